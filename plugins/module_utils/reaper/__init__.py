@@ -1,0 +1,13 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine of provider.fleet: zombies on a node, whose they are, and what is done about them.
+
+Standard library only, Python 3.9 and later. The modules import it; the node's own command is the same files.
+From the bottom to the top, each file importing only from those before it: procfs, limits, workloads, observe, remedies,
+policy, report, sweep, agent.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file.
+
+It must start fast and without fork: with no argument on its command line it imports no argparse, and nothing runs but this process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import policy, report
+from .sweep import Busy, CannotSweep, Paths, sweep
+
+CONFIG = "/etc/zombie_reaper/config.json"
+EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_BUSY = 0, 1, 2, 75  # 75: EX_TEMPFAIL of sysexits.h
+SYSLOG_TAG = "zombie_reaper"
+
+
+def main(arguments=None) -> int:
+    """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when left out."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    flags = _parse(arguments) if arguments else _Flags
+    log = _to_syslog if flags.syslog else print
+    try:
+        options = policy.validate({**read_config(flags.config), **flags.options})
+        done = sweep(options, Paths(run=flags.run), check_mode=flags.check, wait=flags.wait)
+    except policy.OptionError as error:
+        return _fail(log, EXIT_USAGE, error)
+    except Busy as error:
+        return _fail(log, EXIT_BUSY, error)
+    except CannotSweep as error:
+        return _fail(log, EXIT_CANNOT_SWEEP, error)
+    except OSError as error:
+        return _fail(log, EXIT_CANNOT_SWEEP, "%s: %s" % (error.filename or "the node", error.strerror))
+    if flags.json:
+        sys.stdout.write(report.as_json(done))
+    else:
+        for line in report.as_lines(done):
+            log(line)
+    return EXIT_OK
+
+
+def read_config(path: str) -> dict:
+    """The options set in a configuration file, as they stand there; none where there is no such file.
+
+    Raises :class:`.policy.OptionError` when it is not a JSON object.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise policy.OptionError("%s cannot be read: %s" % (path, error)) from None
+    import json  # 7 ms of start-up that a node without a configuration does without
+
+    try:
+        options = json.loads(text)
+    except ValueError as error:
+        raise policy.OptionError("%s is not JSON: %s" % (path, error)) from None
+    if not isinstance(options, dict):
+        raise policy.OptionError("%s must hold one JSON object of options, like {\"min_age\": 60}" % path)
+    return options
+
+
+class _Flags:
+    """What the command line says; these are the values without one."""
+
+    check = json = syslog = wait = False
+    config = CONFIG
+    run = Paths().run
+    options: dict = {}
+
+
+def _parse(arguments):
+    import argparse  # 9 ms of start-up that the scheduled sweep does without
+
+    parser = argparse.ArgumentParser(
+        prog="zombie-reaper",
+        description="Find zombie processes, see whose they are, and have them collected. Options not given here come from the "
+        "configuration file.",
+        epilog="Exit status: 0 swept; 1 cannot sweep here; 2 a wrong option or configuration; 75 another sweep is at work.",
+    )
+    parser.add_argument("--check", action="store_true", help="say what would be done, do nothing")
+    parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
+    parser.add_argument("--syslog", action="store_true", help="report to syslog with the tag %s" % SYSLOG_TAG)
+    parser.add_argument("--wait", action="store_true", help="wait for zombies that are younger than min-age, at most that long")
+    parser.add_argument("--config", default=CONFIG, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s")
+    for name, text in policy.HELP.items():
+        parser.add_argument("--" + name.replace("_", "-"), dest="option_" + name, metavar=name.upper(), help=text,
+                            action="append" if name == "protect" else "store")
+    flags = parser.parse_args(arguments)
+    given = {name: getattr(flags, "option_" + name) for name in policy.HELP}
+    flags.options = {name: value for name, value in given.items() if value is not None}
+    return flags
+
+
+def _fail(log, status, error) -> int:
+    if log is _to_syslog:
+        log("error: %s" % error)
+    print("zombie-reaper: %s" % error, file=sys.stderr)
+    return status
+
+
+def _to_syslog(line: str) -> None:
+    import syslog
+
+    syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(line)

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One snapshot of the node: zombies, their parents, the limits. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+
+from . import limits, workloads
+
+# Zombies of one parent whose tracer is looked up, at about 20 us each. A parent with more than this has
+# plenty that nobody traces, or is being debugged on a scale that nothing here should interfere with.
+TRACERS_LOOKED_UP = 1000
+
+
+class Zombie(namedtuple("Zombie", ("pid", "start_ticks", "ppid", "comm", "num_threads", "tracer_pid", "age"))):
+    """A process that has exited and was not waited for.
+
+    age: float, seconds since it was first seen as a zombie of this very parent. The kernel keeps no time of death,
+    so this is a lower bound. tracer_pid: int, None where it was not looked up. Others as in :class:`.procfs.Stat`.
+    """
+
+    __slots__ = ()
+
+
+class Offender(
+    namedtuple(
+        "Offender",
+        ("pid", "start_ticks", "comm", "state", "flags", "executable", "command_line", "status", "workload",
+         "frozen", "is_ancestor", "init_pid", "zombies"),
+    )
+):
+    """A parent together with its zombies.
+
+    status: :class:`.procfs.Status`. workload: :class:`.workloads.Workload`. zombies: tuple of :class:`Zombie`.
+    executable, command_line: bytes or None.
+    frozen: bool, its cgroup is frozen (``docker pause``). is_ancestor: bool, the sweep itself or one of its ancestors.
+    init_pid: int, PID 1 of its PID namespace as this node counts, None where it was not found. It adopts
+    the zombies when the parent ends, unless a subreaper (which ``/proc`` does not show) stands in between.
+    """
+
+    __slots__ = ()
+
+
+class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits"))):
+    """The node at one moment.
+
+    offenders: tuple of :class:`Offender`, most zombies first. limits: :class:`.limits.Limits`.
+    without_parent: tuple of :class:`Zombie` whose parent lies outside the sweep's PID namespace (ppid 0) or has just ended.
+    """
+
+    __slots__ = ()
+
+
+def snapshot(procfs, cgroup_root: str, first_seen: dict, now: float) -> Snapshot:
+    """Look at the whole node once.
+
+    procfs: :class:`.procfs.ProcFS`. cgroup_root: ``/sys/fs/cgroup``. now: seconds on CLOCK_BOOTTIME.
+    first_seen: ``{(pid, start_ticks, ppid): seconds on CLOCK_BOOTTIME}`` of earlier looks; not changed.
+    Raises ``OSError`` where ``/proc`` itself cannot be read.
+    """
+    by_parent = {}
+    for stat in procfs.zombies():
+        by_parent.setdefault(stat.ppid, []).append(stat)
+    found, without_parent = [], ()
+    if by_parent:
+        ancestors, own_lines = _ancestors(procfs), procfs.cgroup(os.getpid())
+        inits = _Inits(procfs)
+        for ppid, stats in by_parent.items():
+            zombies = _zombies(procfs, stats, first_seen, now)
+            offender = _offender(procfs, cgroup_root, ppid, zombies, ancestors, own_lines, inits)
+            if offender:
+                found.append(offender)
+            else:
+                without_parent += zombies
+    found.sort(key=lambda offender: (-len(offender.zombies), offender.pid))
+    return Snapshot(tuple(found), without_parent, limits.read(procfs))
+
+
+def still_zombies(procfs, offender):
+    """Yields those of the offender's zombies that are still zombies, each with its present parent's PID in ``ppid``.
+
+    The parent is another one where the offender has ended. Lazy: one read for each zombie asked for.
+    """
+    for zombie in offender.zombies:
+        stat = procfs.stat(zombie.pid)
+        if stat and stat.state == "Z" and stat.start_ticks == zombie.start_ticks:
+            yield zombie._replace(ppid=stat.ppid)
+
+
+def _zombies(procfs, stats, first_seen, now) -> tuple:
+    found = []
+    for place, stat in enumerate(stats):
+        status = procfs.status(stat.pid) if place < TRACERS_LOOKED_UP else None
+        age = max(0.0, now - first_seen.get((stat.pid, stat.start_ticks, stat.ppid), now))
+        tracer_pid = status.tracer_pid if status else None
+        found.append(Zombie(stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age))
+    return tuple(found)
+
+
+def _offender(procfs, cgroup_root, pid, zombies, ancestors, own_lines, inits):
+    """The parent as it is now, or None when it has gone (its zombies then belong to somebody else already)."""
+    stat, status = procfs.stat(pid), procfs.status(pid)
+    if stat is None or status is None:
+        return None
+    lines = procfs.cgroup(pid)
+    pid_namespace = procfs.pid_namespace(pid)
+    executable, command_line = procfs.executable(pid), procfs.command_line(pid)
+    workload = workloads.locate(lines, own_lines, pid_namespace, status.in_own_pid_namespace)
+    again = procfs.stat(pid)
+    if again is None or again.start_ticks != stat.start_ticks:
+        return None
+    return Offender(
+        pid, stat.start_ticks, stat.comm, stat.state, stat.flags, executable, command_line, status, workload,
+        _is_frozen(cgroup_root, lines), pid in ancestors, inits.of(stat, status, pid_namespace), zombies,
+    )
+
+
+def _ancestors(procfs) -> set:
+    """PIDs of the sweep itself and of every process above it: the ssh or cron session that started it."""
+    found, pid = set(), os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        stat = procfs.stat(pid)
+        pid = stat.ppid if stat else 0
+    return found
+
+
+def _is_frozen(cgroup_root, lines) -> bool:
+    """Whether the process is paused by the cgroup freezer: v2 ``cgroup.freeze``, v1 ``freezer.state``."""
+    for line in lines:
+        if ".." in line.path.split("/"):
+            continue  # outside the cgroup namespace of the sweep
+        if line.controllers == "":
+            names, sign = ("%s%s/cgroup.events", "%s/unified%s/cgroup.events"), "frozen 1"
+        elif "freezer" in line.controllers.split(","):
+            names, sign = ("%s/freezer%s/freezer.state",), "FR"  # FROZEN, or FREEZING on the way there
+        else:
+            continue
+        for name in names:
+            try:
+                with open(name % (cgroup_root, line.path), encoding="utf-8") as file:
+                    if sign in file.read():
+                        return True
+            except OSError:
+                pass  # the other layout, or the cgroup went away with its process
+    return False
+
+
+class _Inits:
+    """Finds PID 1 of a PID namespace, as this node counts."""
+
+    def __init__(self, procfs) -> None:
+        self.procfs = procfs
+        self.known = {}
+        self.searched = False
+
+    def of(self, stat, status, pid_namespace) -> int | None:
+        """Up the line of parents first. A process put into its namespace from outside (``docker exec``) has a line that
+        leads elsewhere; then the whole table is searched, once for all namespaces, however many a tenant makes."""
+        if status.in_own_pid_namespace:
+            return 1
+        if pid_namespace not in self.known:
+            while stat and status and status.ns_pid[-1] != 1:
+                if self.procfs.pid_namespace(stat.ppid) != pid_namespace:
+                    break
+                stat, status = self.procfs.stat(stat.ppid), self.procfs.status(stat.ppid)
+            if stat and status and status.ns_pid[-1] == 1:
+                self.known[pid_namespace] = stat.pid
+            elif not self.searched:
+                self.searched = True
+                self._search()
+        return self.known.get(pid_namespace)
+
+    def _search(self) -> None:
+        for pid in self.procfs.pids():
+            status = self.procfs.status(pid)
+            if status and status.ns_pid[-1] == 1:
+                self.known[self.procfs.pid_namespace(pid)] = pid

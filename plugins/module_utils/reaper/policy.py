@@ -1,0 +1,276 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options, validated once, and the one place that decides what is done to whom.
+
+:func:`judge` reads nothing: the same snapshot and options always give the same verdicts, each with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import namedtuple
+
+from .procfs import PF_KTHREAD
+
+SCOPES = ("containers", "all")
+REMEDIES = ("nudge", "terminate")
+
+# The executables of container runtimes, their shims and monitors, and of the kubelet in its various distributions.
+RUNTIMES = re.compile(
+    r"(docker-)?containerd(-shim.*)?|dockerd(-rootless.*)?|cri-dockerd|docker-(init|proxy|runc)|runc|crun|runsc|youki"
+    r"|conmon|conmonrs|crio|podman|kata-.*|containerd-kata.*|firecracker|lxc-(start|monitord)|lxd|incusd"
+    r"|kubelet|kubelite|hyperkube|k3s.*|k0s|rke2.*"
+)
+SYSTEMD = re.compile(r"systemd(-.*)?|init")
+
+
+class OptionError(ValueError):
+    """An option that is not allowed. The message names the option, its value and what is allowed."""
+
+
+class Options(
+    namedtuple(
+        "Options",
+        ("scope", "remedies", "min_age", "min_zombies", "min_usage", "grace", "protect", "max_parents"),
+        defaults=("containers", REMEDIES, 60, 1, 0.0, 2, (), 0),
+    )
+):
+    """The options of a sweep, as :func:`validate` returns them.
+
+    scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this order; empty only reports.
+    min_age: int, seconds. min_zombies: int. min_usage: float, 0 to 1. grace: float, seconds.
+    protect: tuple of str, regular expressions. max_parents: int, 0 for no limit.
+    """
+
+    __slots__ = ()
+
+
+class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "explanation"))):
+    """What is to be done to one offender.
+
+    ripe: tuple of the zombies that count. remedies: tuple of str, what may be tried, in order; empty to leave it alone.
+    reason: str, one of the words below, for machines. explanation: str, one sentence for people.
+
+    ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
+    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``usage_low``, ``leader_dead_threads_alive``,
+    ``traced``, ``too_few``, ``too_young``, ``parent_uninterruptible``, ``parent_stopped``, ``parent_frozen``, ``report_only``,
+    ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
+    """
+
+    __slots__ = ()
+
+
+def validate(given) -> Options:
+    """:class:`Options` from a mapping of names to values; what is missing gets its default.
+
+    Raises :class:`OptionError` that lists everything wrong at once.
+    """
+    wrong, values = [], {}
+    for name in given:
+        if name not in _CHECKS:
+            wrong.append("%s: there is no such option; allowed are %s" % (name, ", ".join(_CHECKS)))
+    for name, check in _CHECKS.items():
+        if name in given:
+            try:
+                values[name] = check(given[name])
+            except ValueError as error:
+                wrong.append("%s: %r is not allowed: %s" % (name, given[name], error))
+    if wrong:
+        raise OptionError("; ".join(wrong))
+    return Options(**values)
+
+
+def judge(snapshot, options: Options, already_terminated: int = 0) -> tuple:
+    """One :class:`Verdict` for each offender of the snapshot, in its order (most zombies first).
+
+    already_terminated: int, parents terminated earlier in this sweep; they count towards ``max_parents``.
+    """
+    protect = [re.compile(pattern) for pattern in options.protect]
+    verdicts = tuple(_judge_alone(offender, snapshot, options, protect) for offender in snapshot.offenders)
+    return _cap(_spare_in_vain(verdicts, snapshot, options), options, already_terminated)
+
+
+def never_touched(offender) -> tuple | None:
+    """The deny list that no option can lift: (reason, explanation), or None.
+
+    Rests on what no tenant can set: PID, kernel flags, PID namespace. A name of an executable counts only in the
+    sweep's own PID namespace; the same name inside a container means nothing.
+    """
+    if offender.pid == 1:
+        return "host_init", "the parent is PID 1 of this node"
+    if offender.flags & PF_KTHREAD:
+        return "kernel_thread", "the parent is a kernel thread"
+    if offender.is_ancestor:
+        return "sweep_or_ancestor", "the parent is this sweep or started it (its ssh, cron or shell session)"
+    if not offender.status.in_own_pid_namespace:
+        return None
+    if not offender.executable:
+        return "unknown_executable", "the executable of this host process cannot be read, so it may be one that must live"
+    name = os.path.basename(offender.executable).decode("utf-8", "replace")
+    if RUNTIMES.fullmatch(name):
+        return "runtime", "the parent is a container runtime, its shim or the kubelet (%s)" % name
+    if SYSTEMD.fullmatch(name):
+        return "systemd", "the parent belongs to systemd (%s)" % name
+    return None
+
+
+def _judge_alone(offender, snapshot, options, protect) -> Verdict:
+    """The verdict on one offender without regard to the others."""
+
+    def leave(reason, explanation):
+        return Verdict(offender, ripe, (), reason, explanation)
+
+    ripe = tuple(zombie for zombie in offender.zombies if _collectable(zombie) and zombie.age >= options.min_age)
+    denied = never_touched(offender)
+    if denied:
+        return leave(*denied)
+    if options.scope == "containers" and offender.workload.service:
+        return leave("host_service", "the parent belongs to the host's service %s" % offender.workload.service)
+    if options.scope == "containers" and offender.workload.kind == "host":
+        return leave("host_process", "the parent is a process of the host and the scope is containers")
+    for pattern in protect:
+        for text in (offender.executable, _words(offender.command_line)):
+            if text and pattern.search(text.decode("utf-8", "surrogateescape")):
+                return leave("protected", "the parent matches protect: %s" % pattern.pattern)
+    if not any(_collectable(zombie) for zombie in offender.zombies):
+        if any(zombie.num_threads > 1 for zombie in offender.zombies):
+            return leave("leader_dead_threads_alive", "the leader has exited but threads of it live on: nobody can collect it yet")
+        tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)
+        return leave("traced", "held by its tracer, PID %d, and not by its parent" % tracer)
+    if offender.frozen:
+        return leave("parent_frozen", "the parent's container is paused: it cannot collect anything before it goes on")
+    if offender.state in "Tt":
+        return leave("parent_stopped", "the parent is stopped (by a signal or a debugger) and cannot collect anything")
+    if offender.state == "D":
+        return leave("parent_uninterruptible", "the parent is in uninterruptible sleep: no signal reaches it now")
+    if len([zombie for zombie in offender.zombies if _collectable(zombie)]) < options.min_zombies:
+        return leave("too_few", "fewer than min_zombies: %d" % options.min_zombies)
+    if snapshot.limits.usage < options.min_usage:
+        return leave("usage_low", "%.4f of the process table is taken, less than min_usage: %s" % (
+            snapshot.limits.usage, options.min_usage))
+    if not options.remedies:
+        return leave("report_only", "remedies is empty: nothing is done, only reported")
+    if len(ripe) < options.min_zombies:
+        return leave("too_young", "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait for it" % (
+            max(zombie.age for zombie in offender.zombies), options.min_age))
+    return Verdict(offender, ripe, options.remedies, "act", "holds %d zombies for %.0f s or longer" % (
+        len(ripe), min(zombie.age for zombie in ripe)))
+
+
+def _collectable(zombie) -> bool:
+    """Whether its parent could collect it: no tracer holds it, and no thread of it lives on."""
+    return zombie.num_threads <= 1 and not zombie.tracer_pid
+
+
+def _spare_in_vain(verdicts, snapshot, options):
+    """Take ``terminate`` from those whose end would only move their zombies to an init that already keeps some.
+
+    That init has held zombies for min_age and longer: it does not reap. Either its own end clears the namespace, or nothing does.
+    """
+    by_pid = {verdict.offender.pid: verdict for verdict in verdicts}
+    for verdict in verdicts:
+        init = by_pid.get(verdict.offender.init_pid)
+        if "terminate" not in verdict.remedies or init is None or init is verdict or not init.ripe:
+            yield verdict
+            continue
+        remedies = tuple(remedy for remedy in verdict.remedies if remedy != "terminate")
+        if "terminate" in init.remedies:
+            yield verdict._replace(remedies=remedies, reason="ends_with_init", explanation=(
+                "its PID namespace ends with its init, PID %d, which keeps zombies itself" % init.offender.pid))
+        else:
+            yield verdict._replace(remedies=remedies, reason="adopter_does_not_reap", explanation=(
+                "its zombies would only move to PID %d, which keeps those it has and is left alone (%s)" % (
+                    init.offender.pid, init.reason)))
+
+
+def _cap(verdicts, options, already_terminated) -> tuple:
+    """Take ``terminate`` from those beyond ``max_parents``, worst first."""
+    capped = []
+    for verdict in verdicts:
+        if "terminate" in verdict.remedies and options.max_parents:
+            already_terminated += 1
+            if already_terminated > options.max_parents:
+                remedies = tuple(remedy for remedy in verdict.remedies if remedy != "terminate")
+                verdict = verdict._replace(remedies=remedies, reason="max_parents", explanation=(
+                    "%d parents with more zombies come first in this sweep (max_parents)" % options.max_parents))
+        capped.append(verdict)
+    return tuple(capped)
+
+
+def _words(command_line) -> bytes | None:
+    return command_line.replace(b"\0", b" ").strip() if command_line else None
+
+
+def _whole(minimum, unit):
+    def check(value):
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise ValueError("give a whole number of %s, %d or more" % (unit, minimum))
+        return value
+    return check
+
+
+def _number(minimum, maximum, what):
+    def check(value):
+        try:
+            number = float("nan" if isinstance(value, bool) else value)
+        except (TypeError, ValueError):
+            number = float("nan")
+        if not minimum <= number <= maximum:
+            raise ValueError("give %s" % what)
+        return number
+    return check
+
+
+def _list(what, check_item, separator=None):
+    def check(value):
+        if isinstance(value, str):
+            value = value.split(separator) if separator else [value]
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            raise ValueError("give a list of %s" % what)
+        items = tuple(item.strip() for item in value if item.strip())  # AWX sends an empty survey answer as ""
+        for item in items:
+            check_item(item)
+        return items
+    return check
+
+
+def _one_of(allowed):
+    def check(value):
+        if value not in allowed:
+            raise ValueError("%r is none of: %s" % (value, ", ".join(allowed)))
+        return value
+    return check
+
+
+def _pattern(text):
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError("%r is not a regular expression: %s" % (text, error)) from None
+
+
+HELP = {
+    "scope": "containers: only parents inside a container; all: processes of the host too",
+    "remedies": "what may be tried, in order, separated by commas: %s; empty only reports" % ", ".join(REMEDIES),
+    "min_age": "seconds a zombie must have been seen with the same parent before it counts",
+    "min_zombies": "zombies that count a parent must hold",
+    "min_usage": "act only when this share (0 to 1) of the process table is taken",
+    "grace": "seconds between SIGTERM and SIGKILL, for all parents together",
+    "protect": "regular expression on a parent's executable or command line: never touched; may be given again",
+    "max_parents": "most parents ended in one sweep, those with most zombies first; 0 for no limit",
+}
+
+_CHECKS = {
+    "scope": _one_of(SCOPES),
+    "remedies": _list("remedies", _one_of(REMEDIES), ","),
+    "min_age": _whole(0, "seconds"),
+    "min_zombies": _whole(1, "zombies"),
+    "min_usage": _number(0, 1, "a share from 0 to 1"),
+    "grace": _number(0, 300, "seconds, from 0 to 300"),
+    "protect": _list("regular expressions", _pattern),
+    "max_parents": _whole(0, "parents"),
+}

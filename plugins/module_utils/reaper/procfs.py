@@ -1,0 +1,211 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A process as the kernel shows it below ``/proc/PID``. Nothing else in the engine opens that folder.
+
+Sources: proc(5), proc_pid_stat(5), proc_pid_status(5), cgroups(7), pid_namespaces(7).
+
+A process may vanish between any two reads; that is normal. Every reader here returns ``None`` then. Even root may be
+refused the links of another process (``exe``, ``ns/pid``: ptrace(2), access mode checking); these are ``None`` too. Whatever a process chose itself (its name, its
+arguments, the name of its executable) is kept as ``bytes`` until :mod:`.report` makes it printable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+
+PF_KTHREAD = 0x00200000  # include/linux/sched.h: a kernel thread
+STAT_BYTES = 1024  # the 22 fields used here end long before; a full line has at most about 1100 bytes
+
+
+class Stat(namedtuple("Stat", ("pid", "comm", "state", "ppid", "flags", "num_threads", "start_ticks"))):
+    """The fields of ``/proc/PID/stat`` that the engine uses.
+
+    pid, ppid: int, as seen from the ``/proc`` that was read; ppid 0 is a parent outside its PID namespace.
+    comm: bytes, at most 15 (64 for kernel threads), chosen by the process itself.
+    state: one letter; ``Z`` for a zombie. ``ps`` shows ``Zs``, ``Z+`` or ``ZN`` for the same state.
+    flags: int, ``PF_*`` of include/linux/sched.h.
+    num_threads: int; above 1 on a zombie means that its leader has exited and other threads live on.
+    start_ticks: int, clock ticks after boot. With pid it names one process for ever.
+    """
+
+    __slots__ = ()
+
+
+class Status(namedtuple("Status", ("uid", "tracer_pid", "ns_pid", "blocked", "ignored", "caught"))):
+    """The fields of ``/proc/PID/status`` that the engine uses.
+
+    uid: int, the real user ID as seen from the reader's user namespace.
+    tracer_pid: int, 0 when nobody traces it.
+    ns_pid: tuple of int, its PID in the reader's PID namespace first, in its own last (Linux 4.1). One number means
+    that both are the same namespace: what is visible in a ``/proc`` is in its namespace or in one below.
+    blocked, ignored, caught: int, signal masks; bit N-1 stands for signal N.
+    """
+
+    __slots__ = ()
+
+    @property
+    def in_own_pid_namespace(self) -> bool:
+        """Whether it is in the PID namespace of the ``/proc`` it was read from."""
+        return len(self.ns_pid) == 1
+
+
+class CgroupLine(namedtuple("CgroupLine", ("controllers", "path"))):
+    """One line of ``/proc/PID/cgroup``.
+
+    controllers: str, ``""`` on the cgroup v2 line, else for example ``"pids"`` or ``"name=systemd"``.
+    path: str, absolute in the reader's cgroup namespace, without the ``" (deleted)"`` of a removed cgroup.
+    """
+
+    __slots__ = ()
+
+
+def parse_stat(data: bytes) -> Stat:
+    """``/proc/PID/stat`` as :class:`Stat`; ``ValueError`` when it is not one.
+
+    The second field is the name in parentheses and may hold blanks, parentheses and newlines, so the fields are
+    counted from the last ``)``: no later field can contain one.
+    """
+    opening, closing = data.find(b" ("), data.rfind(b") ")
+    if opening < 0 or closing < opening + 2:
+        raise ValueError("not a /proc/PID/stat line: %r" % data[:80])
+    rest = data[closing + 2:].split(None, 20)
+    if len(rest) < 20:
+        raise ValueError("a /proc/PID/stat line of only %d fields: %r" % (len(rest) + 2, data[:80]))
+    return Stat(
+        pid=int(data[:opening]),
+        comm=data[opening + 2:closing],
+        state=rest[0].decode("ascii"),
+        ppid=int(rest[1]),
+        flags=int(rest[6]),
+        num_threads=int(rest[17]),
+        start_ticks=int(rest[19]),
+    )
+
+
+def parse_status(data: bytes) -> Status:
+    """``/proc/PID/status`` as :class:`Status`; ``ValueError`` when a field is missing.
+
+    The first line is the name, in which the kernel escapes newlines; it is passed over, so no name can pose as a field.
+    """
+    fields = {}
+    for line in data.split(b"\n")[1:]:
+        key, colon, value = line.partition(b":")
+        if colon:
+            fields.setdefault(key, value)
+    try:
+        return Status(
+            uid=int(fields[b"Uid"].split()[0]),
+            tracer_pid=int(fields[b"TracerPid"]),
+            ns_pid=tuple(int(pid) for pid in fields[b"NSpid"].split()),
+            blocked=int(fields[b"SigBlk"], 16),
+            ignored=int(fields[b"SigIgn"], 16),
+            caught=int(fields[b"SigCgt"], 16),
+        )
+    except KeyError as missing:
+        raise ValueError("/proc/PID/status has no field %s" % missing.args[0].decode()) from None
+
+
+def parse_cgroup(data: bytes) -> tuple:
+    """``/proc/PID/cgroup`` as a tuple of :class:`CgroupLine`, the cgroup v2 line first where there is one.
+
+    The kernel refuses newlines in names of cgroups, so a line is a line. Lines that do not parse are left out.
+    """
+    lines = []
+    for line in data.split(b"\n"):
+        parts = line.split(b":", 2)
+        if len(parts) == 3 and parts[0].isdigit():
+            path = parts[2].decode("utf-8", "surrogateescape")
+            if path.endswith(" (deleted)"):
+                path = path[: -len(" (deleted)")]
+            lines.append(CgroupLine(parts[1].decode("utf-8", "surrogateescape"), path))
+    return tuple(sorted(lines, key=lambda line: line.controllers != ""))
+
+
+class ProcFS:
+    """Reads one ``/proc``. root: its path, another one in tests."""
+
+    def __init__(self, root: str = "/proc") -> None:
+        self.root = root
+
+    def _read(self, pid: int, name: str, most: int = 65536) -> bytes | None:
+        try:
+            fd = os.open("%s/%d/%s" % (self.root, pid, name), os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        try:
+            return os.read(fd, most)
+        except ProcessLookupError:
+            return None
+        finally:
+            os.close(fd)
+
+    def pids(self) -> list:
+        """All PIDs (int) in the table, in no particular order."""
+        return [int(name) for name in os.listdir(self.root) if name.isdigit()]
+
+    def zombies(self) -> list:
+        """:class:`Stat` of every zombie: one pass over the table, nothing but ``stat`` is read.
+
+        Flat on purpose: it runs once for each process on the node, and a call more for each would cost a third.
+        """
+        root, found = self.root, []
+        for name in os.listdir(root):
+            if not name.isdigit():
+                continue
+            try:
+                fd = os.open("%s/%s/stat" % (root, name), os.O_RDONLY)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            try:
+                data = os.read(fd, STAT_BYTES)
+            except ProcessLookupError:
+                continue
+            finally:
+                os.close(fd)
+            after_name = data.rfind(b") ") + 2
+            if data[after_name:after_name + 1] == b"Z":
+                found.append(parse_stat(data))
+        return found
+
+    def stat(self, pid: int) -> Stat | None:
+        """:class:`Stat` of one process."""
+        data = self._read(pid, "stat", STAT_BYTES)
+        return parse_stat(data) if data else None
+
+    def status(self, pid: int) -> Status | None:
+        """:class:`Status` of one process."""
+        data = self._read(pid, "status")
+        return parse_status(data) if data else None
+
+    def cgroup(self, pid: int) -> tuple:
+        """:class:`CgroupLine` tuples of one process; empty when it is gone or the kernel has no cgroups."""
+        return parse_cgroup(self._read(pid, "cgroup") or b"")
+
+    def command_line(self, pid: int, most: int = 4096) -> bytes | None:
+        """The first ``most`` bytes of its arguments, separated by NUL; empty for zombies and kernel threads.
+
+        Read in one call without mapping the process's memory further: a tenant may set it to any length.
+        """
+        return self._read(pid, "cmdline", most)
+
+    def executable(self, pid: int) -> bytes | None:
+        """Path of the file it executes, as in its own mount namespace; ``None`` for kernel threads and zombies."""
+        try:
+            path = os.readlink(b"%s/%d/exe" % (os.fsencode(self.root), pid))
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return None
+        return path[: -len(b" (deleted)")] if path.endswith(b" (deleted)") else path
+
+    def pid_namespace(self, pid: int) -> int | None:
+        """Inode number of its PID namespace (namespaces(7)); works for zombies too."""
+        try:
+            return os.stat("%s/%d/ns/pid" % (self.root, pid)).st_ino
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return None
+
+    def read_text(self, name: str) -> str:
+        """A file of the kernel outside ``/proc/PID``, such as ``sys/kernel/pid_max``; raises ``OSError``."""
+        with open("%s/%s" % (self.root, name), encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()

@@ -1,0 +1,260 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The result of a sweep: as a dictionary (module result, ``--json``, ``last.json``: one schema) and as text for people.
+
+Names, arguments and paths come from tenants. Here, and only here, they are made printable and bounded.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from . import limits as limits_module
+
+SCHEMA = 1
+MOST_ZOMBIES = 100
+MOST_OFFENDERS = 1000
+MOST_LINES = 100  # offenders shown to people
+MOST_TEXT = 256
+
+
+class Result(namedtuple("Result", ("verdict", "outcomes", "left"))):
+    """One offender at the end of a sweep.
+
+    verdict: :class:`.policy.Verdict`. outcomes: tuple of :class:`.remedies.Outcome`, in the order tried.
+    left: tuple of zombies that counted and are still there, ``ppid`` being their present parent; None where nothing was tried.
+    """
+
+    __slots__ = ()
+
+
+class Report(namedtuple("Report", ("before", "after", "results", "options", "check_mode", "duration", "warnings"))):
+    """A whole sweep.
+
+    before, after: :class:`.observe.Snapshot`. results: tuple of :class:`Result`. options: :class:`.policy.Options`.
+    check_mode: bool. duration: float, seconds. warnings: tuple of str.
+    """
+
+    __slots__ = ()
+
+
+def printable(text, most: int = MOST_TEXT) -> str | None:
+    """Text from a tenant as at most ``most`` printable characters; anything else escaped as ``\\xNN`` or ``\\uNNNN``.
+
+    A backslash is doubled, so what is shown can be told from an escape. Longer text ends in ``...``.
+    """
+    if text is None:
+        return None
+    if isinstance(text, bytes):
+        text = text[: 4 * most + 4].decode("utf-8", "surrogateescape")
+    shown, length = [], 0
+    for character in text:
+        code = ord(character)
+        if character == "\\":
+            character = "\\\\"
+        elif 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
+            character = "\\x%02x" % (code - 0xDC00)
+        elif not character.isprintable():
+            character = ("\\x%02x" if code < 0x100 else "\\u%04x" if code < 0x10000 else "\\U%08x") % code
+        length += len(character)
+        if length > most:
+            return "".join(shown) + "..."
+        shown.append(character)
+    return "".join(shown)
+
+
+def changed(report: Report) -> bool:
+    """Whether something was done (check mode: would be tried). A reminder without effect is nothing done."""
+    if report.check_mode:
+        return any(result.verdict.remedies for result in report.results)
+    return any(outcome.cleared or outcome.result in ("parent_ended", "survived") for outcome in _outcomes(report))
+
+
+def as_dict(report: Report) -> dict:
+    """The schema of the module result, ``--json`` and ``last.json``; every text in it is printable and bounded."""
+    offenders = [_offender(result, report.check_mode) for result in report.results[:MOST_OFFENDERS]]
+    return {
+        "schema": SCHEMA,
+        "changed": changed(report),
+        "check_mode": report.check_mode,
+        "zombies": {"count": _count(report.before), "left": _count(report.after), "list": _zombies(report)},
+        "offenders": offenders,
+        "limits": as_limits(report.after.limits),
+        "counts": _counts(report),
+        "summary": as_lines(report),
+        "warnings": [printable(warning) for warning in report.warnings],
+        "duration": round(report.duration, 3),
+    }
+
+
+def as_limits(limits) -> dict:
+    """:class:`.limits.Limits` with the name of the limit that binds."""
+    values = limits._asdict()
+    values["usage"] = round(limits.usage, 6)
+    values["bound_by"] = limits_module.bound_by(limits)
+    values["pid_max_ceiling"] = limits_module.pid_max_ceiling()
+    return values
+
+
+def as_json(report: Report) -> str:
+    """:func:`as_dict` as JSON on one line."""
+    import json  # 7 ms of start-up that a text report does without
+
+    return json.dumps(as_dict(report)) + "\n"
+
+
+def as_diff(report: Report) -> dict:
+    """Offenders before and after, for Ansible's ``--diff``. After a dry run: those that it would leave alone."""
+    after = report.after.offenders
+    if report.check_mode:
+        after = [result.verdict.offender for result in report.results if not result.verdict.remedies]
+    return {"before": _listing(report.before.offenders), "after": _listing(after)}
+
+
+def _listing(offenders) -> str:
+    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), _plural(len(offender.zombies), "zombie"))
+                   for offender in offenders)
+
+
+def as_lines(report: Report) -> list:
+    """The report for people: one line for the node, one for its limits, one for each offender."""
+    counts = _counts(report)
+    found = "%s on this node" % _plural(counts["zombies"], "zombie")
+    if report.check_mode:
+        would = [result for result in report.results if result.verdict.remedies]
+        found += "; would act on %s" % _plural(len(would), "parent")
+    else:
+        found += "; %d cleared, %d left" % (counts["cleared"], counts["zombies_left"])
+        if counts["parents_ended"]:
+            found += "; %s ended" % _plural(counts["parents_ended"], "parent")
+    table = report.after.limits
+    lines = [found, "process table: %d of %d taken (%.1f %%), bound by kernel.%s" % (
+        table.tasks, table.limit, 100 * table.usage, limits_module.bound_by(table))]
+    lines += [_line(_offender(result, report.check_mode)) for result in report.results[:MOST_LINES]]
+    if len(report.results) > MOST_LINES:
+        lines.append("and %s" % _plural(len(report.results) - MOST_LINES, "more parent"))
+    for zombie in report.after.without_parent[:MOST_ZOMBIES]:
+        lines.append("PID %d (%s): its parent is outside this PID namespace or has just ended: nothing can be done here" % (
+            zombie.pid, printable(zombie.comm)))
+    return lines + ["warning: %s" % printable(warning) for warning in report.warnings]
+
+
+def _line(offender: dict) -> str:
+    workload = offender["workload"]
+    place = "on the host"
+    if workload["kind"] == "container":
+        place = "in container %s" % (workload["container_id"] or "of PID namespace %s" % workload["pid_namespace"])[:40]
+        if workload["pod_uid"]:
+            place += " of pod %s" % workload["pod_uid"]
+    line = "PID %d (%s) %s: %s, oldest %d s: " % (
+        offender["pid"], offender["name"], place, _plural(offender["zombies"], "zombie"), offender["oldest_age"])
+    if offender["outcome"] == "left_alone":
+        return line + "left alone: " + offender["explanation"]
+    if offender["outcome"] == "would_act":
+        return line + "would %s: %s" % (", then ".join(offender["remedies"]), offender["explanation"])
+    tried = ["%s (%s)" % (step["remedy"], step["detail"] or step["result"].replace("_", " ")) for step in offender["steps"]]
+    line += "%s: %s" % (offender["outcome"].replace("_", " "), ", ".join(tried))
+    if offender["adopted_by"]:
+        line += "; left with PID %s" % ", ".join(str(pid) for pid in offender["adopted_by"])
+    if offender["reason"] != "act":
+        line += "; no further: " + offender["explanation"]
+    return line
+
+
+def _offender(result: Result, check_mode: bool) -> dict:
+    verdict, offender = result.verdict, result.verdict.offender
+    ages = [zombie.age for zombie in offender.zombies]
+    outcome = _outcome(result, check_mode)
+    cleared = len(verdict.ripe) - len(result.left) if result.outcomes and outcome != "gone" else 0
+    effective = [step.remedy for step in result.outcomes if step.cleared or step.result == "parent_ended"]
+    return {
+        "pid": offender.pid,
+        "name": printable(offender.comm),
+        "executable": printable(offender.executable),
+        "command_line": printable((offender.command_line or b"").replace(b"\0", b" ").strip()),
+        "uid": offender.status.uid,
+        "state": offender.state,
+        "zombies": len(offender.zombies),
+        "ripe": len(verdict.ripe),
+        "oldest_age": round(max(ages), 1) if ages else 0,
+        "workload": {
+            key: printable(value) if isinstance(value, str) else value for key, value in offender.workload._asdict().items()},
+        "init_pid": offender.init_pid,
+        "verdict": "act" if verdict.remedies else "leave",
+        "remedies": list(verdict.remedies),
+        "reason": verdict.reason,
+        "explanation": printable(verdict.explanation, 2 * MOST_TEXT),
+        "remedy": effective[-1] if effective else None,
+        "outcome": outcome,
+        "cleared": cleared,
+        "adopted_by": sorted({zombie.ppid for zombie in result.left or ()} - {offender.pid}),
+        "steps": [
+            {"remedy": step.remedy, "result": step.result, "detail": step.detail, "seconds": round(step.seconds, 3)}
+            for step in result.outcomes
+        ],
+        "seconds": round(sum(step.seconds for step in result.outcomes), 3),
+    }
+
+
+def _outcome(result: Result, check_mode: bool) -> str:
+    """``left_alone``, ``would_act``, ``gone`` (it ended or waited before anything was done), ``cleared``,
+    ``moved`` (to an adopter that keeps them), ``partly_cleared`` or ``not_cleared``."""
+    if not result.outcomes:
+        return "would_act" if check_mode and result.verdict.remedies else "left_alone"
+    if all(outcome.result == "gone" for outcome in result.outcomes):
+        return "gone"
+    if not result.left:
+        return "cleared"
+    if any(zombie.ppid != result.verdict.offender.pid for zombie in result.left):
+        return "moved"
+    return "partly_cleared" if len(result.left) < len(result.verdict.ripe) else "not_cleared"
+
+
+def _counts(report: Report) -> dict:
+    """Totals. A zombie counts once, however many parents held it in turn; one that its parent collected unasked not at all."""
+    cleared_by = dict.fromkeys(report.options.remedies, 0)
+    gone, left = set(), set()
+    for result in report.results:
+        for outcome in result.outcomes:
+            cleared_by[outcome.remedy] += outcome.cleared
+            if outcome.result == "parent_ended":
+                gone.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.ripe)
+        left.update((zombie.pid, zombie.start_ticks) for zombie in result.left or ())
+    if "terminate" in cleared_by:
+        nudged = sum(outcome.cleared for result in report.results for outcome in result.outcomes if _ended(result))
+        cleared_by["terminate"] = len(gone - left) - nudged
+    return {
+        "zombies": _count(report.before),
+        "zombies_left": _count(report.after),
+        "cleared": sum(cleared_by.values()),
+        "cleared_by": cleared_by,
+        "offenders": len(report.before.offenders),
+        "acted_on": sum(1 for result in report.results if result.outcomes),
+        "parents_ended": sum(1 for result in report.results if _ended(result)),
+    }
+
+
+def _ended(result: Result) -> bool:
+    return any(outcome.result == "parent_ended" for outcome in result.outcomes)
+
+
+def _outcomes(report: Report):
+    return (outcome for result in report.results for outcome in result.outcomes)
+
+
+def _count(snapshot) -> int:
+    return sum(len(offender.zombies) for offender in snapshot.offenders) + len(snapshot.without_parent)
+
+
+def _zombies(report: Report) -> list:
+    """The first zombies still there at the end, each with the parent that holds it."""
+    shown = [zombie for offender in report.after.offenders for zombie in offender.zombies] + list(report.after.without_parent)
+    return [
+        {"pid": zombie.pid, "ppid": zombie.ppid, "name": printable(zombie.comm), "age": round(zombie.age, 1)}
+        for zombie in shown[:MOST_ZOMBIES]
+    ]
+
+
+def _plural(number: int, noun: str) -> str:
+    return "%d %s%s" % (number, noun, "" if number == 1 else "s")

@@ -1,0 +1,286 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One sweep: observe, judge, remedy, confirm, report. Holds the lock and the state; no other file keeps any.
+
+Everything under :class:`Paths` can be replaced by a test. No fork, no exec, no thread: this runs when the process table is full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections import namedtuple
+
+from . import observe, policy
+from .procfs import ProcFS
+from .remedies.nudge import nudge
+from .remedies.terminate import terminate
+from .report import Report, Result, as_json
+
+ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
+SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
+LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
+
+
+class Paths(namedtuple("Paths", ("proc", "cgroup", "run"), defaults=("/proc", "/sys/fs/cgroup", "/run/zombie_reaper"))):
+    """Where the sweep finds the kernel's files and keeps its own (lock, first-seen times, last report)."""
+
+    __slots__ = ()
+
+
+class CannotSweep(Exception):
+    """Something that a sweep needs is missing on this node. The message is one sentence that says what."""
+
+
+class Busy(CannotSweep):
+    """Another sweep holds the lock."""
+
+
+def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = False, wait: bool = False) -> Report:
+    """Run one sweep and return its :class:`.report.Report`.
+
+    check_mode: decide in the same way, do nothing, write nothing.
+    wait: for zombies that only need to grow older, at most ``min_age`` seconds (an ad-hoc sweep). A scheduled one does not wait:
+    it notes what it saw, and the next one acts. Nothing is locked while waiting.
+    Raises :class:`CannotSweep` before anything was done.
+    """
+    began = time.monotonic()
+    procfs = ProcFS(paths.proc)
+    check_node(procfs)
+    run = _Run(options, paths, procfs)
+    run.first_seen.load(required=not check_mode)
+    before, verdicts = run.look()
+    if wait:
+        before, verdicts = run.wait_for_age(before, verdicts)
+    if check_mode:
+        results = tuple(Result(verdict, (), None) for verdict in verdicts)
+        return Report(before, before, results, options, True, time.monotonic() - began, ())
+    warnings = ()
+    with _locked(paths.run):
+        if any(verdict.remedies for verdict in verdicts):
+            run.first_seen.load(required=True)  # another sweep may have acted while this one waited for the lock
+            before, verdicts = run.look()
+            run.remedy(verdicts, wait)
+        results, after = run.confirm(verdicts, before)
+        report = Report(before, after, results, options, False, time.monotonic() - began, warnings)
+        try:
+            run.first_seen.save()
+            _write(os.path.join(paths.run, "last.json"), as_json(report))
+        except OSError as error:
+            report = report._replace(warnings=("%s cannot be written: %s" % (paths.run, error.strerror),))
+    return report
+
+
+def check_node(procfs) -> None:
+    """Raise :class:`CannotSweep` where this node or this user lacks what every sweep needs."""
+    if os.geteuid() != 0:
+        raise CannotSweep("root is needed to see whose processes these are; this is UID %d (use become: true, or sudo)" % os.geteuid())
+    if procfs.stat(os.getpid()) is None:
+        raise CannotSweep("%s does not show this process: mount the proc file system there" % procfs.root)
+    try:
+        visible = procfs.stat(1) and procfs.status(1)
+    except PermissionError:
+        visible = None
+    if not visible:
+        raise CannotSweep(
+            "%s hides other processes from this one (hidepid): remount it with hidepid=0, "
+            "or give the sweep CAP_SYS_PTRACE" % procfs.root)
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError) as error:
+        raise CannotSweep(
+            "this kernel or Python has no pidfd_open (Linux 5.3 and Python 3.9 are needed), "
+            "so a signal could reach the wrong process: %s" % error) from None
+
+
+class _Run:
+    """What one sweep carries from step to step."""
+
+    def __init__(self, options, paths, procfs) -> None:
+        self.options = options
+        self.paths = paths
+        self.procfs = procfs
+        self.first_seen = _FirstSeen(paths.run, procfs)
+        self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
+        self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
+        self.terminated = 0
+        self.last_look = None
+
+    def look(self) -> tuple:
+        """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        snapshot = observe.snapshot(self.procfs, self.paths.cgroup, self.first_seen.times, now)
+        self.first_seen.note(snapshot, now)
+        self.last_look = snapshot
+        return snapshot, policy.judge(snapshot, self.options, self.terminated)
+
+    def wait_for_age(self, snapshot, verdicts, only=None) -> tuple:
+        """Look again when all that is merely too young has come of age or has gone. only: PIDs of parents to wait for."""
+        young = [
+            verdict.offender for verdict in verdicts
+            if verdict.reason == "too_young" and (only is None or verdict.offender.pid in only)
+        ]
+        if not young:
+            return snapshot, verdicts
+        youngest = min(zombie.age for offender in young for zombie in offender.zombies)
+        deadline = time.monotonic() + self.options.min_age - youngest
+        while young and time.monotonic() < deadline:
+            time.sleep(max(0.0, min(0.5, deadline - time.monotonic())))
+            young = [offender for offender in young if self._holds_any(offender)]
+        return self.look()
+
+    def _holds_any(self, offender) -> bool:
+        return any(zombie.ppid == offender.pid for zombie in observe.still_zombies(self.procfs, offender))
+
+    def remedy(self, verdicts, wait) -> None:
+        """Down the ladder, then again for whoever adopted zombies of a parent that was ended, in bounded rounds."""
+        targets = {verdict.offender.pid for verdict in verdicts}
+        for _round in range(ROUNDS):
+            for name in self.options.remedies:
+                acting = [
+                    verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets
+                ]
+                if acting:
+                    self._apply(name, acting)
+                    verdicts = self.look()[1]
+            targets = self._adopters()
+            if not targets:
+                return
+            verdicts = self.look()[1]
+            if wait:
+                verdicts = self.wait_for_age(None, verdicts, targets)[1]
+            for verdict in verdicts:
+                if verdict.offender.pid in targets:
+                    self.judged.setdefault(_key(verdict.offender), verdict)
+
+    def _apply(self, name, acting) -> None:
+        offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in acting]
+        outcomes = nudge(self.procfs, offenders) if name == "nudge" else terminate(
+            self.procfs, offenders, self.options.grace)
+        ended = []
+        for verdict, offender, outcome in zip(acting, offenders, outcomes):
+            self.judged.setdefault(_key(offender), verdict)
+            self.outcomes.setdefault(_key(offender), []).append(outcome)
+            if outcome.result == "parent_ended":
+                ended.append(offender)
+        self.terminated += len(ended)
+        deadline = time.monotonic() + SETTLE
+        while ended and time.monotonic() < deadline:
+            ended = [offender for offender in ended if next(observe.still_zombies(self.procfs, offender), None)]
+            if ended:
+                time.sleep(0.02)
+
+    def _adopters(self) -> set:
+        """PIDs that now hold zombies of parents which this sweep has ended."""
+        found = set()
+        for key, outcomes in self.outcomes.items():
+            if outcomes[-1].result == "parent_ended":
+                verdict = self.judged[key]
+                ripe = verdict.offender._replace(zombies=verdict.ripe)
+                found.update(zombie.ppid for zombie in observe.still_zombies(self.procfs, ripe))
+        return found - {pid for pid, _start in self.outcomes}
+
+    def confirm(self, verdicts, before) -> tuple:
+        """(results, last snapshot): for each offender what is really left of the zombies that counted, and with whom."""
+        results = []
+        keys = {_key(verdict.offender) for verdict in verdicts}
+        adopters = [verdict for key, verdict in self.judged.items() if key not in keys]
+        for verdict in tuple(verdicts) + tuple(adopters):
+            key = _key(verdict.offender)
+            outcomes = tuple(self.outcomes.get(key, ()))
+            left = None
+            if outcomes:
+                verdict = self.judged[key]
+                left = tuple(observe.still_zombies(self.procfs, verdict.offender._replace(zombies=verdict.ripe)))
+            results.append(Result(verdict, outcomes, left))
+        return tuple(results), self.look()[0] if self.outcomes else before
+
+
+class _FirstSeen:
+    """When each zombie was first seen with its present parent, in seconds on CLOCK_BOOTTIME, kept across sweeps.
+
+    The parent belongs to the key: a zombie that an adopter got a second ago says nothing about the adopter.
+    """
+
+    def __init__(self, run, procfs) -> None:
+        self.path = os.path.join(run, "first_seen")
+        self.boot_id = procfs.read_text("sys/kernel/random/boot_id").strip()
+        self.times = {}
+        self.stored = {}
+
+    def load(self, required: bool) -> None:
+        """Add what earlier sweeps noted since the node booted. A file that does not parse counts as none."""
+        try:
+            with open(self.path, encoding="ascii") as file:
+                boot_id, *lines = file.read().split("\n")
+            if boot_id == self.boot_id:
+                fields = (line.split() for line in lines if line)
+                self.stored = {(int(pid), int(start), int(ppid)): float(seen) for pid, start, ppid, seen in fields}
+        except (FileNotFoundError, ValueError):
+            self.stored = {}
+        except OSError as error:
+            if required:
+                raise CannotSweep("%s cannot be read: %s" % (self.path, error.strerror)) from None
+        for key, seen in self.stored.items():
+            self.times[key] = min(seen, self.times.get(key, seen))
+
+    def note(self, snapshot, now) -> None:
+        """Keep the times of what is still there, forget the rest."""
+        present = [zombie for offender in snapshot.offenders for zombie in offender.zombies]
+        keys = [(zombie.pid, zombie.start_ticks, zombie.ppid) for zombie in present]
+        self.times = {key: self.times.get(key, now) for key in keys}
+
+    def save(self) -> None:
+        """Write the times where they have changed; ``OSError`` where that fails."""
+        if self.times != self.stored:
+            lines = ["%d %d %d %.3f" % (key + (seen,)) for key, seen in self.times.items()]
+            _write(self.path, "\n".join([self.boot_id] + lines + [""]))
+            self.stored = self.times
+
+
+def _key(offender) -> tuple:
+    return offender.pid, offender.start_ticks
+
+
+@contextlib.contextmanager
+def _locked(run: str):
+    """Hold ``run/lock``; :class:`Busy` when another sweep holds it for longer than :data:`LOCK_WAIT`."""
+    path = os.path.join(run, "lock")
+    try:
+        os.makedirs(run, mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
+    try:
+        deadline = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise CannotSweep("the lock %s cannot be taken: %s" % (path, error.strerror)) from None
+                if time.monotonic() > deadline:
+                    raise Busy("another sweep holds %s for longer than %d s: nothing was done" % (path, LOCK_WAIT)) from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _write(path: str, text: str) -> None:
+    """Replace a file whole or not at all."""
+    new = path + ".new"
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(new, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
