@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of a sweep, the same for every module that has them."""
+
+    DOCUMENTATION = r"""
+options:
+  scope:
+    description:
+      - V(containers) acts only on parents inside a container, that is in another PID namespace than the sweep or in a
+        container's cgroup that the sweep itself is not in.
+      - V(all) acts on processes of the host too. PID 1, kernel threads, container runtimes, the kubelet, systemd and the
+        session that runs the sweep are never touched all the same.
+    type: str
+    choices: [containers, all]
+    default: containers
+  remedies:
+    description:
+      - What may be tried, in this order. An empty list only reports.
+      - V(nudge) sends C(SIGCHLD) again, while that makes zombies disappear. It ends nothing.
+      - V(terminate) ends the parent, with C(SIGTERM) first and C(SIGKILL) after O(grace). If the parent is PID 1 of a container,
+        the container ends.
+    type: list
+    elements: str
+    default: [nudge, terminate]
+  min_age:
+    description:
+      - Seconds for which a zombie must have been seen with the same parent before it counts.
+      - Its parent may be busy and still mean to wait for it, so a low value may end a healthy program.
+    type: int
+    default: 60
+  min_zombies:
+    description: Zombies that count a parent must hold.
+    type: int
+    default: 1
+  min_usage:
+    description: Act only when this share of the node's process table is taken, from 0 to 1.
+    type: float
+    default: 0.0
+  grace:
+    description: Seconds between C(SIGTERM) and C(SIGKILL), for all parents together, from 0 to 300.
+    type: float
+    default: 2.0
+  protect:
+    description:
+      - Regular expressions. A parent is left alone if one is found in the path of its executable or in its command line.
+      - A tenant chooses both for the processes of a container.
+    type: list
+    elements: str
+    default: []
+  max_parents:
+    description: Most parents ended in one sweep, those with most zombies first; V(0) for no limit.
+    type: int
+    default: 0
+"""

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules share: the options of a sweep as an argument spec, and the way from a module to the engine.
+
+The engine is imported only after the node's Python was checked, so this file itself must parse on any Python.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import sys
+
+MINIMUM_PYTHON = (3, 9)
+
+
+def argument_spec():
+    """The options of a sweep. Values are judged by policy.validate, which knows the ranges."""
+    return dict(
+        scope=dict(type="str", choices=["containers", "all"], default="containers"),
+        remedies=dict(type="list", elements="str", default=["nudge", "terminate"]),
+        min_age=dict(type="int", default=60),
+        min_zombies=dict(type="int", default=1),
+        min_usage=dict(type="float", default=0.0),
+        grace=dict(type="float", default=2.0),
+        protect=dict(type="list", elements="str", default=[]),
+        max_parents=dict(type="int", default=0),
+    )
+
+
+def require_python(module):
+    """Fail with one sentence where the node's Python is too old for the engine."""
+    if sys.version_info < MINIMUM_PYTHON:
+        module.fail_json(msg="Python %d.%d or later is needed on the node; %s is %d.%d.%d (set ansible_python_interpreter)" % (
+            MINIMUM_PYTHON + (sys.executable,) + tuple(sys.version_info[:3])))
+
+
+def run_sweep(module, check_mode, wait):
+    """One sweep with the module's options; returns the result of the module, or fails it with one sentence."""
+    require_python(module)
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, report, sweep
+
+    try:
+        options = policy.validate(dict((name, module.params[name]) for name in argument_spec()))
+        done = sweep.sweep(options, check_mode=check_mode, wait=wait)
+    except (policy.OptionError, sweep.CannotSweep) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (error.filename or "the node", error.strerror))
+    result = report.as_dict(done)
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    if module._diff and wait:
+        result["diff"] = report.as_diff(done)
+    return result

@@ -1,0 +1,102 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: zombie_info
+short_description: Show the zombie processes of a node, whose they are, and how full its process table is
+version_added: 0.1.0
+description:
+  - Looks at the node in the same way as M(provider.fleet.zombie_reap) and does nothing, writes nothing and waits for nothing.
+  - The verdicts are those that M(provider.fleet.zombie_reap) with the same options would reach at this moment.
+author:
+  - The provider.fleet authors (@provider-fleet)
+extends_documentation_fragment:
+  - provider.fleet.sweep_options
+attributes:
+  check_mode:
+    description: It never changes anything.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  idempotent:
+    description: It never changes anything.
+    support: full
+requirements:
+  - Linux 5.3 and Python 3.9 on the node
+  - root
+seealso:
+  - module: provider.fleet.zombie_reap
+"""
+
+EXAMPLES = r"""
+- name: Look at the node
+  provider.fleet.zombie_info:
+  become: true
+  register: node
+
+- name: Show it
+  ansible.builtin.debug:
+    var: node.summary
+"""
+
+RETURN = r"""
+schema:
+  description: Version of this result, which is that of M(provider.fleet.zombie_reap); the keys are explained there.
+  returned: success
+  type: int
+  sample: 1
+zombies:
+  description: Zombies on the node, with C(count) and a bounded C(list).
+  returned: success
+  type: dict
+offenders:
+  description: The parents of zombies, those with most zombies first, each with its workload and its verdict.
+  returned: success
+  type: list
+  elements: dict
+limits:
+  description: The process table of the node.
+  returned: success
+  type: dict
+  sample:
+    {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max",
+     "pid_max_ceiling": 4194304}
+limits_settable:
+  description: Whether this node lets root set C(pid_max) and C(threads_max); not so in most containers.
+  returned: success
+  type: dict
+  sample: {"pid_max": true, "threads_max": true}
+counts:
+  description: Totals.
+  returned: success
+  type: dict
+summary:
+  description: The whole report for people, line by line.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
+
+
+def main():
+    module = AnsibleModule(argument_spec=sweep_module.argument_spec(), supports_check_mode=True)
+    result = sweep_module.run_sweep(module, check_mode=True, wait=False)
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs
+
+    result["changed"] = False
+    result["limits_settable"] = dict((name, limits.settable(procfs.ProcFS(), name)) for name in limits.SYSCTLS)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

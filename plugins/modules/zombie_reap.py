@@ -1,0 +1,205 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: zombie_reap
+short_description: Find zombie processes and get rid of them, gently first
+version_added: 0.1.0
+description:
+  - Looks for processes that have exited and were not waited for, finds whose they are, and gets rid of them with the gentlest
+    remedy that works.
+  - Zombies younger than O(min_age) are waited for, at most that long, and only if there are any. What the agent of the role
+    P(provider.fleet.zombie_reaper#role) has seen on the node before counts.
+  - Never touched are PID 1 of the node, kernel threads, the sweep and its ancestors, container runtimes and their shims, the
+    kubelet and systemd.
+author:
+  - The provider.fleet authors (@provider-fleet)
+extends_documentation_fragment:
+  - provider.fleet.sweep_options
+attributes:
+  check_mode:
+    description: Decides in the same way as a real run, waiting included, and does nothing.
+    support: full
+  diff_mode:
+    description: Shows the parents of zombies before and after.
+    support: full
+  idempotent:
+    description: A run that finds nothing old enough changes nothing. Programs that leak make new zombies.
+    support: full
+requirements:
+  - Linux 5.3 and Python 3.9 on the node
+  - root
+seealso:
+  - module: provider.fleet.zombie_info
+"""
+
+EXAMPLES = r"""
+- name: Clear the zombies of containers
+  provider.fleet.zombie_reap:
+  become: true
+
+- name: Say what would be done, now, on this node
+  provider.fleet.zombie_reap:
+  become: true
+  check_mode: true
+
+- name: Remind parents to wait, and never end one
+  provider.fleet.zombie_reap:
+    remedies: [nudge]
+  become: true
+
+- name: Act only where it hurts, five parents at a time, and leave databases alone
+  provider.fleet.zombie_reap:
+    min_usage: 0.5
+    max_parents: 5
+    protect:
+      - ^/usr/lib/postgresql/
+  become: true
+"""
+
+RETURN = r"""
+schema:
+  description: Version of this result.
+  returned: success
+  type: int
+  sample: 1
+zombies:
+  description: Zombies on the node.
+  returned: success
+  type: dict
+  contains:
+    count:
+      description: How many there were when the node was looked at.
+      type: int
+    left:
+      description: How many were there at the end.
+      type: int
+    list:
+      description: The first 100 of those left.
+      type: list
+      elements: dict
+      sample: [{"pid": 4711, "ppid": 4700, "name": "sh", "age": 312.4}]
+offenders:
+  description:
+    - The parents of zombies, those with most zombies first, at most 1000.
+    - Text that a tenant chose is bounded, and control characters and invalid UTF-8 in it are escaped.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    pid:
+      description: PID of the parent.
+      type: int
+    name:
+      description: Its name, which it chose itself.
+      type: str
+    executable:
+      description: Path of its executable in its own mount namespace, null where it cannot be read.
+      type: str
+    command_line:
+      description: Its arguments.
+      type: str
+    uid:
+      description: Its user ID as the node counts.
+      type: int
+    state:
+      description: Its state, as C(ps) shows it.
+      type: str
+    zombies:
+      description: Zombies it holds.
+      type: int
+    ripe:
+      description: Those of them that count, being of O(min_age) and held by no tracer and no living thread.
+      type: int
+    oldest_age:
+      description: Seconds since the first of them was first seen with this parent.
+      type: float
+    workload:
+      description: >-
+        What the parent belongs to. Has the keys C(kind) (C(container) or C(host)), C(container_id), C(pod_uid), C(service),
+        C(pid_namespace) and C(cgroup); what is not known is null.
+      type: dict
+    init_pid:
+      description: PID 1 of its PID namespace, which adopts the zombies when the parent ends.
+      type: int
+    verdict:
+      description: V(act) or V(leave).
+      type: str
+    remedies:
+      description: What may be tried on this parent.
+      type: list
+      elements: str
+    reason:
+      description: Why, as one word for machines.
+      type: str
+      sample: too_young
+    explanation:
+      description: Why, as one sentence for people.
+      type: str
+    remedy:
+      description: The last remedy that had an effect.
+      type: str
+    outcome:
+      description: V(left_alone), V(would_act), V(gone), V(cleared), V(partly_cleared), V(moved) or V(not_cleared).
+      type: str
+    cleared:
+      description: Zombies of it that are gone.
+      type: int
+    adopted_by:
+      description: PIDs that hold the rest now.
+      type: list
+      elements: int
+    steps:
+      description: Each remedy tried, with its C(result), C(detail) and C(seconds).
+      type: list
+      elements: dict
+    seconds:
+      description: How long that took.
+      type: float
+limits:
+  description: The process table of the node.
+  returned: success
+  type: dict
+  sample:
+    {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max",
+     "pid_max_ceiling": 4194304}
+counts:
+  description: Totals. C(cleared_by) has one number for each remedy.
+  returned: success
+  type: dict
+  sample:
+    {"zombies": 12, "zombies_left": 0, "cleared": 12, "cleared_by": {"nudge": 0, "terminate": 12}, "offenders": 1,
+     "acted_on": 1, "parents_ended": 1}
+summary:
+  description: The whole report for people, line by line.
+  returned: success
+  type: list
+  elements: str
+check_mode:
+  description: Whether this says only what would be done.
+  returned: success
+  type: bool
+duration:
+  description: Seconds that the sweep took.
+  returned: success
+  type: float
+
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
+
+
+def main():
+    module = AnsibleModule(argument_spec=sweep_module.argument_spec(), supports_check_mode=True)
+    module.exit_json(**sweep_module.run_sweep(module, check_mode=module.check_mode, wait=True))
+
+
+if __name__ == "__main__":
+    main()

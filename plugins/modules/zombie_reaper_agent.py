@@ -1,0 +1,239 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: zombie_reaper_agent
+short_description: Put the zombie reaper's engine, command and configuration on a node
+version_added: 0.1.0
+description:
+  - Installs the very engine that this module itself was shipped with, so that the node's own C(zombie-reaper) command and the
+    modules of this collection are one implementation.
+  - Writes C(/usr/local/lib/zombie_reaper/), C(/usr/local/sbin/zombie-reaper), C(/etc/zombie_reaper/config.json) and
+    C(/usr/local/bin/kill_zombie_parents.sh), which only calls the command. A hand-made script of that name is replaced.
+  - Files of earlier versions are removed. A schedule is not set up; the role P(provider.fleet.zombie_reaper#role) does that.
+author:
+  - The provider.fleet authors (@provider-fleet)
+options:
+  state:
+    description: Whether the agent is on the node. V(absent) removes C(/run/zombie_reaper) too.
+    type: str
+    choices: [present, absent]
+    default: present
+  options:
+    description:
+      - The options of the sweep, by the names that M(provider.fleet.zombie_reap) documents. What is left out has its default.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Says what would be written and removed.
+    support: full
+  diff_mode:
+    description: Shows the files before and after, the engine's by name only.
+    support: full
+  idempotent:
+    description: Files that are as they should be are not written.
+    support: full
+requirements:
+  - Python 3.9 on the node
+  - root
+seealso:
+  - module: provider.fleet.zombie_reap
+"""
+
+EXAMPLES = r"""
+- name: Put the agent on the node
+  provider.fleet.zombie_reaper_agent:
+    options:
+      min_age: 120
+      remedies: [nudge]
+  become: true
+
+- name: Remove it
+  provider.fleet.zombie_reaper_agent:
+    state: absent
+  become: true
+"""
+
+RETURN = r"""
+files:
+  description: Paths that were written or removed, or would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/zombie_reaper/config.json]
+found:
+  description: >-
+    What a schedule can rest on here. C(cron) is the path of the cron daemon, C(systemd) whether systemd runs, C(timer) whether a
+    timer of this project is installed.
+  returned: success
+  type: dict
+  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false}
+"""
+
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
+
+ENGINE = "/usr/local/lib/zombie_reaper"
+COMMAND = "/usr/local/sbin/zombie-reaper"
+SCRIPT = "/usr/local/bin/kill_zombie_parents.sh"
+CONFIG = "/etc/zombie_reaper/config.json"
+RUN = "/run/zombie_reaper"
+TIMER = "/etc/systemd/system/zombie-reaper.timer"
+CRON_DAEMONS = ("/usr/sbin/cron", "/usr/sbin/crond")
+
+# Parses on any Python, so that an old one is told so. -I and -S: no user site, no environment, a third of the start-up time.
+COMMAND_TEXT = """\
+#!%(python)s -IS
+# Managed by Ansible (provider.fleet.zombie_reaper_agent)
+import sys
+if sys.version_info < (3, 9):
+    sys.exit("zombie-reaper: Python 3.9 or later is needed; %%s is %%d.%%d" %% ((sys.executable,) + tuple(sys.version_info[:2])))
+sys.path.append("%(library)s")
+from zombie_reaper.agent import main
+sys.exit(main())
+"""
+
+SCRIPT_TEXT = """\
+#!/bin/sh
+exec %(command)s "$@"  # the name that operators know; managed by Ansible (provider.fleet.zombie_reaper_agent)
+"""
+
+
+def engine_files(package):
+    """{path: text} of the engine: the sources of the modules that this module was shipped with."""
+    files = {}
+    for name in list(sys.modules):
+        if name == package or name.startswith(package + "."):
+            loader = sys.modules[name].__loader__
+            parts = name[len(package):].strip(".").split(".") if name != package else []
+            path = "/".join([ENGINE] + parts)
+            files[path + "/__init__.py" if loader.is_package(name) else path + ".py"] = loader.get_source(name)
+    return files
+
+
+def interpreter(module):
+    """The node's own Python, or failing that the one that runs this module: never one that may go with a virtual environment."""
+    for path in ("/usr/bin/python3", "/usr/libexec/platform-python", sys.executable):
+        if os.path.exists(path):
+            code = "import sys; sys.exit(sys.version_info < (3, 9))"
+            if module.run_command([path, "-IS", "-c", code])[0] == 0:
+                return path
+    module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")
+
+
+def read(path):
+    """Text of a regular file, None where there is none."""
+    if os.path.islink(path) or not os.path.isfile(path):
+        return None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def strangers():
+    """What lies in the engine's folder and was not put there by this version, caches of Python apart."""
+    for folder, folders, names in os.walk(ENGINE):
+        for name in names:
+            yield os.path.join(folder, name)
+
+
+def is_right(path, text, mode):
+    return read(path) == text and stat.S_IMODE(os.stat(path).st_mode) == mode
+
+
+def write(module, path, text, mode):
+    """Replace a file whole or not at all."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        os.makedirs(folder, 0o755)
+    handle, new = tempfile.mkstemp(dir=module.tmpdir)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(new, mode)
+    module.atomic_move(new, path)
+    os.chmod(path, mode)
+
+
+def present(module, options):
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, policy
+
+    try:
+        values = policy.validate(options)._asdict()
+    except policy.OptionError as error:
+        module.fail_json(msg=str(error))
+    engine = engine_files(agent.__package__)
+    wanted = dict((path, (text, 0o644)) for path, text in engine.items())
+    wanted[COMMAND] = (COMMAND_TEXT % dict(python=interpreter(module), library=os.path.dirname(ENGINE)), 0o755)
+    wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)
+    wanted[CONFIG] = (json.dumps(values, indent=2, sort_keys=True) + "\n", 0o644)
+    caches = set()
+    for path in engine:
+        folder, name = os.path.split(path)
+        caches.add((os.path.join(folder, "__pycache__"), name[:-len(".py")]))
+    removed = [
+        path for path in strangers()
+        if path not in wanted and (os.path.dirname(path), os.path.basename(path).split(".")[0]) not in caches
+    ]
+    written = [path for path in wanted if not is_right(path, *wanted[path])]
+    diff = [
+        dict(before_header=path, after_header=path, before=read(path) or "", after=wanted[path][0])
+        for path in sorted(written) if path not in engine
+    ]
+    if not module.check_mode:
+        for path in sorted(written):
+            write(module, path, *wanted[path])
+        for path in removed:
+            os.unlink(path)
+    return sorted(written + removed), diff
+
+
+def absent(module):
+    gone = [path for path in (ENGINE, COMMAND, SCRIPT, os.path.dirname(CONFIG), RUN) if os.path.lexists(path)]
+    if not module.check_mode:
+        for path in gone:
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+    return gone, [dict(before_header=path, after_header=path, before=path + "\n", after="") for path in gone]
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            state=dict(type="str", choices=["present", "absent"], default="present"),
+            options=dict(type="dict", default={}),
+        ),
+        supports_check_mode=True,
+    )
+    sweep_module.require_python(module)
+    try:
+        if module.params["state"] == "absent":
+            files, diff = absent(module)
+        else:
+            files, diff = present(module, module.params["options"])
+    except OSError as error:
+        module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
+    found = dict(
+        cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
+        systemd=os.path.isdir("/run/systemd/system"),
+        timer=os.path.exists(TIMER),
+    )
+    module.exit_json(changed=bool(files), files=files, found=found, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
