@@ -170,9 +170,16 @@ class _Run:
         self.terminated += len(ended)
         deadline = time.monotonic() + SETTLE
         while ended and time.monotonic() < deadline:
-            ended = [offender for offender in ended if next(observe.still_zombies(self.procfs, offender), None)]
+            ended = [offender for offender in ended if self._unsettled(offender)]
             if ended:
                 time.sleep(0.02)
+
+    def _unsettled(self, offender) -> bool:
+        """Whether anything of a parent that was ended still waits to be collected: a zombie it held, or itself."""
+        stat = self.procfs.stat(offender.pid)
+        if stat and stat.state == "Z" and stat.start_ticks == offender.start_ticks:
+            return True
+        return any(True for zombie in observe.still_zombies(self.procfs, offender))
 
     def _adopters(self) -> set:
         """PIDs that now hold zombies of parents which this sweep has ended."""

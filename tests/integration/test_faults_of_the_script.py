@@ -1,0 +1,414 @@
+"""One test for each row of the table of faults in docs/architecture.md that this version answers.
+
+Where it can be shown, the script that this project replaces is run on the same processes, so each test is seen to notice the fault.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import re
+import time
+
+import pytest
+from rig.node import ENGINE, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
+
+LEAK = """
+for _ in range(3):
+    zombie()
+ready()
+forever()
+"""
+
+# A handler that waits once for each signal. Children that exit together raise one SIGCHLD, so zombies stay.
+WAITS_ONCE_FOR_EACH_SIGNAL = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+for _ in range(20):
+    zombie()
+signal.signal(signal.SIGCHLD, lambda *_: os.waitpid(-1, os.WNOHANG))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+ready()
+forever()
+"""
+
+IGNORES_SIGTERM = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+"""
+
+
+def test_row_1_a_container_that_a_reminder_cures_is_not_ended(node):
+    init = node.container(WAITS_ONCE_FOR_EACH_SIGNAL)
+    wait_until(lambda: len(init.zombies()) == 19)
+    result = node.sweep()
+    assert init.alive
+    assert init.zombies() == []
+    entry = offender_of(result, init)
+    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "nudge", 19)
+    assert result["changed"]
+    assert result["counts"]["cleared_by"] == {"nudge": 19, "terminate": 0}
+
+
+def test_row_1_the_script_ends_that_container_without_a_word(node):
+    init = node.container(WAITS_ONCE_FOR_EACH_SIGNAL)
+    assert node.old_script().stdout == ""
+    assert init.ends()
+
+
+def test_row_1_without_terminate_nothing_is_ever_ended(node):
+    init = node.container(LEAK)
+    result = node.sweep(remedies="nudge")
+    assert init.alive
+    assert len(init.zombies()) == 3
+    assert offender_of(result, init)["outcome"] == "not_cleared"
+    assert not result["changed"]
+
+
+STATES = {
+    "Zs": "zombie(os.setsid)",
+    "ZN": "zombie(lambda: os.nice(5))",
+}
+NAMES = [b"npm start", b"a) Z 1 (b", b") S 1 1 1", b"\xff\xfe\xfd", b"new\nline", b"((((", b"15 bytes of any"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_row_2_every_kind_of_zombie_is_seen(node, state):
+    init = node.container(STATES[state] + "\nready()\nforever()")
+    shown = node.run("ps", "-eo", "stat").stdout.split()
+    assert state in shown
+    node.old_script()
+    assert init.alive, "the script sees only those that ps shows as plain Z"
+    assert node.sweep()["counts"]["cleared"] == 1
+    assert not init.alive
+
+
+def test_row_2_a_zombie_of_the_foreground_is_seen(node):
+    init = node.container("""
+import pty, fcntl, termios
+master, slave = pty.openpty()
+os.setsid()
+fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+zombie()
+ready()
+forever()
+""")
+    assert any(stat.startswith("Z") and "+" in stat for stat in node.run("ps", "-eo", "stat").stdout.split())
+    assert node.sweep()["counts"]["cleared"] == 1
+    assert not init.alive
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_row_2_names_do_not_confuse(node, name):
+    rename = "lambda: open('/proc/self/comm', 'wb').write(%r)" % name
+    init = node.container("zombie(%s)\nopen('/proc/self/comm', 'wb').write(%r)\nready()\nforever()" % (rename, name))
+    result = node.sweep()
+    assert result["zombies"]["count"] == 1
+    assert left_in_node(result) == []
+    assert result["counts"]["parents_ended"] == 1
+    shown = result["offenders"][0]["name"]
+    assert shown.isprintable() and len(shown) >= len(name)
+    assert not init.alive
+
+
+REAPS_ONCE_A_SECOND = """
+def begin(*_):
+    for _ in range(2):
+        if os.fork() == 0:
+            os._exit(0)
+zombie()
+ready()
+while True:
+    begin()
+    time.sleep(1)
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+"""
+
+
+def test_row_3_a_supervisor_that_reaps_once_a_second_survives_100_sweeps(node):
+    supervisor = node.container(REAPS_ONCE_A_SECOND)
+    seen = 0
+    for _sweep in range(100):
+        result = node.sweep(min_age=2)
+        time.sleep(0.05)
+        seen += result["counts"]["zombies"]
+        assert not result["changed"]
+        assert all(entry["reason"] == "too_young" for entry in result["offenders"])
+    assert supervisor.alive
+    assert seen > 100, "the supervisor had hardly any zombies to be tempted by"
+
+
+def test_row_3_the_script_ends_that_supervisor_at_its_first_run(node):
+    supervisor = node.container(REAPS_ONCE_A_SECOND)
+    node.old_script()
+    assert supervisor.ends()
+
+
+def test_row_3_what_stays_is_ended_when_it_is_old_enough(node):
+    init = node.container(LEAK)
+    first = node.sweep(min_age=2)
+    assert offender_of(first, init)["reason"] == "too_young"
+    assert init.alive
+    time.sleep(2.1)
+    assert node.sweep(min_age=2)["counts"]["cleared"] == 3
+    assert not init.alive
+
+
+# One parent ends at SIGTERM, its PID is then given to a bystander; another one makes sure that SIGKILL is still to come.
+PARENT_WHOSE_PID_IS_USED_AGAIN = """
+pid = 0
+while pid < 310:  # the kernel gives PIDs below 300 only once
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+parent = os.fork()
+if parent == 0:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    zombie()
+    forever()
+stubborn = os.fork()
+if stubborn == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    zombie()
+    forever()
+time.sleep(0.3)
+ready()
+os.waitpid(parent, 0)
+while True:
+    bystander = os.fork()
+    if bystander == 0:
+        if os.getpid() == parent:
+            open("/proc/self/comm", "w").write("bystander")
+            forever()
+        os._exit(0)
+    if bystander == parent:
+        forever()
+    os.waitpid(bystander, 0)
+"""
+
+
+@pytest.mark.parametrize("tool", ["sweep", "script"])
+def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, tool):
+    release = [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
+    if release < [6, 14]:
+        pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced to be used again")
+    assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
+    program = node.program(PARENT_WHOSE_PID_IS_USED_AGAIN)
+
+    def bystander():
+        return next(child for child in program.process.children() if child.name() == "bystander")
+
+    if tool == "script":
+        node.old_script()
+        wait_until(lambda: not is_alive(bystander()))
+        return
+    result = node.sweep(grace=3, scope="all")
+    assert is_alive(bystander())
+    assert result["counts"]["parents_ended"] == 2
+    details = sorted(step["detail"] for entry in result["offenders"] for step in entry["steps"] if step["remedy"] == "terminate")
+    assert details == ["ended by SIGKILL; SIGTERM has no effect on it", "ended by SIGTERM"]
+
+
+THOUSAND_PARENTS = """
+for _ in range(1000):
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        zombie()
+        forever()
+while len([p for p in os.listdir("/proc") if p.isdigit()]) < 2001:
+    time.sleep(0.05)
+ready()
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.05)
+"""
+
+
+def test_row_5_a_thousand_parents_that_ignore_sigterm_share_one_deadline(node):
+    init = node.container(THOUSAND_PARENTS)
+    result = node.sweep(grace=2, remedies="terminate")
+    assert result["counts"]["parents_ended"] == 1000
+    assert result["counts"]["cleared"] == 1000
+    assert left_in_node(result) == []
+    assert init.alive
+    assert init.process.children() == []
+    steps = [step for entry in result["offenders"] for step in entry["steps"]]
+    assert all("SIGTERM has no effect on it" in step["detail"] for step in steps)
+    assert max(step["seconds"] for step in steps) <= 2 + 3
+
+
+def test_row_5_two_sweeps_at_once_take_turns(node):
+    """The second one waits for the lock, finds nothing left and does nothing twice."""
+    node.container(IGNORES_SIGTERM + LEAK)
+    flags = ["--json", "--min-age", "0", "--grace", "2"]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        results = [json.loads(done.stdout) for done in pool.map(lambda _: node.agent(*flags), range(2))]
+    assert sorted(result["counts"]["cleared"] for result in results) == [0, 3]
+    assert sorted(result["changed"] for result in results) == [False, True]
+
+
+def test_row_5_a_sweep_that_waits_too_long_for_the_lock_says_busy_and_does_nothing(node):
+    init = node.container(LEAK)
+    node.run_folder.mkdir()
+    holder = node.program("""
+import fcntl
+lock = open(%r, "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+ready()
+forever()
+""" % str(node.run_folder / "lock"))
+    done = node.agent("--min-age", "0")
+    assert done.returncode == 75
+    assert "another sweep holds" in done.stderr
+    assert init.alive
+    holder.stop()
+    assert node.agent("--min-age", "0").returncode == 0
+
+
+def test_row_6_a_daemon_of_the_host_whose_child_has_exited_is_left_alone(node):
+    daemon = node.program(LEAK)
+    result = node.sweep()
+    assert daemon.alive
+    assert offender_of(result, daemon)["reason"] == "host_process"
+    node.old_script()
+    assert daemon.ends(), "the script was expected to end it"
+
+
+# An init that keeps zombies, and below it a parent that keeps some more.
+INIT_AND_PARENT_KEEP_ZOMBIES = """
+if os.fork() == 0:
+    open("/proc/self/comm", "w").write("middle")
+    zombie()
+    forever()
+zombie()
+time.sleep(0.2)
+ready()
+forever()
+"""
+
+
+def middle_of(init):
+    return next(child for child in init.process.children() if child.name() == "middle")
+
+
+def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
+    code = INIT_AND_PARENT_KEEP_ZOMBIES.replace(
+        'open("/proc/self/comm", "w").write("middle")',
+        'os.execv(sys.executable, [sys.executable, "-IS", "-c", %r])' % (
+            PRELUDE + 'open("/proc/self/comm", "w").write("middle"); zombie(); forever()'))
+    init = node.container("# spare me\n" + code.replace("time.sleep(0.2)", "time.sleep(0.7)"))
+    middle = middle_of(init)
+    result = node.sweep(protect="spare me")
+    entry = next(entry for entry in result["offenders"] if entry["name"] == "middle")
+    assert middle.is_running() and init.alive
+    assert entry["reason"] == "adopter_does_not_reap"
+    assert "PID %d" % offender_of(result, init)["pid"] in entry["explanation"]
+    assert entry["remedies"] == ["nudge"]
+    node.old_script()
+    wait_until(lambda: not is_alive(middle))  # the script ends it, in vain
+
+
+def test_row_7_where_the_init_has_to_end_its_children_are_not_ended_one_by_one(node):
+    init = node.container(INIT_AND_PARENT_KEEP_ZOMBIES)
+    result = node.sweep()
+    entry = next(entry for entry in result["offenders"] if entry["name"] == "middle")
+    assert entry["reason"] == "ends_with_init"
+    assert result["counts"]["parents_ended"] == 1
+    assert not init.alive
+    assert left_in_node(result) == []
+
+
+# Only the middle one keeps zombies; the init adopts them and does not wait either.
+INIT_THAT_WILL_NOT_WAIT = """
+if os.fork() == 0:
+    open("/proc/self/comm", "w").write("middle")
+    zombie()
+    ready()
+    forever()
+forever()
+"""
+
+
+def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
+    init = node.container(INIT_THAT_WILL_NOT_WAIT)
+    result = node.sweep("--wait", min_age=2)
+    assert result["counts"]["parents_ended"] == 2
+    assert left_in_node(result) == []
+    assert not init.alive
+
+
+def test_row_7_an_adopter_gets_its_own_min_age(node):
+    """A scheduled sweep does not wait: it says who has the zombies now, and the next one judges that parent afresh."""
+    init = node.container(INIT_THAT_WILL_NOT_WAIT)
+    node.sweep(min_age=2)
+    time.sleep(2.1)
+    result = node.sweep(min_age=2)
+    moved = next(entry for entry in result["offenders"] if entry["name"] == "middle")
+    assert moved["outcome"] == "moved"
+    assert moved["adopted_by"] == [offender_of(result, init)["pid"]]
+    assert init.alive
+    assert offender_of(result, init)["reason"] == "too_young"
+
+
+def test_row_9_a_sweep_starts_no_process_and_no_thread(node):
+    node.container(LEAK)
+    hook = """
+import sys
+seen = set()
+sys.addaudithook(lambda event, _: seen.add(event))
+sys.path.append(%r)
+from reaper import sweep, policy
+sweep.sweep(policy.validate({"min_age": 0}), sweep.Paths(run=%r))
+for event in ("os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen", "_thread.start_new_thread"):
+    assert event not in seen, event
+print("none")
+"""
+    done = node.run(PYTHON, "-IS", "-c", hook % (str(ENGINE), str(node.run_folder)))
+    assert done.stdout == "none\n", done.stderr
+
+
+def test_row_10_a_dry_run_says_exactly_what_a_run_then_does(node):
+    containers = [node.container(LEAK), node.container(WAITS_ONCE_FOR_EACH_SIGNAL)]
+    daemon = node.program(LEAK)
+    dry = node.sweep("--check")
+    assert all(container.alive for container in containers)
+    assert not node.run_folder.exists(), "a dry run writes nothing"
+    assert dry["check_mode"] and dry["changed"]
+    wet = node.sweep()
+    planned = {(entry["pid"], entry["verdict"], entry["reason"]) for entry in dry["offenders"]}
+    assert planned == {(entry["pid"], entry["verdict"], entry["reason"]) for entry in wet["offenders"]}
+    for before, after in zip(sorted(dry["offenders"], key=lambda e: e["pid"]), sorted(wet["offenders"], key=lambda e: e["pid"])):
+        tried = [step["remedy"] for step in after["steps"]]
+        assert before["remedies"][:len(tried)] == tried
+        assert (before["outcome"] == "would_act") == bool(tried)
+    assert wet["changed"]
+    assert daemon.alive
+
+
+def test_row_10_a_second_run_changes_nothing(node):
+    node.container(LEAK)
+    assert node.sweep()["changed"]
+    assert not node.sweep()["changed"]
+
+
+def test_row_10_every_sweep_leaves_a_record(node):
+    node.container(LEAK)
+    result = node.sweep()
+    assert json.loads((node.run_folder / "last.json").read_text(encoding="utf-8")) == result
+    lines = node.agent().stdout.splitlines()
+    assert lines[0] == "0 zombies on this node; 0 cleared, 0 left"
+    assert lines[1].startswith("process table: ")
+
+
+def test_a_node_survives_its_own_rig(tmp_path):
+    """The rig itself: nothing is left of a node that was stopped."""
+    rigged = Node(tmp_path)
+    container = rigged.container(LEAK)
+    rigged.stop()
+    assert container.ends() and rigged.init.ends()

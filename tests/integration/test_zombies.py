@@ -1,0 +1,259 @@
+"""Where zombies come from, and those that nobody can collect; every one is real, and psutil is the witness."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from rig.node import is_alive, offender_of, wait_until
+
+
+def test_the_classic_producer(node):
+    init = node.container("for _ in range(50): zombie()\nready()\nforever()")
+    seen = sorted(init.zombies())
+    assert len(seen) == 50
+    result = node.sweep()
+    assert result["zombies"]["count"] == 50
+    assert result["counts"]["cleared_by"] == {"nudge": 0, "terminate": 50}
+    assert init.ends()
+    assert not any(psutil.pid_exists(pid) for pid in seen)
+
+
+def test_sigterm_without_effect_is_said(node):
+    init = node.container("zombie()\nready()\nforever()")
+    (_nudge, step) = offender_of(node.sweep(), init)["steps"]
+    assert step["detail"] == "ended by SIGKILL; SIGTERM has no effect on it (PID 1 without a handler)"
+
+
+def test_a_handler_for_sigterm_gets_its_grace(node, tmp_path):
+    said = tmp_path / "said"
+    init = node.container("""
+def goodbye(*_):
+    open(%r, "w").write("goodbye")
+    os._exit(0)
+signal.signal(signal.SIGTERM, goodbye)
+zombie()
+ready()
+forever()
+""" % str(said))
+    (_nudge, step) = offender_of(node.sweep(grace=5), init)["steps"]
+    assert step["detail"] == "ended by SIGTERM"
+    assert said.read_text() == "goodbye"
+
+
+def test_orphans_adopted_by_an_init_that_does_not_wait(node):
+    """Each orphan exits after its parent has; the init of the container inherits it and never waits."""
+    init = node.container("""
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        if os.fork() == 0:
+            time.sleep(0.2)
+            os._exit(0)
+        os._exit(0)
+    os.waitpid(child, 0)
+time.sleep(0.5)
+ready()
+forever()
+""")
+    assert len(init.zombies()) == 5
+    assert node.sweep()["counts"]["cleared"] == 5
+    assert init.ends()
+
+
+def test_a_service_that_fails_again_and_again(node):
+    """One more zombie each time, in the middle of sweeps: old ones count, young ones do not."""
+    init = node.container("""
+zombie()
+ready()
+while True:
+    zombie()
+    time.sleep(0.25)
+""")
+    first = offender_of(node.sweep(min_age=3), init)
+    assert first["reason"] == "too_young"
+    time.sleep(1)
+    later = offender_of(node.sweep(min_age=3, min_zombies=3), init)
+    assert later["zombies"] > first["zombies"]
+    time.sleep(2.2)
+    last = offender_of(node.sweep("--check", min_age=3), init)
+    assert last["verdict"] == "act"
+    assert 0 < last["ripe"] < last["zombies"]
+    assert init.alive
+
+
+def test_children_of_a_thread(node):
+    init = node.container("""
+threading.Thread(target=zombie).start()
+time.sleep(0.3)
+ready()
+forever()
+""")
+    assert len(init.zombies()) == 1
+    assert node.sweep()["counts"]["cleared"] == 1
+
+
+def test_a_leader_that_is_dead_while_threads_live(node):
+    """State Zl: no zombie yet in the sense of wait(2). Neither it nor its parent is to blame."""
+    init = node.container("""
+child = os.fork()
+if child == 0:
+    threading.Thread(target=forever).start()
+    ctypes.CDLL(None).syscall(60, 0)
+while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
+    time.sleep(0.01)
+ready()
+forever()
+""")
+    assert "Zl" in node.run("ps", "-eo", "stat").stdout.split()
+    entry = offender_of(node.sweep(), init)
+    assert entry["reason"] == "leader_dead_threads_alive"
+    assert init.alive
+
+
+def test_a_zombie_held_by_a_tracer(node):
+    """The parent cannot collect it, however well it waits, until the tracer has (ptrace(2))."""
+    init = node.container("""
+child = os.fork()
+if child == 0:
+    time.sleep(0.5)
+    os._exit(0)
+if os.fork() == 0:
+    PTRACE_SEIZE = 0x4206
+    ctypes.CDLL(None).ptrace(PTRACE_SEIZE, child, None, None)
+    forever()
+while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
+    time.sleep(0.01)
+ready()
+forever()
+""")
+    entry = offender_of(node.sweep(), init)
+    assert entry["reason"] == "traced"
+    assert init.alive
+
+
+def test_a_parent_that_is_stopped(node):
+    init = node.container("""
+child = os.fork()
+if child == 0:
+    zombie()
+    ready()
+    forever()
+os.wait()
+""")
+    (parent,) = init.process.children()
+    parent.suspend()
+    wait_until(lambda: parent.status() == psutil.STATUS_STOPPED)
+    entry = next(entry for entry in node.sweep()["offenders"])
+    assert entry["reason"] == "parent_stopped"
+    assert is_alive(parent)
+    parent.resume()
+    assert node.sweep()["counts"]["parents_ended"] == 1
+
+
+def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
+    """posix_spawn waits in vfork until its child has executed; the child waits for a FIFO that nobody opens."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    init = node.container("""
+parent = os.fork()
+if parent == 0:
+    zombie()
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 9, %r, os.O_RDONLY, 0)])
+    forever()
+while open("/proc/%%d/stat" %% parent).read().rpartition(")")[2].split()[0] != "D":
+    time.sleep(0.01)
+ready()
+os.wait()
+""" % str(fifo))
+    (parent,) = init.process.children()
+    entry = next(entry for entry in node.sweep()["offenders"])
+    assert entry["reason"] == "parent_uninterruptible"
+    assert is_alive(parent)
+
+
+FREEZERS = [
+    ("v1", Path("/sys/fs/cgroup/freezer"), "freezer.state", "FROZEN", "THAWED"),
+    ("v2", Path("/sys/fs/cgroup/unified"), "cgroup.freeze", "1", "0"),
+    ("v2", Path("/sys/fs/cgroup"), "cgroup.freeze", "1", "0"),
+]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_parent_that_is_paused(node, version):
+    """docker pause freezes the cgroup: the parent can collect nothing, and that is not its fault."""
+    mounted = [freezer[1:] for freezer in FREEZERS if freezer[0] == version and (freezer[1] / "cgroup.procs").exists()]
+    if not mounted:
+        pytest.skip("this machine has no cgroup %s freezer" % version)
+    root, name, frozen, thawed = mounted[0]
+    init = node.container("zombie()\nready()\nforever()")
+    cgroup = root / ("zombie-reaper-test-%d" % os.getpid())
+    cgroup.mkdir()
+    try:
+        (cgroup / "cgroup.procs").write_text(str(init.process.pid))
+        (cgroup / name).write_text(frozen)
+        time.sleep(0.2)
+        entry = offender_of(node.sweep(), init)
+        assert entry["reason"] == "parent_frozen"
+        (cgroup / name).write_text(thawed)
+        assert init.alive
+    finally:
+        (cgroup / name).write_text(thawed)
+        init.stop()
+        wait_until(lambda: not (cgroup / "cgroup.procs").read_text())
+        cgroup.rmdir()
+
+
+def test_a_process_that_vanishes_while_it_is_looked_at_is_normal(node):
+    """Zombies come and go hundreds of times a second while it sweeps; nothing of that is an error."""
+    node.container("""
+ready()
+while True:
+    os.waitpid(zombie(), 0)
+""")
+    for _sweep in range(20):
+        result = node.sweep(min_age=60)
+        assert result["warnings"] == []
+        assert not result["changed"]
+
+
+HOSTILE = b"\x1b[2J\x1b]0;owned\x07 \xff\xfe ) Z 1 \xe2\x80\xae{{ 1/0 }}\n"
+
+
+def test_hostile_names_and_arguments_stay_harmless(node):
+    init = node.container("""
+name = %r
+open("/proc/self/comm", "wb").write(name[:15])
+if len(sys.argv) < 3:
+    os.execv(sys.executable, [sys.executable, "-IS", "-c", sys.orig_argv[3], name.replace(b"\\0", b""), b"x" * 65536])
+open("/proc/self/comm", "wb").write(name[:15])
+zombie(lambda: open("/proc/self/comm", "wb").write(name[:15]))
+ready()
+forever()
+""" % HOSTILE)
+    dry = node.agent("--min-age", "0", "--check")
+    assert all(line.isprintable() for line in dry.stdout.splitlines())
+    assert len(dry.stdout) < 2000
+    result = node.sweep()
+    entry = offender_of(result, init)
+    assert all(value.isprintable() for value in (entry["name"], entry["command_line"]))
+    assert len(entry["command_line"]) < 300
+    assert result["counts"]["cleared"] == 1
+
+
+def test_a_healthy_container_is_never_touched(node):
+    """Short-lived children, all waited for a little later; whatever the moment, none of them is old enough."""
+    init = node.container("""
+ready()
+while True:
+    children = [zombie() for _ in range(5)]
+    time.sleep(0.3)
+    for child in children:
+        os.waitpid(child, 0)
+""")
+    for _sweep in range(20):
+        assert not node.sweep(min_age=2)["changed"]
+    assert init.alive

@@ -1,0 +1,180 @@
+"""A node of its own for a test: a PID namespace with its own /proc and its own PID 1.
+
+The sweep runs inside and sees nothing of the machine around it, so no test can touch a process that it did not start.
+What the sweep calls a container is a PID namespace below that. Both end with their PID 1, and that with the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+CHECKOUT = Path(__file__).parents[2]
+ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils"))  # tests/mutations name another one
+PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
+OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
+AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+
+# What the programs below may use. ready() tells the test to go on; zombie() returns when its child is one.
+PRELUDE = """
+import ctypes, os, signal, sys, threading, time
+def zombie(before_exit=lambda: None):
+    pid = os.fork()
+    if pid == 0:
+        before_exit()
+        os._exit(3)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+def ready():
+    os.write(1, b"ready\\n")
+def forever():
+    while True:
+        time.sleep(60)
+"""
+
+REAPING_INIT = """
+ready()
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.02)
+"""
+
+
+def wait_until(condition, seconds=20.0):
+    """What condition() returns once that is true; fails the test when it never is."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("not within %s s: %r" % (seconds, condition))
+
+
+def is_alive(process) -> bool:
+    """Whether that very process (psutil compares the start time) still runs, as anything but a zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Program:
+    """A program that a test started, and the process it became."""
+
+    def __init__(self, command, code=None, depth=0):
+        if code is not None:
+            command = [*command, PYTHON, "-IS", "-c", PRELUDE + code]
+        self.popen = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+        line = self.popen.stdout.readline()
+        assert line == b"ready\n", "the program did not get ready: %r" % line
+        process = psutil.Process(self.popen.pid)
+        for _level in range(depth):
+            process = process.children()[0]
+        self.process = process
+        self.pids = ns_pids(process.pid)  # kept, to find it in a result after it has ended
+
+    @property
+    def alive(self) -> bool:
+        return is_alive(self.process)
+
+    def ends(self, seconds=3.0) -> bool:
+        """Whether it ends; a signal that was sent may take a moment."""
+        deadline = time.monotonic() + seconds
+        while self.alive and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self.alive
+
+    def zombies(self) -> list:
+        """PIDs of its zombies, as psutil sees them."""
+        if not self.process.is_running():
+            return []
+        return [child.pid for child in self.process.children() if child.status() == psutil.STATUS_ZOMBIE]
+
+    def stop(self):
+        if self.process.is_running():
+            self.process.kill()
+        self.popen.kill()
+        self.popen.wait()
+        self.popen.stdout.close()
+
+
+class Node:
+    """A PID namespace that plays the node. init: code of its PID 1, which collects orphans unless told otherwise."""
+
+    def __init__(self, folder, init=REAPING_INIT):
+        self.run_folder = folder / "run"
+        self.programs = []
+        self.init = Program(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], init, depth=1)
+        self.enter = ["nsenter", "--target", str(self.init.process.pid), "--pid", "--mount"]
+
+    def program(self, code) -> Program:
+        """A process of the node itself, running Python code."""
+        return self._started(Program(self.enter, code, depth=1))
+
+    def container(self, code) -> Program:
+        """A container of the node: a PID namespace whose PID 1 runs Python code."""
+        inner = [*self.enter, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        return self._started(Program(inner, code, depth=2))
+
+    def command(self, *command) -> Program:
+        """A process of the node that runs a command which prints ``ready``."""
+        return self._started(Program([*self.enter, *command], depth=1))
+
+    def _started(self, program):
+        self.programs.append(program)
+        return program
+
+    def run(self, *command, **kwargs):
+        """Run a command in the node to its end."""
+        kwargs = {"capture_output": True, "text": True, "timeout": 120, **kwargs}
+        return subprocess.run([*self.enter, *command], check=False, **kwargs)
+
+    def agent(self, *flags, config="/nonexistent", **kwargs):
+        """Run the agent in the node, as its installed command would."""
+        return self.run(
+            PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", str(self.run_folder), "--config", str(config), *flags, **kwargs)
+
+    def sweep(self, *flags, **options) -> dict:
+        """One sweep; its result. min_age and grace are short unless given, so that a test need not wait."""
+        options = {"min_age": 0, "grace": 0.3, **options}
+        for name, value in options.items():
+            flags += ("--" + name.replace("_", "-"), str(value))
+        done = self.agent("--json", *flags)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr, done.stderr
+        return json.loads(done.stdout)
+
+    def old_script(self):
+        """Run the script that this project replaces, to see that the test would notice its fault."""
+        return self.run("bash", str(OLD_SCRIPT))
+
+    def stop(self):
+        for program in self.programs:
+            program.stop()
+        self.init.stop()
+
+
+def left_in_node(result) -> list:
+    """Zombies left, but for those whose parent is the nsenter or unshare of this rig, outside the node."""
+    return [zombie for zombie in result["zombies"]["list"] if zombie["ppid"] != 0]
+
+
+def offender_of(result, program) -> dict:
+    """The entry of one parent in a result; PIDs there count as the node counts."""
+    return next(entry for entry in result["offenders"] if entry["pid"] == program.pids[1])
+
+
+def ns_pids(pid) -> list:
+    """Its PIDs in the namespaces from the machine's down to its own."""
+    status = Path("/proc/%d/status" % pid).read_text(encoding="utf-8", errors="replace")
+    return [int(number) for line in status.splitlines() if line.startswith("NSpid:") for number in line.split()[1:]]
