@@ -24,6 +24,8 @@ def main(arguments=None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     flags = _parse(arguments) if arguments else _Flags
     log = _to_syslog if flags.syslog else print
+    if sys.stdout:
+        sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
     try:
         options = policy.validate({**read_config(flags.config), **flags.options})
         done = sweep(options, Paths(run=flags.run), check_mode=flags.check, wait=flags.wait)

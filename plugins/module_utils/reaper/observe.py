@@ -162,6 +162,8 @@ class _Inits:
         leads elsewhere; then the whole table is searched, once for all namespaces, however many a tenant makes."""
         if status.in_own_pid_namespace:
             return 1
+        if pid_namespace is None:
+            return None
         if pid_namespace not in self.known:
             while stat and status and status.ns_pid[-1] != 1:
                 if self.procfs.pid_namespace(stat.ppid) != pid_namespace:

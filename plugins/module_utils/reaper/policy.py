@@ -16,14 +16,16 @@ from .procfs import PF_KTHREAD
 
 SCOPES = ("containers", "all")
 REMEDIES = ("nudge", "terminate")
+MOST = 10 ** 9  # of seconds, zombies or parents in an option
 
 # The executables of container runtimes, their shims and monitors, and of the kubelet in its various distributions.
-RUNTIMES = re.compile(
+# Not compiled here: that takes 2 ms, and a sweep that finds nothing asks for none of them.
+RUNTIMES = (
     r"(docker-)?containerd(-shim.*)?|dockerd(-rootless.*)?|cri-dockerd|docker-(init|proxy|runc)|runc|crun|runsc|youki"
     r"|conmon|conmonrs|crio|podman|kata-.*|containerd-kata.*|firecracker|lxc-(start|monitord)|lxd|incusd"
     r"|kubelet|kubelite|hyperkube|k3s.*|k0s|rke2.*"
 )
-SYSTEMD = re.compile(r"systemd(-.*)?|init")
+SYSTEMD = r"systemd(-.*)?|init"
 
 
 class OptionError(ValueError):
@@ -109,9 +111,9 @@ def never_touched(offender) -> tuple | None:
     if not offender.executable:
         return "unknown_executable", "the executable of this host process cannot be read, so it may be one that must live"
     name = os.path.basename(offender.executable).decode("utf-8", "replace")
-    if RUNTIMES.fullmatch(name):
+    if re.fullmatch(RUNTIMES, name):
         return "runtime", "the parent is a container runtime, its shim or the kubelet (%s)" % name
-    if SYSTEMD.fullmatch(name):
+    if re.fullmatch(SYSTEMD, name):
         return "systemd", "the parent belongs to systemd (%s)" % name
     return None
 
@@ -155,7 +157,7 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if len(ripe) < options.min_zombies:
         return leave("too_young", "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait for it" % (
             max(zombie.age for zombie in offender.zombies), options.min_age))
-    return Verdict(offender, ripe, options.remedies, "act", "holds %d zombies for %.0f s or longer" % (
+    return Verdict(offender, ripe, options.remedies, "act", "%d held for %.0f s or longer" % (
         len(ripe), min(zombie.age for zombie in ripe)))
 
 
@@ -205,10 +207,10 @@ def _words(command_line) -> bytes | None:
 
 def _whole(minimum, unit):
     def check(value):
-        if isinstance(value, str) and value.strip().isdecimal():
+        if isinstance(value, str) and value.strip().isdecimal() and len(value) <= len(str(MOST)):
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise ValueError("give a whole number of %s, %d or more" % (unit, minimum))
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MOST:
+            raise ValueError("give a whole number of %s, from %d to %d" % (unit, minimum, MOST))
         return value
     return check
 
@@ -217,7 +219,7 @@ def _number(minimum, maximum, what):
     def check(value):
         try:
             number = float("nan" if isinstance(value, bool) else value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not minimum <= number <= maximum:
             raise ValueError("give %s" % what)
@@ -249,7 +251,7 @@ def _one_of(allowed):
 def _pattern(text):
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError("%r is not a regular expression: %s" % (text, error)) from None
 
 

@@ -12,11 +12,13 @@ arguments, the name of its executable) is kept as ``bytes`` until :mod:`.report`
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import namedtuple
 
 PF_KTHREAD = 0x00200000  # include/linux/sched.h: a kernel thread
 STAT_BYTES = 1024  # the 22 fields used here end long before; a full line has at most about 1100 bytes
+STATUS_BYTES = 1 << 20  # a process may be in 65536 groups, which take 0.7 MB and stand before other fields
 
 
 class Stat(namedtuple("Stat", ("pid", "comm", "state", "ppid", "flags", "num_threads", "start_ticks"))):
@@ -85,7 +87,7 @@ def parse_stat(data: bytes) -> Stat:
 
 
 def parse_status(data: bytes) -> Status:
-    """``/proc/PID/status`` as :class:`Status`; ``ValueError`` when a field is missing.
+    """``/proc/PID/status`` as :class:`Status`; ``ValueError`` when a field is missing or empty.
 
     The first line is the name, in which the kernel escapes newlines; it is passed over, so no name can pose as a field.
     """
@@ -95,7 +97,7 @@ def parse_status(data: bytes) -> Status:
         if colon:
             fields.setdefault(key, value)
     try:
-        return Status(
+        status = Status(
             uid=int(fields[b"Uid"].split()[0]),
             tracer_pid=int(fields[b"TracerPid"]),
             ns_pid=tuple(int(pid) for pid in fields[b"NSpid"].split()),
@@ -105,6 +107,11 @@ def parse_status(data: bytes) -> Status:
         )
     except KeyError as missing:
         raise ValueError("/proc/PID/status has no field %s" % missing.args[0].decode()) from None
+    except IndexError:
+        raise ValueError("/proc/PID/status has an empty field Uid") from None
+    if not status.ns_pid:
+        raise ValueError("/proc/PID/status has an empty field NSpid")
+    return status
 
 
 def parse_cgroup(data: bytes) -> tuple:
@@ -176,12 +183,20 @@ class ProcFS:
 
     def status(self, pid: int) -> Status | None:
         """:class:`Status` of one process."""
-        data = self._read(pid, "status")
+        data = self._read(pid, "status", STATUS_BYTES)
         return parse_status(data) if data else None
 
     def cgroup(self, pid: int) -> tuple:
-        """:class:`CgroupLine` tuples of one process; empty when it is gone or the kernel has no cgroups."""
-        return parse_cgroup(self._read(pid, "cgroup") or b"")
+        """:class:`CgroupLine` tuples of one process; empty when it is gone or the kernel has no cgroups.
+
+        Empty too when some kernels refuse to show a path longer than PATH_MAX, which a tenant with cgroups of its own can make.
+        """
+        try:
+            return parse_cgroup(self._read(pid, "cgroup") or b"")
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return ()
 
     def command_line(self, pid: int, most: int = 4096) -> bytes | None:
         """The first ``most`` bytes of its arguments, separated by NUL; empty for zombies and kernel threads.

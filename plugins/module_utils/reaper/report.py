@@ -214,16 +214,18 @@ def _outcome(result: Result, check_mode: bool) -> str:
 def _counts(report: Report) -> dict:
     """Totals. A zombie counts once, however many parents held it in turn; one that its parent collected unasked not at all."""
     cleared_by = dict.fromkeys(report.options.remedies, 0)
-    gone, left = set(), set()
+    gone, collected, left = set(), set(), set()  # with ended parents; by parents that live on, adopted ones too; by nobody
     for result in report.results:
         for outcome in result.outcomes:
             cleared_by[outcome.remedy] += outcome.cleared
             if outcome.result == "parent_ended":
                 gone.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.ripe)
+        if not _ended(result) and any(outcome.cleared for outcome in result.outcomes):
+            collected.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.ripe)
         left.update((zombie.pid, zombie.start_ticks) for zombie in result.left or ())
     if "terminate" in cleared_by:
         nudged = sum(outcome.cleared for result in report.results for outcome in result.outcomes if _ended(result))
-        cleared_by["terminate"] = len(gone - left) - nudged
+        cleared_by["terminate"] = len(gone - collected - left) - nudged
     return {
         "zombies": _count(report.before),
         "zombies_left": _count(report.after),

@@ -223,10 +223,12 @@ class _FirstSeen:
         """Add what earlier sweeps noted since the node booted. A file that does not parse counts as none."""
         try:
             with open(self.path, encoding="ascii") as file:
-                boot_id, *lines = file.read().split("\n")
-            if boot_id == self.boot_id:
-                fields = (line.split() for line in lines if line)
-                self.stored = {(int(pid), int(start), int(ppid)): float(seen) for pid, start, ppid, seen in fields}
+                text = file.read()
+            boot_id, *lines = text[:-1].split("\n")
+            if boot_id == self.boot_id and text.endswith("\n"):  # else the last line is torn
+                fields = (line.split() for line in lines)
+                stored = {(int(pid), int(start), int(ppid)): float(seen) for pid, start, ppid, seen in fields}
+                self.stored = {key: seen for key, seen in stored.items() if seen >= 0}  # neither negative nor NaN
         except (FileNotFoundError, ValueError):
             self.stored = {}
         except OSError as error:

@@ -21,7 +21,7 @@ from collections import namedtuple
 #   libpod-<id>, libpod-payload-<id>      Podman with cgroupfs, or split cgroups
 #   SLICE:cri-containerd:<id>             containerd given a systemd path under the cgroupfs driver
 # conmon (libpod-conmon-<id>.scope, crio-conmon-<id>.scope) is the container's monitor on the host.
-CONTAINER = r"(?:(?!.*conmon)[a-z][a-z-]*-|[^:]*:[a-z-]+:)?([0-9a-f]{64})(?:\.scope)?"
+CONTAINER = r"(?!.*conmon)(?:[a-z][a-z-]*-|[^:]*:[a-z-]+:)?([0-9a-f]{64})(?:\.scope)?"
 
 # One segment that is a pod. UIDs have dashes with cgroupfs, underscores with systemd, neither for static pods.
 POD = r"(?:kubepods[a-z-]*-)?pod([0-9a-f]{8}([-_]?)[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12})(?:\.slice)?(?::.*)?"

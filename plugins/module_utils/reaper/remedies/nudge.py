@@ -11,11 +11,10 @@ means nothing: its default is to be ignored.
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 from .. import observe
-from . import Outcome, open_pidfd
+from . import Outcome, open_pidfd, send, slices
 
 PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # seconds to wait for an effect, until a parent is given up
 LONGEST = 5.0  # seconds for all parents together; what is left by then waits for the next sweep
@@ -27,6 +26,13 @@ def nudge(procfs, offenders) -> list:
     Returns one :class:`.Outcome` for each.
     """
     began = time.monotonic()
+    outcomes = []
+    for some in slices(offenders):
+        outcomes += _nudge_slice(procfs, some, began)
+    return outcomes
+
+
+def _nudge_slice(procfs, offenders, began) -> list:
     outcomes, at_work = {}, []
     for offender in offenders:
         try:
@@ -67,11 +73,8 @@ class _Nudged:
         self.left = len(offender.zombies)
 
     def signal(self) -> None:
-        try:
-            signal.pidfd_send_signal(self.pidfd, signal.SIGCHLD)
+        if send(self.pidfd, "SIGCHLD"):  # else it has ended; counting will tell
             self.sent += 1
-        except ProcessLookupError:
-            pass  # it ended; counting will tell
 
     def count(self, procfs) -> None:
         left = sum(1 for zombie in observe.still_zombies(procfs, self.offender))

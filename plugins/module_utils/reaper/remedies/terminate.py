@@ -10,16 +10,14 @@ which become readable when their process exits (pidfd_open(2)), after its childr
 from __future__ import annotations
 
 import os
-import resource
 import select
-import signal
 import time
 
 from .. import observe
-from . import Outcome, open_pidfd
+from . import Outcome, open_pidfd, send, slices
 
 AFTER_SIGKILL = 3.0  # seconds a process may take to die of SIGKILL; longer means uninterruptible sleep
-SPARE_DESCRIPTORS = 32
+SIGTERM_BIT = 1 << 14  # of signal 15 in the masks of /proc/PID/status
 
 
 def terminate(procfs, offenders, grace: float) -> list:
@@ -27,10 +25,9 @@ def terminate(procfs, offenders, grace: float) -> list:
 
     grace: seconds between SIGTERM and SIGKILL. Returns one :class:`.Outcome` for each, in the order given.
     """
-    size = max(1, _raise_descriptor_limit(len(offenders)) - len(os.listdir("/proc/self/fd")) - SPARE_DESCRIPTORS)
     outcomes = []
-    for start in range(0, len(offenders), size):
-        outcomes += _terminate_slice(procfs, offenders[start:start + size], grace)
+    for some in slices(offenders):
+        outcomes += _terminate_slice(procfs, some, grace)
     return outcomes
 
 
@@ -40,10 +37,9 @@ def ignores_sigterm(offender) -> bool:
     PID 1 of a namespace gets only signals that it has a handler for, from its parents' namespaces too (pid_namespaces(7));
     others may ignore or block it.
     """
-    bit = 1 << (signal.SIGTERM - 1)
     if offender.status.ns_pid[-1] == 1:
-        return not offender.status.caught & bit
-    return bool((offender.status.ignored | offender.status.blocked) & bit)
+        return not offender.status.caught & SIGTERM_BIT
+    return bool((offender.status.ignored | offender.status.blocked) & SIGTERM_BIT)
 
 
 def _terminate_slice(procfs, offenders, grace) -> list:
@@ -67,10 +63,10 @@ def _terminate_slice(procfs, offenders, grace) -> list:
                 os.close(pidfd)
                 del alive[pidfd]
             else:
-                _send(pidfd, signal.SIGTERM)
+                send(pidfd, "SIGTERM")  # where it has ended, poll tells
         _wait(alive, began + grace, results, "ended by SIGTERM")
         for pidfd in alive:
-            _send(pidfd, signal.SIGKILL)
+            send(pidfd, "SIGKILL")
         _wait(alive, time.monotonic() + AFTER_SIGKILL, results, "ended by SIGKILL")
         for offender in alive.values():
             results[offender.pid] = ("survived", "SIGKILL is pending: it is in uninterruptible sleep", time.monotonic())
@@ -78,13 +74,6 @@ def _terminate_slice(procfs, offenders, grace) -> list:
         for pidfd in alive:
             os.close(pidfd)
     return [_outcome(offender, began, *results[offender.pid]) for offender in offenders]
-
-
-def _send(pidfd, number) -> None:
-    try:
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        pass  # it has ended; poll tells
 
 
 def _wait(alive, deadline, results, how) -> None:
@@ -107,14 +96,3 @@ def _outcome(offender, began, result, detail, ended) -> Outcome:
         detail += "; SIGTERM has no effect on it%s" % (
             " (PID 1 without a handler)" if offender.status.ns_pid[-1] == 1 else "")
     return Outcome(offender.pid, offender.start_ticks, "terminate", result, 0, detail, ended - began)
-
-
-def _raise_descriptor_limit(wanted: int) -> int:
-    """Raise this process's soft limit of open files towards the hard one if needed; returns what it is then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + 4 * SPARE_DESCRIPTORS
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return needed if soft == resource.RLIM_INFINITY else soft
-    raised = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-    return raised

@@ -1,0 +1,147 @@
+"""What a wrong option, a wrong configuration or a wrong node gets: one sentence, an exit status, nothing changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, sweep
+from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON
+
+LEAK = "zombie()\nready()\nforever()"
+
+
+def refused(node, done, status, *words):
+    """One line on standard error that holds the words; no traceback, no state, and the leaking container lives."""
+    assert done.returncode == status, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("zombie-reaper: ")
+    for word in words:
+        assert word in line
+    assert done.stdout == ""
+    assert not node.run_folder.exists()
+
+
+@pytest.mark.parametrize("flag, value, words", [
+    ("--min-age", "-5", ["min_age", "'-5'", "whole number of seconds, from 0"]),
+    ("--min-age", "soon", ["min_age", "'soon'", "whole number"]),
+    ("--min-zombies", "0", ["min_zombies", "'0'", "from 1"]),
+    ("--min-usage", "1.5", ["min_usage", "'1.5'", "from 0 to 1"]),
+    ("--min-usage", "nan", ["min_usage", "'nan'", "from 0 to 1"]),
+    ("--grace", "-1", ["grace", "'-1'", "from 0 to 300"]),
+    ("--remedies", "nudge,explode", ["remedies", "'explode'", "nudge, terminate"]),
+    ("--scope", "galaxy", ["scope", "'galaxy'", "containers, all"]),
+    ("--protect", "a(b", ["protect", "'a(b'", "not a regular expression"]),
+    ("--max-parents", "-1", ["max_parents", "'-1'", "from 0"]),
+])
+def test_an_option(node, flag, value, words):
+    init = node.container(LEAK)
+    refused(node, node.agent("--min-age", "0", flag, value), 2, *words)
+    assert init.alive
+
+
+@pytest.mark.parametrize("text, words", [
+    ("{", ["config.json is not JSON"]),
+    ("[]", ["config.json must hold one JSON object"]),
+    ('{"min_agee": 5}', ["min_agee", "there is no such option", "min_age"]),
+    ('{"min_age": null}', ["min_age", "None", "whole number"]),
+    ('{"min_age": true}', ["min_age", "True", "whole number"]),
+    ('{"remedies": {"a": 1}}', ["remedies", "list"]),
+    ('{"min_age": -1, "scope": "x"}', ["min_age", "scope"]),
+    ('{"protect": "(a+"}', ["protect", "not a regular expression"]),
+])
+def test_a_configuration(node, tmp_path, text, words):
+    init = node.container(LEAK)
+    config = tmp_path / "config.json"
+    config.write_text(text, encoding="utf-8")
+    refused(node, node.agent(config=config), 2, *words)
+    assert init.alive
+
+
+def test_a_configuration_that_is_no_text(node, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_bytes(b"\xff\xfe\x00")
+    refused(node, node.agent(config=config), 2, "config.json cannot be read")
+
+
+def test_without_root(node):
+    """The checkout may lie where only root can read, so the engine is loaded before root is given up."""
+    code = "import os, sys; sys.path.append(%r); import reaper.agent; os.setresuid(65534, 65534, 65534); " % str(ENGINE)
+    done = node.run(PYTHON, "-IS", "-c", code + "sys.exit(reaper.agent.main([]))")
+    refused(node, done, 1, "root is needed", "UID 65534")
+
+
+def in_changed_proc(node, change, *privileges):
+    """Run the agent in the node after a change to its /proc, in a mount namespace of its own."""
+    agent = [PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", str(node.run_folder), "--config", "/nonexistent"]
+    return node.run("unshare", "--mount", "sh", "-c", change + ' && exec "$@"', "sh", *privileges, *agent)
+
+
+def test_without_proc(node):
+    refused(node, in_changed_proc(node, "mount -t tmpfs none /proc"), 1, "/proc does not show this process")
+
+
+def test_with_hidepid(node):
+    done = in_changed_proc(
+        node, "mount -t proc -o hidepid=ptraceable proc /proc",
+        "setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace")
+    refused(node, done, 1, "hides other processes", "hidepid")
+
+
+@pytest.mark.parametrize("breakage", ["python", "kernel"])
+def test_without_pidfd(monkeypatch, breakage):
+    """An old kernel or Python cannot be had here: the missing call is simulated."""
+    def no_such_call(_pid):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    if breakage == "python":
+        monkeypatch.delattr(os, "pidfd_open")
+    else:
+        monkeypatch.setattr(os, "pidfd_open", no_such_call)
+    with pytest.raises(sweep.CannotSweep, match="Linux 5.3 and Python 3.9 are needed"):
+        sweep.check_node(procfs.ProcFS())
+
+
+def test_a_run_folder_that_cannot_be_made(node):
+    init = node.container(LEAK)
+    done = node.run(PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", "/proc/nowhere", "--min-age", "0")
+    refused(node, done, 1, "the lock /proc/nowhere/lock cannot be opened")
+    assert init.alive
+
+
+def old_pythons():
+    """Interpreters older than 3.9 on this machine."""
+    found = []
+    for path in sorted(Path.home().parent.glob("*/.pyenv/versions/*/bin/python")) + sorted(Path("/root").glob(".pyenv/versions/*/bin/python")):
+        done = subprocess.run([path, "-c", "import sys; print(sys.version_info[:2] < (3, 9))"], capture_output=True, text=True)
+        if done.stdout.strip() == "True":
+            found.append(path)
+    return found
+
+
+def test_an_old_python_is_told_so(tmp_path):
+    """The installed command, under every Python before 3.9 that is here."""
+    pythons = old_pythons()
+    if not pythons:
+        pytest.skip("this machine has no Python older than 3.9")
+    source = (CHECKOUT / "plugins/modules/zombie_reaper_agent.py").read_text(encoding="utf-8")
+    text = source.split('COMMAND_TEXT = """\\\n')[1].split('"""')[0]
+    command = tmp_path / "zombie-reaper"
+    for python in pythons:
+        command.write_text(text % {"python": python, "library": "/nowhere"}, encoding="utf-8")
+        flags = [] if "2.7" in str(python) else ["-IS"]
+        done = subprocess.run([python, *flags, command], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert "Python 3.9 or later is needed" in line
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--min-age"], ["--no-such-flag"]])
+def test_the_command_line(node, arguments):
+    done = node.agent(*arguments)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (0 if arguments == ["--help"] else 2)
+    assert not node.run_folder.exists()

@@ -1,0 +1,126 @@
+"""Real containers: podman with runc, cgroups and the default seccomp profile, in a node of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, workloads
+from rig.node import wait_until
+
+CONTAINERS_CONF = """\
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
+pids_limit = 0
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+"""
+
+
+class Podman:
+    """podman inside a node, with storage of its own and one image: busybox."""
+
+    def __init__(self, node, folder):
+        self.node = node
+        conf = folder / "containers.conf"
+        conf.write_text(CONTAINERS_CONF, encoding="utf-8")
+        self.environment = {**os.environ, "CONTAINERS_CONF": str(conf)}
+        self.command = ["podman", "--storage-driver", "vfs"]
+        for name in ("root", "runroot", "tmpdir"):
+            self.command += ["--" + name, str(folder / name)]
+        image = folder / "image"
+        (image / "bin").mkdir(parents=True)
+        for name in ("sh", "sleep", "ps"):
+            shutil.copy("/bin/busybox", image / "bin" / name)
+        subprocess.run(["tar", "-C", image, "-cf", folder / "image.tar", "."], check=True)
+        self("import", str(folder / "image.tar"), "busybox")
+
+    def __call__(self, *arguments) -> str:
+        done = self.node.run(*self.command, *arguments, env=self.environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def run(self, script) -> str:
+        """Start a container; its full id."""
+        return self("run", "--detach", "--network", "none", "busybox", "/bin/sh", "-c", script)
+
+    def running(self) -> list:
+        return json.loads(self("ps", "--no-trunc", "--format", "json"))
+
+
+@pytest.fixture
+def podman(node):
+    """podman refuses a folder with a long name, so it is not below pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="zr-"))
+    started = Podman(node, folder)
+    yield started
+    started("rm", "--all", "--force", "--time", "0")
+    wait_until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())  # its cleanup may still write
+
+
+LEAKING = "(exit 3) & (exit 4) & exec sleep 1000"
+
+
+def sweep_when_seen(node, *flags, **options):
+    """A sweep once the zombies are there."""
+    wait_until(lambda: node.sweep("--check", **options)["zombies"]["count"] >= 2)
+    return node.sweep(*flags, **options)
+
+
+def test_a_leaking_container_is_found_named_and_ended(node, podman):
+    leaking = podman.run(LEAKING)
+    healthy = podman.run("while true; do sleep 0.1; done")
+    result = sweep_when_seen(node)
+    (entry,) = [entry for entry in result["offenders"] if entry["outcome"] != "left_alone"]
+    assert entry["workload"]["kind"] == "container"
+    assert entry["workload"]["container_id"] == leaking
+    assert entry["command_line"] == "sleep 1000"
+    assert entry["outcome"] == "cleared"
+    assert [container["Id"] for container in podman.running()] == [healthy]
+
+
+def test_only_the_parent_ends_where_the_init_reaps(node, podman):
+    """An ordinary process of the container leaks; its init, a shell that waits, collects what it adopts and goes on."""
+    container = podman.run("sh -c '(exit 3) & (exit 4) & exec sleep 1000' & while true; do wait -n 2>/dev/null; sleep 0.1; done")
+    result = sweep_when_seen(node)
+    (entry,) = [entry for entry in result["offenders"] if entry["outcome"] != "left_alone"]
+    assert entry["outcome"] == "cleared"
+    assert entry["init_pid"] != entry["pid"]
+    assert [running["Id"] for running in podman.running()] == [container]
+
+
+def test_a_paused_container_is_left_alone(node, podman):
+    container = podman.run(LEAKING)
+    wait_until(lambda: node.sweep("--check")["zombies"]["count"] == 2)
+    podman("pause", container)
+    (entry,) = node.sweep()["offenders"]
+    assert entry["reason"] == "parent_frozen"
+    podman("unpause", container)
+    assert node.sweep()["counts"]["cleared"] == 2
+
+
+def test_what_podman_exec_leaves_is_placed_in_its_container(node, podman):
+    """A process put into the container from outside: its line of parents leads to conmon, its init is found all the same."""
+    container = podman.run("exec sleep 1000")
+    podman("exec", "--detach", container, "/bin/sh", "-c", LEAKING)
+    wait_until(lambda: node.sweep("--check")["zombies"]["count"] >= 2)
+    entry = next(entry for entry in node.sweep("--check")["offenders"] if entry["zombies"] == 2)
+    assert entry["workload"]["container_id"] == container
+    assert entry["init_pid"] not in (None, entry["pid"])
+
+
+def test_the_monitor_of_a_container_is_a_runtime(node, podman):
+    """conmon, real: under scope all it would be denied, and it is no container though its cgroup bears podman's name."""
+    podman.run(LEAKING)
+    real = procfs.ProcFS()
+    (monitor,) = [child.pid for child in node.init.process.children() if child.name() == "conmon"]
+    assert re.fullmatch(policy.RUNTIMES, os.path.basename(real.executable(monitor)).decode())
+    assert "conmon" in "".join(line.path for line in real.cgroup(monitor))
+    assert workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True).kind == "host"
