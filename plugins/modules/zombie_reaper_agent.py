@@ -101,10 +101,10 @@ COMMAND_TEXT = """\
 # Managed by Ansible (provider.fleet.zombie_reaper_agent)
 import sys
 if sys.version_info < (3, 9):
-    sys.exit("zombie-reaper: Python 3.9 or later is needed; %%s is %%d.%%d" %% ((sys.executable,) + tuple(sys.version_info[:2])))
+    raise SystemExit("zombie-reaper: Python 3.9 or later is needed; %%s is %%d.%%d" %% ((sys.executable,) + tuple(sys.version_info[:2])))
 sys.path.append("%(library)s")
 from zombie_reaper.agent import main
-sys.exit(main())
+raise SystemExit(main())
 """
 
 SCRIPT_TEXT = """\
@@ -129,7 +129,7 @@ def interpreter(module):
     """The node's own Python, or failing that the one that runs this module: never one that may go with a virtual environment."""
     for path in ("/usr/bin/python3", "/usr/libexec/platform-python", sys.executable):
         if os.path.exists(path):
-            code = "import sys; sys.exit(sys.version_info < (3, 9))"
+            code = "import sys; raise SystemExit(sys.version_info < (3, 9))"
             if module.run_command([path, "-IS", "-c", code])[0] == 0:
                 return path
     module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")

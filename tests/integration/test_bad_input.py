@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, sweep
-from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON
+from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON, old_pythons
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -112,16 +111,6 @@ def test_a_run_folder_that_cannot_be_made(node):
     assert init.alive
 
 
-def old_pythons():
-    """Interpreters older than 3.9 on this machine."""
-    found = []
-    for path in sorted(Path.home().parent.glob("*/.pyenv/versions/*/bin/python")) + sorted(Path("/root").glob(".pyenv/versions/*/bin/python")):
-        done = subprocess.run([path, "-c", "import sys; print(sys.version_info[:2] < (3, 9))"], capture_output=True, text=True)
-        if done.stdout.strip() == "True":
-            found.append(path)
-    return found
-
-
 def test_an_old_python_is_told_so(tmp_path):
     """The installed command, under every Python before 3.9 that is here."""
     pythons = old_pythons()
@@ -130,9 +119,9 @@ def test_an_old_python_is_told_so(tmp_path):
     source = (CHECKOUT / "plugins/modules/zombie_reaper_agent.py").read_text(encoding="utf-8")
     text = source.split('COMMAND_TEXT = """\\\n')[1].split('"""')[0]
     command = tmp_path / "zombie-reaper"
-    for python in pythons:
+    for python, version in pythons:
         command.write_text(text % {"python": python, "library": "/nowhere"}, encoding="utf-8")
-        flags = [] if "2.7" in str(python) else ["-IS"]
+        flags = ["-IS"] if version > (3, 3) else []  # -I came with 3.4
         done = subprocess.run([python, *flags, command], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()

@@ -12,7 +12,7 @@ import re
 import time
 
 import pytest
-from rig.node import ENGINE, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
+from rig.node import AGENT, ENGINE, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
 
 LEAK = """
 for _ in range(3):
@@ -263,7 +263,8 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 ready()
 forever()
 """ % str(node.run_folder / "lock"))
-    done = node.agent("--min-age", "0")
+    code = AGENT.replace("from reaper.agent", "from reaper import sweep; sweep.LOCK_WAIT = 1; from reaper.agent")
+    done = node.run(PYTHON, "-IS", "-c", code, str(ENGINE), "--run", str(node.run_folder), "--min-age", "0")
     assert done.returncode == 75
     assert "another sweep holds" in done.stderr
     assert init.alive

@@ -257,3 +257,24 @@ while True:
     for _sweep in range(20):
         assert not node.sweep(min_age=2)["changed"]
     assert init.alive
+
+
+def test_a_parent_that_a_reminder_is_curing_is_not_ended_when_time_is_up(node):
+    """One of 3,000 zombies goes with each reminder: more than one sweep has time for, and no reason for anything harder."""
+    init = node.container("""
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+for _ in range(3000):
+    zombie()
+def wait_once(*_):
+    os.waitpid(-1, os.WNOHANG)
+    time.sleep(0.005)
+signal.signal(signal.SIGCHLD, wait_once)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+ready()
+forever()
+""")
+    entry = offender_of(node.sweep(), init)
+    assert entry["outcome"] == "partly_cleared"
+    assert [step["result"] for step in entry["steps"]] == ["unfinished"]
+    assert init.alive
+    assert len(init.zombies()) < 2999

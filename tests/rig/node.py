@@ -174,6 +174,18 @@ def offender_of(result, program) -> dict:
     return next(entry for entry in result["offenders"] if entry["pid"] == program.pids[1])
 
 
+def old_pythons() -> list:
+    """(path, (major, minor)) of each interpreter before Python 3.9 that pyenv has on this machine."""
+    found = []
+    for path in sorted(Path("/root").glob(".pyenv/versions/*/bin/python")):
+        done = subprocess.run(
+            [path, "-c", "import sys; print('%d %d' % sys.version_info[:2])"], capture_output=True, text=True, check=True)
+        version = tuple(int(number) for number in done.stdout.split())
+        if version < (3, 9):
+            found.append((path, version))
+    return found
+
+
 def ns_pids(pid) -> list:
     """Its PIDs in the namespaces from the machine's down to its own."""
     status = Path("/proc/%d/status" % pid).read_text(encoding="utf-8", errors="replace")

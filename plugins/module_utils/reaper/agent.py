@@ -3,12 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file.
 
-It must start fast and without fork: with no argument on its command line it imports no argparse, and nothing runs but this process.
+It must start fast and without fork: as the schedule calls it, it imports no argparse, and nothing runs but this process.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
 from . import policy, report
@@ -22,8 +21,8 @@ SYSLOG_TAG = "zombie_reaper"
 def main(arguments=None) -> int:
     """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when left out."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    flags = _parse(arguments) if arguments else _Flags
-    log = _to_syslog if flags.syslog else print
+    flags = _Flags(arguments) if arguments in ([], ["--syslog"]) else _parse(arguments)
+    log = _to_syslog if flags.syslog else _to_stdout
     if sys.stdout:
         sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
     try:
@@ -69,12 +68,15 @@ def read_config(path: str) -> dict:
 
 
 class _Flags:
-    """What the command line says; these are the values without one."""
+    """What the command line says; these are the values without one, and with the one flag that the schedule uses."""
 
-    check = json = syslog = wait = False
+    check = json = wait = False
     config = CONFIG
     run = Paths().run
     options: dict = {}
+
+    def __init__(self, arguments) -> None:
+        self.syslog = "--syslog" in arguments
 
 
 def _parse(arguments):
@@ -104,8 +106,12 @@ def _parse(arguments):
 def _fail(log, status, error) -> int:
     if log is _to_syslog:
         log("error: %s" % error)
-    print("zombie-reaper: %s" % error, file=sys.stderr)
+    sys.stderr.write("zombie-reaper: %s\n" % error)
     return status
+
+
+def _to_stdout(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 def _to_syslog(line: str) -> None:

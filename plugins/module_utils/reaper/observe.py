@@ -79,6 +79,12 @@ def snapshot(procfs, cgroup_root: str, first_seen: dict, now: float) -> Snapshot
     return Snapshot(tuple(found), without_parent, limits.read(procfs))
 
 
+def is_still_zombie(procfs, zombie) -> bool:
+    """Whether that very process is still there and still a zombie, whoever its parent is now."""
+    stat = procfs.stat(zombie.pid)
+    return stat is not None and stat.state == "Z" and stat.start_ticks == zombie.start_ticks
+
+
 def still_zombies(procfs, offender):
     """Yields those of the offender's zombies that are still zombies, each with its present parent's PID in ``ppid``.
 

@@ -6,8 +6,9 @@
 Sources: proc(5), proc_pid_stat(5), proc_pid_status(5), cgroups(7), pid_namespaces(7).
 
 A process may vanish between any two reads; that is normal. Every reader here returns ``None`` then. Even root may be
-refused the links of another process (``exe``, ``ns/pid``: ptrace(2), access mode checking); these are ``None`` too. Whatever a process chose itself (its name, its
-arguments, the name of its executable) is kept as ``bytes`` until :mod:`.report` makes it printable.
+refused the links of another process (``exe``, ``ns/pid``: ptrace(2), access mode checking); these are ``None`` too.
+
+Whatever a process chose itself (its name, its arguments, the name of its executable) is kept as ``bytes`` until :mod:`.report` makes it printable.
 """
 
 from __future__ import annotations

@@ -59,20 +59,15 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
     if check_mode:
         results = tuple(Result(verdict, (), None) for verdict in verdicts)
         return Report(before, before, results, options, True, time.monotonic() - began, ())
-    warnings = ()
-    with _locked(paths.run):
-        if any(verdict.remedies for verdict in verdicts):
-            run.first_seen.load(required=True)  # another sweep may have acted while this one waited for the lock
+    if any(verdict.remedies for verdict in verdicts):
+        with _locked(paths.run):
+            run.first_seen.load(required=True)  # another sweep may have acted while this one waited
             before, verdicts = run.look()
-            run.remedy(verdicts, wait)
-        results, after = run.confirm(verdicts, before)
-        report = Report(before, after, results, options, False, time.monotonic() - began, warnings)
-        try:
-            run.first_seen.save()
-            _write(os.path.join(paths.run, "last.json"), as_json(report))
-        except OSError as error:
-            report = report._replace(warnings=("%s cannot be written: %s" % (paths.run, error.strerror),))
-    return report
+            run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
+    warnings = run.follow_up(wait)
+    results, after = run.confirm(verdicts, before)
+    report = Report(before, after, results, options, False, time.monotonic() - began, warnings)
+    return run.record(report)
 
 
 def check_node(procfs) -> None:
@@ -108,14 +103,12 @@ class _Run:
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
         self.terminated = 0
-        self.last_look = None
 
     def look(self) -> tuple:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         snapshot = observe.snapshot(self.procfs, self.paths.cgroup, self.first_seen.times, now)
         self.first_seen.note(snapshot, now)
-        self.last_look = snapshot
         return snapshot, policy.judge(snapshot, self.options, self.terminated)
 
     def wait_for_age(self, snapshot, verdicts, only=None) -> tuple:
@@ -136,28 +129,38 @@ class _Run:
     def _holds_any(self, offender) -> bool:
         return any(zombie.ppid == offender.pid for zombie in observe.still_zombies(self.procfs, offender))
 
-    def remedy(self, verdicts, wait) -> None:
-        """Down the ladder, then again for whoever adopted zombies of a parent that was ended, in bounded rounds."""
-        targets = {verdict.offender.pid for verdict in verdicts}
-        for _round in range(ROUNDS):
-            for name in self.options.remedies:
-                acting = [
-                    verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets
-                ]
-                if acting:
-                    self._apply(name, acting)
-                    verdicts = self.look()[1]
-            targets = self._adopters()
-            if not targets:
-                return
-            verdicts = self.look()[1]
-            if wait:
-                verdicts = self.wait_for_age(None, verdicts, targets)[1]
-            for verdict in verdicts:
-                if verdict.offender.pid in targets:
-                    self.judged.setdefault(_key(verdict.offender), verdict)
+    def down_the_ladder(self, verdicts, targets) -> None:
+        """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after each."""
+        for name in self.options.remedies:
+            acting = [verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets]
+            if acting:
+                targets = targets - self._apply(name, acting)
+                verdicts = self.look()[1]
 
-    def _apply(self, name, acting) -> None:
+    def follow_up(self, wait) -> tuple:
+        """The same for whoever adopted zombies of a parent that was ended, in bounded rounds. Returns warnings.
+
+        An adopter is judged like anybody, so its zombies have to reach min_age with it; an ad-hoc sweep waits for that.
+        """
+        for _round in range(ROUNDS - 1):
+            adopters = self._adopters()
+            if not adopters:
+                break
+            if wait:
+                self.wait_for_age(*self.look(), adopters)
+            try:
+                with _locked(self.paths.run):
+                    verdicts = self.look()[1]
+                    for verdict in verdicts:
+                        if verdict.offender.pid in adopters:
+                            self.judged.setdefault(_key(verdict.offender), verdict)
+                    self.down_the_ladder(verdicts, adopters)
+            except CannotSweep as error:
+                return ("adopters were not followed up: %s" % error,)
+        return ()
+
+    def _apply(self, name, acting) -> set:
+        """Try one remedy on all at once; returns the PIDs of those for whom it has helped and is not finished."""
         offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in acting]
         outcomes = nudge(self.procfs, offenders) if name == "nudge" else terminate(
             self.procfs, offenders, self.options.grace)
@@ -173,6 +176,7 @@ class _Run:
             ended = [offender for offender in ended if self._unsettled(offender)]
             if ended:
                 time.sleep(0.02)
+        return {outcome.pid for outcome in outcomes if outcome.result == "unfinished"}
 
     def _unsettled(self, offender) -> bool:
         """Whether anything of a parent that was ended still waits to be collected: a zombie it held, or itself."""
@@ -205,6 +209,18 @@ class _Run:
                 left = tuple(observe.still_zombies(self.procfs, verdict.offender._replace(zombies=verdict.ripe)))
             results.append(Result(verdict, outcomes, left))
         return tuple(results), self.look()[0] if self.outcomes else before
+
+
+    def record(self, report) -> Report:
+        """Write what the next sweep and a reader on the node need; a failure of that is a warning in the report."""
+        try:
+            with _locked(self.paths.run):
+                self.first_seen.save()
+                _write(os.path.join(self.paths.run, "last.json"), as_json(report))
+        except (OSError, CannotSweep) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            return report._replace(warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),))
+        return report
 
 
 class _FirstSeen:

@@ -24,7 +24,8 @@ from collections import namedtuple
 CONTAINER = r"(?!.*conmon)(?:[a-z][a-z-]*-|[^:]*:[a-z-]+:)?([0-9a-f]{64})(?:\.scope)?"
 
 # One segment that is a pod. UIDs have dashes with cgroupfs, underscores with systemd, neither for static pods.
-POD = r"(?:kubepods[a-z-]*-)?pod([0-9a-f]{8}([-_]?)[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12})(?:\.slice)?(?::.*)?"
+# With systemd a --cgroup-root comes first, as on the nodes of kind: kubelet-kubepods-besteffort-pod<uid>.slice
+POD = r"(?:(?:[a-zA-Z0-9_-]+-)?kubepods[a-z-]*-)?pod([0-9a-f]{8}([-_]?)[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12})(?:\.slice)?(?::.*)?"
 
 
 class Workload(namedtuple("Workload", ("kind", "container_id", "pod_uid", "service", "pid_namespace", "cgroup"))):

@@ -19,9 +19,10 @@ SPARE_DESCRIPTORS = 32
 class Outcome(namedtuple("Outcome", ("pid", "start_ticks", "remedy", "result", "cleared", "detail", "seconds"))):
     """What one remedy did to one offender.
 
-    result: ``"cleared"`` (none of its zombies is left), ``"partly_cleared"``, ``"no_effect"``, ``"parent_ended"`` (terminate:
-    the parent is gone; where its zombies went is for the sweep to find out), ``"survived"`` (not even SIGKILL ended it
-    in time), ``"gone"`` (it had ended, or collected its zombies, before anything was done), ``"failed"`` (see detail).
+    result: ``"cleared"`` (none of its zombies is left), ``"partly_cleared"``, ``"no_effect"``, ``"unfinished"`` (it was
+    still at it when time was up: nothing harder may follow in this sweep), ``"parent_ended"`` (terminate: the parent is
+    gone; where its zombies went is for the sweep to find out), ``"survived"`` (not even SIGKILL ended it in time),
+    ``"gone"`` (it had ended, or collected its zombies, before anything was done), ``"failed"`` (see detail).
     cleared: int, zombies that the remedy itself saw go; after ``parent_ended`` the sweep counts, when adopters had time to wait.
     detail: str, one sentence or empty. seconds: float.
     """

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 
 from .. import observe
 from . import Outcome, open_pidfd, send, slices
 
-PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # seconds to wait for an effect, until a parent is given up
+PAUSES = 0.005, 0.1  # seconds between two reminders: the shortest while they help, the longest when they do not
+PATIENCE = 0.4  # seconds without effect until a parent is given up
 LONGEST = 5.0  # seconds for all parents together; what is left by then waits for the next sweep
 
 
@@ -45,41 +47,52 @@ def _nudge_slice(procfs, offenders, began) -> list:
         else:
             at_work.append(_Nudged(offender, pidfd))
     try:
-        active = at_work
+        active, pause = at_work, PAUSES[0]
         while active and time.monotonic() - began < LONGEST:
             for parent in active:
                 parent.signal()
-            time.sleep(min(PAUSES[parent.in_vain] for parent in active))
-            for parent in active:
-                parent.count(procfs)
-            active = [parent for parent in active if parent.left and parent.in_vain < len(PAUSES)]
+            time.sleep(pause)
+            helped = [parent.count(procfs) for parent in active]
+            pause = PAUSES[0] if any(helped) else min(2 * pause, PAUSES[1])
+            active = [parent for parent in active if parent.left and time.monotonic() - parent.helped_at < PATIENCE]
     finally:
         for parent in at_work:
             os.close(parent.pidfd)
     for parent in at_work:
-        cleared = len(parent.offender.zombies) - parent.left
-        result = "no_effect" if not cleared else "partly_cleared" if parent.left else "cleared"
+        cleared = len(parent.offender.zombies) - len(parent.left)
+        result = "cleared" if not parent.left else "unfinished" if parent in active else "partly_cleared" if cleared else "no_effect"
         outcomes[parent.offender.pid] = _outcome(parent.offender, result, cleared, "SIGCHLD sent %d times" % parent.sent, began)
     return [outcomes[offender.pid] for offender in offenders]
 
 
 class _Nudged:
-    """One parent at work: how often it was signalled, how many zombies it has left, how often in a row in vain."""
+    """One parent at work: how often it was signalled, which zombies it has left, when that last helped."""
 
     def __init__(self, offender, pidfd) -> None:
         self.offender = offender
         self.pidfd = pidfd
-        self.sent = self.in_vain = 0
-        self.left = len(offender.zombies)
+        self.sent = 0
+        self.helped_at = time.monotonic()
+        self.left = deque(offender.zombies)
 
     def signal(self) -> None:
         if send(self.pidfd, "SIGCHLD"):  # else it has ended; counting will tell
             self.sent += 1
 
-    def count(self, procfs) -> None:
-        left = sum(1 for zombie in observe.still_zombies(procfs, self.offender))
-        self.in_vain = 0 if left < self.left else self.in_vain + 1
-        self.left = left
+    def count(self, procfs) -> bool:
+        """Count what is left; whether it has become less.
+
+        wait(2) takes the oldest child first, so where it helps the head of the list goes and the rest need not be read.
+        """
+        before = len(self.left)
+        while self.left and not observe.is_still_zombie(procfs, self.left[0]):
+            self.left.popleft()
+        if len(self.left) == before:
+            self.left = deque(zombie for zombie in self.left if observe.is_still_zombie(procfs, zombie))
+        if len(self.left) == before:
+            return False
+        self.helped_at = time.monotonic()
+        return True
 
 
 def _outcome(offender, result, cleared, detail, began) -> Outcome:

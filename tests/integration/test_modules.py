@@ -1,0 +1,146 @@
+"""The modules through real Ansible, on a node of their own: check mode, diff mode, changed, waiting, errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rig.node import CHECKOUT, offender_of, old_pythons
+
+LEAK = "zombie()\nzombie()\nready()\nforever()"
+
+
+class Ansible:
+    """``ansible localhost -m MODULE`` inside a node, with a /run of the node's own."""
+
+    def __init__(self, node, folder):
+        self.node = node
+        done = node.run("mount", "-t", "tmpfs", "tmpfs", "/run")  # in the mount namespace of the node only
+        assert done.returncode == 0, done.stderr
+        self.environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
+        }
+
+    def __call__(self, module, *flags, python=sys.executable, **options):
+        """(status, result): ``SUCCESS``, ``CHANGED`` or ``FAILED!``, and the module's result."""
+        command = [str(Path(sys.executable).parent / "ansible"), "localhost", "-c", "local", "-m", module]
+        command += ["-a", json.dumps(options)] if options else []
+        command += ["-e", "ansible_python_interpreter=%s" % python, *flags]
+        done = self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL)
+        head, _arrow, text = done.stdout[done.stdout.index("localhost | "):].partition(" => ")
+        return head.split(" | ")[1], json.loads(text), done.stdout
+
+
+@pytest.fixture
+def ansible(node, tmp_path):
+    return Ansible(node, tmp_path)
+
+
+def test_a_sweep_changes_something_once(node, ansible):
+    init = node.container(LEAK)
+    status, dry, shown = ansible("provider.fleet.zombie_reap", "--check", "--diff", min_age=0, grace=0.3)
+    assert (status, dry["changed"]) == ("CHANGED", True)
+    assert "-PID %d (python): 2 zombies" % init.pids[1] in shown
+    assert init.alive
+    status, wet, shown = ansible("provider.fleet.zombie_reap", "--diff", min_age=0, grace=0.3)
+    assert (status, wet["counts"]["cleared"]) == ("CHANGED", 2)
+    assert "-PID %d (python): 2 zombies" % init.pids[1] in shown
+    assert offender_of(dry, init)["remedies"] == offender_of(wet, init)["remedies"]
+    assert init.ends()
+    status, again, _shown = ansible("provider.fleet.zombie_reap", min_age=0, grace=0.3)
+    assert (status, again["changed"], again["offenders"]) == ("SUCCESS", False, [])
+
+
+def test_an_ad_hoc_sweep_waits_for_young_zombies_and_only_for_them(node, ansible):
+    began = time.monotonic()
+    ansible("provider.fleet.zombie_reap", min_age=30)
+    nothing_to_wait_for = time.monotonic() - began
+    init = node.container(LEAK)
+    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age=3, grace=0.3)
+    assert status == "CHANGED"
+    assert result["duration"] >= 3
+    assert nothing_to_wait_for < 30
+    assert init.ends()
+
+
+def test_what_the_agent_has_seen_counts(node, ansible):
+    """The first-seen times that a scheduled sweep noted spare the ad-hoc one the waiting."""
+    node.container(LEAK)
+    node.run_folder = Path("/run/zombie_reaper")  # of the node's own /run
+    node.sweep(min_age=600)
+    node.run("sed", "-i", r"s/\(.*\) .*$/\1 0.5/; 1s/ 0.5$//", "/run/zombie_reaper/first_seen")
+    status, result, _shown = ansible("provider.fleet.zombie_reap", "--check", min_age=60)
+    assert status == "CHANGED"
+    assert result["offenders"][0]["oldest_age"] > 60
+
+
+def test_zombie_info_looks_and_never_acts(node, ansible):
+    init = node.container(LEAK)
+    status, result, _shown = ansible("provider.fleet.zombie_info", min_age=0)
+    assert (status, result["changed"]) == ("SUCCESS", False)
+    assert offender_of(result, init)["verdict"] == "act"
+    assert set(result["limits_settable"]) == {"pid_max", "threads_max"}
+    assert node.run("ls", "-A", "/run").stdout == ""
+    assert init.alive
+
+
+def test_the_short_name_works_from_a_checkout(node, ansible):
+    status, result, _shown = ansible("zombie_reap", "--check")
+    assert (status, result["schema"]) == ("SUCCESS", 1)
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"min_age": -5}, ["min_age", "-5", "from 0"]),
+    ({"min_usage": 1.5}, ["min_usage", "1.5", "from 0 to 1"]),
+    ({"remedies": ["explode"]}, ["remedies", "explode", "nudge, terminate"]),
+    ({"protect": ["a(b"]}, ["protect", "a(b", "regular expression"]),
+    ({"scope": "galaxy"}, ["scope", "galaxy", "containers, all"]),
+    ({"min_agee": 1}, ["min_agee", "min_age"]),
+])
+def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, options, words):
+    init = node.container(LEAK)
+    status, result, shown = ansible("provider.fleet.zombie_reap", **{"min_age": 0, **options})
+    assert status == "FAILED!"
+    assert all(word in result["msg"] for word in words), result["msg"]
+    assert "Traceback" not in shown
+    assert init.alive
+    assert node.run("ls", "-A", "/run").stdout == ""
+
+
+def test_numbers_as_text_and_an_empty_answer_as_awx_sends_them(node, ansible):
+    init = node.container(LEAK)
+    status, result, _shown = ansible(
+        "provider.fleet.zombie_reap", min_age="0", grace="0.3", max_parents="5", protect="", remedies="nudge,terminate")
+    assert (status, result["counts"]["cleared"]) == ("CHANGED", 2)
+    assert init.ends()
+    node.container(LEAK)
+    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age="0", remedies="")
+    assert (status, result["offenders"][0]["reason"]) == ("SUCCESS", "report_only")
+
+
+def test_a_name_with_a_template_in_it_is_not_interpreted(node, ansible):
+    node.container("open('/proc/self/comm', 'w').write('{{ 1/0 }}')\n" + LEAK)
+    _status, result, _shown = ansible("provider.fleet.zombie_info")
+    assert result["offenders"][0]["name"] == "{{ 1/0 }}"
+
+
+def test_an_old_python_on_the_node_is_told_so(node, ansible):
+    """Ansible itself needs 3.8 on a node, the engine 3.9."""
+    pythons = [path for path, version in old_pythons() if version == (3, 8)]
+    if not pythons:
+        pytest.skip("this machine has no Python 3.8")
+    for module in ("zombie_reap", "zombie_info", "zombie_reaper_agent"):
+        status, result, shown = ansible("provider.fleet." + module, "--check", python=pythons[0])
+        assert status == "FAILED!"
+        assert "Python 3.9 or later is needed" in result["msg"]
+        assert "Traceback" not in shown

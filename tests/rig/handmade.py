@@ -1,0 +1,38 @@
+"""Snapshots made by hand, for tests of what is decided and how it is told. Every default is a ripe case for ``act``."""
+
+from __future__ import annotations
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, procfs, workloads
+
+
+def zombie(pid=100, ppid=50, age=100.0, comm=b"sh", num_threads=1, tracer_pid=0):
+    return observe.Zombie(pid, 1000 + pid, ppid, comm, num_threads, tracer_pid, age)
+
+
+def status(ns_pid=(50, 7), uid=0, caught=0, ignored=0, blocked=0):
+    return procfs.Status(uid, 0, ns_pid, blocked, ignored, caught)
+
+
+def workload(kind="container", container_id="c" * 64, pod_uid=None, service=None, cgroup="/docker/" + "c" * 64):
+    return workloads.Workload(kind, container_id, pod_uid, service, 4026531999, cgroup)
+
+
+def container_process(pid=50, **changes):
+    """A parent in a container, with one old zombie. changes: fields of observe.Offender."""
+    fields = {
+        "pid": pid, "start_ticks": 500 + pid, "comm": b"python3", "state": "S", "flags": 0, "executable": b"/usr/bin/python3",
+        "command_line": b"python3\0app.py", "status": status((pid, 7)), "workload": workload(), "frozen": False,
+        "is_ancestor": False, "init_pid": 40, "zombies": (zombie(1000 + pid, pid),),
+    }
+    return observe.Offender(**{**fields, **changes})
+
+
+def host_process(pid=50, **changes):
+    """A parent on the node itself, with one old zombie."""
+    host = {"status": status((pid,)), "workload": workload("host", None, cgroup="/user.slice"), "init_pid": 1}
+    return container_process(pid, **{**host, **changes})
+
+
+def node(*offenders, usage=0.5, without_parent=()):
+    """A snapshot of these offenders on a node whose process table is taken to that share."""
+    return observe.Snapshot(offenders, without_parent, limits.Limits(32768, 200000, int(32768 * usage), 32768, usage))
