@@ -12,7 +12,7 @@ import re
 import time
 
 import pytest
-from rig.node import AGENT, ENGINE, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
+from rig.node import AGENT, ENGINE, OLD_SCRIPT, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
 
 LEAK = """
 for _ in range(3):
@@ -157,6 +157,10 @@ def test_row_3_what_stays_is_ended_when_it_is_old_enough(node):
     assert not init.alive
 
 
+def kernel_release():
+    return [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
+
+
 # One parent ends at SIGTERM, its PID is then given to a bystander; another one makes sure that SIGKILL is still to come.
 PARENT_WHOSE_PID_IS_USED_AGAIN = """
 pid = 0
@@ -193,8 +197,7 @@ while True:
 
 @pytest.mark.parametrize("tool", ["sweep", "script"])
 def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, tool):
-    release = [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
-    if release < [6, 14]:
+    if kernel_release() < [6, 14]:
         pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced to be used again")
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
     program = node.program(PARENT_WHOSE_PID_IS_USED_AGAIN)
@@ -413,3 +416,34 @@ def test_a_node_survives_its_own_rig(tmp_path):
     container = rigged.container(LEAK)
     rigged.stop()
     assert container.ends() and rigged.init.ends()
+
+
+def test_row_8_a_process_that_is_already_there_clears_a_full_table(node, tmp_path):
+    """Nothing can be started any more; what was started before becomes the sweep and frees the node (docs/operations.md)."""
+    if kernel_release() < [6, 14]:
+        pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
+    assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
+    told, said = tmp_path / "told", tmp_path / "said"
+    node.program("""
+ready()
+while not os.path.exists(%r):
+    time.sleep(0.05)
+os.dup2(os.open(%r, os.O_WRONLY | os.O_CREAT), 1)
+os.execv(sys.executable, %r)
+""" % (str(told), str(said), [PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", str(node.run_folder), "--min-age", "0",
+                             "--config", "/nonexistent"]))
+    init = node.container("""
+try:
+    while True:
+        zombie()
+except OSError:
+    ready()
+forever()
+""")
+    refused = node.run("bash", str(OLD_SCRIPT))
+    assert refused.returncode != 0, "the table is not full: the script could run"
+    assert init.alive
+    told.touch()
+    assert init.ends(10)
+    assert "cleared, 0 left; 1 parent ended" in wait_until(lambda: said.exists() and said.read_text(encoding="utf-8"))
+    assert node.run("true").returncode == 0

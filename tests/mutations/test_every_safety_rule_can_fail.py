@@ -1,0 +1,109 @@
+"""Break each safety rule once, in a copy of the engine, and see the test of that rule go red."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+ENGINE = "plugins/module_utils/reaper"
+FAULTS, NEVER, ZOMBIES = (
+    "tests/integration/" + name for name in ("test_faults_of_the_script.py", "test_never_touched.py", "test_zombies.py"))
+
+# what is broken: (file, text that stands there once, what stands there then, the test that has to fail)
+MUTATIONS = {
+    "any_age_counts": (
+        "policy.py", "_collectable(zombie) and zombie.age >= options.min_age)", "_collectable(zombie))",
+        FAULTS + "::test_row_3_a_supervisor_that_reaps_once_a_second_survives_100_sweeps"),
+    "an_adopter_inherits_the_age": (
+        "sweep.py", "{key: self.times.get(key, now) for key in keys}",
+        "{key: min([seen for old, seen in self.times.items() if old[:2] == key[:2]] or [now]) for key in keys}",
+        FAULTS + "::test_row_7_an_adopter_gets_its_own_min_age"),
+    "sigkill_goes_to_a_bare_pid": (
+        "remedies/terminate.py", '        for pidfd in alive:\n            send(pidfd, "SIGKILL")',
+        '        for offender in offenders:\n            os.kill(offender.pid, 9)',
+        FAULTS + "::test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed[sweep]"),
+    "the_start_time_is_not_compared": (
+        "remedies/__init__.py", "stat is not None and stat.start_ticks == offender.start_ticks", "stat is not None",
+        "tests/integration/test_pidfd.py"),
+    "the_state_is_the_third_word": (
+        "procfs.py", 'after_name = data.rfind(b") ") + 2', 'after_name = data.find(b") ") + 2',
+        FAULTS + "::test_row_2_names_do_not_confuse"),
+    "host_processes_count": (
+        "policy.py", 'options.scope == "containers" and offender.workload.kind == "host"', "False",
+        FAULTS + "::test_row_6_a_daemon_of_the_host_whose_child_has_exited_is_left_alone"),
+    "ending_in_vain": (
+        "policy.py", "init is None or init is verdict or not init.ripe", "True",
+        FAULTS + "::test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done"),
+    "nobody_is_followed_up": (
+        "sweep.py", "            if not adopters:", "            if True:",
+        FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run"),
+    "no_lock": (
+        "sweep.py", "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        FAULTS + "::test_row_5_a_sweep_that_waits_too_long_for_the_lock_says_busy_and_does_nothing"),
+    "check_mode_acts": (
+        "sweep.py", "    if check_mode:\n", "    if False:\n",
+        FAULTS + "::test_row_10_a_dry_run_says_exactly_what_a_run_then_does"),
+    "pid_1_is_a_process_like_any": (
+        "policy.py", "offender.pid == 1", "False", NEVER + "::test_pid_1_of_the_node"),
+    "kernel_threads_are_processes_like_any": (
+        "policy.py", "offender.flags & PF_KTHREAD", "False", NEVER + "::test_a_kernel_thread"),
+    "ancestors_are_not_known": (
+        "policy.py", "    if offender.is_ancestor:", "    if False:", NEVER + "::test_the_sweep_s_ancestors"),
+    "runtimes_are_not_known": (
+        "policy.py", "re.fullmatch(RUNTIMES, name)", "False",
+        NEVER + "::test_a_runtime_its_shim_and_the_kubelet_by_executable"),
+    "a_name_in_a_container_protects": (
+        "policy.py", "not offender.status.in_own_pid_namespace:", "False:",
+        NEVER + "::test_the_same_name_inside_a_container_protects_nobody"),
+    "an_unreadable_executable_is_fine": (
+        "policy.py", "    if not offender.executable:\n        return", "    if False:\n        return",
+        NEVER + "::test_an_executable_that_cannot_be_read"),
+    "protect_is_ignored": (
+        "policy.py", "if text and pattern.search(", "if False and pattern.search(",
+        NEVER + "::test_a_parent_that_matches_protect"),
+    "max_parents_is_ignored": (
+        "policy.py", "if already_terminated > options.max_parents:", "if False:",
+        NEVER + "::test_max_parents_ends_those_with_most_zombies"),
+    "a_tracer_is_the_parent_s_fault": (
+        "policy.py", "zombie.num_threads <= 1 and not zombie.tracer_pid", "zombie.num_threads <= 1",
+        ZOMBIES + "::test_a_zombie_held_by_a_tracer"),
+    "living_threads_are_the_parent_s_fault": (
+        "policy.py", "zombie.num_threads <= 1 and not zombie.tracer_pid", "not zombie.tracer_pid",
+        ZOMBIES + "::test_a_leader_that_is_dead_while_threads_live"),
+    "a_stopped_parent_is_to_blame": (
+        "policy.py", 'offender.state in "Tt"', "False", ZOMBIES + "::test_a_parent_that_is_stopped"),
+    "a_paused_parent_is_to_blame": (
+        "policy.py", "    if offender.frozen:", "    if False:", ZOMBIES + "::test_a_parent_that_is_paused"),
+    "a_parent_in_uninterruptible_sleep_is_to_blame": (
+        "policy.py", 'offender.state == "D"', "False", ZOMBIES + "::test_a_parent_in_uninterruptible_sleep"),
+    "terminate_follows_a_nudge_that_helps": (
+        "sweep.py", "targets = targets - self._apply(name, acting)", "self._apply(name, acting)",
+        ZOMBIES + "::test_a_parent_that_a_reminder_is_curing_is_not_ended_when_time_is_up"),
+    "names_are_shown_as_they_are": (
+        "report.py", "        elif not character.isprintable():", "        elif False:",
+        ZOMBIES + "::test_hostile_names_and_arguments_stay_harmless"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_mutation(tmp_path, name):
+    file, old, new, test = MUTATIONS[name]
+    collection = tmp_path / "collections/ansible_collections/provider/fleet"
+    shutil.copytree(CHECKOUT / "plugins", collection / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
+    path = collection / ENGINE / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, "%s no longer has that line once: %s" % (file, old)
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test,
+         "-o", "pythonpath=%s tests" % (tmp_path / "collections"), "--basetemp", str(tmp_path / "inner")],
+        cwd=CHECKOUT, env={**os.environ, "REAPER_ENGINE": str(collection / "plugins/module_utils")},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, "the test stayed green:\n" + done.stdout[-2000:]
+    assert " failed" in done.stdout.splitlines()[-1]
