@@ -1,0 +1,126 @@
+"""A clean copy of the checkout, the tarball built from it, and the versions of ansible-core to try them on."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = "ansible_collections/provider/fleet"
+
+
+@pytest.fixture(scope="session")
+def run(root):
+    """run(*command, cwd=, **environment): the finished process; its output is the message when it failed."""
+    home = root / ".cache" / "home"  # Ansible's tools fill ~/.ansible
+    home.mkdir(parents=True, exist_ok=True)
+
+    def run(*command, cwd=root, **environment):
+        program = Path(command[0])
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        path = f"{program.parent}:{os.environ['PATH']}"  # ansible-lint and others look for ansible there
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env={**inherited, "HOME": str(home), "PATH": path, "NO_COLOR": "1", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            pytest.fail(f"{program.name} ended with {done.returncode}:\n{done.stdout}", pytrace=False)
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bin() -> Path:
+    """The programs of the environment that pytest itself runs in."""
+    return Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def collection(root, tmp_path_factory) -> Path:
+    """A copy of what git would take, in a folder where ansible-test and ansible-galaxy agree to work."""
+    # safe.directory: in a container the checkout may belong to somebody else
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
+    copy = tmp_path_factory.mktemp("collections") / FOLDER
+    for name in filter(None, names):
+        if os.path.lexists(root / name):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, copy / name, follow_symlinks=False)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def tarball(collection, bin, run, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tarball")
+    run(bin / "ansible-galaxy", "collection", "build", "--output-path", folder, collection)
+    return next(folder.glob("provider-fleet-*.tar.gz"))
+
+
+@pytest.fixture(scope="session")
+def pythons() -> dict[tuple[int, int], Path]:
+    """Version -> interpreter, for every Python from 3.9 here that can make a venv; pyenv's are asked for by name."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv"))
+    folders = [Path(folder) for folder in os.environ["PATH"].split(":")]
+    folders += sorted(pyenv.glob("versions/*/bin"))
+    found = {}
+    for folder in folders:
+        # a shim of pyenv stands for a Python that may not be there; a venv's python is none of its own
+        if folder == pyenv / "shims" or (folder.parent / "pyvenv.cfg").exists():
+            continue
+        for path in sorted(folder.glob("python3.*")):
+            version = re.fullmatch(r"python3\.(\d+)", path.name)
+            if not version or int(version[1]) < 9 or (3, int(version[1])) in found:
+                continue
+            asked = subprocess.run([path, "-c", "import ensurepip, venv"], capture_output=True, check=False)
+            if asked.returncode == 0:
+                found[3, int(version[1])] = path
+    return dict(sorted(found.items()))
+
+
+@pytest.fixture(scope="session")
+def newest(root, pythons, bin, run) -> Path:
+    """The programs of the newest ansible-core that a Python of this machine can run."""
+    version = max(pythons, default=(0, 0))
+    if version <= sys.version_info[:2]:
+        return bin
+    return _venv(root, run, "newest", pythons[version], "requirements-run.txt")
+
+
+@pytest.fixture(scope="session")
+def floor(root, pythons, run) -> Path:
+    """The programs of the oldest ansible-core that meta/runtime.yml admits."""
+    usable = [version for version in pythons if (3, 10) <= version <= (3, 12)]
+    if not usable:
+        pytest.skip("ansible-core 2.16 needs Python 3.10 to 3.12, none of which is here with ensurepip")
+    return _venv(root, run, "floor", pythons[max(usable)], "requirements-floor.txt")
+
+
+@pytest.fixture(scope="session", params=["floor", "own", "newest"])
+def core(request, bin) -> Path:
+    """The programs of one ansible-core: the oldest, the one that pytest runs with, the newest."""
+    if request.param == "own":
+        return bin
+    found = request.getfixturevalue(request.param)
+    if found == bin:
+        pytest.skip("the newest ansible-core for the Pythons of this machine is pytest's own, tried already")
+    return found
+
+
+def _venv(root, run, name, python, requirements) -> Path:
+    folder = root / ".cache" / name
+    run(root / "tools" / "venv", folder, python, root / "tools" / requirements)
+    return folder / "bin"

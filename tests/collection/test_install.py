@@ -1,0 +1,46 @@
+"""The collection as its users get it: from the tarball, and from a checkout; on old and new ansible-core."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+# This machine is the node. Its distribution's Python, and not pytest's, as on any node.
+HERE = ("-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=/usr/bin/python3")
+
+
+@pytest.fixture(scope="module")
+def installed(tarball, core, run, tmp_path_factory):
+    """run in an empty folder with nothing but the tarball installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    run(core / "ansible-galaxy", "collection", "install", "--offline", "-p", folder, tarball, cwd=folder)
+
+    def run_there(program, *arguments):
+        return run(core / program, *arguments, *HERE, cwd=folder, ANSIBLE_COLLECTIONS_PATH=str(folder))
+
+    return run_there
+
+
+def test_playbook_from_the_tarball(installed):
+    assert "failed=0" in installed("ansible-playbook", "provider.fleet.site", "--check").stdout
+
+
+def test_module_from_the_tarball(installed):
+    assert "localhost | SUCCESS" in installed("ansible", "localhost", "-m", "provider.fleet.zombie_info").stdout
+
+
+@pytest.mark.parametrize("module", ["zombie_info", "zombie_reap"])
+def test_short_module_name_in_a_checkout(collection, core, run, tmp_path, module):
+    checkout = tmp_path / "fleet"
+    shutil.copytree(collection, checkout, symlinks=True)
+    run("/bin/sh", "-c", 'set -eu; root=$PWD; . tools/setup.sh; link_collection', cwd=checkout)
+    done = run(core / "ansible", "localhost", "-m", module, "--check", *HERE, cwd=checkout)
+    assert "localhost | SUCCESS" in done.stdout or "localhost | CHANGED" in done.stdout
+
+
+def test_checkout_names_no_other_collection_path(collection, bin, run):
+    """Relative paths in ansible.cfg hold wherever ansible is called from."""
+    done = run(bin / "ansible-config", "dump", "--only-changed", cwd="/", ANSIBLE_CONFIG=str(collection / "ansible.cfg"))
+    assert f"{collection}/.cache/collections" in done.stdout
+    assert f"{collection}/plugins/modules" in done.stdout

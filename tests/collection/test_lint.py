@@ -1,0 +1,22 @@
+"""The linters of the Ansible world, each in its strictest form."""
+
+from __future__ import annotations
+
+
+def test_ansible_lint(root, collection, bin, run):
+    # provider.fleet itself, and the containers.podman that Molecule's playbooks use
+    paths = f"{collection.parents[2]}:{root / '.cache/collections'}"
+    run(bin / "ansible-lint", "--offline", "--strict", "--nocolor", cwd=collection, ANSIBLE_COLLECTIONS_PATH=paths)
+
+
+def test_changelog(collection, bin, run):
+    run(bin / "antsibull-changelog", "lint", cwd=collection)
+
+
+def test_module_documentation(collection, bin, run):
+    run(bin / "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", collection)
+
+
+def test_shell_scripts(collection, run):
+    scripts = ["run-site", "run-tests", "tools/setup.sh", "tools/venv", ".ci/run"]
+    run("/usr/bin/shellcheck", "--exclude=SC1091,SC2086", "--shell=bash", *scripts, cwd=collection)
