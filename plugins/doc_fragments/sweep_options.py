@@ -48,10 +48,10 @@ options:
     default: 2.0
   protect:
     description:
-      - Regular expressions. A parent is left alone if one is found in the path of its executable or in its command line.
+      - A list of regular expressions. A parent is left alone if one is found in the path of its executable or in its command line.
       - A tenant chooses both for the processes of a container.
-    type: list
-    elements: str
+      - One pattern may be given as text, unless it has a comma in it.
+    type: raw
     default: []
   max_parents:
     description: Most parents ended in one sweep, those with most zombies first; V(0) for no limit.

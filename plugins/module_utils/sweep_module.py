@@ -24,7 +24,7 @@ def argument_spec():
         min_zombies=dict(type="int", default=1),
         min_usage=dict(type="float", default=0.0),
         grace=dict(type="float", default=2.0),
-        protect=dict(type="list", elements="str", default=[]),
+        protect=dict(type="raw", default=[]),  # as a list, Ansible would cut one pattern at its commas
         max_parents=dict(type="int", default=0),
     )
 

@@ -9,5 +9,3 @@ policy, report, sweep, agent.
 """
 
 from __future__ import annotations
-
-__version__ = "0.1.0"

@@ -13,6 +13,7 @@ import sys
 from . import policy, report
 from .sweep import Busy, CannotSweep, Paths, sweep
 
+VERSION = "0.1.0"  # of the collection too: galaxy.yml
 CONFIG = "/etc/zombie_reaper/config.json"
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_BUSY = 0, 1, 2, 75  # 75: EX_TEMPFAIL of sysexits.h
 SYSLOG_TAG = "zombie_reaper"
@@ -88,6 +89,7 @@ def _parse(arguments):
         "configuration file.",
         epilog="Exit status: 0 swept; 1 cannot sweep here; 2 a wrong option or configuration; 75 another sweep is at work.",
     )
+    parser.add_argument("--version", action="version", version="zombie-reaper %s" % VERSION)
     parser.add_argument("--check", action="store_true", help="say what would be done, do nothing")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     parser.add_argument("--syslog", action="store_true", help="report to syslog with the tag %s" % SYSLOG_TAG)

@@ -227,10 +227,14 @@ def _number(minimum, maximum, what):
     return check
 
 
-def _list(what, check_item, separator=None):
+def _list(what, check_item, splits_at_commas=False):
     def check(value):
-        if isinstance(value, str):
-            value = value.split(separator) if separator else [value]
+        if isinstance(value, str) and splits_at_commas:
+            value = value.split(",")
+        elif isinstance(value, str) and "," in value:
+            raise ValueError("a comma may part %s or belong to one; give a list" % what)
+        elif isinstance(value, str):
+            value = [value]
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
             raise ValueError("give a list of %s" % what)
         items = tuple(item.strip() for item in value if item.strip())  # AWX sends an empty survey answer as ""
@@ -268,7 +272,7 @@ HELP = {
 
 _CHECKS = {
     "scope": _one_of(SCOPES),
-    "remedies": _list("remedies", _one_of(REMEDIES), ","),
+    "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True),
     "min_age": _whole(0, "seconds"),
     "min_zombies": _whole(1, "zombies"),
     "min_usage": _number(0, 1, "a share from 0 to 1"),

@@ -210,7 +210,6 @@ class _Run:
             results.append(Result(verdict, outcomes, left))
         return tuple(results), self.look()[0] if self.outcomes else before
 
-
     def record(self, report) -> Report:
         """Write what the next sweep and a reader on the node need; a failure of that is a warning in the report."""
         try:

@@ -1,0 +1,132 @@
+"""The rules of the house that a reader of the engine relies on, read from its source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ENGINE = Path(__file__).parents[2] / "plugins/module_utils/reaper"
+FILES = sorted(ENGINE.rglob("*.py"))
+STARTS_A_PROCESS_OR_SIGNALS_A_PID = re.compile(r"fork.*|exec.*|spawn.*|posix_spawn.*|system|popen|startfile|kill|killpg|pthread_kill|clone")
+FORBIDDEN_MODULES = {"subprocess", "threading", "_thread", "multiprocessing", "concurrent", "asyncio", "socket", "ctypes", "pty", "runpy"}
+
+
+def name_of(path):
+    return str(path.relative_to(ENGINE).with_suffix("")).replace("/", ".").removesuffix(".__init__")
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def floors():
+    """The files from the bottom to the top, as the package's documentation names them."""
+    told = ast.get_docstring(tree_of(ENGINE / "__init__.py"))
+    return re.split(r",\s+", re.search(r"those before it: ([\w, \n]+)\.", told).group(1))
+
+
+def imports(path):
+    """(modules of the standard library, files of the engine) that a file imports, anywhere in it."""
+    outside, inside = set(), set()
+    package = ["reaper", *name_of(path).split(".")] if path.name == "__init__.py" else ["reaper", *name_of(path).split(".")[:-1]]
+    if path == ENGINE / "__init__.py":
+        package = ["reaper"]
+    for part in ast.walk(tree_of(path)):
+        if isinstance(part, ast.Import):
+            outside.update(alias.name.split(".")[0] for alias in part.names)
+        elif isinstance(part, ast.ImportFrom) and not part.level:
+            outside.add(part.module.split(".")[0])
+        elif isinstance(part, ast.ImportFrom):
+            base = package[:len(package) - part.level + 1] + (part.module.split(".") if part.module else [])
+            assert base[0] == "reaper", "an import from outside the engine"
+            for alias in part.names:
+                file = ENGINE.joinpath(*base[1:], alias.name)
+                inside.add(".".join(base[1:] + [alias.name] if file.with_suffix(".py").exists() else base[1:]))
+    return outside, inside
+
+
+def attributes(path, module):
+    """Names that a file takes from a module."""
+    for part in ast.walk(tree_of(path)):
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == module:
+            yield part.attr
+        elif isinstance(part, ast.ImportFrom) and part.module == module:
+            yield from (alias.name for alias in part.names)
+
+
+def texts(path):
+    """Every text in a file that is not documentation."""
+    tree = tree_of(path)
+    told = {id(part.value) for part in ast.walk(tree) if isinstance(part, ast.Expr)}
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Constant) and isinstance(part.value, (str, bytes)) and id(part) not in told:
+            yield part.value if isinstance(part.value, str) else part.value.decode("latin-1")
+
+
+def test_documentation_names_every_floor():
+    assert set(floors()) == {name_of(path).split(".")[0] for path in FILES} - {"__init__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_file_imports_the_standard_library_and_lower_floors_only(path):
+    outside, inside = imports(path)
+    assert outside - set(sys.stdlib_module_names) == set()
+    own = name_of(path).split(".")[0]
+    if own == "__init__":
+        assert inside == set()
+        return
+    below = floors()[:floors().index(own)]
+    higher = [name for name in inside if name.split(".")[0] not in below and name != "remedies"]
+    assert higher == []
+    assert "remedies" not in inside or own == "remedies" or "remedies" in below
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_is_started_and_no_bare_pid_is_signalled(path):
+    assert imports(path)[0] & FORBIDDEN_MODULES == set()
+    for module in ("os", "posix", "signal", "_signal"):
+        taken = [name for name in attributes(path, module) if STARTS_A_PROCESS_OR_SIGNALS_A_PID.fullmatch(name)]
+        assert taken == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_code_is_made_from_text(path):
+    called = {part.func.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
+    assert called & {"eval", "exec", "compile", "__import__", "globals", "getattr", "setattr", "breakpoint"} <= (
+        {"getattr"} if path.name == "agent.py" else set())  # its flags are named after the options
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name != "procfs.py"], ids=name_of)
+def test_only_procfs_reads_a_process(path):
+    of_a_process = [text for text in texts(path) if re.search(r"/proc/|%[ds]/%[ds]/|/(stat|status|cgroup|cmdline|exe|environ|ns/\w+)$", text)]
+    # Its own descriptors, to know how many more it may open; the last two are messages about a whole /proc.
+    allowed = {"remedies": ["/proc/self/fd"], "sweep": ["/sys/fs/cgroup"]}.get(name_of(path), [])
+    assert of_a_process == allowed
+
+
+def test_policy_reads_nothing():
+    path = ENGINE / "policy.py"
+    assert imports(path)[0] <= {"__future__", "collections", "os", "re"}
+    assert set(attributes(path, "os")) <= {"path"}
+    used = {part.attr for part in ast.walk(tree_of(path)) if isinstance(part, ast.Attribute)
+            and isinstance(part.value, ast.Attribute) and part.value.attr == "path"}
+    assert used <= {"basename"}
+    called = {part.func.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
+    assert called & {"open", "input", "print"} == set()
+
+
+def test_only_the_sweep_and_the_command_write():
+    writers = [name_of(path) for path in FILES if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\bopen\([^)]*\"[wax]", path.read_text())]
+    assert writers == ["sweep"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_nothing_remembers_between_calls(path):
+    assert [part for part in ast.walk(tree_of(path)) if isinstance(part, (ast.Global, ast.Nonlocal))] == []
+    mutable = [target.id for part in tree_of(path).body if isinstance(part, ast.Assign) and isinstance(part.value, (ast.List, ast.Set))
+               for target in part.targets]
+    assert mutable == []

@@ -1,0 +1,39 @@
+"""The benchmark works, at its smallest; its figures are for people to judge."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+
+
+def test_tiny_benchmark_writes_its_tables(root, tmp_path):
+    page = tmp_path / "page.md"
+    done = subprocess.run(
+        [sys.executable, root / "bench/main.py", "--tiny", "--write", page], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
+        "## A sweep that finds nothing", "## Looking for zombies in the process table", "## 3 parents that ignore SIGTERM"]
+    assert re.search(r"\| `zombie-reaper` \| [\d.]+ ms \| 1 of it \|", text)
+    assert all(line in done.stdout for line in text.splitlines())
+
+
+def test_interrupted_benchmark_leaves_nothing_behind(root, tmp_path):
+    command = [sys.executable, root / "bench/main.py"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"TMPDIR": str(tmp_path)}) as bench:
+        deadline = time.monotonic() + 30
+        started = []
+        while len(started) < 100 and time.monotonic() < deadline:  # its 250 idle processes
+            started = psutil.Process(bench.pid).children(recursive=True)
+            time.sleep(0.05)
+        bench.send_signal(signal.SIGINT)
+        _out, errors = bench.communicate(timeout=30)
+    assert (bench.returncode, errors) == (1, b"stopped\n")
+    _gone, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == []
+    assert list(tmp_path.iterdir()) == []

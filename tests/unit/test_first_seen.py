@@ -1,0 +1,157 @@
+"""When zombies were first seen, kept from sweep to sweep: a file that cannot be trusted or written must do no harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, sweep
+from rig.handmade import container_process, node, zombie
+
+BOOT_ID = procfs.ProcFS().read_text("sys/kernel/random/boot_id").strip()
+KEY = (7, 1007, 50)
+AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+
+
+def loaded(folder, text=None):
+    """The times that a sweep reads when its file holds this text."""
+    if text is not None:
+        (folder / "first_seen").write_bytes(text if isinstance(text, bytes) else text.encode())
+    first_seen = sweep._FirstSeen(str(folder), procfs.ProcFS())
+    first_seen.load(required=True)
+    return first_seen.times
+
+
+def test_times_come_back(tmp_path):
+    first_seen = sweep._FirstSeen(str(tmp_path), procfs.ProcFS())
+    first_seen.note(node(container_process(zombies=(zombie(7), zombie(8)))), 12.5)
+    first_seen.note(node(container_process(zombies=(zombie(7), zombie(9)))), 99.0)
+    first_seen.save()
+    assert loaded(tmp_path) == {KEY: 12.5, (9, 1009, 50): 99.0}, "8 has gone, 9 is new"
+
+
+def test_zombie_of_another_parent_is_seen_anew(tmp_path):
+    first_seen = sweep._FirstSeen(str(tmp_path), procfs.ProcFS())
+    first_seen.note(node(container_process(zombies=(zombie(7),))), 12.5)
+    first_seen.note(node(container_process(40, zombies=(zombie(7, 40),))), 99.0)
+    assert first_seen.times == {(7, 1007, 40): 99.0}
+
+
+def test_no_file_is_no_times(tmp_path):
+    assert loaded(tmp_path) == {}
+    assert loaded(tmp_path / "no folder") == {}
+
+
+GOOD = BOOT_ID + "\n7 1007 50 12.500\n8 1008 50 99.000\n"
+
+
+@pytest.mark.parametrize("text", [
+    "", "\n", BOOT_ID, BOOT_ID + "\n", "7 1007 50 12.5\n", b"\xff\xfe", b"\0" * 4096, GOOD.replace(BOOT_ID, "0" * 36),
+    GOOD.replace(BOOT_ID, BOOT_ID + " "), GOOD + "7 1007\n", GOOD + "a b c d\n", GOOD + "\n", GOOD + "1 2 3 4 5\n",
+    BOOT_ID + "\n7 1007 50 nan\n", BOOT_ID + "\n7 1007 50 -inf\n", BOOT_ID + "\n7 1007 50 -1\n", "{}", GOOD * 2])
+def test_file_that_is_not_ours_of_this_boot_is_ignored(tmp_path, text):
+    assert loaded(tmp_path, text) == {}
+
+
+def test_torn_file_never_makes_a_zombie_older(tmp_path):
+    whole = loaded(tmp_path, GOOD)
+    assert whole == {KEY: 12.5, (8, 1008, 50): 99.0}
+    for end in range(len(GOOD)):
+        for key, seen in loaded(tmp_path, GOOD[:end]).items():
+            assert whole[key] == seen
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: (BOOT_ID + "\n" + text + "\n").encode()))
+def test_any_file_is_read_or_ignored(tmp_path_factory, data):
+    loaded(tmp_path_factory.getbasetemp(), data)
+
+
+def test_folder_in_its_place_is_said_in_one_sentence(tmp_path):
+    (tmp_path / "first_seen").mkdir()
+    with pytest.raises(sweep.CannotSweep, match="first_seen cannot be read: Is a directory"):
+        loaded(tmp_path)
+    sweep._FirstSeen(str(tmp_path), procfs.ProcFS()).load(required=False)
+
+
+def test_times_that_did_not_change_are_not_written_again(tmp_path):
+    first_seen = sweep._FirstSeen(str(tmp_path), procfs.ProcFS())
+    first_seen.note(node(container_process(zombies=(zombie(7),))), 12.5)
+    first_seen.save()
+    os.unlink(tmp_path / "first_seen")
+    first_seen.save()
+    assert not (tmp_path / "first_seen").exists()
+
+
+def report_only(root, run, *before):
+    """A sweep of this machine that may do nothing to anybody, by the command, after the shell code ``before``."""
+    command = [sys.executable, "-IS", "-c", AGENT, str(root / "plugins/module_utils"), "--config", "/nonexistent", "--run", str(run),
+               "--remedies", "", "--json"]
+    shell = "set -e; " + "; ".join(before) + '; exec "$@"'
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", shell, "sh", *command], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def real_zombie():
+    """One zombie, so that there is something to note."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    yield pid
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("why, before", [
+    ("File too large", ["ulimit -f 0"]),
+    ("No space left on device", ["mount -t tmpfs -o size=64k none {run}", "cat /dev/zero >{run}/fill 2>/dev/null || true"]),
+])
+def test_folder_that_is_full_is_a_warning(tmp_path, root, real_zombie, why, before):
+    done = report_only(root, tmp_path, *[line.format(run=tmp_path) for line in before])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["warnings"] == ["%s cannot be written: %s" % (tmp_path, why)]
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".new")] == []
+
+
+def test_folder_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_path, root):
+    done = report_only(root, tmp_path, "mount -t tmpfs -o ro none %s" % tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["warnings"] == [
+        "%s cannot be written: the lock %s/lock cannot be opened: Read-only file system" % (tmp_path, tmp_path)]
+
+
+def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(sweep.CannotSweep, match="file/lock cannot be opened: File exists"), sweep._locked(str(tmp_path / "file")):
+        pass
+    monkeypatch.setattr(sweep, "LOCK_WAIT", 0)
+    with sweep._locked(str(tmp_path)), pytest.raises(sweep.Busy, match="nothing was done"), sweep._locked(str(tmp_path)):
+        pass
+    with sweep._locked(str(tmp_path)):
+        pass
+
+
+def test_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(sweep.CannotSweep, match="lock cannot be opened"), sweep._locked(str(tmp_path)):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_check_mode_writes_nothing(tmp_path, root, real_zombie):
+    sweep.sweep(policy.Options(remedies=()), sweep.Paths(run=str(tmp_path / "run")), check_mode=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_state_is_for_root_only(tmp_path, root, real_zombie):
+    done = report_only(root, tmp_path / "run", "umask 0")
+    assert done.returncode == 0, done.stderr
+    modes = {path.name: path.stat().st_mode & 0o777 for path in [tmp_path / "run", *(tmp_path / "run").iterdir()]}
+    assert modes == {"run": 0o700, "lock": 0o600, "first_seen": 0o600, "last.json": 0o600}
+    assert json.loads((tmp_path / "run/last.json").read_text())["schema"] == 1

@@ -1,0 +1,80 @@
+"""Options that are not allowed are refused in words that say what is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+
+NAN, INFINITY = float("nan"), float("inf")
+BAD = [  # option, value, what the message says is allowed
+    *[("scope", value, "containers, all") for value in ("", "host", "ALL", None, 1, ["all"], True)],
+    *[("remedies", value, "nudge, terminate") for value in ("reboot", ["nudge", "reboot"], "nudge terminate")],
+    *[("remedies", value, "a list of remedies") for value in (None, 5, {"nudge": 1}, [1], [None], [["nudge"]])],
+    *[("min_age", value, "a whole number of seconds, from 0 to 1000000000")
+      for value in (-1, "-1", 1.5, "1.5", "", "sixty", None, True, [60], NAN, "9" * 5000, 10**400)],
+    *[("min_zombies", value, "a whole number of zombies, from 1 to 1000000000") for value in (0, "0", -1, "", None, False)],
+    *[("max_parents", value, "a whole number of parents, from 0 to 1000000000") for value in (-1, "", None, "all", 10**10)],
+    *[("min_usage", value, "a share from 0 to 1") for value in (-0.1, 1.1, 50, "50%", "", None, True, NAN, "nan", [0.5])],
+    *[("grace", value, "seconds, from 0 to 300") for value in (-1, 301, INFINITY, "inf", "", None, True, "2s", 10**400)],
+    *[("protect", value, "a list of regular expressions") for value in (None, 5, [5], {"a": 1})],
+    ("protect", "a,b", "a comma may part regular expressions or belong to one; give a list"),
+    ("protect", "a{1,3}", "give a list"),
+    *[("protect", value, "not a regular expression") for value in ("(", ["ok", "["], "*", "a{99999999999999999999}", "(" * 5000)],
+]
+
+
+@pytest.mark.parametrize("name, value, allowed", BAD, ids=lambda value: repr(value)[:30])
+def test_bad_value_is_refused_with_its_name_its_value_and_what_is_allowed(name, value, allowed):
+    with pytest.raises(policy.OptionError) as caught:
+        policy.validate({name: value})
+    message = str(caught.value)
+    assert message.startswith("%s: %r is not allowed: " % (name, value))
+    assert allowed in message
+
+
+def test_everything_wrong_is_said_at_once():
+    with pytest.raises(policy.OptionError) as caught:
+        policy.validate({"scope": "host", "min_age": -1, "grace": "x", "min_agee": 5, "protect": "("})
+    message = str(caught.value)
+    for name in ("scope: 'host'", "min_age: -1", "grace: 'x'", "min_agee: there is no such option", "protect: '('"):
+        assert name in message
+
+
+def test_unknown_option_is_refused_with_the_names_there_are():
+    with pytest.raises(policy.OptionError, match="cooldown: there is no such option; allowed are scope, remedies, .*max_parents"):
+        policy.validate({"cooldown": 5})
+
+
+@pytest.mark.parametrize("given, expected", [
+    ({}, {}),
+    ({"min_age": "5"}, {"min_age": 5}),  # surveys of AWX and extra variables send text
+    ({"min_age": " 5 "}, {"min_age": 5}),
+    ({"min_zombies": "3", "max_parents": "0"}, {"min_zombies": 3, "max_parents": 0}),
+    ({"min_usage": "0.5", "grace": "10"}, {"min_usage": 0.5, "grace": 10.0}),
+    ({"min_usage": 1, "grace": 0}, {"min_usage": 1.0, "grace": 0.0}),
+    ({"remedies": "nudge, terminate"}, {"remedies": ("nudge", "terminate")}),
+    ({"remedies": "terminate"}, {"remedies": ("terminate",)}),
+    ({"remedies": ""}, {"remedies": ()}),  # an empty answer
+    ({"remedies": []}, {"remedies": ()}),
+    ({"protect": ""}, {"protect": ()}),
+    ({"protect": [""]}, {"protect": ()}),
+    ({"protect": ["^/usr/bin/x$", "y"]}, {"protect": ("^/usr/bin/x$", "y")}),
+])
+def test_value_as_it_may_be_given(given, expected):
+    assert policy.validate(given) == policy.Options()._replace(**expected)
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.text(max_size=5) | st.integers())
+
+
+@given(st.dictionaries(st.sampled_from(sorted(policy.HELP)) | st.text(max_size=10), VALUES))
+def test_any_configuration_is_refused_or_gives_options_that_are_accepted_again(given_options):
+    try:
+        options = policy.validate(given_options)
+    except policy.OptionError as error:
+        assert str(error)
+        return
+    assert policy.validate(options._asdict()) == options

@@ -1,0 +1,94 @@
+"""One vocabulary: every option is the same in the engine, the modules, their documentation, the role and the command."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from ansible_collections.provider.fleet.plugins.doc_fragments.sweep_options import ModuleDocFragment
+from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, policy
+
+NAMES = policy.Options._fields
+DEFAULTS = policy.Options()._asdict()
+PREFIX = "zombie_reaper_"
+OTHER_THAN_DEFAULT = {
+    "scope": "all", "remedies": ["nudge"], "min_age": 5, "min_zombies": 7, "min_usage": 0.5, "grace": 9.0, "protect": ["a", "b"],
+    "max_parents": 3,
+}
+
+
+def load(path):
+    return yaml.safe_load(path.read_text())
+
+
+def as_engine(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+def common(spec):
+    """What an argument spec and documentation both say of an option."""
+    return {key: as_engine(value) for key, value in spec.items() if key in ("type", "elements", "choices", "default")}
+
+
+@pytest.fixture(scope="module")
+def role(root):
+    return root / "roles/zombie_reaper"
+
+
+def test_engine_has_a_check_and_a_help_text_for_every_option():
+    assert tuple(policy.HELP) == tuple(policy._CHECKS) == NAMES == tuple(OTHER_THAN_DEFAULT)
+    assert policy.validate(DEFAULTS) == policy.Options()
+
+
+def test_modules():
+    spec = sweep_module.argument_spec()
+    assert tuple(spec) == NAMES
+    assert {name: as_engine(option["default"]) for name, option in spec.items()} == DEFAULTS
+    assert tuple(spec["scope"]["choices"]) == policy.SCOPES
+
+
+def test_documentation_of_the_modules():
+    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    assert {name: common(option) for name, option in documented.items()} == {
+        name: common(option) for name, option in sweep_module.argument_spec().items()}
+
+
+def test_role_defaults_and_argument_specs(role):
+    defaults = load(role / "defaults/main.yml")
+    specs = load(role / "meta/argument_specs.yml")["argument_specs"]
+    assert {name: as_engine(defaults[PREFIX + name]) for name in NAMES} == DEFAULTS
+    for entry_point in specs.values():
+        assert {name: option["default"] for name, option in entry_point["options"].items()} == defaults
+        assert {name: common(entry_point["options"][PREFIX + name]) for name in NAMES} == {
+            name: common(option) for name, option in sweep_module.argument_spec().items()}
+
+
+def test_role_passes_every_option_on(role):
+    every = {name: "{{ %s%s }}" % (PREFIX, name) for name in NAMES}
+    [sweep] = [task for task in load(role / "tasks/sweep.yml") if "provider.fleet.zombie_reap" in task]
+    [look] = [task for task in load(role / "tasks/present.yml") if "provider.fleet.zombie_info" in task]
+    assert sweep["provider.fleet.zombie_reap"] == look["provider.fleet.zombie_info"] == every
+    assert load(role / "vars/main.yml")["__zombie_reaper_options"] == every
+
+
+def test_command_has_a_flag_for_every_option():
+    arguments = []
+    for name, value in OTHER_THAN_DEFAULT.items():
+        values = value if name == "protect" else [",".join(value) if isinstance(value, list) else value]
+        for single in values:
+            arguments += ["--" + name.replace("_", "-"), str(single)]
+    given = policy.validate(agent._parse(arguments).options)
+    assert given == policy.validate(OTHER_THAN_DEFAULT)
+    assert [name for name in NAMES if getattr(given, name) == DEFAULTS[name]] == []
+
+
+def test_flag_that_is_not_given_is_left_to_the_configuration():
+    assert agent._parse(["--check"]).options == {}
+
+
+def test_remedies_and_scopes_that_are_documented_are_those_there_are():
+    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    for option, words in (("remedies", policy.REMEDIES), ("scope", policy.SCOPES)):
+        text = " ".join(documented[option]["description"])
+        assert [word for word in words if "V(%s)" % word not in text] == []
+    assert [name for name in NAMES if name + ":" not in policy.Options.__doc__] == []

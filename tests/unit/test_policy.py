@@ -1,0 +1,238 @@
+"""What is decided about a parent, and what an operator may ask for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import PF_KTHREAD
+from rig.handmade import container_process, host_process, node, status, workload, zombie
+
+DEFAULTS = policy.Options()
+ALL = DEFAULTS._replace(scope="all")
+EAGER = ALL._replace(min_age=0, grace=0)  # the options that would touch most
+
+INIT = container_process(40, status=status((40, 1)))  # PID 1 of the container that the other processes are in
+
+DENIED = {
+    "host_init": host_process(1, executable=b"/sbin/tini"),
+    "kernel_thread": host_process(flags=PF_KTHREAD),
+    "sweep_or_ancestor": host_process(is_ancestor=True),
+    "runtime": host_process(executable=b"/usr/bin/containerd-shim-runc-v2"),
+    "systemd": host_process(executable=b"/usr/lib/systemd/systemd-udevd"),
+    "unknown_executable": host_process(executable=None),
+}
+
+CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
+    **{reason: (node(offender), EAGER) for reason, offender in DENIED.items()},
+    "act": (node(container_process()), DEFAULTS),
+    "host_service": (node(host_process(workload=workload("host", None, service="web.service"))), DEFAULTS),
+    "host_process": (node(host_process()), DEFAULTS),
+    "protected": (node(container_process()), DEFAULTS._replace(protect=("^python3 app",))),
+    "usage_low": (node(container_process(), usage=0.4), DEFAULTS._replace(min_usage=0.5)),
+    "leader_dead_threads_alive": (node(container_process(zombies=(zombie(num_threads=2),))), DEFAULTS),
+    "traced": (node(container_process(zombies=(zombie(tracer_pid=9),))), DEFAULTS),
+    "too_few": (node(container_process()), DEFAULTS._replace(min_zombies=2)),
+    "too_young": (node(container_process(zombies=(zombie(age=59.9),))), DEFAULTS),
+    "parent_uninterruptible": (node(container_process(state="D")), DEFAULTS),
+    "parent_stopped": (node(container_process(state="T")), DEFAULTS),
+    "parent_frozen": (node(container_process(frozen=True)), DEFAULTS),
+    "report_only": (node(container_process()), DEFAULTS._replace(remedies=())),
+    "ends_with_init": (node(container_process(), INIT), DEFAULTS),
+    "adopter_does_not_reap": (node(container_process(), INIT._replace(command_line=b"keep")), DEFAULTS._replace(protect=("keep",))),
+    "max_parents": (node(container_process()), DEFAULTS._replace(max_parents=1)),
+}
+TERMINATED_BEFORE = {"max_parents": 1}
+
+
+def verdict_on(offender, options=DEFAULTS):
+    return policy.judge(node(offender), options)[0]
+
+
+@pytest.mark.parametrize("reason", CASES)
+def test_reason(reason):
+    verdict = policy.judge(*CASES[reason], TERMINATED_BEFORE.get(reason, 0))[0]
+    assert verdict.reason == reason
+    assert verdict.explanation
+    partly = {"act": ("nudge", "terminate"), **dict.fromkeys(("ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge",))}
+    assert verdict.remedies == partly.get(reason, ())
+
+
+def test_the_reasons_above_are_all_that_are_documented():
+    assert set(re.findall(r"``(\w+)``", policy.Verdict.__doc__)) == set(CASES)
+
+
+@pytest.mark.parametrize("executable", [
+    "containerd", "docker-containerd", "containerd-shim", "containerd-shim-runc-v2", "dockerd", "dockerd-rootless.sh", "cri-dockerd",
+    "docker-init", "docker-proxy", "runc", "crun", "runsc", "youki", "conmon", "conmonrs", "crio", "podman", "kata-runtime",
+    "containerd-shim-kata-v2", "lxc-start", "lxd", "incusd", "kubelet", "kubelite", "hyperkube", "k3s", "k3s-server", "k0s", "rke2"])
+def test_container_runtimes_of_the_host_are_never_touched(executable):
+    assert verdict_on(host_process(executable=b"/opt/bin/" + executable.encode()), EAGER).reason == "runtime"
+
+
+@pytest.mark.parametrize("executable", [b"/usr/lib/systemd/systemd", b"/usr/lib/systemd/systemd-logind", b"/sbin/init"])
+def test_systemd_is_never_touched(executable):
+    assert verdict_on(host_process(executable=executable), EAGER).reason == "systemd"
+
+
+@pytest.mark.parametrize("executable", [b"/usr/bin/kubelet", b"/usr/lib/systemd/systemd", b"/sbin/init", None])
+def test_names_that_a_tenant_gives_its_programs_protect_nothing(executable):
+    assert verdict_on(container_process(executable=executable)).reason == "act"
+
+
+@pytest.mark.parametrize("reason", DENIED)
+@pytest.mark.parametrize("options", [
+    DEFAULTS, ALL, EAGER, ALL._replace(remedies=()), ALL._replace(protect=(".",)), ALL._replace(min_usage=1.0), ALL._replace(min_zombies=9)])
+def test_deny_list_comes_before_every_option(reason, options):
+    verdict = verdict_on(DENIED[reason], options)
+    assert (verdict.reason, verdict.remedies) == (reason, ())
+
+
+@pytest.mark.parametrize("reason", ["kernel_thread", "sweep_or_ancestor"])
+def test_deny_list_holds_in_another_pid_namespace_too(reason):
+    in_container = DENIED[reason]._replace(status=status((50, 7)), workload=workload())
+    assert verdict_on(in_container, EAGER).reason == reason
+
+
+@pytest.mark.parametrize("first, then", [
+    ("host_service", "protected"), ("host_process", "protected"), ("protected", "too_young"), ("protected", "report_only"),
+    ("protected", "usage_low"), ("traced", "too_few"), ("parent_frozen", "parent_stopped"), ("too_few", "usage_low"),
+    ("usage_low", "report_only"), ("report_only", "too_young"), ("usage_low", "too_young")])
+def test_what_is_said_when_two_reasons_hold(first, then):
+    offenders, changes = {
+        "host_service": host_process(workload=workload("host", None, service="web.service")), "host_process": host_process(),
+    }, {"traced": {"zombies": (zombie(tracer_pid=9),)}, "parent_frozen": {"frozen": True}, "parent_stopped": {"state": "T"},
+        "too_young": {"zombies": (zombie(age=1.0),)}}
+    options = {"protected": {"protect": (".",)}, "too_few": {"min_zombies": 2}, "usage_low": {"min_usage": 0.9},
+               "report_only": {"remedies": ()}}
+    offender = offenders.get(first, container_process())._replace(**changes.get(first, {}), **changes.get(then, {}))
+    verdict = verdict_on(offender, DEFAULTS._replace(**options.get(first, {}), **options.get(then, {})))
+    assert (verdict.reason, verdict.remedies) == (first, ())
+
+
+def test_service_of_the_node_is_left_alone_in_a_pid_namespace_of_its_own_too():
+    assert verdict_on(container_process(workload=workload(service="systemd-nspawn@web.service"))).reason == "host_service"
+    assert verdict_on(host_process(workload=workload("host", None, service="web.service")), ALL).reason == "act"
+
+
+@pytest.mark.parametrize("pattern", ["^/usr/bin/python3$", "app.py$", "^python3 app.py$"])
+def test_protect_looks_at_the_executable_and_the_command_line(pattern):
+    assert verdict_on(container_process(), DEFAULTS._replace(protect=("no such thing", pattern))).reason == "protected"
+
+
+def test_protect_copes_with_what_a_tenant_calls_itself():
+    hostile = container_process(executable=b"\xff\xfe/\n", command_line=b"\xff\0\n\0" * 1000)
+    assert verdict_on(hostile, DEFAULTS._replace(protect=("app",))).reason == "act"
+    assert verdict_on(container_process(executable=None, command_line=None), DEFAULTS._replace(protect=("",))).reason == "act"
+
+
+def test_only_zombies_that_count_are_counted_and_acted_on():
+    old, young, traced, threads = zombie(1), zombie(2, age=1.0), zombie(3, tracer_pid=9), zombie(4, num_threads=2)
+    offender = container_process(zombies=(old, young, traced, threads))
+    assert verdict_on(offender).ripe == (old,)
+    assert verdict_on(offender, DEFAULTS._replace(min_zombies=2)).reason == "too_young"
+    assert verdict_on(offender, DEFAULTS._replace(min_zombies=3)).reason == "too_few"
+
+
+def test_zombie_is_ripe_at_min_age_and_usage_reached_at_min_usage():
+    assert verdict_on(container_process(zombies=(zombie(age=60.0),))).reason == "act"
+    assert policy.judge(node(container_process(), usage=0.5), DEFAULTS._replace(min_usage=0.5))[0].reason == "act"
+
+
+def test_zombies_whose_tracer_was_not_looked_up_count():
+    assert verdict_on(container_process(zombies=(zombie(tracer_pid=None),))).reason == "act"
+
+
+def test_init_that_keeps_zombies_is_ended_and_those_below_it_are_not():
+    below, init = policy.judge(node(container_process(), INIT), DEFAULTS)
+    assert (below.reason, below.remedies) == ("ends_with_init", ("nudge",))
+    assert (init.reason, init.remedies) == ("act", ("nudge", "terminate"))
+
+
+@pytest.mark.parametrize("init, why", [
+    (INIT._replace(frozen=True), "parent_frozen"), (INIT._replace(state="T"), "parent_stopped"),
+    (host_process(1), "host_init"), (INIT._replace(is_ancestor=True), "sweep_or_ancestor")])
+def test_parent_is_not_ended_in_vain(init, why):
+    verdict = policy.judge(node(container_process(init_pid=init.pid), init), DEFAULTS)[0]
+    assert (verdict.reason, verdict.remedies) == ("adopter_does_not_reap", ("nudge",))
+    assert why in verdict.explanation
+
+
+def test_init_whose_zombies_are_young_may_yet_reap():
+    young = INIT._replace(zombies=(zombie(7, 40, age=1.0),))
+    assert policy.judge(node(container_process(), young), DEFAULTS)[0].reason == "act"
+
+
+def test_without_terminate_nothing_moves_and_nothing_is_spared():
+    assert policy.judge(node(container_process(), INIT), DEFAULTS._replace(remedies=("nudge",)))[0].reason == "act"
+
+
+def test_max_parents_lets_the_first_through_and_counts_those_ended_before():
+    snapshot = node(*[container_process(pid, init_pid=None) for pid in (61, 62, 63, 64)])
+
+    def reasons(most, before):
+        return [verdict.reason for verdict in policy.judge(snapshot, DEFAULTS._replace(max_parents=most), before)]
+
+    assert reasons(0, 9) == ["act"] * 4
+    assert reasons(3, 0) == ["act"] * 3 + ["max_parents"]
+    assert reasons(3, 1) == ["act"] * 2 + ["max_parents"] * 2
+    assert reasons(3, 3) == reasons(3, 9) == ["max_parents"] * 4
+
+
+def test_max_parents_counts_only_those_that_would_be_ended():
+    snapshot = node(host_process(61), container_process(62), container_process(63))
+    verdicts = policy.judge(snapshot, DEFAULTS._replace(max_parents=1))
+    assert [verdict.reason for verdict in verdicts] == ["host_process", "act", "max_parents"]
+    assert verdicts[2].remedies == ("nudge",)
+
+
+ZOMBIES = st.builds(
+    zombie, pid=st.integers(2, 99), age=st.floats(0, 1000), num_threads=st.integers(1, 2), tracer_pid=st.sampled_from([0, 0, 9, None]))
+OFFENDERS = st.builds(
+    lambda make, pid, changes: make(pid, **changes),
+    st.sampled_from([container_process, host_process]), st.sampled_from([1, 40, 50, 60]),
+    st.fixed_dictionaries({}, optional={
+        "flags": st.sampled_from([0, PF_KTHREAD]), "is_ancestor": st.booleans(), "state": st.sampled_from("SRDTtZ"),
+        "executable": st.sampled_from([b"/bin/sh", b"/usr/bin/dockerd", b"/usr/lib/systemd/systemd", None, b"\xff"]),
+        "command_line": st.none() | st.binary(max_size=20), "frozen": st.booleans(), "init_pid": st.sampled_from([None, 1, 40, 50]),
+        "zombies": st.lists(ZOMBIES, min_size=1, max_size=4).map(tuple),
+        "workload": st.builds(workload, kind=st.sampled_from(["host", "container"]), service=st.sampled_from([None, "a.service"])),
+    }))
+SNAPSHOTS = st.builds(
+    lambda offenders, usage: node(*offenders, usage=usage),
+    st.lists(OFFENDERS, max_size=4, unique_by=lambda offender: offender.pid), st.floats(0, 1))
+OPTIONS = st.builds(
+    policy.Options, st.sampled_from(policy.SCOPES), st.lists(st.sampled_from(policy.REMEDIES), unique=True).map(tuple),
+    st.integers(0, 500), st.integers(1, 4), st.floats(0, 1), st.floats(0, 300), st.sampled_from([(), ("sh",), ("^$",)]), st.integers(0, 3))
+
+
+@settings(max_examples=500)
+@given(SNAPSHOTS, OPTIONS, st.integers(0, 4))
+def test_whatever_the_node_and_the_options(snapshot, options, before):
+    verdicts = policy.judge(snapshot, options, before)
+    assert verdicts == policy.judge(snapshot, options, before), "the same snapshot and options, the same verdicts"
+    assert [verdict.offender for verdict in verdicts] == list(snapshot.offenders)
+    ended = [verdict for verdict in verdicts if "terminate" in verdict.remedies]
+    assert not options.max_parents or len(ended) <= max(0, options.max_parents - before)
+    for verdict in verdicts:
+        assert all(zombie.age >= options.min_age and zombie.num_threads < 2 and not zombie.tracer_pid for zombie in verdict.ripe)
+        if verdict.remedies:
+            assert_may_be_touched(verdict, snapshot, options)
+
+
+def assert_may_be_touched(verdict, snapshot, options):
+    """The rules once more, in the words of the documentation and with no word of the engine's."""
+    offender = verdict.offender
+    assert set(verdict.remedies) <= set(options.remedies)
+    assert len(verdict.ripe) >= options.min_zombies
+    assert snapshot.limits.usage >= options.min_usage
+    assert offender.pid != 1 and not offender.flags & PF_KTHREAD and not offender.is_ancestor
+    assert offender.state not in "DTt" and not offender.frozen
+    if len(offender.status.ns_pid) == 1:
+        assert offender.executable in (b"/usr/bin/python3", b"/bin/sh", b"\xff")
+    if options.scope == "containers":
+        assert offender.workload.kind == "container" and not offender.workload.service

@@ -1,0 +1,203 @@
+"""What the kernel shows of a process, read right whatever the process calls itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
+
+NAME_BYTES = st.binary(max_size=64) | st.lists(
+    st.sampled_from([b"(", b")", b" ", b"\n", b") Z 1", b"Z", b"0", b"\xff", b"\\"]), max_size=20).map(b"".join)
+NAMES = NAME_BYTES.map(lambda name: name.replace(b"\0", b"")[:64])
+NUMBERS = st.integers(0, 2**32 - 1)
+MASKS = st.integers(0, 2**64 - 1)
+PATHS = st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs"]), max_size=80).map("/".__add__)
+
+
+def stat_line(stat):
+    """The line that the kernel writes for these values; what the engine does not use is -7."""
+    fields = [-7] * 50
+    fields[0], fields[1], fields[6], fields[17], fields[19] = stat.state, stat.ppid, stat.flags, stat.num_threads, stat.start_ticks
+    return b"%d (%s) %s\n" % (stat.pid, stat.comm, " ".join(map(str, fields)).encode())
+
+
+def status_text(status, name=b"sh"):
+    return b"Name:\t%s\nUmask:\t0022\nTracerPid:\t%d\nUid:\t%d\t7\t7\t7\nNSpid:\t%s\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n" % (
+        name, status.tracer_pid, status.uid, b"\t".join(b"%d" % pid for pid in status.ns_pid),
+        status.blocked, status.ignored, status.caught)
+
+
+STATS = st.builds(procfs.Stat, NUMBERS, NAMES, st.sampled_from("RSDZTtXI"), NUMBERS, NUMBERS, NUMBERS, st.integers(0, 2**64 - 1))
+STATUSES = st.builds(procfs.Status, NUMBERS, NUMBERS, st.lists(NUMBERS, min_size=1, max_size=32).map(tuple), MASKS, MASKS, MASKS)
+
+
+@given(STATS)
+def test_stat_is_read_back_whatever_the_name(stat):
+    assert procfs.parse_stat(stat_line(stat)) == stat
+
+
+def test_name_cannot_pose_as_the_fields_after_it():
+    hostile = procfs.Stat(7, b"x) Z 1 1 1 1 1", "S", 3, 0, 1, 99)
+    assert procfs.parse_stat(stat_line(hostile)) == hostile
+
+
+@given(st.binary(max_size=300) | STATS.map(stat_line).flatmap(lambda line: st.integers(0, len(line)).map(lambda end: line[:end])))
+def test_what_is_no_stat_line_raises_only_value_error(data):
+    try:
+        procfs.parse_stat(data)
+    except ValueError:
+        pass
+
+
+@given(STATUSES)
+def test_status_is_read_back(status):
+    assert procfs.parse_status(status_text(status)) == status
+
+
+# The kernel escapes newlines in this one place (string_escape_str in fs/proc/array.c), so the name stays on its line.
+@given(STATUSES, NAMES.map(lambda name: name.replace(b"\n", b"\\n")))
+def test_name_cannot_pose_as_another_field_of_status(status, name):
+    assert procfs.parse_status(status_text(status, name + b"Uid:\t4711")) == status
+
+
+@given(st.binary(max_size=300) | STATUSES.map(status_text).flatmap(
+    lambda text: st.tuples(st.integers(0, len(text)), st.integers(0, len(text))).map(
+        lambda cut: text[:cut[0]] + text[max(cut):])))
+def test_what_is_no_status_raises_only_value_error(data):
+    try:
+        status = procfs.parse_status(data)
+    except ValueError:
+        return
+    assert status.ns_pid, "a process has a PID in at least one namespace"
+
+
+@pytest.mark.parametrize("field", [b"Uid", b"TracerPid", b"NSpid", b"SigBlk", b"SigIgn", b"SigCgt"])
+@pytest.mark.parametrize("what", ["missing", "empty"])
+def test_status_without_a_field_is_a_value_error(field, what):
+    lines = status_text(procfs.Status(0, 0, (1,), 0, 0, 0)).split(b"\n")
+    changed = [line for line in lines if not line.startswith(field)]
+    if what == "empty":
+        changed.append(field + b":\t")
+    with pytest.raises(ValueError):
+        procfs.parse_status(b"\n".join(changed))
+
+
+@given(st.binary(max_size=300))
+def test_cgroup_never_raises(data):
+    procfs.parse_cgroup(data)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "pids", "cpu,cpuacct", "name=systemd"]), PATHS), unique_by=lambda line: line[0]))
+def test_cgroup_is_read_back_with_version_2_first(lines):
+    text = "".join("%d:%s:%s\n" % (number, *line) for number, line in enumerate(lines))
+    read = procfs.parse_cgroup(text.encode())
+    assert sorted(read) == sorted((name, path.removesuffix(" (deleted)")) for name, path in lines)
+    assert "" not in [line.controllers for line in read[1:]]
+
+
+def test_cgroup_path_keeps_its_colons_and_bytes_and_loses_the_mark_of_a_removed_cgroup():
+    lines = procfs.parse_cgroup(b"3:pids:/a:b:c\n0::/gone\xff (deleted)\n")
+    assert lines == (procfs.CgroupLine("", "/gone\udcff"), procfs.CgroupLine("pids", "/a:b:c"))
+
+
+@contextmanager
+def child(run, is_zombie=False):
+    """A child process that calls run() and then sleeps, or exits and becomes a zombie."""
+    at_work, done = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run()
+            os.write(done, b"x")
+            if not is_zombie:
+                signal.pause()
+        finally:
+            os._exit(0)
+    try:
+        assert os.read(at_work, 1) == b"x"
+        if is_zombie:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        yield pid
+    finally:
+        os.close(at_work)
+        os.close(done)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def rename(name):
+    with open("/proc/self/comm", "wb") as file:
+        file.write(name)
+
+
+@pytest.mark.parametrize("name", [b"npm start", b") Z 1 (", b"a\nUid:\t0", b"\xff\xfe", b"(((", b")))", b" ", b"fifteen bytes !", b"\\n"])
+@pytest.mark.parametrize("is_zombie", [False, True])
+def test_real_process_is_read_as_psutil_reads_it(name, is_zombie):
+    with child(lambda: rename(name), is_zombie) as pid:
+        proc, witness = procfs.ProcFS(), psutil.Process(pid)
+        stat, status = proc.stat(pid), proc.status(pid)
+        assert stat.pid == pid
+        assert stat.comm == name
+        assert stat.ppid == witness.ppid() == os.getpid()
+        assert (stat.state == "Z") == (witness.status() == psutil.STATUS_ZOMBIE) == is_zombie
+        assert stat.num_threads == witness.num_threads()
+        ticks = os.sysconf("SC_CLK_TCK")
+        assert abs(psutil.boot_time() + stat.start_ticks / ticks - witness.create_time()) < 2
+        assert status.uid == witness.uids().real
+        assert status.ns_pid == (pid,) and status.in_own_pid_namespace
+        assert (pid in [zombie.pid for zombie in proc.zombies()]) == is_zombie
+        assert proc.pid_namespace(pid) == os.stat("/proc/self/ns/pid").st_ino
+        if is_zombie:
+            assert proc.executable(pid) is None
+            assert proc.command_line(pid) == b""
+        else:
+            assert os.fsdecode(proc.executable(pid)) == witness.exe()
+            assert proc.command_line(pid).rstrip(b"\0").split(b"\0") == [os.fsencode(word) for word in witness.cmdline()]
+
+
+@pytest.mark.parametrize("is_zombie", [False, True])
+def test_process_in_every_group_that_there_can_be_is_still_read(is_zombie):
+    # Its groups take 0.7 MB of /proc/PID/status and stand before the fields that the engine needs.
+    with child(lambda: os.setgroups(range(2**32 - 2 - 65536, 2**32 - 2)), is_zombie) as pid:
+        assert procfs.ProcFS().status(pid).ns_pid == (pid,)
+
+
+def test_long_command_line_is_read_in_part():
+    assert procfs.ProcFS().command_line(os.getpid(), 3) == procfs.ProcFS().command_line(os.getpid())[:3]
+
+
+def test_process_that_is_gone_is_none_or_empty():
+    with child(lambda: None) as pid:
+        pass
+    proc = procfs.ProcFS()
+    assert [proc.stat(pid), proc.status(pid), proc.command_line(pid), proc.executable(pid), proc.pid_namespace(pid)] == [None] * 5
+    assert proc.cgroup(pid) == ()
+
+
+def test_process_that_goes_while_the_table_is_read_is_passed_over(tmp_path):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "8").mkdir()
+    (tmp_path / "9").mkdir()
+    (tmp_path / "sys").mkdir()
+    zombie = procfs.Stat(8, b"sh", "Z", 1, 0, 1, 5)
+    (tmp_path / "8/stat").write_bytes(stat_line(zombie))
+    (tmp_path / "9/stat").write_bytes(stat_line(zombie._replace(pid=9, state="S")))
+    proc = procfs.ProcFS(str(tmp_path))
+    assert proc.zombies() == [zombie]
+    assert sorted(proc.pids()) == [7, 8, 9]
+
+
+def test_cgroup_path_that_the_kernel_refuses_to_show_is_no_path(monkeypatch):
+    def refuse(*_arguments):
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+
+    monkeypatch.setattr(procfs.ProcFS, "_read", refuse)
+    assert procfs.ProcFS().cgroup(1) == ()

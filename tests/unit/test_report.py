@@ -1,0 +1,228 @@
+"""What a tenant chose is shown safely, and the totals agree."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, report
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import Outcome
+from ansible_collections.provider.fleet.plugins.modules import zombie_reap
+from rig.handmade import container_process, host_process, node, workload, zombie
+
+OPTIONS = policy.Options()
+HOSTILE = {
+    b"\x1b[2J\x1b]0;owned\x07": r"\x1b[2J\x1b]0;owned\x07",
+    b"a\nPID 1: cleared\r\t": r"a\x0aPID 1: cleared\x0d\x09",
+    b"\xff\xc3": r"\xff\xc3",
+    b"back\\slash \\x1b": r"back\\slash \\x1b",
+    b"\x00\x7f\xc2\x9b": r"\x00\x7f\x9b",
+    "\u202eevil\u2066\u200b\u2028\ufeff".encode(): r"\u202eevil\u2066\u200b\u2028\ufeff",
+    "\U000e0001".encode(): r"\U000e0001",
+    "\ud800": r"\ud800",
+    "\udcff": r"\xff",
+    "grüße 日本 🧟": "grüße 日本 🧟",
+    b"": "",
+    "": "",
+    None: None,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=repr)
+def test_text_of_a_tenant_is_made_printable(text):
+    assert report.printable(text) == HOSTILE[text]
+
+
+@given(st.binary(max_size=600) | st.text(st.characters(), max_size=600), st.integers(0, 300))
+def test_printable_text_is_printable_bounded_and_can_be_encoded(text, most):
+    shown = report.printable(text, most)
+    assert shown.isprintable()
+    assert len(shown) <= most + len("...")
+    shown.encode()
+    whole = report.printable(text, 10**6)
+    assert shown == whole or whole.startswith(shown.removesuffix("...")) and shown.endswith("...")
+
+
+@given(st.lists(st.binary(max_size=8), min_size=2, max_size=2, unique=True))
+def test_two_names_never_look_the_same(names):
+    assert report.printable(names[0]) != report.printable(names[1])
+
+
+@pytest.mark.parametrize("text", [b"x" * 2**20, b"\x1b" * 2**20, "\u202e" * 2**20, "🧟".encode() * 2**18], ids=["plain", "escape", "bidi", "wide"])
+def test_a_megabyte_becomes_a_line(text):
+    shown = report.printable(text)
+    assert shown.endswith("...") and len(shown) <= report.MOST_TEXT + 3
+
+
+def outcome(parent, remedy, result, cleared=0, detail=""):
+    return Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, detail, 0.25)
+
+
+def result(parent, *outcomes, left=None, reason="act", remedies=("nudge", "terminate"), ripe=None):
+    verdict = policy.Verdict(parent, parent.zombies if ripe is None else ripe, remedies, reason, "because")
+    return report.Result(verdict, outcomes, left)
+
+
+def swept(*results, before=None, after=(), check_mode=False, **changes):
+    before = node(*[each.verdict.offender for each in results]) if before is None else before
+    fields = {"options": OPTIONS, "check_mode": check_mode, "duration": 1.5, "warnings": ()}
+    return report.Report(before, node(*after), results, **{**fields, **changes})
+
+
+def zombies(*pids, ppid=50):
+    return tuple(zombie(pid, ppid) for pid in pids)
+
+
+PARENT = container_process(50, zombies=zombies(1, 2, 3))
+INIT = container_process(40, zombies=zombies(9, ppid=40))
+
+
+def counts(*results, **kwargs):
+    found = report.as_dict(swept(*results, **kwargs))["counts"]
+    assert found["cleared"] == sum(found["cleared_by"].values())
+    return found["cleared_by"]
+
+
+def test_nudged_zombies_are_counted_for_the_nudge():
+    assert counts(result(PARENT, outcome(PARENT, "nudge", "cleared", 3), left=())) == {"nudge": 3, "terminate": 0}
+
+
+def test_each_remedy_counts_what_it_cleared():
+    both = result(PARENT, outcome(PARENT, "nudge", "partly_cleared", 1), outcome(PARENT, "terminate", "parent_ended"), left=())
+    assert counts(both) == {"nudge": 1, "terminate": 2}
+
+
+def test_zombies_that_moved_to_an_adopter_and_stayed_are_not_cleared():
+    moved = result(PARENT, outcome(PARENT, "terminate", "parent_ended"), left=zombies(2, 3, ppid=40))
+    entry = report.as_dict(swept(moved))
+    assert entry["counts"]["cleared_by"] == {"nudge": 0, "terminate": 1}
+    assert (entry["offenders"][0]["outcome"], entry["offenders"][0]["adopted_by"]) == ("moved", [40])
+
+
+ADOPTER = INIT._replace(zombies=zombies(1, 2, 3, 9, ppid=40))
+ENDED = result(PARENT, outcome(PARENT, "terminate", "parent_ended"), left=())
+
+
+def test_zombie_that_moved_counts_once_when_the_adopter_was_ended_too():
+    assert counts(ENDED, result(ADOPTER, outcome(ADOPTER, "terminate", "parent_ended"), left=())) == {"nudge": 0, "terminate": 4}
+
+
+def test_zombie_that_moved_counts_once_when_the_adopter_was_reminded():
+    assert counts(ENDED, result(ADOPTER, outcome(ADOPTER, "nudge", "cleared", 4), left=())) == {"nudge": 4, "terminate": 0}
+
+
+def test_zombie_that_moved_counts_once_when_the_adopter_was_reminded_and_ended():
+    steps = outcome(ADOPTER, "nudge", "partly_cleared", 1), outcome(ADOPTER, "terminate", "parent_ended")
+    assert counts(ENDED, result(ADOPTER, *steps, left=())) == {"nudge": 1, "terminate": 3}
+
+
+def test_zombies_that_their_parent_collected_unasked_count_for_nobody():
+    gone = result(PARENT, outcome(PARENT, "nudge", "gone"), left=())
+    done = report.as_dict(swept(gone))
+    assert done["counts"]["cleared"] == 0 and not done["changed"]
+    assert done["offenders"][0]["outcome"] == "gone"
+
+
+@pytest.mark.parametrize("results, check_mode, changed", [
+    ((), False, False),
+    ((result(PARENT, remedies=()),), False, False),
+    ((result(PARENT, outcome(PARENT, "nudge", "no_effect"), left=PARENT.zombies),), False, False),
+    ((result(PARENT, outcome(PARENT, "nudge", "partly_cleared", 1), left=PARENT.zombies[1:]),), False, True),
+    ((ENDED,), False, True),
+    ((result(PARENT, outcome(PARENT, "terminate", "survived"), left=PARENT.zombies),), False, True),
+    ((result(PARENT),), True, True),
+    ((result(PARENT, remedies=()),), True, False),
+])
+def test_changed_means_that_something_was_done_or_would_be(results, check_mode, changed):
+    assert report.as_dict(swept(*results, check_mode=check_mode))["changed"] is changed
+
+
+TEXTS = st.binary(max_size=400)
+PARENTS = st.builds(
+    lambda make, pid, comm, executable, command_line, cgroup, pids: make(
+        pid, comm=comm, executable=executable, command_line=command_line, zombies=zombies(*pids, ppid=pid),
+        workload=workload(cgroup=cgroup.decode("utf-8", "surrogateescape"))),
+    st.sampled_from([container_process, host_process]), st.integers(2, 2**22), TEXTS, st.none() | TEXTS, st.none() | TEXTS, TEXTS,
+    st.sets(st.integers(1, 20), min_size=1, max_size=5))
+STEPS = st.tuples(st.sampled_from(policy.REMEDIES), st.sampled_from(["no_effect", "gone", "failed", "survived", "parent_ended"]))
+
+
+@st.composite
+def results(draw):
+    parent = draw(PARENTS)
+    steps = [outcome(parent, *step) for step in draw(st.lists(STEPS, max_size=2, unique_by=lambda step: step[0]))]
+    left = tuple(draw(st.lists(st.sampled_from(parent.zombies), unique=True))) if steps else None
+    return result(parent, *steps, left=left, remedies=policy.REMEDIES if steps else draw(st.sampled_from([(), policy.REMEDIES])))
+
+
+@given(st.lists(results(), max_size=4), st.booleans(), st.lists(st.text(max_size=400), max_size=2))
+def test_every_report_is_json_with_printable_text_and_consistent_counts(some, check_mode, warnings):
+    if check_mode:
+        some = [each._replace(outcomes=(), left=None) for each in some]
+    done = report.as_dict(swept(*some, check_mode=check_mode, warnings=tuple(warnings)))
+    assert json.loads(json.dumps(done, allow_nan=False)) == done
+    assert_printable(done)
+    totals = done["counts"]
+    assert 0 <= totals["cleared"] == sum(totals["cleared_by"].values())
+    assert all(number >= 0 for number in totals["cleared_by"].values())
+    assert totals["cleared"] <= sum(len(each.verdict.ripe) for each in some)
+    assert totals["offenders"] == len(done["offenders"]) >= totals["acted_on"] >= totals["parents_ended"]
+
+
+def assert_printable(value):
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        assert_printable(item)
+    assert not isinstance(value, str) or value.isprintable()
+
+
+def test_report_of_a_huge_node_is_bounded():
+    hostile = {"comm": b"\x1b" * 15, "executable": b"\xff" * 4096, "command_line": b"\n" * 4096,
+               "workload": workload(cgroup="/" + "\udcff" * 4096)}
+    parents = [container_process(pid, **hostile, zombies=zombies(*range(10), ppid=pid)) for pid in range(2, 3002)]
+    done = report.as_dict(swept(*[result(parent, remedies=()) for parent in parents], after=parents))
+    assert len(done["offenders"]) == 1000 and len(done["zombies"]["list"]) == 100
+    assert done["counts"]["offenders"] == 3000 and done["counts"]["zombies"] == 30000
+    assert len(done["summary"]) == 103 and "2900 more parents" in done["summary"][-1]
+    assert len(json.dumps(done)) < 3_000_000
+
+
+def test_lines_for_people():
+    moved = result(PARENT, outcome(PARENT, "terminate", "parent_ended", detail="ended by SIGKILL"), left=zombies(3, ppid=40))
+    alone = result(host_process(60), remedies=(), reason="host_process")
+    orphan = zombie(77, 0, comm=b"a\nb")
+    lines = report.as_lines(swept(
+        moved, alone, before=node(PARENT, host_process(60), without_parent=(orphan,)), after=(), warnings=("w\n",)))
+    assert lines[0] == "5 zombies on this node; 2 cleared, 0 left; 1 parent ended"
+    assert lines[1] == "process table: 16384 of 32768 taken (50.0 %), bound by kernel.pid_max"
+    assert lines[2] == ("PID 50 (python3) in container %s: 3 zombies, oldest 100 s: moved: terminate (ended by SIGKILL); "
+                        "left with PID 40" % ("c" * 40))
+    assert lines[3] == "PID 60 (python3) on the host: 1 zombie, oldest 100 s: left alone: because"
+    assert lines[4] == r"warning: w\x0a"
+
+
+def test_diff_names_the_offenders_before_and_after():
+    assert report.as_diff(swept(ENDED, after=(INIT,))) == {
+        "before": "PID 50 (python3): 3 zombies\n", "after": "PID 40 (python3): 1 zombie\n"}
+    dry = swept(result(PARENT), result(INIT, remedies=()), check_mode=True)
+    assert report.as_diff(dry)["after"] == "PID 40 (python3): 1 zombie\n"
+
+
+def test_every_key_is_documented_and_every_documented_key_is_there():
+    documented = yaml.safe_load(zombie_reap.RETURN)
+    done = report.as_dict(swept(ENDED))
+    assert set(documented) == set(done) - {"changed", "warnings"}  # Ansible's own
+    assert set(documented["offenders"]["contains"]) == set(done["offenders"][0])
+    assert set(documented["zombies"]["contains"]) == set(done["zombies"])
+    assert set(documented["limits"]["sample"]) == set(done["limits"])
+    assert set(documented["counts"]["sample"]) == set(done["counts"])
+
+
+def test_every_outcome_is_documented():
+    text = " ".join(yaml.safe_load(zombie_reap.RETURN)["offenders"]["contains"]["outcome"]["description"].split())
+    assert set(re.findall(r"V\((\w+)\)", text)) == {
+        "left_alone", "would_act", "gone", "cleared", "partly_cleared", "moved", "not_cleared"}
