@@ -46,7 +46,7 @@ def imports(path):
             for alias in part.names:
                 file = ENGINE.joinpath(*base[1:], alias.name)
                 inside.add(".".join(base[1:] + [alias.name] if file.with_suffix(".py").exists() else base[1:]))
-    return outside, inside
+    return outside, inside - {""}  # the package itself, for its version
 
 
 def attributes(path, module):

@@ -22,6 +22,7 @@ BAD = [  # option, value, what the message says is allowed
     *[("protect", value, "a list of regular expressions") for value in (None, 5, [5], {"a": 1})],
     ("protect", "a,b", "a comma may part regular expressions or belong to one; give a list"),
     ("protect", "a{1,3}", "give a list"),
+    ("protect", "a{1,2}", "a comma may part regular expressions or belong to one; give a list"),
     *[("protect", value, "not a regular expression") for value in ("(", ["ok", "["], "*", "a{99999999999999999999}", "(" * 5000)],
 ]
 

@@ -236,3 +236,10 @@ def assert_may_be_touched(verdict, snapshot, options):
         assert offender.executable in (b"/usr/bin/python3", b"/bin/sh", b"\xff")
     if options.scope == "containers":
         assert offender.workload.kind == "container" and not offender.workload.service
+
+
+def test_an_init_beyond_the_cap_takes_nobody_with_it():
+    """Its children are not to end with an init that stays, and do not say so."""
+    worst = container_process(60, init_pid=60)
+    verdicts = policy.judge(node(worst, container_process(50), INIT), DEFAULTS._replace(max_parents=1))
+    assert [(verdict.offender.pid, verdict.reason) for verdict in verdicts] == [(60, "act"), (50, "max_parents"), (40, "max_parents")]

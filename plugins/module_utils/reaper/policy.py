@@ -188,17 +188,24 @@ def _spare_in_vain(verdicts, snapshot, options):
 
 
 def _cap(verdicts, options, already_terminated) -> tuple:
-    """Take ``terminate`` from those beyond ``max_parents``, worst first."""
-    capped = []
+    """Take ``terminate`` from those beyond ``max_parents``, worst first, and tell those that were to end with one of them."""
+    capped, spared = [], set()
     for verdict in verdicts:
         if "terminate" in verdict.remedies and options.max_parents:
             already_terminated += 1
             if already_terminated > options.max_parents:
-                remedies = tuple(remedy for remedy in verdict.remedies if remedy != "terminate")
-                verdict = verdict._replace(remedies=remedies, reason="max_parents", explanation=(
-                    "%d parents with more zombies come first in this sweep (max_parents)" % options.max_parents))
+                spared.add(verdict.offender.pid)
+                verdict = _leave_for_later(verdict, options)
         capped.append(verdict)
-    return tuple(capped)
+    return tuple(
+        _leave_for_later(verdict, options) if verdict.reason == "ends_with_init" and verdict.offender.init_pid in spared else verdict
+        for verdict in capped)
+
+
+def _leave_for_later(verdict, options) -> Verdict:
+    remedies = tuple(remedy for remedy in verdict.remedies if remedy != "terminate")
+    return verdict._replace(remedies=remedies, reason="max_parents", explanation=(
+        "parents with more zombies come first in this sweep (max_parents: %d)" % options.max_parents))
 
 
 def _words(command_line) -> bytes | None:

@@ -1,0 +1,80 @@
+"""Many processes in a PID namespace of their own, which all end with its PID 1; and programs run among them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+ENGINE = Path(__file__).resolve().parents[1] / "plugins/module_utils"
+
+# Each is the PID 1 of a namespace. It says when its processes are there and then stays.
+LIVING = """
+import os, signal, sys
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        signal.pause()
+os.write(1, b"ready\\n")
+signal.pause()
+"""
+ZOMBIES = """
+import os, signal, sys
+for _ in range(int(sys.argv[1])):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+os.write(1, b"ready\\n")
+signal.pause()
+"""
+STUBBORN_PARENTS = """
+import os, signal, sys, time
+there, here = os.pipe()
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.write(here, b"x")
+        signal.pause()
+for _ in range(int(sys.argv[1])):
+    os.read(there, 1)
+os.write(1, b"ready\\n")
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.02)
+"""
+
+
+@contextmanager
+def crowd(code, count):
+    """Yields a function that runs a program, with arguments, among the processes and returns the JSON that it prints."""
+    popen = subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-IS", "-c", code, str(count)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,  # unshare complains when its init is killed
+        start_new_session=True)  # Ctrl-C is for this process alone
+    try:
+        if popen.stdout.readline() != b"ready\n":
+            raise RuntimeError("%d processes could not be made" % count)
+        [init] = psutil.Process(popen.pid).children()
+
+        def run(program, *arguments):
+            command = ["nsenter", "--target", str(init.pid), "--pid", "--mount", sys.executable, program, ENGINE, *arguments]
+            return json.loads(subprocess.run(
+                [str(word) for word in command], stdout=subprocess.PIPE, check=True, start_new_session=True).stdout)
+
+        yield run
+    finally:
+        inits = psutil.Process(popen.pid).children()
+        for process in inits or [popen]:
+            process.kill()  # of an init: the kernel ends all others with it, and unshare waits for that
+        popen.wait()
+        popen.stdout.close()

@@ -1,0 +1,61 @@
+"""Runs every measurement and prints the tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+
+import idle_sweep
+import scan
+import stubborn_parents
+
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `bench/run --full --write docs/benchmarks.md`. Every ratio is of one run, in which the candidates took turns; figures
+are medians. CPU is user and system time of all processes involved. Each measurement runs in a PID namespace of its own, in
+which there is nothing but what is named.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--full", action="store_true", help="scan 100,000 processes too; raises kernel.pid_max for as long as that takes")
+    size.add_argument("--tiny", action="store_true", help="the least that shows that it works")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables into this file too")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("root is needed, for the PID namespaces")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
+    processes, runs, counts, parents = 250, 21, [1000, 10000], 1000
+    if arguments.full:
+        counts.append(100000)
+    if arguments.tiny:
+        processes, runs, counts, parents = 5, 1, [20], 3
+    page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
+    print(page)
+    for measure in (
+            lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents)):
+        table = measure()
+        print(table, flush=True)
+        page += "\n" + table
+    if arguments.write:
+        arguments.write.write_text(page, encoding="utf-8")
+    return 0
+
+
+def machine() -> str:
+    kernel = ".".join(platform.release().split(".")[:2])
+    return "Linux %s, %s, %d cores, Python %s" % (kernel, platform.machine(), os.cpu_count(), platform.python_version())
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -1,0 +1,24 @@
+"""seconds_until_gone.py ENGINE COMMAND: runs a script, or the agent, and prints the seconds until PID 1 has no children left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+
+import psutil
+
+AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+OPTIONS = ["--config", "/nonexistent", "--scope", "all", "--min-age", "0"]
+
+with tempfile.TemporaryDirectory() as folder:
+    command = [sys.argv[2]]
+    if command == ["zombie-reaper"]:
+        command = [sys.executable, "-IS", "-c", AGENT, sys.argv[1], "--run", folder, *OPTIONS]
+    began = time.monotonic()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    while psutil.Process(1).children(recursive=True):
+        time.sleep(0.02)
+    print(json.dumps(time.monotonic() - began))

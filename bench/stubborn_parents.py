@@ -1,0 +1,26 @@
+"""Seconds until parents that ignore SIGTERM are gone, zombies and all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crowd import STUBBORN_PARENTS, crowd
+from tables import ratio, table
+
+HERE = Path(__file__).resolve().parent
+SAMPLE = 2  # parents on which the script is timed
+
+
+def measure(parents) -> str:
+    with crowd(STUBBORN_PARENTS, parents) as run:
+        swept = run(HERE / "seconds_until_gone.py", "zombie-reaper")
+    sample = min(parents, SAMPLE)
+    with crowd(STUBBORN_PARENTS, sample) as run:
+        script = run(HERE / "seconds_until_gone.py", HERE / "kill_zombie_parents.sh") / sample * parents
+    return table(
+        "%s parents that ignore SIGTERM" % format(parents, ","),
+        "Until none of them and none of their zombies is left. The script takes one after the other; it was timed on %d, and the "
+        "time for all is computed from that." % sample,
+        ["command", "seconds", "zombie-reaper takes"],
+        [["`zombie-reaper`", "%.1f" % swept, ratio(swept, swept)],
+         ["`kill_zombie_parents.sh`", "%.0f (computed)" % script, ratio(swept, script)]])
