@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, sweep
-from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON, old_pythons
+from rig.node import CHECKOUT, ENGINE, PYTHON, old_pythons
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -75,8 +75,7 @@ def test_without_root(node):
 
 def in_changed_proc(node, change, *privileges):
     """Run the agent in the node after a change to its /proc, in a mount namespace of its own."""
-    agent = [PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", str(node.run_folder), "--config", "/nonexistent"]
-    return node.run("unshare", "--mount", "sh", "-c", change + ' && exec "$@"', "sh", *privileges, *agent)
+    return node.run("unshare", "--mount", "sh", "-c", change + ' && exec "$@"', "sh", *privileges, *node.agent_command())
 
 
 def test_without_proc(node):
@@ -106,7 +105,7 @@ def test_without_pidfd(monkeypatch, breakage):
 
 def test_a_run_folder_that_cannot_be_made(node):
     init = node.container(LEAK)
-    done = node.run(PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", "/proc/nowhere", "--min-age", "0")
+    done = node.agent("--run", "/proc/nowhere", "--min-age", "0")
     refused(node, done, 1, "the lock /proc/nowhere/lock cannot be opened")
     assert init.alive
 

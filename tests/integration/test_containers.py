@@ -12,26 +12,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, workloads
-from rig.node import wait_until
-
-CONTAINERS_CONF = """\
-[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
-pids_limit = 0
-[engine]
-cgroup_manager = "cgroupfs"
-runtime = "runc"
-"""
-
+from rig.node import CHECKOUT, wait_until
 
 class Podman:
     """podman inside a node, with storage of its own and one image: busybox."""
 
     def __init__(self, node, folder):
         self.node = node
-        conf = folder / "containers.conf"
-        conf.write_text(CONTAINERS_CONF, encoding="utf-8")
-        self.environment = {**os.environ, "CONTAINERS_CONF": str(conf)}
+        self.environment = {**os.environ, "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf")}
         self.command = ["podman", "--storage-driver", "vfs"]
         for name in ("root", "runroot", "tmpdir"):
             self.command += ["--" + name, str(folder / name)]

@@ -8,7 +8,7 @@ import shutil
 import psutil
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, policy, procfs
-from rig.node import AGENT, ENGINE, PYTHON, Node, offender_of
+from rig.node import Node, offender_of
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -61,8 +61,7 @@ import subprocess
 done = subprocess.run(%r, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
 os.write(1, b"ready\\n" + done.stdout)
 forever()
-""" % [PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", str(node.run_folder), "--config", "/nonexistent", "--scope", "all",
-       "--min-age", "0"]
+""" % node.agent_command("--scope", "all", "--min-age", "0")
     session = node.program(code)
     lines = [session.popen.stdout.readline().decode() for _line in range(3)]
     assert "left alone: the parent is this sweep or started it" in lines[2]
@@ -134,7 +133,6 @@ ctypes.CDLL(None).syscall(60, 0)
     entry = offender_of(node.sweep(scope="all"), program)
     assert entry["reason"] == "unknown_executable"
     assert program.process.is_running()
-
 
 
 def test_max_parents_ends_those_with_most_zombies(node):

@@ -139,10 +139,13 @@ class Node:
         kwargs = {"capture_output": True, "text": True, "timeout": 120, **kwargs}
         return subprocess.run([*self.enter, *command], check=False, **kwargs)
 
+    def agent_command(self, *flags, config="/nonexistent", code=AGENT) -> list:
+        """The agent, as its installed command would run it, but with state of its own."""
+        return [PYTHON, "-IS", "-c", code, str(ENGINE), "--run", str(self.run_folder), "--config", str(config), *flags]
+
     def agent(self, *flags, config="/nonexistent", **kwargs):
-        """Run the agent in the node, as its installed command would."""
-        return self.run(
-            PYTHON, "-IS", "-c", AGENT, str(ENGINE), "--run", str(self.run_folder), "--config", str(config), *flags, **kwargs)
+        """Run the agent in the node."""
+        return self.run(*self.agent_command(*flags, config=config), **kwargs)
 
     def sweep(self, *flags, **options) -> dict:
         """One sweep; its result. min_age and grace are short unless given, so that a test need not wait."""

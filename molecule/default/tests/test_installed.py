@@ -1,0 +1,99 @@
+"""What the role has put on the nodes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ENGINE = Path(__file__).parents[3] / "plugins/module_utils/reaper"
+
+
+@pytest.fixture
+def has_timer(host) -> bool:
+    return host.backend.name == "fleet-debian13"
+
+
+def test_engine_is_that_of_the_collection(host):
+    """Byte for byte, and prepare.yml's file of an older engine is gone."""
+    listing = host.check_output("cd /usr/local/lib/zombie_reaper && find . -type f ! -path '*/__pycache__/*' -exec sha256sum {} +")
+    found = dict(line.split("  ./")[::-1] for line in listing.splitlines())
+    assert found == {
+        str(path.relative_to(ENGINE)): hashlib.sha256(path.read_bytes()).hexdigest() for path in ENGINE.rglob("*.py")}
+    assert host.run("find /usr/local/lib/zombie_reaper -type f ! -user root -o -perm /022").stdout == ""
+
+
+@pytest.mark.parametrize("path", ["/usr/local/sbin/zombie-reaper", "/usr/local/bin/kill_zombie_parents.sh"])
+def test_commands_run(host, path):
+    file = host.file(path)
+    assert (file.user, file.group, file.mode) == ("root", "root", 0o755)
+    assert "zombies on this node" in host.check_output(path + " --check")
+
+
+def test_old_name_only_calls_the_command(host):
+    lines = host.file("/usr/local/bin/kill_zombie_parents.sh").content_string.splitlines()
+    assert len(lines) == 2
+    assert lines[0] == "#!/bin/sh"
+    assert lines[1].startswith('exec /usr/local/sbin/zombie-reaper "$@"')
+
+
+def test_options(host):
+    file = host.file("/etc/zombie_reaper/config.json")
+    assert file.mode == 0o644
+    # the same on all nodes, though one got them as strings
+    assert json.loads(file.content_string) == {
+        "scope": "containers",
+        "remedies": ["nudge", "terminate"],
+        "min_age": 3,
+        "min_zombies": 1,
+        "min_usage": 0.0,
+        "grace": 2.0,
+        "protect": [],
+        "max_parents": 0,
+    }
+
+
+def test_cron(host, has_timer):
+    file = host.file("/etc/cron.d/kill_zombie_parents")
+    assert file.exists != has_timer
+    if has_timer:
+        return
+    assert (file.user, file.mode) == ("root", 0o644)
+    assert re.search(r"^SHELL=/bin/sh$", file.content_string, re.M)
+    assert re.search(r"^PATH=.*/usr/sbin:/usr/bin:/sbin:/bin$", file.content_string, re.M)
+    jobs = [line for line in file.content_string.splitlines() if re.match(r"[*0-9]", line)]
+    assert jobs == ["*/1 * * * * root /usr/local/bin/kill_zombie_parents.sh --syslog"]
+    assert host.service("cron").is_running
+    assert host.service("cron").is_enabled
+
+
+def test_timer(host, has_timer):
+    if not has_timer:
+        assert host.run("ls /etc/systemd/system/zombie-reaper*").failed
+        return
+    timer = host.service("zombie-reaper.timer")
+    assert timer.is_running
+    assert timer.is_enabled
+    assert host.check_output("systemd-analyze verify zombie-reaper.service zombie-reaper.timer 2>&1") == ""
+
+
+def test_json(host):
+    report = json.loads(host.check_output("zombie-reaper --check --json"))
+    assert report["schema"] == 1
+    assert report["check_mode"]
+    assert report["zombies"]["count"] == len(report["zombies"]["list"])
+
+
+def test_limits(host, has_timer):
+    """Raised where it was asked for and is the node's own, left alone elsewhere; see prepare.yml."""
+    kernel = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+    file = host.file("/etc/sysctl.d/99-zombie_reaper.conf")
+    assert file.exists == (has_timer and kernel >= (6, 14))
+    if file.exists:
+        assert file.mode == 0o644
+        assert [line for line in file.content_string.splitlines() if line[0] != "#"] == ["kernel.pid_max = 4194304"]
+        assert host.check_output("sysctl -n kernel.pid_max") == "4194304"

@@ -1,0 +1,70 @@
+"""A wrong option is refused with a message that names it, its value and what is allowed, and nothing changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import testinfra
+
+SCENARIO = Path(__file__).parents[1]
+ROOT = SCENARIO.parents[1]
+NODE = "fleet-debian11"
+
+
+def files(node):
+    """Files with the time of their last change; Python's caches come and go with the schedule."""
+    return node.check_output("find /etc /usr/local -type f ! -path '*/__pycache__/*' -printf '%p %m %C@\\n' | sort")
+
+
+@pytest.fixture(scope="module")
+def node():
+    return testinfra.get_host("podman://" + NODE)
+
+
+def apply(**options):
+    """The role, as an operator applies it to one node, with one option on the command line."""
+    extra = {"zombie_reaper_" + name: value for name, value in options.items()}
+    command = ["ansible-playbook", "--inventory", SCENARIO / "inventory", "--limit", NODE, "--extra-vars", json.dumps(extra)]
+    return subprocess.run(
+        [*command, ROOT / "site.yml"],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("min_age", -5, ["min_age: -5", "whole number of seconds"]),
+        ("min_age", "soon", ["min_age", "soon", "int"]),
+        ("remedies", ["nudge", "pray"], ["remedies", "pray", "nudge, terminate"]),
+        ("protect", ["^/usr", "(mysql"], ["protect", "(mysql", "regular expression"]),
+        ("min_usage", 1.5, ["min_usage", "1.5", "from 0 to 1"]),
+        ("every_minutes", 7, ["every_minutes", "7", "10, 12, 15"]),
+        ("schedule", "hourly", ["schedule", "hourly", "cron, timer"]),
+    ],
+)
+def test_wrong_option(node, option, value, words):
+    before = files(node)
+    done = apply(**{option: value})
+    assert done.returncode == 2, done.stdout
+    assert not [word for word in words if word not in done.stdout], done.stdout
+    assert "changed=0" in done.stdout
+    assert files(node) == before
+
+
+def test_limit_that_is_read_only(node):
+    pid_max = int(node.check_output("cat /proc/sys/kernel/pid_max"))
+    if pid_max >= 4194304:
+        pytest.skip("kernel.pid_max is at its highest here")
+    before = files(node)
+    done = apply(manage_sysctl="true")
+    assert done.returncode == 2, done.stdout
+    assert "kernel.pid_max is %d and cannot be raised to 4194304 on this node" % pid_max in " ".join(done.stdout.split())
+    assert files(node) == before

@@ -1,0 +1,63 @@
+"""The programs of leak.yml after cron or the timer has come round: nothing here sweeps by itself.
+
+A scheduled sweep notes a zombie when it first sees it and acts when it sees it again, so two ticks are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+DEADLINE = time.monotonic() + 140  # one for all nodes
+
+
+def container(host, name) -> dict:
+    return json.loads(host.check_output("runc state %s", name))
+
+
+def zombies_of(host, pid) -> list[str]:
+    return host.run("ps --ppid %s --no-headers -o pid,stat,args | grep -w Z", pid).stdout.splitlines()
+
+
+@pytest.fixture
+def report(host) -> str:
+    """What the sweeps have said about containers, once both leaking programs have been ended."""
+    while True:
+        journal = host.check_output("journalctl --no-pager --output=cat --identifier=zombie_reaper")
+        done = [line for line in journal.splitlines() if "in container" in line and ": cleared: " in line]
+        if len(done) >= 2 or time.monotonic() > DEADLINE:
+            return "\n".join(done) if len(done) >= 2 else "after two ticks there is only this:\n" + journal
+        time.sleep(2)
+
+
+def test_report_names_container_and_pod(report):
+    assert not report.startswith("after"), report
+    for letter in "ab":
+        uid = "-".join(letter * length for length in (8, 4, 4, 4, 12))
+        assert "in container %s of pod %s: 1 zombie" % (letter * 40, uid) in report
+
+
+def test_container_whose_init_never_waits_has_ended(host, report):
+    assert container(host, "leaky-init")["status"] == "stopped", report
+
+
+def test_container_whose_init_waits_lives_on(host, report):
+    """Only the program that left the zombie was ended."""
+    state = container(host, "leaky-child")
+    assert state["status"] == "running", report
+    names = host.check_output("ps --ppid %d --no-headers -o args" % state["pid"])
+    assert "sleep 3600" not in names
+    assert "sleep 1" in names
+
+
+@pytest.mark.parametrize("unit", ["leaky-host", "leaky-namespace"])
+def test_services_are_left_alone(host, report, unit):
+    assert host.service(unit).is_running
+    parent = host.check_output("systemctl show --property=MainPID --value %s", unit)
+    if unit == "leaky-namespace":
+        parent = host.check_output("pgrep --parent %s", parent)
+    assert len(zombies_of(host, parent)) == 1
+    last = json.loads(host.check_output("zombie-reaper --check --json"))
+    assert [offender["reason"] for offender in last["offenders"] if offender["pid"] == int(parent)] == ["host_service"]
