@@ -53,8 +53,21 @@ options:
       - One pattern may be given as text, unless it has a comma in it.
     type: raw
     default: []
+  protect_namespaces:
+    description:
+      - Kubernetes namespaces whose pods are never touched.
+      - A pod's namespace is known where the kubelet keeps its log folder in C(/var/log/pods).
+    type: list
+    elements: str
+    default: [kube-system]
   max_parents:
     description: Most parents ended in one sweep, those with most zombies first; V(0) for no limit.
     type: int
     default: 0
+  cooldown:
+    description:
+      - Seconds before a parent of the same pod (or of the same container, where there is no pod) may be ended again, at most a week.
+      - What was ended is kept in C(/run/zombie_reaper/ended) and outlives restarts of the container.
+    type: int
+    default: 3600
 """

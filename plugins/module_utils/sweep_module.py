@@ -25,7 +25,9 @@ def argument_spec():
         min_usage=dict(type="float", default=0.0),
         grace=dict(type="float", default=2.0),
         protect=dict(type="raw", default=[]),  # as a list, Ansible would cut one pattern at its commas
+        protect_namespaces=dict(type="list", elements="str", default=["kube-system"]),
         max_parents=dict(type="int", default=0),
+        cooldown=dict(type="int", default=3600),
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, workloads
 from rig.node import CHECKOUT, wait_until
 
+
 class Podman:
     """podman inside a node, with storage of its own and one image: busybox."""
 
@@ -111,4 +112,4 @@ def test_the_monitor_of_a_container_is_a_runtime(node, podman):
     (monitor,) = [child.pid for child in node.init.process.children() if child.name() == "conmon"]
     assert re.fullmatch(policy.RUNTIMES, os.path.basename(real.executable(monitor)).decode())
     assert "conmon" in "".join(line.path for line in real.cgroup(monitor))
-    assert workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True).kind == "host"
+    assert workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True, {}).kind == "host"

@@ -7,7 +7,7 @@ import shutil
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, policy, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, policy, procfs, sweep
 from rig.node import Node, offender_of
 
 LEAK = "zombie()\nready()\nforever()"
@@ -104,8 +104,8 @@ def test_a_kernel_thread():
     real = procfs.ProcFS()
     kthread = next(pid for pid in real.pids() if real.stat(pid) and real.stat(pid).flags & procfs.PF_KTHREAD)
     zombie = observe.Zombie(4000000, 1, kthread, b"x", 1, 0, 1e6)
-    offender = observe._offender(
-        real, "/sys/fs/cgroup", kthread, (zombie,), set(), real.cgroup(os.getpid()), observe._Inits(real))
+    observer = observe._Observer(real, sweep.Paths(), observe.History({}, {}), 0.0)
+    offender = observer.offender(kthread, (zombie,))
     snapshot = observe.Snapshot((offender,), (), limits.read(real))
     (verdict,) = policy.judge(snapshot, policy.validate({"scope": "all", "min_age": 0}))
     assert (verdict.reason, verdict.remedies) == ("kernel_thread", ())

@@ -67,6 +67,12 @@ MUTATIONS = {
     "protect_is_ignored": (
         "policy.py", "if text and pattern.search(", "if False and pattern.search(",
         NEVER + "::test_a_parent_that_matches_protect"),
+    "namespaces_are_not_protected": (
+        "policy.py", "if offender.workload.namespace in options.protect_namespaces:", "if False:",
+        "tests/integration/test_pods.py::test_a_pod_of_kube_system_is_never_touched_by_default"),
+    "cooldown_is_ignored": (
+        "policy.py", "offender.ended_ago < options.cooldown", "False",
+        "tests/integration/test_pods.py::test_a_pod_is_not_ended_again_within_its_cooldown"),
     "max_parents_is_ignored": (
         "policy.py", "if already_terminated > options.max_parents:", "if False:",
         NEVER + "::test_max_parents_ends_those_with_most_zombies"),

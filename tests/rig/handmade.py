@@ -13,8 +13,8 @@ def status(ns_pid=(50, 7), uid=0, caught=0, ignored=0, blocked=0):
     return procfs.Status(uid, 0, ns_pid, blocked, ignored, caught)
 
 
-def workload(kind="container", container_id="c" * 64, pod_uid=None, service=None, cgroup="/docker/" + "c" * 64):
-    return workloads.Workload(kind, container_id, pod_uid, service, 4026531999, cgroup)
+def workload(kind="container", container_id="c" * 64, pod_uid=None, service=None, cgroup="/docker/" + "c" * 64, pod=(None, None)):
+    return workloads.Workload(kind, container_id, pod_uid, *pod, service, 4026531999, cgroup)
 
 
 def container_process(pid=50, **changes):
@@ -22,7 +22,7 @@ def container_process(pid=50, **changes):
     fields = {
         "pid": pid, "start_ticks": 500 + pid, "comm": b"python3", "state": "S", "flags": 0, "executable": b"/usr/bin/python3",
         "command_line": b"python3\0app.py", "status": status((pid, 7)), "workload": workload(), "frozen": False,
-        "is_ancestor": False, "init_pid": 40, "zombies": (zombie(1000 + pid, pid),),
+        "is_ancestor": False, "init_pid": 40, "ended_ago": None, "zombies": (zombie(1000 + pid, pid),),
     }
     return observe.Offender(**{**fields, **changes})
 

@@ -114,7 +114,9 @@ class Node:
     def __init__(self, folder, init=REAPING_INIT):
         self.run_folder = folder / "run"
         self.programs = []
-        self.init = Program(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], init, depth=1)
+        # ends with this process, even if that is killed, and takes all that is in the node along
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self.init = Program(command, init, depth=1)
         self.enter = ["nsenter", "--target", str(self.init.process.pid), "--pid", "--mount"]
 
     def program(self, code) -> Program:

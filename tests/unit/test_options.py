@@ -20,6 +20,8 @@ BAD = [  # option, value, what the message says is allowed
     *[("min_usage", value, "a share from 0 to 1") for value in (-0.1, 1.1, 50, "50%", "", None, True, NAN, "nan", [0.5])],
     *[("grace", value, "seconds, from 0 to 300") for value in (-1, 301, INFINITY, "inf", "", None, True, "2s", 10**400)],
     *[("protect", value, "a list of regular expressions") for value in (None, 5, [5], {"a": 1})],
+    *[("protect_namespaces", value, "not a name that Kubernetes allows") for value in ("kube_system", ["ok", "Kube"], "-a", ["a/b"])],
+    *[("cooldown", value, "a whole number of seconds, from 0 to 604800") for value in (-1, "1h", 604801, None)],
     ("protect", "a,b", "a comma may part regular expressions or belong to one; give a list"),
     ("protect", "a{1,3}", "give a list"),
     ("protect", "a{1,2}", "a comma may part regular expressions or belong to one; give a list"),
@@ -45,8 +47,8 @@ def test_everything_wrong_is_said_at_once():
 
 
 def test_unknown_option_is_refused_with_the_names_there_are():
-    with pytest.raises(policy.OptionError, match="cooldown: there is no such option; allowed are scope, remedies, .*max_parents"):
-        policy.validate({"cooldown": 5})
+    with pytest.raises(policy.OptionError, match="act_within: there is no such option; allowed are scope, remedies, .*max_parents, cooldown"):
+        policy.validate({"act_within": 5})
 
 
 @pytest.mark.parametrize("given, expected", [

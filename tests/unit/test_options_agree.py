@@ -13,7 +13,7 @@ DEFAULTS = policy.Options()._asdict()
 PREFIX = "zombie_reaper_"
 OTHER_THAN_DEFAULT = {
     "scope": "all", "remedies": ["nudge"], "min_age": 5, "min_zombies": 7, "min_usage": 0.5, "grace": 9.0, "protect": ["a", "b"],
-    "max_parents": 3,
+    "protect_namespaces": ["a", "b"], "max_parents": 3, "cooldown": 60,
 }
 
 

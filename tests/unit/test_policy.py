@@ -33,6 +33,7 @@ CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
     "host_service": (node(host_process(workload=workload("host", None, service="web.service"))), DEFAULTS),
     "host_process": (node(host_process()), DEFAULTS),
     "protected": (node(container_process()), DEFAULTS._replace(protect=("^python3 app",))),
+    "protected_namespace": (node(container_process(workload=workload(pod=("kube-system", "calico-x7x2p")))), EAGER),
     "usage_low": (node(container_process(), usage=0.4), DEFAULTS._replace(min_usage=0.5)),
     "leader_dead_threads_alive": (node(container_process(zombies=(zombie(num_threads=2),))), DEFAULTS),
     "traced": (node(container_process(zombies=(zombie(tracer_pid=9),))), DEFAULTS),
@@ -42,6 +43,7 @@ CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
     "parent_stopped": (node(container_process(state="T")), DEFAULTS),
     "parent_frozen": (node(container_process(frozen=True)), DEFAULTS),
     "report_only": (node(container_process()), DEFAULTS._replace(remedies=())),
+    "cooldown": (node(container_process(ended_ago=3599.0)), DEFAULTS),
     "ends_with_init": (node(container_process(), INIT), DEFAULTS),
     "adopter_does_not_reap": (node(container_process(), INIT._replace(command_line=b"keep")), DEFAULTS._replace(protect=("keep",))),
     "max_parents": (node(container_process()), DEFAULTS._replace(max_parents=1)),
@@ -58,7 +60,7 @@ def test_reason(reason):
     verdict = policy.judge(*CASES[reason], TERMINATED_BEFORE.get(reason, 0))[0]
     assert verdict.reason == reason
     assert verdict.explanation
-    partly = {"act": ("nudge", "terminate"), **dict.fromkeys(("ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge",))}
+    partly = {"act": ("nudge", "terminate"), **dict.fromkeys(("cooldown", "ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge",))}
     assert verdict.remedies == partly.get(reason, ())
 
 
@@ -200,14 +202,17 @@ OFFENDERS = st.builds(
         "executable": st.sampled_from([b"/bin/sh", b"/usr/bin/dockerd", b"/usr/lib/systemd/systemd", None, b"\xff"]),
         "command_line": st.none() | st.binary(max_size=20), "frozen": st.booleans(), "init_pid": st.sampled_from([None, 1, 40, 50]),
         "zombies": st.lists(ZOMBIES, min_size=1, max_size=4).map(tuple),
-        "workload": st.builds(workload, kind=st.sampled_from(["host", "container"]), service=st.sampled_from([None, "a.service"])),
+        "workload": st.builds(workload, kind=st.sampled_from(["host", "container"]), service=st.sampled_from([None, "a.service"]),
+                              pod=st.sampled_from([(None, None), ("kube-system", "dns")])),
+        "ended_ago": st.none() | st.floats(0, 200),
     }))
 SNAPSHOTS = st.builds(
     lambda offenders, usage: node(*offenders, usage=usage),
     st.lists(OFFENDERS, max_size=4, unique_by=lambda offender: offender.pid), st.floats(0, 1))
 OPTIONS = st.builds(
     policy.Options, st.sampled_from(policy.SCOPES), st.lists(st.sampled_from(policy.REMEDIES), unique=True).map(tuple),
-    st.integers(0, 500), st.integers(1, 4), st.floats(0, 1), st.floats(0, 300), st.sampled_from([(), ("sh",), ("^$",)]), st.integers(0, 3))
+    st.integers(0, 500), st.integers(1, 4), st.floats(0, 1), st.floats(0, 300), st.sampled_from([(), ("sh",), ("^$",)]),
+    st.sampled_from([(), ("kube-system",)]), st.integers(0, 3), st.integers(0, 100))
 
 
 @settings(max_examples=500)
@@ -219,6 +224,10 @@ def test_whatever_the_node_and_the_options(snapshot, options, before):
     ended = [verdict for verdict in verdicts if "terminate" in verdict.remedies]
     assert not options.max_parents or len(ended) <= max(0, options.max_parents - before)
     for verdict in verdicts:
+        if verdict.remedies:
+            assert verdict.offender.workload.namespace not in options.protect_namespaces
+        if "terminate" in verdict.remedies and verdict.offender.ended_ago is not None:
+            assert verdict.offender.ended_ago >= options.cooldown
         assert all(zombie.age >= options.min_age and zombie.num_threads < 2 and not zombie.tracer_pid for zombie in verdict.ripe)
         if verdict.remedies:
             assert_may_be_touched(verdict, snapshot, options)

@@ -200,7 +200,7 @@ def test_lines_for_people():
     assert lines[0] == "5 zombies on this node; 2 cleared, 0 left; 1 parent ended"
     assert lines[1] == "process table: 16384 of 32768 taken (50.0 %), bound by kernel.pid_max"
     assert lines[2] == ("PID 50 (python3) in container %s: 3 zombies, oldest 100 s: moved: terminate (ended by SIGKILL); "
-                        "left with PID 40" % ("c" * 40))
+                        "left with PID 40" % ("c" * 12))
     assert lines[3] == "PID 60 (python3) on the host: 1 zombie, oldest 100 s: left alone: because"
     assert lines[4] == r"warning: w\x0a"
 

@@ -90,26 +90,27 @@ HOST = {  # cgroup path -> service
 }
 
 
-def locate(path, own="/", own_pid_namespace=True, controllers=""):
+def locate(path, own="/", own_pid_namespace=True, controllers="", pods=()):
     return workloads.locate(
-        (CgroupLine(controllers, path),), (CgroupLine(controllers, own),), 4026531836, own_pid_namespace)
+        (CgroupLine(controllers, path),), (CgroupLine(controllers, own),), 4026531836, own_pid_namespace, dict(pods))
 
 
 @pytest.mark.parametrize("path", CONTAINERS)
 @pytest.mark.parametrize("own_pid_namespace", [True, False])
 def test_path_of_a_container(path, own_pid_namespace):
     found = locate(path, own_pid_namespace=own_pid_namespace)
-    assert found == workloads.Workload("container", *CONTAINERS[path], None, 4026531836, path)
+    assert found == workloads.Workload("container", *CONTAINERS[path], None, None, None, 4026531836, path)
 
 
 @pytest.mark.parametrize("path", HOST)
 def test_path_that_is_no_container(path):
-    assert locate(path) == workloads.Workload("host", None, None, HOST[path], 4026531836, path)
+    assert locate(path) == workloads.Workload("host", None, None, None, None, HOST[path], 4026531836, path)
 
 
 @pytest.mark.parametrize("path", HOST)
 def test_another_pid_namespace_is_a_container_without_a_name(path):
-    assert locate(path, own_pid_namespace=False) == workloads.Workload("container", None, None, HOST[path], 4026531836, path)
+    found = locate(path, own_pid_namespace=False)
+    assert found == workloads.Workload("container", None, None, None, None, HOST[path], 4026531836, path)
 
 
 NODE = "/docker/%s" % OTHER  # a node that is a container itself
@@ -139,18 +140,43 @@ def test_what_lies_above_the_sweep_does_not_count(path, own):
 def test_own_path_of_the_same_hierarchy_is_the_one_that_counts():
     lines = (CgroupLine("pids", "/docker/" + CID), CgroupLine("cpu", "/"))
     own = (CgroupLine("pids", "/docker/" + CID), CgroupLine("cpu", "/docker/" + OTHER))
-    assert workloads.locate(lines, own, 1, True).kind == "host"
-    assert workloads.locate(lines, own[1:], 1, True).container_id == CID
+    assert workloads.locate(lines, own, 1, True, {}).kind == "host"
+    assert workloads.locate(lines, own[1:], 1, True, {}).container_id == CID
 
 
 def test_cgroup_version_1_where_only_some_hierarchies_name_the_container():
     lines = (CgroupLine("", "/"), CgroupLine("cpu", "/"), CgroupLine("pids", "/docker/" + CID))
-    assert workloads.locate(lines, (), 1, True).container_id == CID
+    assert workloads.locate(lines, (), 1, True, {}).container_id == CID
 
 
 def test_no_cgroups_at_all():
-    assert workloads.locate((), (), None, True) == workloads.Workload("host", None, None, None, None, "/")
-    assert workloads.locate((), (), None, False).kind == "container"
+    assert workloads.locate((), (), None, True, {}) == workloads.Workload("host", None, None, None, None, None, None, "/")
+    assert workloads.locate((), (), None, False, {}).kind == "container"
+
+
+def test_namespace_and_name_of_a_pod_come_from_the_folders_of_the_kubelet(tmp_path):
+    static = UID.replace("-", "")
+    for name in ("kube-system_calico-x7x2p_" + UID, "web_api.v2-0_" + static, "no-pod", "a_b", "a_b_c_d"):
+        (tmp_path / name).mkdir()
+    pods = workloads.read_pods(str(tmp_path))
+    assert pods == {UID: ("kube-system", "calico-x7x2p"), static: ("web", "api.v2-0")}
+    found = locate("/kubepods/besteffort/pod%s/%s" % (UID, CID), pods=pods)
+    assert (found.namespace, found.pod) == ("kube-system", "calico-x7x2p")
+    systemd = "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope" % (UID.replace("-", "_"), CID)
+    assert locate(systemd, pods=pods).namespace == "kube-system"
+    assert locate("/kubepods/pod%s/%s" % (static, CID), pods=pods).pod == "api.v2-0"
+
+
+def test_what_is_not_known_of_a_pod_is_null(tmp_path):
+    assert workloads.read_pods(str(tmp_path / "nowhere")) == {}
+    found = locate("/kubepods/pod%s/%s" % (UID, CID))
+    assert (found.namespace, found.pod, found.pod_uid) == (None, None, UID)
+
+
+def test_identity_is_what_a_restart_keeps():
+    assert locate("/kubepods/pod%s/%s" % (UID, CID)).identity == UID
+    assert locate("/docker/" + CID).identity == CID
+    assert locate("/user.slice", own_pid_namespace=False).identity is None
 
 
 SEGMENTS = st.sampled_from([CID, OTHER, "pod" + UID, "kubepods", "docker-%s.scope" % CID, "a.slice", "a.service", "..", ""])

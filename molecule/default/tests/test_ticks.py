@@ -36,7 +36,7 @@ def test_report_names_container_and_pod(report):
     assert not report.startswith("after"), report
     for letter in "ab":
         uid = "-".join(letter * length for length in (8, 4, 4, 4, 12))
-        assert "in container %s of pod %s: 1 zombie" % (letter * 40, uid) in report
+        assert "in container %s of pod %s: 1 zombie" % (letter * 12, uid) in report
 
 
 def test_container_whose_init_never_waits_has_ended(host, report):

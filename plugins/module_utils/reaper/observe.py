@@ -29,7 +29,7 @@ class Offender(
     namedtuple(
         "Offender",
         ("pid", "start_ticks", "comm", "state", "flags", "executable", "command_line", "status", "workload",
-         "frozen", "is_ancestor", "init_pid", "zombies"),
+         "frozen", "is_ancestor", "init_pid", "ended_ago", "zombies"),
     )
 ):
     """A parent together with its zombies.
@@ -37,6 +37,7 @@ class Offender(
     status: :class:`.procfs.Status`. workload: :class:`.workloads.Workload`. zombies: tuple of :class:`Zombie`.
     executable, command_line: bytes or None.
     frozen: bool, its cgroup is frozen (``docker pause``). is_ancestor: bool, the sweep itself or one of its ancestors.
+    ended_ago: float, seconds since a sweep last ended a parent of the same workload, None where none is known.
     init_pid: int, PID 1 of its PID namespace as this node counts, None where it was not found. It adopts
     the zombies when the parent ends, unless a subreaper (which ``/proc`` does not show) stands in between.
     """
@@ -54,23 +55,31 @@ class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits"))
     __slots__ = ()
 
 
-def snapshot(procfs, cgroup_root: str, first_seen: dict, now: float) -> Snapshot:
+class History(namedtuple("History", ("first_seen", "ended"))):
+    """What earlier sweeps noted, in seconds on CLOCK_BOOTTIME; an observation changes nothing of it.
+
+    first_seen: ``{(pid, start_ticks, ppid): seconds}`` of zombies.
+    ended: ``{(workload identity,): seconds}``, when a parent of that workload was last ended.
+    """
+
+    __slots__ = ()
+
+
+def snapshot(procfs, paths, history: History, now: float) -> Snapshot:
     """Look at the whole node once.
 
-    procfs: :class:`.procfs.ProcFS`. cgroup_root: ``/sys/fs/cgroup``. now: seconds on CLOCK_BOOTTIME.
-    first_seen: ``{(pid, start_ticks, ppid): seconds on CLOCK_BOOTTIME}`` of earlier looks; not changed.
-    Raises ``OSError`` where ``/proc`` itself cannot be read.
+    procfs: :class:`.procfs.ProcFS`. paths: has ``cgroup`` (``/sys/fs/cgroup``) and ``pods`` (``/var/log/pods``).
+    now: seconds on CLOCK_BOOTTIME. Raises ``OSError`` where ``/proc`` itself cannot be read.
     """
     by_parent = {}
     for stat in procfs.zombies():
         by_parent.setdefault(stat.ppid, []).append(stat)
     found, without_parent = [], ()
     if by_parent:
-        ancestors, own_lines = _ancestors(procfs), procfs.cgroup(os.getpid())
-        inits = _Inits(procfs)
+        observer = _Observer(procfs, paths, history, now)
         for ppid, stats in by_parent.items():
-            zombies = _zombies(procfs, stats, first_seen, now)
-            offender = _offender(procfs, cgroup_root, ppid, zombies, ancestors, own_lines, inits)
+            zombies = observer.zombies(stats)
+            offender = observer.offender(ppid, zombies)
             if offender:
                 found.append(offender)
             else:
@@ -79,49 +88,67 @@ def snapshot(procfs, cgroup_root: str, first_seen: dict, now: float) -> Snapshot
     return Snapshot(tuple(found), without_parent, limits.read(procfs))
 
 
-def is_still_zombie(procfs, zombie) -> bool:
-    """Whether that very process is still there and still a zombie, whoever its parent is now."""
+def parent_now(procfs, zombie) -> int | None:
+    """PID of the present parent of that very zombie; None when it is no zombie any more. It changes when a parent ends."""
     stat = procfs.stat(zombie.pid)
-    return stat is not None and stat.state == "Z" and stat.start_ticks == zombie.start_ticks
+    return stat.ppid if stat and stat.state == "Z" and stat.start_ticks == zombie.start_ticks else None
 
 
 def still_zombies(procfs, offender):
     """Yields those of the offender's zombies that are still zombies, each with its present parent's PID in ``ppid``.
 
-    The parent is another one where the offender has ended. Lazy: one read for each zombie asked for.
+    Lazy: one read for each zombie asked for.
     """
     for zombie in offender.zombies:
-        stat = procfs.stat(zombie.pid)
-        if stat and stat.state == "Z" and stat.start_ticks == zombie.start_ticks:
-            yield zombie._replace(ppid=stat.ppid)
+        ppid = parent_now(procfs, zombie)
+        if ppid is not None:
+            yield zombie._replace(ppid=ppid)
 
 
-def _zombies(procfs, stats, first_seen, now) -> tuple:
-    found = []
-    for place, stat in enumerate(stats):
-        status = procfs.status(stat.pid) if place < TRACERS_LOOKED_UP else None
-        age = max(0.0, now - first_seen.get((stat.pid, stat.start_ticks, stat.ppid), now))
-        tracer_pid = status.tracer_pid if status else None
-        found.append(Zombie(stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age))
-    return tuple(found)
+class _Observer:
+    """Reads zombies and their parents; what is the same for all of them is read once."""
 
+    def __init__(self, procfs, paths, history, now) -> None:
+        self.procfs = procfs
+        self.paths = paths
+        self.history = history
+        self.now = now
+        self.own_lines = procfs.cgroup(os.getpid())
+        self.ancestors = _ancestors(procfs)
+        self.inits = _Inits(procfs)
+        self.pods = workloads.read_pods(paths.pods)
 
-def _offender(procfs, cgroup_root, pid, zombies, ancestors, own_lines, inits):
-    """The parent as it is now, or None when it has gone (its zombies then belong to somebody else already)."""
-    stat, status = procfs.stat(pid), procfs.status(pid)
-    if stat is None or status is None:
-        return None
-    lines = procfs.cgroup(pid)
-    pid_namespace = procfs.pid_namespace(pid)
-    executable, command_line = procfs.executable(pid), procfs.command_line(pid)
-    workload = workloads.locate(lines, own_lines, pid_namespace, status.in_own_pid_namespace)
-    again = procfs.stat(pid)
-    if again is None or again.start_ticks != stat.start_ticks:
-        return None
-    return Offender(
-        pid, stat.start_ticks, stat.comm, stat.state, stat.flags, executable, command_line, status, workload,
-        _is_frozen(cgroup_root, lines), pid in ancestors, inits.of(stat, status, pid_namespace), zombies,
-    )
+    def zombies(self, stats) -> tuple:
+        """:class:`Zombie` tuples of the children of one parent."""
+        found = []
+        for place, stat in enumerate(stats):
+            status = self.procfs.status(stat.pid) if place < TRACERS_LOOKED_UP else None
+            tracer_pid = status.tracer_pid if status else None
+            age = self._since(self.history.first_seen.get((stat.pid, stat.start_ticks, stat.ppid), self.now))
+            found.append(Zombie(stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age))
+        return tuple(found)
+
+    def offender(self, pid, zombies) -> Offender | None:
+        """The parent as it is now, or None when it has gone (its zombies then belong to somebody else already)."""
+        stat, status = self.procfs.stat(pid), self.procfs.status(pid)
+        if stat is None or status is None:
+            return None
+        lines = self.procfs.cgroup(pid)
+        pid_namespace = self.procfs.pid_namespace(pid)
+        executable, command_line = self.procfs.executable(pid), self.procfs.command_line(pid)
+        workload = workloads.locate(lines, self.own_lines, pid_namespace, status.in_own_pid_namespace, self.pods)
+        ended = self.history.ended.get((workload.identity,))
+        again = self.procfs.stat(pid)
+        if again is None or again.start_ticks != stat.start_ticks:
+            return None
+        return Offender(
+            pid, stat.start_ticks, stat.comm, stat.state, stat.flags, executable, command_line, status, workload,
+            _is_frozen(self.paths.cgroup, lines), pid in self.ancestors, self.inits.of(stat, status, pid_namespace),
+            None if ended is None else self._since(ended), zombies,
+        )
+
+    def _since(self, then) -> float:
+        return max(0.0, self.now - then)
 
 
 def _ancestors(procfs) -> set:

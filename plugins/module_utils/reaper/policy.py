@@ -35,15 +35,17 @@ class OptionError(ValueError):
 class Options(
     namedtuple(
         "Options",
-        ("scope", "remedies", "min_age", "min_zombies", "min_usage", "grace", "protect", "max_parents"),
-        defaults=("containers", REMEDIES, 60, 1, 0.0, 2, (), 0),
+        ("scope", "remedies", "min_age", "min_zombies", "min_usage", "grace", "protect", "protect_namespaces", "max_parents",
+         "cooldown"),
+        defaults=("containers", REMEDIES, 60, 1, 0.0, 2, (), ("kube-system",), 0, 3600),
     )
 ):
     """The options of a sweep, as :func:`validate` returns them.
 
     scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this order; empty only reports.
     min_age: int, seconds. min_zombies: int. min_usage: float, 0 to 1. grace: float, seconds.
-    protect: tuple of str, regular expressions. max_parents: int, 0 for no limit.
+    protect: tuple of str, regular expressions. protect_namespaces: tuple of str. max_parents: int, 0 for no limit.
+    cooldown: int, seconds.
     """
 
     __slots__ = ()
@@ -56,9 +58,9 @@ class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "
     reason: str, one of the words below, for machines. explanation: str, one sentence for people.
 
     ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
-    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``usage_low``, ``leader_dead_threads_alive``,
+    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``usage_low``, ``leader_dead_threads_alive``,
     ``traced``, ``too_few``, ``too_young``, ``parent_uninterruptible``, ``parent_stopped``, ``parent_frozen``, ``report_only``,
-    ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
+    ``cooldown``, ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
     """
 
     __slots__ = ()
@@ -136,6 +138,9 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
         for text in (offender.executable, _words(offender.command_line)):
             if text and pattern.search(text.decode("utf-8", "surrogateescape")):
                 return leave("protected", "the parent matches protect: %s" % pattern.pattern)
+    if offender.workload.namespace in options.protect_namespaces:
+        return leave("protected_namespace", "its pod %s is in the namespace %s (protect_namespaces)" % (
+            offender.workload.pod, offender.workload.namespace))
     if not any(_collectable(zombie) for zombie in offender.zombies):
         if any(zombie.num_threads > 1 for zombie in offender.zombies):
             return leave("leader_dead_threads_alive", "the leader has exited but threads of it live on: nobody can collect it yet")
@@ -157,6 +162,9 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if len(ripe) < options.min_zombies:
         return leave("too_young", "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait for it" % (
             max(zombie.age for zombie in offender.zombies), options.min_age))
+    if offender.ended_ago is not None and offender.ended_ago < options.cooldown and "terminate" in options.remedies:
+        return Verdict(offender, ripe, _without_terminate(options.remedies), "cooldown", (
+            "a parent of this workload was ended %.0f s ago, less than cooldown: %d" % (offender.ended_ago, options.cooldown)))
     return Verdict(offender, ripe, options.remedies, "act", "%d held for %.0f s or longer" % (
         len(ripe), min(zombie.age for zombie in ripe)))
 
@@ -177,7 +185,7 @@ def _spare_in_vain(verdicts, snapshot, options):
         if "terminate" not in verdict.remedies or init is None or init is verdict or not init.ripe:
             yield verdict
             continue
-        remedies = tuple(remedy for remedy in verdict.remedies if remedy != "terminate")
+        remedies = _without_terminate(verdict.remedies)
         if "terminate" in init.remedies:
             yield verdict._replace(remedies=remedies, reason="ends_with_init", explanation=(
                 "its PID namespace ends with its init, PID %d, which keeps zombies itself" % init.offender.pid))
@@ -203,21 +211,24 @@ def _cap(verdicts, options, already_terminated) -> tuple:
 
 
 def _leave_for_later(verdict, options) -> Verdict:
-    remedies = tuple(remedy for remedy in verdict.remedies if remedy != "terminate")
-    return verdict._replace(remedies=remedies, reason="max_parents", explanation=(
+    return verdict._replace(remedies=_without_terminate(verdict.remedies), reason="max_parents", explanation=(
         "parents with more zombies come first in this sweep (max_parents: %d)" % options.max_parents))
+
+
+def _without_terminate(remedies) -> tuple:
+    return tuple(remedy for remedy in remedies if remedy != "terminate")
 
 
 def _words(command_line) -> bytes | None:
     return command_line.replace(b"\0", b" ").strip() if command_line else None
 
 
-def _whole(minimum, unit):
+def _whole(minimum, unit, maximum=MOST):
     def check(value):
         if isinstance(value, str) and value.strip().isdecimal() and len(value) <= len(str(MOST)):
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MOST:
-            raise ValueError("give a whole number of %s, from %d to %d" % (unit, minimum, MOST))
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise ValueError("give a whole number of %s, from %d to %d" % (unit, minimum, maximum))
         return value
     return check
 
@@ -266,6 +277,11 @@ def _pattern(text):
         raise ValueError("%r is not a regular expression: %s" % (text, error)) from None
 
 
+def _namespace(text):
+    if not re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", text):
+        raise ValueError("%r is not a name that Kubernetes allows (small letters, digits and dashes)" % text)
+
+
 HELP = {
     "scope": "containers: only parents inside a container; all: processes of the host too",
     "remedies": "what may be tried, in order, separated by commas: %s; empty only reports" % ", ".join(REMEDIES),
@@ -274,7 +290,9 @@ HELP = {
     "min_usage": "act only when this share (0 to 1) of the process table is taken",
     "grace": "seconds between SIGTERM and SIGKILL, for all parents together",
     "protect": "regular expression on a parent's executable or command line: never touched; may be given again",
+    "protect_namespaces": "Kubernetes namespaces whose pods are never touched, separated by commas",
     "max_parents": "most parents ended in one sweep, those with most zombies first; 0 for no limit",
+    "cooldown": "seconds before a parent of the same pod, or else container, may be ended again",
 }
 
 _CHECKS = {
@@ -285,5 +303,7 @@ _CHECKS = {
     "min_usage": _number(0, 1, "a share from 0 to 1"),
     "grace": _number(0, 300, "seconds, from 0 to 300"),
     "protect": _list("regular expressions", _pattern),
+    "protect_namespaces": _list("namespaces", _namespace, splits_at_commas=True),
     "max_parents": _whole(0, "parents"),
+    "cooldown": _whole(0, "seconds", 7 * 86400),
 }

@@ -144,8 +144,10 @@ def _line(offender: dict) -> str:
     workload = offender["workload"]
     place = "on the host"
     if workload["kind"] == "container":
-        place = "in container %s" % (workload["container_id"] or "of PID namespace %s" % workload["pid_namespace"])[:40]
-        if workload["pod_uid"]:
+        place = "in container %s" % ((workload["container_id"] or "")[:12] or "of PID namespace %s" % workload["pid_namespace"])
+        if workload["pod"]:
+            place += " of pod %s/%s" % (workload["namespace"], workload["pod"])
+        elif workload["pod_uid"]:
             place += " of pod %s" % workload["pod_uid"]
     line = "PID %d (%s) %s: %s, oldest %d s: " % (
         offender["pid"], offender["name"], place, _plural(offender["zombies"], "zombie"), offender["oldest_age"])

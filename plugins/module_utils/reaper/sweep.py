@@ -23,11 +23,15 @@ from .report import Report, Result, as_json
 
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
+KEEP_ENDED = 7 * 86400  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
 LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
 
 
-class Paths(namedtuple("Paths", ("proc", "cgroup", "run"), defaults=("/proc", "/sys/fs/cgroup", "/run/zombie_reaper"))):
-    """Where the sweep finds the kernel's files and keeps its own (lock, first-seen times, last report)."""
+class Paths(
+    namedtuple(
+        "Paths", ("proc", "cgroup", "pods", "run"), defaults=("/proc", "/sys/fs/cgroup", "/var/log/pods", "/run/zombie_reaper"))
+):
+    """Where the sweep finds the kernel's files and the kubelet's, and keeps its own (lock, times, last report)."""
 
     __slots__ = ()
 
@@ -52,7 +56,7 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
     procfs = ProcFS(paths.proc)
     check_node(procfs)
     run = _Run(options, paths, procfs)
-    run.first_seen.load(required=not check_mode)
+    run.remember(required=not check_mode)
     before, verdicts = run.look()
     if wait:
         before, verdicts = run.wait_for_age(before, verdicts)
@@ -61,7 +65,7 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
         return Report(before, before, results, options, True, time.monotonic() - began, ())
     if any(verdict.remedies for verdict in verdicts):
         with _locked(paths.run):
-            run.first_seen.load(required=True)  # another sweep may have acted while this one waited
+            run.remember(required=True)  # another sweep may have acted while this one waited
             before, verdicts = run.look()
             run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
     warnings = run.follow_up(wait)
@@ -100,14 +104,23 @@ class _Run:
         self.paths = paths
         self.procfs = procfs
         self.first_seen = _FirstSeen(paths.run, procfs)
+        self.ended = _Ended(paths.run, procfs)
+        self.ended_before = {}  # of earlier sweeps: within one, a cooldown begun would forbid to follow up
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
         self.terminated = 0
 
+    def remember(self, required: bool) -> None:
+        """Read what earlier sweeps noted. required: whether a file that is there but cannot be read is an error."""
+        self.first_seen.load(required)
+        self.ended.load(required)
+        self.ended_before = dict(self.ended.times)
+
     def look(self) -> tuple:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
-        snapshot = observe.snapshot(self.procfs, self.paths.cgroup, self.first_seen.times, now)
+        history = observe.History(self.first_seen.times, self.ended_before)
+        snapshot = observe.snapshot(self.procfs, self.paths, history, now)
         self.first_seen.note(snapshot, now)
         return snapshot, policy.judge(snapshot, self.options, self.terminated)
 
@@ -170,7 +183,10 @@ class _Run:
             self.outcomes.setdefault(_key(offender), []).append(outcome)
             if outcome.result == "parent_ended":
                 ended.append(offender)
+                self.ended.note(offender.workload, time.clock_gettime(time.CLOCK_BOOTTIME))
         self.terminated += len(ended)
+        with contextlib.suppress(OSError):  # at once, in case this process ends; record() reports a failure
+            self.ended.save()
         deadline = time.monotonic() + SETTLE
         while ended and time.monotonic() < deadline:
             ended = [offender for offender in ended if self._unsettled(offender)]
@@ -215,6 +231,7 @@ class _Run:
         try:
             with _locked(self.paths.run):
                 self.first_seen.save()
+                self.ended.save()
                 _write(os.path.join(self.paths.run, "last.json"), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -222,35 +239,62 @@ class _Run:
         return report
 
 
-class _FirstSeen:
-    """When each zombie was first seen with its present parent, in seconds on CLOCK_BOOTTIME, kept across sweeps.
+class _Times:
+    """Times in seconds on CLOCK_BOOTTIME, kept across sweeps in a file: the boot, then a line for each, its key first."""
 
-    The parent belongs to the key: a zombie that an adopter got a second ago says nothing about the adopter.
-    """
-
-    def __init__(self, run, procfs) -> None:
-        self.path = os.path.join(run, "first_seen")
+    def __init__(self, path, procfs, key_type) -> None:
+        self.path = path
         self.boot_id = procfs.read_text("sys/kernel/random/boot_id").strip()
+        self.key_type = key_type
         self.times = {}
         self.stored = {}
 
     def load(self, required: bool) -> None:
         """Add what earlier sweeps noted since the node booted. A file that does not parse counts as none."""
+        self.stored = {}
         try:
             with open(self.path, encoding="ascii") as file:
                 text = file.read()
             boot_id, *lines = text[:-1].split("\n")
             if boot_id == self.boot_id and text.endswith("\n"):  # else the last line is torn
-                fields = (line.split() for line in lines)
-                stored = {(int(pid), int(start), int(ppid)): float(seen) for pid, start, ppid, seen in fields}
+                stored = dict(self._parse(line) for line in lines)
                 self.stored = {key: seen for key, seen in stored.items() if seen >= 0}  # neither negative nor NaN
         except (FileNotFoundError, ValueError):
-            self.stored = {}
+            pass
         except OSError as error:
             if required:
                 raise CannotSweep("%s cannot be read: %s" % (self.path, error.strerror)) from None
         for key, seen in self.stored.items():
-            self.times[key] = min(seen, self.times.get(key, seen))
+            self.times[key] = self._merged(seen, self.times.get(key, seen))
+
+    _merged = staticmethod(max)
+    key_length = 1
+
+    def _parse(self, line) -> tuple:
+        *key, seen = line.split()
+        if len(key) != self.key_length:
+            raise ValueError(line)
+        return tuple(self.key_type(part) for part in key), float(seen)
+
+    def save(self) -> None:
+        """Write the times where they have changed; ``OSError`` where that fails."""
+        if self.times != self.stored:
+            lines = ["%s %.3f" % (" ".join(map(str, key)), seen) for key, seen in self.times.items()]
+            _write(self.path, "\n".join([self.boot_id] + lines + [""]))
+            self.stored = dict(self.times)
+
+
+class _FirstSeen(_Times):
+    """When each zombie was first seen with its present parent: ``{(pid, start_ticks, ppid): seconds}``.
+
+    The parent belongs to the key: a zombie that an adopter got a second ago says nothing about the adopter.
+    """
+
+    _merged = staticmethod(min)
+    key_length = 3
+
+    def __init__(self, run, procfs) -> None:
+        super().__init__(os.path.join(run, "first_seen"), procfs, int)
 
     def note(self, snapshot, now) -> None:
         """Keep the times of what is still there, forget the rest."""
@@ -258,12 +302,18 @@ class _FirstSeen:
         keys = [(zombie.pid, zombie.start_ticks, zombie.ppid) for zombie in present]
         self.times = {key: self.times.get(key, now) for key in keys}
 
-    def save(self) -> None:
-        """Write the times where they have changed; ``OSError`` where that fails."""
-        if self.times != self.stored:
-            lines = ["%d %d %d %.3f" % (key + (seen,)) for key, seen in self.times.items()]
-            _write(self.path, "\n".join([self.boot_id] + lines + [""]))
-            self.stored = self.times
+
+class _Ended(_Times):
+    """When a parent of a workload was last ended: ``{(workload identity,): seconds}``; survives restarts of its container."""
+
+    def __init__(self, run, procfs) -> None:
+        super().__init__(os.path.join(run, "ended"), procfs, str)
+
+    def note(self, workload, now) -> None:
+        """A parent of this workload was ended now. What no cooldown can reach back to is forgotten."""
+        self.times = {key: then for key, then in self.times.items() if now - then < KEEP_ENDED}
+        if workload.identity:
+            self.times[(workload.identity,)] = now
 
 
 def _key(offender) -> tuple:

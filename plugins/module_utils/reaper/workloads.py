@@ -10,6 +10,7 @@ A tenant may create cgroups below its own only; of several containers in one pat
 
 from __future__ import annotations
 
+import os
 import re
 from collections import namedtuple
 
@@ -28,12 +29,15 @@ CONTAINER = r"(?!.*conmon)(?:[a-z][a-z-]*-|[^:]*:[a-z-]+:)?([0-9a-f]{64})(?:\.sc
 POD = r"(?:(?:[a-zA-Z0-9_-]+-)?kubepods[a-z-]*-)?pod([0-9a-f]{8}([-_]?)[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{4}\2[0-9a-f]{12})(?:\.slice)?(?::.*)?"
 
 
-class Workload(namedtuple("Workload", ("kind", "container_id", "pod_uid", "service", "pid_namespace", "cgroup"))):
+class Workload(
+    namedtuple("Workload", ("kind", "container_id", "pod_uid", "namespace", "pod", "service", "pid_namespace", "cgroup"))
+):
     """What one process belongs to.
 
     kind: ``"container"`` or ``"host"``.
     container_id: str of 64 hexadecimal digits, or None where the cgroup path names none.
     pod_uid: str with dashes (32 digits without for static pods), or None.
+    namespace, pod: str, the Kubernetes namespace and the name of the pod, or None where the kubelet's log folders do not tell.
     service: str, the systemd service of this node it runs in (``cron.service``), or None.
     pid_namespace: int, inode number of its PID namespace, None where it cannot be read.
     cgroup: str, the path all of this was read from.
@@ -41,22 +45,40 @@ class Workload(namedtuple("Workload", ("kind", "container_id", "pod_uid", "servi
 
     __slots__ = ()
 
+    @property
+    def identity(self) -> str | None:
+        """What stays the same when its container is started again: the pod, else the container; None where neither is known."""
+        return self.pod_uid or self.container_id
 
-def locate(lines, own_lines, pid_namespace: int | None, in_own_pid_namespace: bool) -> Workload:
+
+def read_pods(logs: str) -> dict:
+    """``{pod UID: (namespace, pod name)}`` of the pods on this node, from the names of the folders in ``/var/log/pods``.
+
+    The kubelet makes them (Kubernetes 1.14), as ``NAMESPACE_POD_UID``; no name in Kubernetes has an underscore. Empty elsewhere.
+    """
+    try:
+        names = os.listdir(logs)
+    except OSError:
+        return {}
+    parts = (name.split("_") for name in names)
+    return {part[2]: (part[0], part[1]) for part in parts if len(part) == 3}
+
+
+def locate(lines, own_lines, pid_namespace: int | None, in_own_pid_namespace: bool, pods: dict) -> Workload:
     """The :class:`Workload` of a process.
 
     lines, own_lines: :class:`.procfs.CgroupLine` tuples of the process and of the sweep.
-    pid_namespace: inode number. in_own_pid_namespace: whether that is the namespace of the sweep.
+    pods: as :func:`read_pods` returns it. pid_namespace: inode number. in_own_pid_namespace: whether that is the namespace of the sweep.
     """
     own_paths = {line.controllers: line.path for line in own_lines}
     named = [(line.path, _names(line.path, own_paths.get(line.controllers, "/"))) for line in lines]
     for path, (container_id, pod_uid, _service) in named:
         if container_id or pod_uid:
-            return Workload("container", container_id, pod_uid, None, pid_namespace, path)
+            return Workload("container", container_id, pod_uid, *pods.get(pod_uid, (None, None)), None, pid_namespace, path)
     kind = "host" if in_own_pid_namespace else "container"
     path, service = next(
         ((path, names[2]) for path, names in named if names[2]), (lines[0].path if lines else "/", None))
-    return Workload(kind, None, None, service, pid_namespace, path)
+    return Workload(kind, None, None, None, None, service, pid_namespace, path)
 
 
 def _names(path: str, own_path: str) -> tuple:

@@ -85,10 +85,10 @@ class _Nudged:
         wait(2) takes the oldest child first, so where it helps the head of the list goes and the rest need not be read.
         """
         before = len(self.left)
-        while self.left and not observe.is_still_zombie(procfs, self.left[0]):
+        while self.left and observe.parent_now(procfs, self.left[0]) is None:
             self.left.popleft()
         if len(self.left) == before:
-            self.left = deque(zombie for zombie in self.left if observe.is_still_zombie(procfs, zombie))
+            self.left = deque(zombie for zombie in self.left if observe.parent_now(procfs, zombie) is not None)
         if len(self.left) == before:
             return False
         self.helped_at = time.monotonic()
