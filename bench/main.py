@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import idle_sweep
+import role_tasks
 import scan
 import stubborn_parents
 
@@ -40,7 +41,8 @@ def main() -> int:
     page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
     print(page)
     for measure in (
-            lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents)):
+            lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents),
+            role_tasks.measure):
         table = measure()
         print(table, flush=True)
         page += "\n" + table
