@@ -75,7 +75,7 @@ NAMES = [b"npm start", b"a) Z 1 (b", b") S 1 1 1", b"\xff\xfe\xfd", b"new\nline"
 def test_row_2_every_kind_of_zombie_is_seen(node, state):
     init = node.container(STATES[state] + "\nready()\nforever()")
     shown = node.run("ps", "-eo", "stat").stdout.split()
-    assert state in shown
+    assert any(stat[0] == "Z" and state[1] in stat for stat in shown), "ps shows an N too if the tests run under nice"
     node.old_script()
     assert init.alive, "the script sees only those that ps shows as plain Z"
     assert node.sweep()["counts"]["cleared"] == 1

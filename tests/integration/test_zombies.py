@@ -108,7 +108,7 @@ while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
 ready()
 forever()
 """)
-    assert "Zl" in node.run("ps", "-eo", "stat").stdout.split()
+    assert any(stat[0] == "Z" and "l" in stat for stat in node.run("ps", "-eo", "stat").stdout.split())
     entry = offender_of(node.sweep(), init)
     assert entry["reason"] == "leader_dead_threads_alive"
     assert init.alive
@@ -152,6 +152,31 @@ os.wait()
     assert is_alive(parent)
     parent.resume()
     assert node.sweep()["counts"]["parents_ended"] == 1
+
+
+def test_time_in_which_a_parent_was_held_up_does_not_count(node):
+    """Stopped for longer than min_age and just resumed: it has not had the time to wait that everybody gets."""
+    init = node.container("""
+child = os.fork()
+if child == 0:
+    zombie()
+    ready()
+    forever()
+os.wait()
+""")
+    (parent,) = init.process.children()
+    parent.suspend()
+    wait_until(lambda: parent.status() == psutil.STATUS_STOPPED)
+    node.sweep(min_age=2)
+    time.sleep(2.1)
+    node.sweep(min_age=2)
+    parent.resume()
+    wait_until(lambda: parent.status() != psutil.STATUS_STOPPED)
+    (entry,) = node.sweep(min_age=2)["offenders"]
+    assert entry["reason"] == "too_young"
+    assert is_alive(parent)
+    time.sleep(2.1)
+    assert node.sweep(min_age=2)["counts"]["parents_ended"] == 1
 
 
 def test_a_parent_in_uninterruptible_sleep(node, tmp_path):

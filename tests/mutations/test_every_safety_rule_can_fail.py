@@ -21,8 +21,8 @@ MUTATIONS = {
         "policy.py", "_collectable(zombie) and zombie.age >= options.min_age)", "_collectable(zombie))",
         FAULTS + "::test_row_3_a_supervisor_that_reaps_once_a_second_survives_100_sweeps"),
     "an_adopter_inherits_the_age": (
-        "sweep.py", "{key: self.times.get(key, now) for key in keys}",
-        "{key: min([seen for old, seen in self.times.items() if old[:2] == key[:2]] or [now]) for key in keys}",
+        "sweep.py", "else self.times.get(key, now)",
+        "else min([seen for old, seen in self.times.items() if old[:2] == key[:2]] or [now])",
         FAULTS + "::test_row_7_an_adopter_gets_its_own_min_age"),
     "sigkill_goes_to_a_bare_pid": (
         "remedies/terminate.py", '        for pidfd in alive:\n            send(pidfd, "SIGKILL")',
@@ -83,9 +83,12 @@ MUTATIONS = {
         "policy.py", "zombie.num_threads <= 1 and not zombie.tracer_pid", "not zombie.tracer_pid",
         ZOMBIES + "::test_a_leader_that_is_dead_while_threads_live"),
     "a_stopped_parent_is_to_blame": (
-        "policy.py", 'offender.state in "Tt"', "False", ZOMBIES + "::test_a_parent_that_is_stopped"),
+        "policy.py", "    if offender.held_up:", "    if False:", ZOMBIES + "::test_a_parent_that_is_stopped"),
     "a_paused_parent_is_to_blame": (
         "policy.py", "    if offender.frozen:", "    if False:", ZOMBIES + "::test_a_parent_that_is_paused"),
+    "time_in_which_a_parent_was_held_up_counts": (
+        "sweep.py", "now if offender.held_up else self.times.get(key, now)", "self.times.get(key, now)",
+        ZOMBIES + "::test_time_in_which_a_parent_was_held_up_does_not_count"),
     "a_parent_in_uninterruptible_sleep_is_to_blame": (
         "policy.py", 'offender.state == "D"', "False", ZOMBIES + "::test_a_parent_in_uninterruptible_sleep"),
     "terminate_follows_a_nudge_that_helps": (

@@ -44,6 +44,11 @@ class Offender(
 
     __slots__ = ()
 
+    @property
+    def held_up(self) -> bool:
+        """Whether somebody keeps it from running: its cgroup is frozen, or it is stopped by a signal or a debugger."""
+        return self.frozen or self.state in ("T", "t")
+
 
 class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits"))):
     """The node at one moment.
@@ -56,7 +61,7 @@ class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits"))
 
 
 class History(namedtuple("History", ("first_seen", "ended"))):
-    """What earlier sweeps noted, in seconds on CLOCK_BOOTTIME; an observation changes nothing of it.
+    """What earlier sweeps noted, in seconds on CLOCK_MONOTONIC; an observation changes nothing of it.
 
     first_seen: ``{(pid, start_ticks, ppid): seconds}`` of zombies.
     ended: ``{(workload identity,): seconds}``, when a parent of that workload was last ended.
@@ -69,7 +74,7 @@ def snapshot(procfs, paths, history: History, now: float) -> Snapshot:
     """Look at the whole node once.
 
     procfs: :class:`.procfs.ProcFS`. paths: has ``cgroup`` (``/sys/fs/cgroup``) and ``pods`` (``/var/log/pods``).
-    now: seconds on CLOCK_BOOTTIME. Raises ``OSError`` where ``/proc`` itself cannot be read.
+    now: seconds on CLOCK_MONOTONIC. Raises ``OSError`` where ``/proc`` itself cannot be read.
     """
     by_parent = {}
     for stat in procfs.zombies():

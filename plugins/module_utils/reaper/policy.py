@@ -58,9 +58,9 @@ class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "
     reason: str, one of the words below, for machines. explanation: str, one sentence for people.
 
     ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
-    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``usage_low``, ``leader_dead_threads_alive``,
-    ``traced``, ``too_few``, ``too_young``, ``parent_uninterruptible``, ``parent_stopped``, ``parent_frozen``, ``report_only``,
-    ``cooldown``, ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
+    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``usage_low``,
+    ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``too_young``, ``parent_uninterruptible``, ``parent_stopped``,
+    ``parent_frozen``, ``report_only``, ``cooldown``, ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
     """
 
     __slots__ = ()
@@ -148,7 +148,7 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
         return leave("traced", "held by its tracer, PID %d, and not by its parent" % tracer)
     if offender.frozen:
         return leave("parent_frozen", "the parent's container is paused: it cannot collect anything before it goes on")
-    if offender.state in "Tt":
+    if offender.held_up:
         return leave("parent_stopped", "the parent is stopped (by a signal or a debugger) and cannot collect anything")
     if offender.state == "D":
         return leave("parent_uninterruptible", "the parent is in uninterruptible sleep: no signal reaches it now")

@@ -118,7 +118,7 @@ class _Run:
 
     def look(self) -> tuple:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
-        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        now = time.monotonic()
         history = observe.History(self.first_seen.times, self.ended_before)
         snapshot = observe.snapshot(self.procfs, self.paths, history, now)
         self.first_seen.note(snapshot, now)
@@ -183,7 +183,7 @@ class _Run:
             self.outcomes.setdefault(_key(offender), []).append(outcome)
             if outcome.result == "parent_ended":
                 ended.append(offender)
-                self.ended.note(offender.workload, time.clock_gettime(time.CLOCK_BOOTTIME))
+                self.ended.note(offender.workload, time.monotonic())
         self.terminated += len(ended)
         with contextlib.suppress(OSError):  # at once, in case this process ends; record() reports a failure
             self.ended.save()
@@ -240,7 +240,10 @@ class _Run:
 
 
 class _Times:
-    """Times in seconds on CLOCK_BOOTTIME, kept across sweeps in a file: the boot, then a line for each, its key first."""
+    """Times in seconds on CLOCK_MONOTONIC, kept across sweeps in a file: the boot, then a line for each, its key first.
+
+    That clock counts from boot and stands still while the node is suspended (clock_gettime(2)), as parents do.
+    """
 
     def __init__(self, path, procfs, key_type) -> None:
         self.path = path
@@ -297,10 +300,13 @@ class _FirstSeen(_Times):
         super().__init__(os.path.join(run, "first_seen"), procfs, int)
 
     def note(self, snapshot, now) -> None:
-        """Keep the times of what is still there, forget the rest."""
-        present = [zombie for offender in snapshot.offenders for zombie in offender.zombies]
-        keys = [(zombie.pid, zombie.start_ticks, zombie.ppid) for zombie in present]
-        self.times = {key: self.times.get(key, now) for key in keys}
+        """Keep the times of what is still there, forget the rest. A parent that is held up could not wait: it begins anew."""
+        times = {}
+        for offender in snapshot.offenders:
+            for zombie in offender.zombies:
+                key = (zombie.pid, zombie.start_ticks, zombie.ppid)
+                times[key] = now if offender.held_up else self.times.get(key, now)
+        self.times = times
 
 
 class _Ended(_Times):
