@@ -68,8 +68,11 @@ def crowd(code, count):
 
         def run(program, *arguments):
             command = ["nsenter", "--target", str(init.pid), "--pid", "--mount", sys.executable, program, ENGINE, *arguments]
-            return json.loads(subprocess.run(
-                [str(word) for word in command], stdout=subprocess.PIPE, check=True, start_new_session=True).stdout)
+            # its complaints are kept: one that is killed with the namespace after Ctrl-C may have some
+            done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, start_new_session=True)
+            if done.returncode:
+                raise RuntimeError("%s failed: %s" % (program, done.stderr))
+            return json.loads(done.stdout)
 
         yield run
     finally:

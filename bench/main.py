@@ -32,7 +32,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("root is needed, for the PID namespaces")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):  # cleans up after both, even where a shell in the background ignores SIGINT
+        signal.signal(number, signal.default_int_handler)
     processes, runs, counts, parents = 250, 21, [1000, 10000], 1000
     if arguments.full:
         counts.append(100000)

@@ -53,7 +53,9 @@ def test_options(host):
         "min_usage": 0.0,
         "grace": 2.0,
         "protect": [],
+        "protect_namespaces": ["kube-system"],
         "max_parents": 0,
+        "cooldown": 3600,
     }
 
 
