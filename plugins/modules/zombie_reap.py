@@ -122,8 +122,8 @@ offenders:
       type: float
     workload:
       description: >-
-        What the parent belongs to. Has the keys C(kind) (C(container) or C(host)), C(container_id), C(pod_uid), C(service),
-        C(pid_namespace) and C(cgroup); what is not known is null.
+        What the parent belongs to. Has the keys C(kind) (C(container) or C(host)), C(container_id), C(pod_uid), C(namespace),
+        C(pod), C(service), C(pid_namespace) and C(cgroup); what is not known is null.
       type: dict
     init_pid:
       description: PID 1 of its PID namespace, which adopts the zombies when the parent ends.

@@ -10,6 +10,15 @@ import psutil
 import pytest
 from rig.node import is_alive, offender_of, wait_until
 
+INIT_WITH_A_LEAKING_CHILD = """
+child = os.fork()
+if child == 0:
+    zombie()
+    ready()
+    forever()
+os.wait()
+"""
+
 
 def test_the_classic_producer(node):
     init = node.container("for _ in range(50): zombie()\nready()\nforever()")
@@ -136,14 +145,7 @@ forever()
 
 
 def test_a_parent_that_is_stopped(node):
-    init = node.container("""
-child = os.fork()
-if child == 0:
-    zombie()
-    ready()
-    forever()
-os.wait()
-""")
+    init = node.container(INIT_WITH_A_LEAKING_CHILD)
     (parent,) = init.process.children()
     parent.suspend()
     wait_until(lambda: parent.status() == psutil.STATUS_STOPPED)
@@ -156,14 +158,7 @@ os.wait()
 
 def test_time_in_which_a_parent_was_held_up_does_not_count(node):
     """Stopped for longer than min_age and just resumed: it has not had the time to wait that everybody gets."""
-    init = node.container("""
-child = os.fork()
-if child == 0:
-    zombie()
-    ready()
-    forever()
-os.wait()
-""")
+    init = node.container(INIT_WITH_A_LEAKING_CHILD)
     (parent,) = init.process.children()
     parent.suspend()
     wait_until(lambda: parent.status() == psutil.STATUS_STOPPED)

@@ -46,7 +46,7 @@ def sysctls() -> dict[str, str]:
     return {name: Path("/proc/sys", name).read_text() for name in SYSCTLS}
 
 
-def test_scenario(root, environment, alone):
+def test_scenario(root, environment, alone, images):
     before = sysctls()
     try:
         done = run("molecule", "test", root=root, environment=environment)
