@@ -1,38 +1,75 @@
-"""The images of the nodes take a minute to build: that is begun while the other tests run."""
+"""Molecule mostly waits, for packages and for the next minute: it runs beside the other tests, from the end of collection on."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
-BUILD = pytest.StashKey[subprocess.Popen]()
+NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13")
+SYSCTLS = ("kernel/pid_max", "kernel/threads-max", "fs/file-max", "fs/nr_open")
+
+
+class Scenario:
+    """``molecule test`` as a process of its own."""
+
+    def __init__(self):
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTEST_"))},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(CHECKOUT / ".cache/home"),
+            "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
+            "MOLECULE_GLOB": "molecule/*/molecule.yml",  # or it looks in extensions/, as this is a collection
+            "NO_COLOR": "1",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        self.sysctls_before = self.sysctls()
+        self.output = tempfile.TemporaryFile("w+", errors="replace")
+        # The nodes have fixed names: another checkout on this machine waits here.
+        command = ["flock", "/run/lock/provider-fleet-molecule", "molecule", "test"]
+        self.process = subprocess.Popen(
+            command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT,
+            start_new_session=True)
+
+    @staticmethod
+    def sysctls() -> dict[str, str]:
+        return {name: Path("/proc/sys", name).read_text() for name in SYSCTLS}
+
+    def finish(self) -> str:
+        """Wait for the end; the output."""
+        self.process.wait()
+        self.output.seek(0)
+        return self.output.read()
+
+    def stop(self):
+        """End it if it still runs, and remove the nodes, which molecule does itself unless it is interrupted."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait()
+            subprocess.run(
+                ["podman", "rm", "--force", "--ignore", "--time=0", *NODES], env=self.environment, check=False, capture_output=True)
+
+
+STARTED = pytest.StashKey[Scenario]()
 
 
 def pytest_collection_finish(session):
     if not session.config.option.collectonly and any(HERE in item.path.parents for item in session.items):
-        inventory = yaml.safe_load((CHECKOUT / "molecule/default/inventory/hosts.yml").read_text(encoding="utf-8"))
-        suites = [host["suite"] for host in inventory["all"]["children"]["kube_node"]["hosts"].values()]
-        session.config.stash[BUILD] = subprocess.Popen(
-            ["nice", CHECKOUT / "molecule/build_images.sh", *suites],
-            env={**os.environ, "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf")},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-@pytest.fixture
-def images(request):
-    """The images of the nodes, built."""
-    output = request.config.stash[BUILD].communicate()[0]
-    if request.config.stash[BUILD].returncode:
-        pytest.fail("molecule/build_images.sh failed:\n" + output, pytrace=False)
+        session.config.stash[STARTED] = Scenario()
 
 
 def pytest_unconfigure(config):
-    if BUILD in config.stash and config.stash[BUILD].poll() is None:
-        config.stash[BUILD].terminate()
-        config.stash[BUILD].wait()
+    if STARTED in config.stash:
+        config.stash[STARTED].stop()
+
+
+@pytest.fixture
+def scenario(request):
+    return request.config.stash[STARTED]
