@@ -93,7 +93,7 @@ def judge(snapshot, options: Options, already_terminated: int = 0) -> tuple:
     """
     protect = [re.compile(pattern) for pattern in options.protect]
     verdicts = tuple(_judge_alone(offender, snapshot, options, protect) for offender in snapshot.offenders)
-    return _cap(_spare_in_vain(verdicts, snapshot, options), options, already_terminated)
+    return _cap(_spare_in_vain(verdicts), options, already_terminated)
 
 
 def never_touched(offender) -> tuple | None:
@@ -174,7 +174,7 @@ def _collectable(zombie) -> bool:
     return zombie.num_threads <= 1 and not zombie.tracer_pid
 
 
-def _spare_in_vain(verdicts, snapshot, options):
+def _spare_in_vain(verdicts):
     """Take ``terminate`` from those whose end would only move their zombies to an init that already keeps some.
 
     That init has held zombies for min_age and longer: it does not reap. Either its own end clears the namespace, or nothing does.
