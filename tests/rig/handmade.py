@@ -9,8 +9,8 @@ def zombie(pid=100, ppid=50, age=100.0, comm=b"sh", num_threads=1, tracer_pid=0)
     return observe.Zombie(pid, 1000 + pid, ppid, comm, num_threads, tracer_pid, age)
 
 
-def status(ns_pid=(50, 7), uid=0, caught=0, ignored=0, blocked=0):
-    return procfs.Status(uid, 0, ns_pid, blocked, ignored, caught)
+def status(ns_pid=(50, 7), uid=0, caught=0, ignored=0, blocked=0, seccomp=0):
+    return procfs.Status(uid, 0, ns_pid, blocked, ignored, caught, seccomp)
 
 
 def workload(kind="container", container_id="c" * 64, pod_uid=None, service=None, cgroup="/docker/" + "c" * 64, pod=(None, None)):
@@ -22,7 +22,7 @@ def container_process(pid=50, **changes):
     fields = {
         "pid": pid, "start_ticks": 500 + pid, "comm": b"python3", "state": "S", "flags": 0, "executable": b"/usr/bin/python3",
         "command_line": b"python3\0app.py", "status": status((pid, 7)), "workload": workload(), "frozen": False,
-        "is_ancestor": False, "init_pid": 40, "ended_ago": None, "zombies": (zombie(1000 + pid, pid),),
+        "is_ancestor": False, "init_pid": 40, "ended_ago": None, "collected_ago": None, "zombies": (zombie(1000 + pid, pid),),
     }
     return observe.Offender(**{**fields, **changes})
 

@@ -15,7 +15,7 @@ from .sweep import Busy, CannotSweep, Paths, sweep
 
 VERSION = "0.1.0"  # of the collection too: galaxy.yml
 CONFIG = "/etc/zombie_reaper/config.json"
-EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_BUSY = 0, 1, 2, 75  # 75: EX_TEMPFAIL of sysexits.h
+EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
 SYSLOG_TAG = "zombie_reaper"
 
 
@@ -42,7 +42,7 @@ def main(arguments=None) -> int:
     else:
         for line in report.as_lines(done):
             log(line)
-    return EXIT_OK
+    return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
 
 
 def read_config(path: str) -> dict:
@@ -87,7 +87,8 @@ def _parse(arguments):
         prog="zombie-reaper",
         description="Find zombie processes, see whose they are, and have them collected. Options not given here come from the "
         "configuration file.",
-        epilog="Exit status: 0 swept; 1 cannot sweep here; 2 a wrong option or configuration; 75 another sweep is at work.",
+        epilog="Exit status: 0 swept; 1 cannot sweep here; 2 a wrong option or configuration; "
+        "3 a signal asked it to end before it was done; 75 another sweep is at work.",
     )
     parser.add_argument("--version", action="version", version="zombie-reaper %s" % VERSION)
     parser.add_argument("--check", action="store_true", help="say what would be done, do nothing")

@@ -29,7 +29,7 @@ class Offender(
     namedtuple(
         "Offender",
         ("pid", "start_ticks", "comm", "state", "flags", "executable", "command_line", "status", "workload",
-         "frozen", "is_ancestor", "init_pid", "ended_ago", "zombies"),
+         "frozen", "is_ancestor", "init_pid", "ended_ago", "collected_ago", "zombies"),
     )
 ):
     """A parent together with its zombies.
@@ -38,6 +38,7 @@ class Offender(
     executable, command_line: bytes or None.
     frozen: bool, its cgroup is frozen (``docker pause``). is_ancestor: bool, the sweep itself or one of its ancestors.
     ended_ago: float, seconds since a sweep last ended a parent of the same workload, None where none is known.
+    collected_ago: float, seconds since it last collected zombies in a sweep, None where it never did.
     init_pid: int, PID 1 of its PID namespace as this node counts, None where it was not found. It adopts
     the zombies when the parent ends, unless a subreaper (which ``/proc`` does not show) stands in between.
     """
@@ -48,6 +49,14 @@ class Offender(
     def held_up(self) -> bool:
         """Whether somebody keeps it from running: its cgroup is frozen, or it is stopped by a signal or a debugger."""
         return self.frozen or self.state in ("T", "t")
+
+    @property
+    def leaking_per_hour(self) -> float | None:
+        """Zombies it has made since it last collected some in a sweep, per hour; None where it has made none or never did."""
+        if not self.collected_ago:
+            return None
+        made = sum(1 for zombie in self.zombies if zombie.age < self.collected_ago)
+        return 3600 * made / self.collected_ago if made else None
 
 
 class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits"))):
@@ -60,11 +69,12 @@ class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits"))
     __slots__ = ()
 
 
-class History(namedtuple("History", ("first_seen", "ended"))):
+class History(namedtuple("History", ("first_seen", "ended", "collected"))):
     """What earlier sweeps noted, in seconds on CLOCK_MONOTONIC; an observation changes nothing of it.
 
     first_seen: ``{(pid, start_ticks, ppid): seconds}`` of zombies.
     ended: ``{(workload identity,): seconds}``, when a parent of that workload was last ended.
+    collected: ``{(pid, start_ticks): seconds}``, when that parent last collected zombies in a sweep.
     """
 
     __slots__ = ()
@@ -143,13 +153,14 @@ class _Observer:
         executable, command_line = self.procfs.executable(pid), self.procfs.command_line(pid)
         workload = workloads.locate(lines, self.own_lines, pid_namespace, status.in_own_pid_namespace, self.pods)
         ended = self.history.ended.get((workload.identity,))
+        collected = self.history.collected.get((pid, stat.start_ticks))
         again = self.procfs.stat(pid)
         if again is None or again.start_ticks != stat.start_ticks:
             return None
         return Offender(
             pid, stat.start_ticks, stat.comm, stat.state, stat.flags, executable, command_line, status, workload,
             _is_frozen(self.paths.cgroup, lines), pid in self.ancestors, self.inits.of(stat, status, pid_namespace),
-            None if ended is None else self._since(ended), zombies,
+            None if ended is None else self._since(ended), None if collected is None else self._since(collected), zombies,
         )
 
     def _since(self, then) -> float:

@@ -15,7 +15,7 @@ from collections import namedtuple
 from .procfs import PF_KTHREAD
 
 SCOPES = ("containers", "all")
-REMEDIES = ("nudge", "terminate")
+REMEDIES = ("nudge", "reap", "terminate")
 MOST = 10 ** 9  # of seconds, zombies or parents in an option
 
 # The executables of container runtimes, their shims and monitors, and of the kubelet in its various distributions.

@@ -29,11 +29,12 @@ class Result(namedtuple("Result", ("verdict", "outcomes", "left"))):
     __slots__ = ()
 
 
-class Report(namedtuple("Report", ("before", "after", "results", "options", "check_mode", "duration", "warnings"))):
+class Report(namedtuple("Report", ("before", "after", "results", "options", "check_mode", "duration", "warnings", "ended_early"),
+                        defaults=(False,))):
     """A whole sweep.
 
     before, after: :class:`.observe.Snapshot`. results: tuple of :class:`Result`. options: :class:`.policy.Options`.
-    check_mode: bool. duration: float, seconds. warnings: tuple of str.
+    check_mode: bool. duration: float, seconds. warnings: tuple of str. ended_early: bool, a signal asked the sweep to end.
     """
 
     __slots__ = ()
@@ -84,6 +85,7 @@ def as_dict(report: Report) -> dict:
         "counts": _counts(report),
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
+        "ended_early": report.ended_early,
         "duration": round(report.duration, 3),
     }
 
@@ -151,6 +153,8 @@ def _line(offender: dict) -> str:
             place += " of pod %s" % workload["pod_uid"]
     line = "PID %d (%s) %s: %s, oldest %d s: " % (
         offender["pid"], offender["name"], place, _plural(offender["zombies"], "zombie"), offender["oldest_age"])
+    if offender["leaking_per_hour"]:
+        line += "leaking, about %d more an hour: " % round(offender["leaking_per_hour"])
     if offender["outcome"] == "left_alone":
         return line + "left alone: " + offender["explanation"]
     if offender["outcome"] == "would_act":
@@ -190,9 +194,11 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "remedy": effective[-1] if effective else None,
         "outcome": outcome,
         "cleared": cleared,
+        "leaking_per_hour": None if offender.leaking_per_hour is None else round(offender.leaking_per_hour, 1),
         "adopted_by": sorted({zombie.ppid for zombie in result.left or ()} - {offender.pid}),
         "steps": [
-            {"remedy": step.remedy, "result": step.result, "detail": step.detail, "seconds": round(step.seconds, 3)}
+            {"remedy": step.remedy, "result": step.result, "refusal": step.refusal, "detail": step.detail,
+             "max_stop_ms": step.max_stop_ms, "seconds": round(step.seconds, 3)}
             for step in result.outcomes
         ],
         "seconds": round(sum(step.seconds for step in result.outcomes), 3),

@@ -18,6 +18,7 @@ from collections import namedtuple
 from . import observe, policy
 from .procfs import ProcFS
 from .remedies.nudge import nudge
+from .remedies.reap import reap
 from .remedies.terminate import terminate
 from .report import Report, Result, as_json
 
@@ -70,7 +71,8 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
             run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
     warnings = run.follow_up(wait)
     results, after = run.confirm(verdicts, before)
-    report = Report(before, after, results, options, False, time.monotonic() - began, warnings)
+    warnings += run.ended_early()
+    report = Report(before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end))
     return run.record(report)
 
 
@@ -105,21 +107,24 @@ class _Run:
         self.procfs = procfs
         self.first_seen = _FirstSeen(paths.run, procfs)
         self.ended = _Ended(paths.run, procfs)
+        self.collected = _Collected(paths.run, procfs)
         self.ended_before = {}  # of earlier sweeps: within one, a cooldown begun would forbid to follow up
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
         self.terminated = 0
+        self.asked_to_end = []  # numbers of signals
 
     def remember(self, required: bool) -> None:
         """Read what earlier sweeps noted. required: whether a file that is there but cannot be read is an error."""
         self.first_seen.load(required)
         self.ended.load(required)
+        self.collected.load(required)
         self.ended_before = dict(self.ended.times)
 
     def look(self) -> tuple:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
         now = time.monotonic()
-        history = observe.History(self.first_seen.times, self.ended_before)
+        history = observe.History(self.first_seen.times, self.ended_before, self.collected.times)
         snapshot = observe.snapshot(self.procfs, self.paths, history, now)
         self.first_seen.note(snapshot, now)
         return snapshot, policy.judge(snapshot, self.options, self.terminated)
@@ -145,6 +150,8 @@ class _Run:
     def down_the_ladder(self, verdicts, targets) -> None:
         """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after each."""
         for name in self.options.remedies:
+            if self.asked_to_end:
+                break
             acting = [verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets]
             if acting:
                 targets = targets - self._apply(name, acting)
@@ -157,7 +164,7 @@ class _Run:
         """
         for _round in range(ROUNDS - 1):
             adopters = self._adopters()
-            if not adopters:
+            if not adopters or self.asked_to_end:
                 break
             if wait:
                 self.wait_for_age(*self.look(), adopters)
@@ -172,11 +179,24 @@ class _Run:
                 return ("adopters were not followed up: %s" % error,)
         return ()
 
+    def ended_early(self) -> tuple:
+        """The warning to give when this process was asked to end; none otherwise."""
+        if not self.asked_to_end:
+            return ()
+        import signal
+
+        return ("asked to end by %s: the rest is left to the next sweep" % signal.Signals(self.asked_to_end[0]).name,)
+
     def _apply(self, name, acting) -> set:
-        """Try one remedy on all at once; returns the PIDs of those for whom it has helped and is not finished."""
+        """Try one remedy on all; returns the PIDs of those for whom the same may yet do more."""
         offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in acting]
-        outcomes = nudge(self.procfs, offenders) if name == "nudge" else terminate(
-            self.procfs, offenders, self.options.grace)
+        if name == "nudge":
+            outcomes = nudge(self.procfs, offenders)
+        elif name == "reap":
+            with _signals_noted(self.asked_to_end):
+                outcomes = reap(self.procfs, offenders, self.asked_to_end)
+        else:
+            outcomes = terminate(self.procfs, offenders, self.options.grace)
         ended = []
         for verdict, offender, outcome in zip(acting, offenders, outcomes):
             self.judged.setdefault(_key(offender), verdict)
@@ -184,6 +204,8 @@ class _Run:
             if outcome.result == "parent_ended":
                 ended.append(offender)
                 self.ended.note(offender.workload, time.monotonic())
+            elif outcome.cleared:
+                self.collected.note(offender, time.monotonic())
         self.terminated += len(ended)
         with contextlib.suppress(OSError):  # at once, in case this process ends; record() reports a failure
             self.ended.save()
@@ -192,7 +214,7 @@ class _Run:
             ended = [offender for offender in ended if self._unsettled(offender)]
             if ended:
                 time.sleep(0.02)
-        return {outcome.pid for outcome in outcomes if outcome.result == "unfinished"}
+        return {outcome.pid for outcome in outcomes if outcome.may_yet_help}
 
     def _unsettled(self, offender) -> bool:
         """Whether anything of a parent that was ended still waits to be collected: a zombie it held, or itself."""
@@ -232,6 +254,7 @@ class _Run:
             with _locked(self.paths.run):
                 self.first_seen.save()
                 self.ended.save()
+                self.collected.save()
                 _write(os.path.join(self.paths.run, "last.json"), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -320,6 +343,40 @@ class _Ended(_Times):
         self.times = {key: then for key, then in self.times.items() if now - then < KEEP_ENDED}
         if workload.identity:
             self.times[(workload.identity,)] = now
+
+
+class _Collected(_Times):
+    """When a parent last collected zombies in a sweep: ``{(pid, start_ticks): seconds}``. Those it has now, it has made since."""
+
+    key_length = 2
+
+    def __init__(self, run, procfs) -> None:
+        super().__init__(os.path.join(run, "collected"), procfs, int)
+        self.procfs = procfs
+
+    def note(self, offender, now) -> None:
+        """It did now. Parents that have ended are forgotten."""
+        stats = {key: self.procfs.stat(key[0]) for key in self.times}
+        self.times = {key: then for key, then in self.times.items() if stats[key] and stats[key].start_ticks == key[1]}
+        self.times[_key(offender)] = now
+
+
+@contextlib.contextmanager
+def _signals_noted(numbers: list):
+    """Signals that ask this process to end are noted in that list and end nothing for now; ignored ones stay ignored."""
+    import signal
+
+    handlers = {}
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        handler = signal.getsignal(number)
+        if handler not in (signal.SIG_IGN, None):  # None: not set from Python
+            handlers[number] = handler
+            signal.signal(number, lambda number, _frame: numbers.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _key(offender) -> tuple:

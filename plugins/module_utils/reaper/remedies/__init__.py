@@ -15,8 +15,15 @@ from collections import namedtuple
 
 SPARE_DESCRIPTORS = 32
 
+# Refusals that may be over in a moment
+PASSING = ("stopped", "uninterruptible", "not_stopping", "busy")
 
-class Outcome(namedtuple("Outcome", ("pid", "start_ticks", "remedy", "result", "cleared", "detail", "seconds"))):
+
+class Outcome(
+    namedtuple(
+        "Outcome", ("pid", "start_ticks", "remedy", "result", "cleared", "detail", "seconds", "refusal", "max_stop_ms"),
+        defaults=(None, None))
+):
     """What one remedy did to one offender.
 
     result: ``"cleared"`` (none of its zombies is left), ``"partly_cleared"``, ``"no_effect"``, ``"unfinished"`` (it was
@@ -25,9 +32,16 @@ class Outcome(namedtuple("Outcome", ("pid", "start_ticks", "remedy", "result", "
     ``"gone"`` (it had ended, or collected its zombies, before anything was done), ``"failed"`` (see detail).
     cleared: int, zombies that the remedy itself saw go; after ``parent_ended`` the sweep counts, when adopters had time to wait.
     detail: str, one sentence or empty. seconds: float.
+    refusal: str, one of the words in :mod:`.reap`; None unless refused. max_stop_ms: float, the longest time for which reap
+    stopped the parent, None where it did not.
     """
 
     __slots__ = ()
+
+    @property
+    def may_yet_help(self) -> bool:
+        """Whether the same remedy may do more a little later: then nothing harder follows in this sweep."""
+        return self.result == "unfinished" or self.refusal in PASSING
 
 
 def open_pidfd(procfs, offender) -> int | None:
@@ -56,6 +70,17 @@ def send(pidfd: int, name: str) -> bool:
 
     try:
         signal.pidfd_send_signal(pidfd, signal.Signals[name])
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def is_there(pidfd: int) -> bool:
+    """Whether the process of a pidfd is still in the table: alive, or a zombie that nobody has waited for."""
+    import signal
+
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
     except ProcessLookupError:
         return False
     return True

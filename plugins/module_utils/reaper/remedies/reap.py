@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Have a living parent collect its zombies itself: it is stopped for milliseconds, runs wait4(2) for each, and goes on.
+
+Nothing ends. What the parent can notice: waiting for that child later gives ECHILD, and a few system calls return EINTR.
+How it is stopped and put back is in :mod:`..ptrace`. Here: whom this may be done to, for which zombies, how long at a time.
+
+- wait4(PID, NULL, WNOHANG|__WALL, NULL), with the PID as the parent's own PID namespace counts, for the zombies that are
+  due and never for "any child": a status that the parent is about to collect is not taken from it.
+- Each of them is held by a pidfd, and with the parent stopped that pidfd tells that it is still there. So its PID cannot
+  have passed on to a child that died a moment ago, however full the table is.
+- A parent is stopped for at most :data:`LONGEST_STOP` at a time and runs at least as long before it is stopped again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+
+from ..ptrace import Ended, Interrupted, Refused, Tracee, architecture
+from . import Outcome, is_there, open_pidfd
+
+LONGEST_STOP = 0.020  # seconds a parent is stopped at a time
+COLLECTING = 0.010  # seconds of those in which a further call is begun; the rest is reserve for a node that is busy
+MOST_AT_A_TIME = 256  # zombies for one stop; each takes a descriptor
+LONGEST = 15.0  # seconds for one parent
+LONGEST_ALL = 60.0  # seconds for all parents together; what is left by then waits for the next sweep
+TRIES = 20  # stops without a usable moment until a parent that is always busy is given up
+WNOHANG_WALL = 0x40000001
+SECCOMP_STRICT = 1
+
+
+def reap(procfs, offenders, asked_to_end=()) -> list:
+    """Have every offender collect its zombies, in turns, until done or out of time. Returns one :class:`.Outcome` for each.
+
+    asked_to_end: a list; once something is in it the batch at work is finished and no other begun.
+    """
+    deadline = time.monotonic() + LONGEST_ALL
+    jobs = [_Job(procfs, offender) for offender in offenders]
+    waiting = deque(jobs)
+    while waiting and time.monotonic() < deadline and not asked_to_end:
+        job = waiting.popleft()
+        job.batch()
+        if job.result is None:
+            waiting.append(job)
+    _let_go_of([job.late for job in jobs if job.late])
+    return [job.outcome() for job in jobs]
+
+
+class _Job:
+    """One parent: what is still to be collected, and what came of it so far. result: None until it is known."""
+
+    def __init__(self, procfs, offender) -> None:
+        self.procfs = procfs
+        self.offender = offender
+        self.todo = deque(offender.zombies)
+        self.collected = 0
+        self.refused_by_kernel = 0
+        self.at_a_time = 64
+        self.tries = self.stops = 0
+        self.not_before = 0.0
+        self.longest_stop = 0.0
+        self.seconds = 0.0
+        self.result = self.refusal = self.late = None
+        self.detail = ""
+
+    def batch(self) -> None:
+        """Stop the parent once and collect as many as the time allows."""
+        began = time.monotonic()
+        try:
+            self._require_fit()
+            with contextlib.ExitStack() as held:
+                zombies = self._hold(held)
+                if zombies:
+                    time.sleep(max(0.0, self.not_before - time.monotonic()))
+                    with _undisturbed():
+                        self._stop_and_collect(zombies)
+        except Refused as refused:
+            self._refuse(refused)
+        except Ended:
+            self._finish("gone" if self._has_ended() else "unfinished", "it has called execve(2) meanwhile")
+        except Interrupted:
+            self._finish("unfinished", "it was stopped or frozen by somebody else meanwhile")
+        except OSError as error:
+            self._finish("failed", "ptrace(2): %s" % error.strerror)
+        self.seconds += time.monotonic() - began
+        if self.result is None and not self.todo:
+            left = self.refused_by_kernel
+            self._finish("gone" if not left and not self.collected else "cleared" if not left else
+                         "partly_cleared" if self.collected else "no_effect",
+                         "wait4(2) does not give %d of them" % left if left else "stopped for %.1f ms%s" % (
+                             1000 * self.longest_stop, " at most, %d times" % self.stops if self.stops > 1 else ""))
+        elif self.result is None and self.seconds > LONGEST:
+            self._finish("unfinished", "more of them than fit into %d s" % LONGEST)
+
+    def outcome(self) -> Outcome:
+        """What came of it. Where it was not finished, that is said too."""
+        if self.result is None:
+            self._finish("unfinished", "the sweep was asked to end or out of time")
+        if self.collected and self.result in ("gone", "refused"):
+            self.result = "partly_cleared" if self.result == "gone" else "unfinished"
+        offender = self.offender
+        return Outcome(
+            offender.pid, offender.start_ticks, "reap", self.result, self.collected, self.detail, self.seconds,
+            self.refusal, round(1000 * self.longest_stop, 3) if self.longest_stop else None)
+
+    def _require_fit(self) -> None:
+        """Raise :class:`.Refused` where ``/proc`` tells already, without touching the parent, that it cannot be used."""
+        stat, status = self.procfs.stat(self.offender.pid), self.procfs.status(self.offender.pid)
+        if stat is None or status is None or stat.start_ticks != self.offender.start_ticks:
+            raise Ended
+        if stat.state == "Z":
+            raise Refused("leader_dead", "its first thread has exited while others live on")
+        if status.tracer_pid:
+            raise Refused("traced", "it is traced already, by PID %d" % status.tracer_pid)
+        if stat.state == "T":
+            raise Refused("stopped", "it is stopped by a signal")
+        if stat.state == "D":
+            raise Refused("uninterruptible", "it is in uninterruptible sleep")
+        if status.seccomp == SECCOMP_STRICT:
+            raise Refused("seccomp_strict", "seccomp allows it hardly any system call (Seccomp: 1)")
+
+    def _hold(self, held) -> list:
+        """The next zombies that are still there, as (pidfd, PID in the parent's PID namespace); held: closes the pidfds."""
+        level = len(self.offender.status.ns_pid) - 1
+        zombies = []
+        while self.todo and len(zombies) < self.at_a_time:
+            zombie = self.todo.popleft()
+            pidfd = open_pidfd(self.procfs, zombie)
+            if pidfd is not None:
+                held.callback(os.close, pidfd)
+                ns_pid = self.procfs.ns_pid_of(pidfd)
+                if ns_pid:
+                    zombies.append((zombie, pidfd, ns_pid[level]))
+        return zombies
+
+    def _stop_and_collect(self, zombies) -> None:
+        tracee = Tracee(self.procfs, self.offender.pid, architecture())
+        tracee.seize()
+        is_the_parent = not self._has_ended()  # asked after it was seized: now its PID cannot pass on any more
+        if not tracee.stop():
+            self.late = tracee
+            raise Refused("not_stopping", "it did not stop in time; it is let go as soon as it does")
+        done = 0
+        try:
+            tracee.prepare()
+            while is_the_parent and done < len(zombies) and time.monotonic() - tracee.stopped_since < COLLECTING:
+                _zombie, pidfd, number = zombies[done]
+                if is_there(pidfd):
+                    if tracee.call(tracee.arch.wait4, number, 0, WNOHANG_WALL, 0) == number:
+                        self.collected += 1
+                    else:
+                        self.refused_by_kernel += 1
+                done += 1
+        finally:
+            self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies[done:]))
+            self.at_a_time = min(MOST_AT_A_TIME, max(16, 2 * done))
+            tracee.release()
+            stop = time.monotonic() - tracee.stopped_since
+            self.longest_stop = max(self.longest_stop, stop)
+            self.stops += 1
+            self.not_before = time.monotonic() + stop
+        if not is_the_parent:
+            raise Ended
+        status = self.procfs.status(self.offender.pid)
+        if not tracee.intact or status and status.tracer_pid == os.getpid():
+            self._finish("failed", "its registers or signal mask are not what they were, or it is still traced")
+
+    def _has_ended(self) -> bool:
+        stat = self.procfs.stat(self.offender.pid)
+        return stat is None or stat.start_ticks != self.offender.start_ticks
+
+    def _refuse(self, refused) -> None:
+        self.tries += 1
+        if refused.word == "busy" and self.tries < TRIES:
+            self.not_before = time.monotonic() + 0.001
+            return
+        self.refusal = refused.word
+        self._finish("refused", "%s: %s" % (refused.word, refused))
+
+    def _finish(self, result, detail) -> None:
+        self.result, self.detail = result, detail
+
+
+@contextlib.contextmanager
+def _undisturbed():
+    """No signal ends this process meanwhile, but SIGKILL; those that come wait. SIGCHLD has to come at all: see Tracee."""
+    import signal
+
+    ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    if ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _let_go_of(tracees) -> None:
+    """Release those that had not stopped in time: now, or else the moment they do, which SIGCHLD tells.
+
+    Their registers were not touched; the kernel releases them too when this process ends.
+    """
+    import signal
+
+    def let_go(_number=None, _frame=None):
+        tracees[:] = [tracee for tracee in tracees if not tracee.release_if_stopped()]
+
+    if tracees:
+        signal.signal(signal.SIGCHLD, let_go)
+        let_go()
