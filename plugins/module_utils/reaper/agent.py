@@ -11,19 +11,18 @@ from __future__ import annotations
 import sys
 
 from . import policy, report
-from .sweep import Busy, CannotSweep, Paths, sweep
+from .sweep import SYSLOG_TAG, Busy, CannotSweep, Paths, sweep, to_syslog
 
 VERSION = "0.1.0"  # of the collection too: galaxy.yml
 CONFIG = "/etc/zombie_reaper/config.json"
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
-SYSLOG_TAG = "zombie_reaper"
 
 
 def main(arguments=None) -> int:
     """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when left out."""
     arguments = sys.argv[1:] if arguments is None else arguments
     flags = _Flags(arguments) if arguments in ([], ["--syslog"]) else _parse(arguments)
-    log = _to_syslog if flags.syslog else _to_stdout
+    log = to_syslog if flags.syslog else _to_stdout
     if sys.stdout:
         sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
     try:
@@ -107,7 +106,7 @@ def _parse(arguments):
 
 
 def _fail(log, status, error) -> int:
-    if log is _to_syslog:
+    if log is to_syslog:
         log("error: %s" % error)
     sys.stderr.write("zombie-reaper: %s\n" % error)
     return status
@@ -115,10 +114,3 @@ def _fail(log, status, error) -> int:
 
 def _to_stdout(line: str) -> None:
     sys.stdout.write(line + "\n")
-
-
-def _to_syslog(line: str) -> None:
-    import syslog
-
-    syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
-    syslog.syslog(line)

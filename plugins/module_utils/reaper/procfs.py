@@ -21,6 +21,7 @@ from collections import namedtuple
 AT_SYSINFO_EHDR = 33  # include/uapi/linux/auxvec.h: the vDSO
 PF_KTHREAD = 0x00200000  # include/linux/sched.h: a kernel thread
 STAT_BYTES = 1024  # the 22 fields used here end long before; a full line has at most about 1100 bytes
+MOUNTS_BYTES = 1 << 20
 STATUS_BYTES = 1 << 20  # a process may be in 65536 groups, which take 0.7 MB and stand before other fields
 
 
@@ -224,6 +225,28 @@ class ProcFS:
             return os.stat("%s/%d/ns/pid" % (self.root, pid)).st_ino
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
+
+    def mounts(self, pid: int) -> dict:
+        """``{mount point: file system type}``, both bytes, of its mount namespace below its root (proc_pid_mountinfo(5)).
+
+        Empty when it has gone, or has more mounts than fit into :data:`MOUNTS_BYTES`.
+        """
+        found, data = {}, b""
+        try:
+            with open("%s/%d/mountinfo" % (self.root, pid), "rb") as file:
+                data = file.read(MOUNTS_BYTES)
+        except OSError:
+            pass
+        if len(data) == MOUNTS_BYTES:
+            return {}
+        for line in data.splitlines():
+            fields, _separator, kind = line.partition(b" - ")
+            found[fields.split(b" ")[4]] = kind.split(b" ")[0]  # a later one at the same place covers the former
+        return found
+
+    def open_root(self, pid: int) -> int:
+        """A descriptor (O_PATH) of its root folder; ``OSError`` when it has gone. What is below is the process's: see chroot(2), symlinks."""
+        return os.open("%s/%d/root" % (self.root, pid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def ns_pid_of(self, pidfd: int) -> tuple:
         """PIDs of the process of a pidfd, as ``ns_pid`` of :class:`Status`, at a sixth of its cost; empty when it was waited for.

@@ -142,8 +142,14 @@ def as_lines(report: Report) -> list:
     return lines + ["warning: %s" % printable(warning) for warning in report.warnings]
 
 
-def _line(offender: dict) -> str:
-    workload = offender["workload"]
+def parent_in_words(offender) -> str:
+    """One printable line on a parent that keeps zombies: which process, where, how many."""
+    return "PID %d (%s) %s, which kept %s" % (
+        offender.pid, printable(offender.comm), _place(_workload(offender)), _plural(len(offender.zombies), "zombie"))
+
+
+def _place(workload: dict) -> str:
+    """Where a process is, from :func:`_workload`."""
     place = "on the host"
     if workload["kind"] == "container":
         place = "in container %s" % ((workload["container_id"] or "")[:12] or "of PID namespace %s" % workload["pid_namespace"])
@@ -151,8 +157,16 @@ def _line(offender: dict) -> str:
             place += " of pod %s/%s" % (workload["namespace"], workload["pod"])
         elif workload["pod_uid"]:
             place += " of pod %s" % workload["pod_uid"]
+    return place
+
+
+def _workload(offender) -> dict:
+    return {key: printable(value) if isinstance(value, str) else value for key, value in offender.workload._asdict().items()}
+
+
+def _line(offender: dict) -> str:
     line = "PID %d (%s) %s: %s, oldest %d s: " % (
-        offender["pid"], offender["name"], place, _plural(offender["zombies"], "zombie"), offender["oldest_age"])
+        offender["pid"], offender["name"], _place(offender["workload"]), _plural(offender["zombies"], "zombie"), offender["oldest_age"])
     if offender["leaking_per_hour"]:
         line += "leaking, about %d more an hour: " % round(offender["leaking_per_hour"])
     if offender["outcome"] == "left_alone":
@@ -184,8 +198,7 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "zombies": len(offender.zombies),
         "ripe": len(verdict.ripe),
         "oldest_age": round(max(ages), 1) if ages else 0,
-        "workload": {
-            key: printable(value) if isinstance(value, str) else value for key, value in offender.workload._asdict().items()},
+        "workload": _workload(offender),
         "init_pid": offender.init_pid,
         "verdict": "act" if verdict.remedies else "leave",
         "remedies": list(verdict.remedies),

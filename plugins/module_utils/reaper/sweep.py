@@ -20,11 +20,12 @@ from .procfs import ProcFS
 from .remedies.nudge import nudge
 from .remedies.reap import reap
 from .remedies.terminate import terminate
-from .report import Report, Result, as_json
+from .report import Report, Result, as_json, parent_in_words
 
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
 KEEP_ENDED = 7 * 86400  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
+SYSLOG_TAG = "zombie_reaper"
 LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
 
 
@@ -74,6 +75,14 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
     warnings += run.ended_early()
     report = Report(before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end))
     return run.record(report)
+
+
+def to_syslog(line: str) -> None:
+    """One line to syslog(3), from where it goes to the journal."""
+    import syslog
+
+    syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(line)
 
 
 def check_node(procfs) -> None:
@@ -204,6 +213,7 @@ class _Run:
             if outcome.result == "parent_ended":
                 ended.append(offender)
                 self.ended.note(offender.workload, time.monotonic())
+                to_syslog("ended " + parent_in_words(offender))  # whoever runs the sweep: nothing ends without a word on its node
             elif outcome.cleared:
                 self.collected.note(offender, time.monotonic())
         self.terminated += len(ended)

@@ -14,7 +14,7 @@ import select
 import time
 
 from .. import observe
-from . import Outcome, open_pidfd, send, slices
+from . import Outcome, open_pidfd, send, slices, termination_log
 
 AFTER_SIGKILL = 3.0  # seconds a process may take to die of SIGKILL; longer means uninterruptible sleep
 SIGTERM_BIT = 1 << 14  # of signal 15 in the masks of /proc/PID/status
@@ -44,7 +44,7 @@ def ignores_sigterm(offender) -> bool:
 
 def _terminate_slice(procfs, offenders, grace) -> list:
     began = time.monotonic()
-    results = {}
+    results, told = {}, set()
     alive = {}
     try:
         for offender in offenders:
@@ -63,6 +63,8 @@ def _terminate_slice(procfs, offenders, grace) -> list:
                 os.close(pidfd)
                 del alive[pidfd]
             else:
+                if termination_log.tell(procfs, offender, pidfd):
+                    told.add(offender.pid)
                 send(pidfd, "SIGTERM")  # where it has ended, poll tells
         _wait(alive, began + grace, results, "ended by SIGTERM")
         for pidfd in alive:
@@ -73,7 +75,7 @@ def _terminate_slice(procfs, offenders, grace) -> list:
     finally:
         for pidfd in alive:
             os.close(pidfd)
-    return [_outcome(offender, began, *results[offender.pid]) for offender in offenders]
+    return [_outcome(offender, began, offender.pid in told, *results[offender.pid]) for offender in offenders]
 
 
 def _wait(alive, deadline, results, how) -> None:
@@ -91,8 +93,10 @@ def _wait(alive, deadline, results, how) -> None:
             return
 
 
-def _outcome(offender, began, result, detail, ended) -> Outcome:
+def _outcome(offender, began, told, result, detail, ended) -> Outcome:
     if result in ("parent_ended", "survived") and ignores_sigterm(offender):
         detail += "; SIGTERM has no effect on it%s" % (
             " (PID 1 without a handler)" if offender.status.ns_pid[-1] == 1 else "")
+    if told:
+        detail += "; its termination log says why"
     return Outcome(offender.pid, offender.start_ticks, "terminate", result, 0, detail, ended - began)
