@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import collect
 import idle_sweep
 import role_tasks
 import scan
@@ -34,16 +35,17 @@ def main() -> int:
         parser.error("root is needed, for the PID namespaces")
     for number in (signal.SIGINT, signal.SIGTERM):  # cleans up after both, even where a shell in the background ignores SIGINT
         signal.signal(number, signal.default_int_handler)
-    processes, runs, counts, parents = 250, 21, [1000, 10000], 1000
+    processes, runs, counts, parents, collected = 250, 21, [1000, 10000], 1000, [1, 10, 100, 1000]
     if arguments.full:
         counts.append(100000)
+        collected += [10000, 50000]
     if arguments.tiny:
-        processes, runs, counts, parents = 5, 1, [20], 3
+        processes, runs, counts, parents, collected = 5, 1, [20], 3, [2]
     page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
     print(page)
     for measure in (
             lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents),
-            role_tasks.measure):
+            lambda: collect.measure(collected), role_tasks.measure):
         table = measure()
         print(table, flush=True)
         page += "\n" + table

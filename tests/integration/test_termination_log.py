@@ -10,12 +10,15 @@ import os
 import socket
 import stat
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import open_pidfd, termination_log
 from rig import handmade
-from rig.node import PRELUDE, PYTHON, Program, offender_of
+from rig.node import PRELUDE, PYTHON, Program, offender_of, wait_until
+from rig.podman import Podman
 
 SAID = "run by the operator of this node, ended this container: its PID 1 kept 2 exited child processes"
 LEAKING = "for _ in range(2): zombie()\nready()\nforever()\n"
@@ -75,6 +78,21 @@ def test_the_owner_of_a_container_is_told(node, root, log):
     assert said.count("\n") == 1
     assert len(said) <= 1024
     assert "its termination log says why" in step["detail"]
+
+
+def test_the_owner_of_a_real_container_is_told(node, log):
+    """podman's, with the file mounted as the kubelet mounts it."""
+    podman = Podman(node, Path(tempfile.mkdtemp(prefix="zr-")))  # it refuses longer names
+    try:
+        container = podman("run", "--detach", "--network", "none", "--volume", "%s:/dev/termination-log" % log,
+                           "busybox", "/bin/sh", "-c", "(exit 3) & (exit 4) & exec sleep 1000")
+        wait_until(lambda: node.sweep("--check")["zombies"]["count"] == 2)
+        (entry,) = node.sweep(remedies="terminate")["offenders"]
+        assert entry["workload"]["container_id"] == container
+        assert entry["outcome"] == "cleared"
+        assert SAID in log.read_text()
+    finally:
+        podman.stop()
 
 
 def test_what_the_program_wrote_itself_stays(node, root, log):

@@ -253,12 +253,16 @@ class ProcFS:
 
         ``/proc/self/fdinfo`` tells them since Linux 5.5 (proc_pid_fdinfo(5)).
         """
-        with open("%s/self/fdinfo/%d" % (self.root, pidfd), encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        if "NSpid" not in fields:
-            status = self.status(int(fields["Pid"]))
+        fd = os.open("%s/self/fdinfo/%d" % (self.root, pidfd), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            told = os.read(fd, 4096)
+        finally:
+            os.close(fd)
+        _before, found, numbers = told.partition(b"\nNSpid:")
+        if not found:
+            status = self.status(int(told.partition(b"\nPid:")[2].split()[0]))
             return status.ns_pid if status else ()
-        ns_pid = tuple(int(pid) for pid in fields["NSpid"].split())
+        ns_pid = tuple(int(pid) for pid in numbers.split(b"\n")[0].split())
         return ns_pid if ns_pid[0] > 0 else ()
 
     def vdso_address(self, pid: int) -> int | None:

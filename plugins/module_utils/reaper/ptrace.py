@@ -40,7 +40,7 @@ PTRACE_EVENT_STOP = 128
 PTRACE_O_TRACESYSGOOD = 1
 PTRACE_O_SUSPEND_SECCOMP = 1 << 21  # Linux 4.3
 NT_PRSTATUS = 1  # include/uapi/linux/elf.h: the general registers
-SIGTRAP, SIGCHLD = 5, 17
+SIGTRAP, SIGCHLD, SIGSTOP = 5, 17, 19
 STOP_AT_CALL = SIGTRAP | 0x80  # the mark of PTRACE_O_TRACESYSGOOD
 WALL = 0x40000000  # __WALL of wait(2): threads and clones too
 YAMA_NO_ATTACH = "3"  # Documentation/admin-guide/LSM/Yama.rst
@@ -50,7 +50,7 @@ EVERY_SIGNAL = MINUS_ONE = (1 << 64) - 1
 UNTIL_STOPPED = 0.25  # seconds a thread gets to stop; it runs or sleeps as it likes meanwhile
 LOOKS = 100  # for the next stop before sleeping: it comes within microseconds, being woken takes several times as long
 LONGEST_SLEEP = 0.001  # seconds until it looks again, so that what is said of the time it was stopped is not far off
-UNTIL_CALLED = 0.05  # seconds for a system call of ours; longer means that somebody has frozen its cgroup under our hands
+UNTIL_CALLED = 0.01  # seconds for a system call of ours; longer means that its cgroup has used up its CPU time, or was frozen
 
 
 class Architecture(
@@ -85,7 +85,7 @@ class Ended(Exception):
 
 
 class Interrupted(Exception):
-    """Something came in between (SIGSTOP, a frozen container): release it, and do not go on."""
+    """Something came in between (SIGSTOP, a container frozen or out of CPU time): release it, and do not go on for now."""
 
 
 def architecture() -> Architecture:
@@ -269,13 +269,13 @@ class Tracee:
         """On to the next stop, at the entry to a system call or at its exit."""
         self._ptrace(PTRACE_SYSCALL)
         status = self._wait(time.monotonic() + UNTIL_CALLED)
-        if status is None:  # its cgroup was frozen: with cgroup v2 this wakes it, with v1 it comes when that is thawed
+        if status is None:  # frozen with cgroup v2 this wakes it; with v1, or without CPU time, it comes when it can
             self._ptrace(PTRACE_INTERRUPT)
             status = self._wait(None)
         if status >> 8 == STOP_AT_CALL:
             return
-        if status >> 16 != PTRACE_EVENT_STOP:
-            self.pending = os.WSTOPSIG(status)
+        if os.WSTOPSIG(status) == SIGSTOP:
+            self.pending = SIGSTOP  # deliver it; any other signal that comes through a full mask is a fault of our own call
         raise Interrupted
 
     def _wait(self, deadline) -> int | None:

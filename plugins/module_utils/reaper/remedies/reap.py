@@ -28,7 +28,7 @@ COLLECTING = 0.010  # seconds of those in which a further call is begun; the res
 MOST_AT_A_TIME = 256  # zombies for one stop; each takes a descriptor
 LONGEST = 15.0  # seconds for one parent
 LONGEST_ALL = 60.0  # seconds for all parents together; what is left by then waits for the next sweep
-TRIES = 20  # stops without a usable moment until a parent that is always busy is given up
+TRIES = 20  # stops that came to nothing until a parent is given up
 WNOHANG_WALL = 0x40000001
 SECCOMP_STRICT = 1
 
@@ -81,9 +81,12 @@ class _Job:
         except Refused as refused:
             self._refuse(refused)
         except Ended:
-            self._finish("gone" if self._has_ended() else "unfinished", "it has called execve(2) meanwhile")
+            if self._has_ended():
+                self._finish("gone", "")
+            else:
+                self._finish("unfinished", "it has called execve(2) meanwhile")
         except Interrupted:
-            self._finish("unfinished", "it was stopped or frozen by somebody else meanwhile")
+            self._another_try("unfinished", "it was stopped, frozen or out of CPU time again and again")
         except OSError as error:
             self._finish("failed", "ptrace(2): %s" % error.strerror)
         self.seconds += time.monotonic() - began
@@ -157,7 +160,7 @@ class _Job:
                 done += 1
         finally:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies[done:]))
-            self.at_a_time = min(MOST_AT_A_TIME, max(16, 2 * done))
+            self.at_a_time = min(MOST_AT_A_TIME, 16 + done)
             tracee.release()
             stop = time.monotonic() - tracee.stopped_since
             self.longest_stop = max(self.longest_stop, stop)
@@ -171,15 +174,23 @@ class _Job:
 
     def _has_ended(self) -> bool:
         stat = self.procfs.stat(self.offender.pid)
-        return stat is None or stat.start_ticks != self.offender.start_ticks
+        return stat is None or stat.start_ticks != self.offender.start_ticks or stat.state == "Z"
 
     def _refuse(self, refused) -> None:
+        explanation = "%s: %s" % (refused.word, refused)
+        if refused.word == "busy":
+            self._another_try("refused", explanation)
+        else:
+            self._finish("refused", explanation)
+        if self.result:
+            self.refusal = refused.word
+
+    def _another_try(self, result, detail) -> None:
+        """At a later moment, or that result when there were too many of them."""
         self.tries += 1
-        if refused.word == "busy" and self.tries < TRIES:
-            self.not_before = time.monotonic() + 0.001
-            return
-        self.refusal = refused.word
-        self._finish("refused", "%s: %s" % (refused.word, refused))
+        self.not_before = max(self.not_before, time.monotonic() + 0.001)
+        if self.tries >= TRIES:
+            self._finish(result, detail)
 
     def _finish(self, result, detail) -> None:
         self.result, self.detail = result, detail
