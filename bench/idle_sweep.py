@@ -22,7 +22,7 @@ from zombie_reaper import agent
 agent._Flags.config, agent._Flags.run = "%(folder)s/config.json", "%(folder)s/run"
 sys.exit(agent.main())
 """
-CONFIG = {"scope": "containers", "remedies": ["nudge", "terminate"], "min_age": 60, "protect": [], "grace": 2.0}
+CONFIG = {"scope": "containers", "remedies": ["nudge", "reap", "terminate"], "min_age": 60, "protect": [], "grace": 2.0}
 
 
 def measure(processes, runs) -> str:

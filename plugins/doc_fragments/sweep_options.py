@@ -23,15 +23,17 @@ options:
     description:
       - What may be tried, in this order. An empty list only reports.
       - V(nudge) sends C(SIGCHLD) again, while that makes zombies disappear. It ends nothing.
+      - V(reap) stops the parent for milliseconds under C(ptrace) and has it collect its zombies itself; nothing ends. On nodes that
+        are not x86-64, and of parents that cannot be used so, it is refused with the reason, and the next remedy is tried.
       - V(terminate) ends the parent, with C(SIGTERM) first and C(SIGKILL) after O(grace). If the parent is PID 1 of a container,
         the container ends.
     type: list
     elements: str
-    default: [nudge, terminate]
+    default: [nudge, reap, terminate]
   min_age:
     description:
       - Seconds for which a zombie must have been seen with the same parent before it counts.
-      - Its parent may be busy and still mean to wait for it, so a low value may end a healthy program.
+      - Its parent may be busy and still mean to wait for it, so a low value may take an exit status from a healthy program, or end it.
     type: int
     default: 60
   min_zombies:

@@ -19,7 +19,7 @@ def argument_spec():
     """The options of a sweep. Values are judged by policy.validate, which knows the ranges."""
     return dict(
         scope=dict(type="str", choices=["containers", "all"], default="containers"),
-        remedies=dict(type="list", elements="str", default=["nudge", "terminate"]),
+        remedies=dict(type="list", elements="str", default=["nudge", "reap", "terminate"]),
         min_age=dict(type="int", default=60),
         min_zombies=dict(type="int", default=1),
         min_usage=dict(type="float", default=0.0),

@@ -57,7 +57,7 @@ zombies:
   returned: success
   type: dict
 offenders:
-  description: The parents of zombies, those with most zombies first, each with its workload and its verdict.
+  description: The parents of zombies, those with most zombies first, each with its workload, its verdict and how fast it leaks.
   returned: success
   type: list
   elements: dict

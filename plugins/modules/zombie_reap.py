@@ -49,7 +49,12 @@ EXAMPLES = r"""
   become: true
   check_mode: true
 
-- name: Remind parents to wait, and never end one
+- name: Never end a parent
+  provider.fleet.zombie_reap:
+    remedies: [nudge, reap]
+  become: true
+
+- name: Never stop a parent either, not even for a moment
   provider.fleet.zombie_reap:
     remedies: [nudge]
   become: true
@@ -151,14 +156,46 @@ offenders:
     cleared:
       description: Zombies of it that are gone.
       type: int
+    leaking_per_hour:
+      description:
+        - Zombies that the parent makes in an hour, counted from when it last collected some in a sweep.
+        - Null where it never did, or has made none since.
+      type: float
+      sample: 24.0
     adopted_by:
       description: PIDs that hold the rest now.
       type: list
       elements: int
     steps:
-      description: Each remedy tried, with its C(result), C(detail) and C(seconds).
+      description: Each remedy tried, in order.
       type: list
       elements: dict
+      contains:
+        remedy:
+          description: Its name.
+          type: str
+        result:
+          description: >-
+            V(cleared), V(partly_cleared), V(no_effect), V(unfinished), V(refused), V(parent_ended), V(survived), V(gone) or V(failed).
+          type: str
+        refusal:
+          description: >-
+            Why V(reap) was refused, as one word for machines; null where it was not. Of the node: V(architecture), V(yama),
+            V(not_permitted). Of the parent: V(32_bit), V(traced), V(leader_dead), V(seccomp_strict), V(seccomp_filter),
+            V(syscall_user_dispatch), V(no_instruction). Of this moment only, and then no harder remedy follows in this sweep:
+            V(stopped), V(uninterruptible), V(not_stopping), V(busy).
+          type: str
+          sample: traced
+        detail:
+          description: What was done, or why not, as one sentence for people.
+          type: str
+        max_stop_ms:
+          description: Milliseconds for which V(reap) stopped the parent at most at a time; null where it did not.
+          type: float
+          sample: 1.734
+        seconds:
+          description: How long it took.
+          type: float
     seconds:
       description: How long that took.
       type: float
@@ -174,8 +211,8 @@ counts:
   returned: success
   type: dict
   sample:
-    {"zombies": 12, "zombies_left": 0, "cleared": 12, "cleared_by": {"nudge": 0, "terminate": 12}, "offenders": 1,
-     "acted_on": 1, "parents_ended": 1}
+    {"zombies": 12, "zombies_left": 0, "cleared": 12, "cleared_by": {"nudge": 0, "reap": 12, "terminate": 0},
+     "offenders": 1, "acted_on": 1, "parents_ended": 0}
 summary:
   description: The whole report for people, line by line.
   returned: success
@@ -183,6 +220,10 @@ summary:
   elements: str
 check_mode:
   description: Whether this says only what would be done.
+  returned: success
+  type: bool
+ended_early:
+  description: Whether a signal asked the sweep to end before it was done. The rest is left to the next one.
   returned: success
   type: bool
 duration:

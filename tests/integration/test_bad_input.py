@@ -31,7 +31,7 @@ def refused(node, done, status, *words):
     ("--min-usage", "1.5", ["min_usage", "'1.5'", "from 0 to 1"]),
     ("--min-usage", "nan", ["min_usage", "'nan'", "from 0 to 1"]),
     ("--grace", "-1", ["grace", "'-1'", "from 0 to 300"]),
-    ("--remedies", "nudge,explode", ["remedies", "'explode'", "nudge, terminate"]),
+    ("--remedies", "nudge,explode", ["remedies", "'explode'", "nudge, reap, terminate"]),
     ("--scope", "galaxy", ["scope", "'galaxy'", "containers, all"]),
     ("--protect", "a(b", ["protect", "'a(b'", "not a regular expression"]),
     ("--max-parents", "-1", ["max_parents", "'-1'", "from 0"]),
@@ -39,7 +39,7 @@ def refused(node, done, status, *words):
 def test_an_option(node, flag, value, words):
     init = node.container(LEAK)
     refused(node, node.agent("--min-age", "0", flag, value), 2, *words)
-    assert init.alive
+    assert init.alive and len(init.zombies()) == 1
 
 
 @pytest.mark.parametrize("text, words", [
@@ -57,7 +57,7 @@ def test_a_configuration(node, tmp_path, text, words):
     config = tmp_path / "config.json"
     config.write_text(text, encoding="utf-8")
     refused(node, node.agent(config=config), 2, *words)
-    assert init.alive
+    assert init.alive and len(init.zombies()) == 1
 
 
 def test_a_configuration_that_is_no_text(node, tmp_path):
@@ -107,7 +107,7 @@ def test_a_run_folder_that_cannot_be_made(node):
     init = node.container(LEAK)
     done = node.agent("--run", "/proc/nowhere", "--min-age", "0")
     refused(node, done, 1, "the lock /proc/nowhere/lock cannot be opened")
-    assert init.alive
+    assert init.alive and len(init.zombies()) == 1
 
 
 def test_an_old_python_is_told_so(tmp_path):

@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, workloads
-from rig.node import CHECKOUT, wait_until
-
-
-class Podman:
-    """podman inside a node, with storage of its own and one image: busybox."""
-
-    def __init__(self, node, folder):
-        self.node = node
-        self.environment = {**os.environ, "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf")}
-        self.command = ["podman", "--storage-driver", "vfs"]
-        for name in ("root", "runroot", "tmpdir"):
-            self.command += ["--" + name, str(folder / name)]
-        image = folder / "image"
-        (image / "bin").mkdir(parents=True)
-        for name in ("sh", "sleep", "ps"):
-            shutil.copy("/bin/busybox", image / "bin" / name)
-        subprocess.run(["tar", "-C", image, "-cf", folder / "image.tar", "."], check=True)
-        self("import", str(folder / "image.tar"), "busybox")
-
-    def __call__(self, *arguments) -> str:
-        done = self.node.run(*self.command, *arguments, env=self.environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def run(self, script) -> str:
-        """Start a container; its full id."""
-        return self("run", "--detach", "--network", "none", "busybox", "/bin/sh", "-c", script)
-
-    def running(self) -> list:
-        return json.loads(self("ps", "--no-trunc", "--format", "json"))
+from rig.node import wait_until
+from rig.podman import Podman
 
 
 @pytest.fixture
 def podman(node):
     """podman refuses a folder with a long name, so it is not below pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="zr-"))
-    started = Podman(node, folder)
+    started = Podman(node, Path(tempfile.mkdtemp(prefix="zr-")))
     yield started
-    started("rm", "--all", "--force", "--time", "0")
-    wait_until(lambda: shutil.rmtree(folder, ignore_errors=True) or not folder.exists())  # its cleanup may still write
+    started.stop()
 
 
 LEAKING = "(exit 3) & (exit 4) & exec sleep 1000"
@@ -63,22 +30,24 @@ def sweep_when_seen(node, *flags, **options):
     return node.sweep(*flags, **options)
 
 
-def test_a_leaking_container_is_found_named_and_ended(node, podman):
+@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+def test_a_leaking_container_is_found_named_and_cured_or_ended(node, podman, remedies, ends):
     leaking = podman.run(LEAKING)
     healthy = podman.run("while true; do sleep 0.1; done")
-    result = sweep_when_seen(node)
+    result = sweep_when_seen(node, remedies=remedies)
     (entry,) = [entry for entry in result["offenders"] if entry["outcome"] != "left_alone"]
     assert entry["workload"]["kind"] == "container"
     assert entry["workload"]["container_id"] == leaking
     assert entry["command_line"] == "sleep 1000"
     assert entry["outcome"] == "cleared"
-    assert [container["Id"] for container in podman.running()] == [healthy]
+    assert entry["remedy"] == ("terminate" if ends else "reap")
+    assert {container["Id"] for container in podman.running()} == ({healthy} if ends else {healthy, leaking})
 
 
 def test_only_the_parent_ends_where_the_init_reaps(node, podman):
     """An ordinary process of the container leaks; its init, a shell that waits, collects what it adopts and goes on."""
     container = podman.run("sh -c '(exit 3) & (exit 4) & exec sleep 1000' & while true; do wait -n 2>/dev/null; sleep 0.1; done")
-    result = sweep_when_seen(node)
+    result = sweep_when_seen(node, remedies="nudge,terminate")
     (entry,) = [entry for entry in result["offenders"] if entry["outcome"] != "left_alone"]
     assert entry["outcome"] == "cleared"
     assert entry["init_pid"] != entry["pid"]
@@ -89,8 +58,9 @@ def test_a_paused_container_is_left_alone(node, podman):
     container = podman.run(LEAKING)
     wait_until(lambda: node.sweep("--check")["zombies"]["count"] == 2)
     podman("pause", container)
-    (entry,) = node.sweep()["offenders"]
-    assert entry["reason"] == "parent_frozen"
+    result = node.sweep()
+    (entry,) = result["offenders"]
+    assert (entry["reason"], result["zombies"]["left"]) == ("parent_frozen", 2)
     podman("unpause", container)
     assert node.sweep()["counts"]["cleared"] == 2
 

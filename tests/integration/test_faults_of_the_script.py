@@ -10,7 +10,9 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from rig.node import AGENT, ENGINE, OLD_SCRIPT, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
 
@@ -46,11 +48,27 @@ def test_row_1_a_container_that_a_reminder_cures_is_not_ended(node):
     entry = offender_of(result, init)
     assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "nudge", 19)
     assert result["changed"]
-    assert result["counts"]["cleared_by"] == {"nudge": 19, "terminate": 0}
+    assert result["counts"]["cleared_by"] == {"nudge": 19, "reap": 0, "terminate": 0}
 
 
-def test_row_1_the_script_ends_that_container_without_a_word(node):
-    init = node.container(WAITS_ONCE_FOR_EACH_SIGNAL)
+def test_row_1_a_container_that_never_waits_lives_on_without_its_zombies(node):
+    """By the default ladder: the same process as before, and it does not even notice."""
+    init = node.container(LEAK)
+    assert len(init.zombies()) == 3
+    result = node.sweep()
+    assert init.alive, "psutil compares the start time"
+    assert init.zombies() == []
+    entry = offender_of(result, init)
+    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "reap", 3)
+    assert [step["remedy"] for step in entry["steps"]] == ["nudge", "reap"]
+    assert result["counts"]["parents_ended"] == 0
+    assert init.process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    assert "TracerPid:\t0\n" in Path("/proc/%d/status" % init.process.pid).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", [LEAK, WAITS_ONCE_FOR_EACH_SIGNAL], ids=["never_waits", "a_reminder_cures"])
+def test_row_1_the_script_ends_either_container_without_a_word(node, code):
+    init = node.container(code)
     assert node.old_script().stdout == ""
     assert init.ends()
 
@@ -79,7 +97,7 @@ def test_row_2_every_kind_of_zombie_is_seen(node, state):
     node.old_script()
     assert init.alive, "the script sees only those that ps shows as plain Z"
     assert node.sweep()["counts"]["cleared"] == 1
-    assert not init.alive
+    assert init.alive and init.zombies() == []
 
 
 def test_row_2_a_zombie_of_the_foreground_is_seen(node):
@@ -94,7 +112,7 @@ forever()
 """)
     assert any(stat.startswith("Z") and "+" in stat for stat in node.run("ps", "-eo", "stat").stdout.split())
     assert node.sweep()["counts"]["cleared"] == 1
-    assert not init.alive
+    assert init.alive and init.zombies() == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,10 +122,10 @@ def test_row_2_names_do_not_confuse(node, name):
     result = node.sweep()
     assert result["zombies"]["count"] == 1
     assert left_in_node(result) == []
-    assert result["counts"]["parents_ended"] == 1
+    assert result["counts"]["cleared"] == 1
     shown = result["offenders"][0]["name"]
     assert shown.isprintable() and len(shown) >= len(name)
-    assert not init.alive
+    assert init.alive and init.zombies() == []
 
 
 REAPS_ONCE_A_SECOND = """
@@ -147,14 +165,16 @@ def test_row_3_the_script_ends_that_supervisor_at_its_first_run(node):
     assert supervisor.ends()
 
 
-def test_row_3_what_stays_is_ended_when_it_is_old_enough(node):
+@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+def test_row_3_what_stays_is_acted_on_when_it_is_old_enough(node, remedies, ends):
     init = node.container(LEAK)
-    first = node.sweep(min_age=2)
+    first = node.sweep(min_age=2, remedies=remedies)
     assert offender_of(first, init)["reason"] == "too_young"
     assert init.alive
+    assert len(init.zombies()) == 3
     time.sleep(2.1)
-    assert node.sweep(min_age=2)["counts"]["cleared"] == 3
-    assert not init.alive
+    assert node.sweep(min_age=2, remedies=remedies)["counts"]["cleared"] == 3
+    assert init.alive != ends
 
 
 def kernel_release():
@@ -209,7 +229,7 @@ def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, 
         node.old_script()
         wait_until(lambda: not is_alive(bystander()))
         return
-    result = node.sweep(grace=3, scope="all")
+    result = node.sweep(grace=3, scope="all", remedies="nudge,terminate")
     assert is_alive(bystander())
     assert result["counts"]["parents_ended"] == 2
     details = sorted(step["detail"] for entry in result["offenders"] for step in entry["steps"] if step["remedy"] == "terminate")
@@ -246,10 +266,11 @@ def test_row_5_a_thousand_parents_that_ignore_sigterm_share_one_deadline(node):
     assert max(step["seconds"] for step in steps) <= 2 + 3
 
 
-def test_row_5_two_sweeps_at_once_take_turns(node):
+@pytest.mark.parametrize("remedies", ["reap", "terminate"])
+def test_row_5_two_sweeps_at_once_take_turns(node, remedies):
     """The second one waits for the lock, finds nothing left and does nothing twice."""
     node.container(IGNORES_SIGTERM + LEAK)
-    flags = ["--json", "--min-age", "0", "--grace", "2"]
+    flags = ["--json", "--min-age", "0", "--grace", "2", "--remedies", "nudge," + remedies]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         results = [json.loads(done.stdout) for done in pool.map(lambda _: node.agent(*flags), range(2))]
     assert sorted(result["counts"]["cleared"] for result in results) == [0, 3]
@@ -271,6 +292,7 @@ forever()
     assert done.returncode == 75
     assert "another sweep holds" in done.stderr
     assert init.alive
+    assert len(init.zombies()) == 3
     holder.stop()
     assert node.agent("--min-age", "0").returncode == 0
 
@@ -279,6 +301,7 @@ def test_row_6_a_daemon_of_the_host_whose_child_has_exited_is_left_alone(node):
     daemon = node.program(LEAK)
     result = node.sweep()
     assert daemon.alive
+    assert len(daemon.zombies()) == 3
     assert offender_of(result, daemon)["reason"] == "host_process"
     node.old_script()
     assert daemon.ends(), "the script was expected to end it"
@@ -308,7 +331,7 @@ def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
             PRELUDE + 'open("/proc/self/comm", "w").write("middle"); zombie(); forever()'))
     init = node.container("# spare me\n" + code.replace("time.sleep(0.2)", "time.sleep(0.7)"))
     middle = middle_of(init)
-    result = node.sweep(protect="spare me")
+    result = node.sweep(protect="spare me", remedies="nudge,terminate")
     entry = next(entry for entry in result["offenders"] if entry["name"] == "middle")
     assert middle.is_running() and init.alive
     assert entry["reason"] == "adopter_does_not_reap"
@@ -320,11 +343,21 @@ def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
 
 def test_row_7_where_the_init_has_to_end_its_children_are_not_ended_one_by_one(node):
     init = node.container(INIT_AND_PARENT_KEEP_ZOMBIES)
-    result = node.sweep()
+    result = node.sweep(remedies="nudge,terminate")
     entry = next(entry for entry in result["offenders"] if entry["name"] == "middle")
     assert entry["reason"] == "ends_with_init"
     assert result["counts"]["parents_ended"] == 1
     assert not init.alive
+    assert left_in_node(result) == []
+
+
+def test_row_7_by_default_both_collect_their_own_and_nothing_moves(node):
+    init = node.container(INIT_AND_PARENT_KEEP_ZOMBIES)
+    middle = middle_of(init)
+    result = node.sweep()
+    assert [entry["outcome"] for entry in result["offenders"]] == ["cleared", "cleared"]
+    assert [entry["adopted_by"] for entry in result["offenders"]] == [[], []]
+    assert init.alive and is_alive(middle)
     assert left_in_node(result) == []
 
 
@@ -341,7 +374,7 @@ forever()
 
 def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
     init = node.container(INIT_THAT_WILL_NOT_WAIT)
-    result = node.sweep("--wait", min_age=2)
+    result = node.sweep("--wait", min_age=2, remedies="nudge,terminate")
     assert result["counts"]["parents_ended"] == 2
     assert left_in_node(result) == []
     assert not init.alive
@@ -350,9 +383,9 @@ def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
 def test_row_7_an_adopter_gets_its_own_min_age(node):
     """A scheduled sweep does not wait: it says who has the zombies now, and the next one judges that parent afresh."""
     init = node.container(INIT_THAT_WILL_NOT_WAIT)
-    node.sweep(min_age=2)
+    node.sweep(min_age=2, remedies="nudge,terminate")
     time.sleep(2.1)
-    result = node.sweep(min_age=2)
+    result = node.sweep(min_age=2, remedies="nudge,terminate")
     moved = next(entry for entry in result["offenders"] if entry["name"] == "middle")
     assert moved["outcome"] == "moved"
     assert moved["adopted_by"] == [offender_of(result, init)["pid"]]
@@ -360,7 +393,8 @@ def test_row_7_an_adopter_gets_its_own_min_age(node):
     assert offender_of(result, init)["reason"] == "too_young"
 
 
-def test_row_9_a_sweep_starts_no_process_and_no_thread(node):
+@pytest.mark.parametrize("remedies", ["reap", "terminate"])
+def test_row_9_a_sweep_starts_no_process_and_no_thread(node, remedies):
     node.container(LEAK)
     hook = """
 import sys
@@ -368,20 +402,23 @@ seen = set()
 sys.addaudithook(lambda event, _: seen.add(event))
 sys.path.append(%r)
 from reaper import sweep, policy
-sweep.sweep(policy.validate({"min_age": 0}), sweep.Paths(run=%r))
+done = sweep.sweep(policy.validate({"min_age": 0, "remedies": ["nudge", %r]}), sweep.Paths(run=%r))
+assert done.after.offenders == ()
 for event in ("os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen", "_thread.start_new_thread"):
     assert event not in seen, event
 print("none")
 """
-    done = node.run(PYTHON, "-IS", "-c", hook % (str(ENGINE), str(node.run_folder)))
+    done = node.run(PYTHON, "-IS", "-c", hook % (str(ENGINE), remedies, str(node.run_folder)))
     assert done.stdout == "none\n", done.stderr
 
 
 def test_row_10_a_dry_run_says_exactly_what_a_run_then_does(node):
     containers = [node.container(LEAK), node.container(WAITS_ONCE_FOR_EACH_SIGNAL)]
+    wait_until(lambda: len(containers[1].zombies()) == 19)
     daemon = node.program(LEAK)
     dry = node.sweep("--check")
     assert all(container.alive for container in containers)
+    assert [len(program.zombies()) for program in (*containers, daemon)] == [3, 19, 3]
     assert not node.run_folder.exists(), "a dry run writes nothing"
     assert dry["check_mode"] and dry["changed"]
     wet = node.sweep()
@@ -393,6 +430,7 @@ def test_row_10_a_dry_run_says_exactly_what_a_run_then_does(node):
         assert (before["outcome"] == "would_act") == bool(tried)
     assert wet["changed"]
     assert daemon.alive
+    assert [len(program.zombies()) for program in (*containers, daemon)] == [0, 0, 3]
 
 
 def test_row_10_a_second_run_changes_nothing(node):
@@ -418,7 +456,8 @@ def test_a_node_survives_its_own_rig(tmp_path):
     assert container.ends() and rigged.init.ends()
 
 
-def test_row_8_a_process_that_is_already_there_clears_a_full_table(node, tmp_path):
+@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+def test_row_8_a_process_that_is_already_there_clears_a_full_table(node, tmp_path, remedies, ends):
     """Nothing can be started any more; what was started before becomes the sweep and frees the node (docs/operations.md)."""
     if kernel_release() < [6, 14]:
         pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
@@ -430,7 +469,7 @@ while not os.path.exists(%r):
     time.sleep(0.05)
 os.dup2(os.open(%r, os.O_WRONLY | os.O_CREAT), 1)
 os.execv(sys.executable, %r)
-""" % (str(told), str(said), node.agent_command("--min-age", "0")))
+""" % (str(told), str(said), node.agent_command("--min-age", "0", "--remedies", remedies)))
     init = node.container("""
 try:
     while True:
@@ -443,6 +482,7 @@ forever()
     assert refused.returncode != 0, "the table is not full: the script could run"
     assert init.alive
     told.touch()
-    assert init.ends(10)
-    assert "1 parent ended" in wait_until(lambda: said.exists() and said.read_text(encoding="utf-8"))
+    assert (" 1 parent ended" in wait_until(lambda: said.exists() and said.read_text(encoding="utf-8"))) == ends
+    assert init.alive != ends
+    assert init.zombies() == []
     assert node.run("true").returncode == 0

@@ -47,6 +47,7 @@ def test_pid_1_of_the_node(tmp_path):
         result = node.sweep(scope="all")
         assert offender_of(result, node.init)["reason"] == "host_init"
         assert node.init.alive
+        assert len(node.init.zombies()) == 1
         assert not result["changed"]
     finally:
         node.stop()
@@ -75,15 +76,18 @@ def test_a_runtime_its_shim_and_the_kubelet_by_executable(node, tmp_path, name):
     daemon = node.program(with_a_zombie_execute(tmp_path, name))
     result = node.sweep(scope="all")
     assert daemon.alive
+    assert len(daemon.zombies()) == 1
     assert offender_of(result, daemon)["reason"] in ("runtime", "systemd")
 
 
 @pytest.mark.parametrize("name", ["containerd-shim-runc-v2", "kubelet", "systemd"])
-def test_the_same_name_inside_a_container_protects_nobody(node, tmp_path, name):
+@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+def test_the_same_name_inside_a_container_protects_nobody(node, tmp_path, name, remedies, ends):
     init = node.container(with_a_zombie_execute(tmp_path, name))
-    result = node.sweep()
-    assert offender_of(result, init)["verdict"] == "act"
-    assert init.ends()
+    entry = offender_of(node.sweep(remedies=remedies), init)
+    assert (entry["verdict"], entry["outcome"]) == ("act", "cleared")
+    assert init.alive != ends
+    assert init.zombies() == []
 
 
 def test_a_name_that_a_process_gives_itself_protects_nobody(node):
@@ -114,8 +118,8 @@ def test_a_parent_that_matches_protect(node):
     spared, other = node.container("# postgres\n" + LEAK), node.container(LEAK)
     result = node.sweep(protect="post[g]res")
     assert offender_of(result, spared)["reason"] == "protected"
-    assert spared.alive
-    assert other.ends()
+    assert spared.alive and len(spared.zombies()) == 1
+    assert other.zombies() == []
 
 
 def test_an_executable_that_cannot_be_read(node):
@@ -132,11 +136,20 @@ ctypes.CDLL(None).syscall(60, 0)
     entry = offender_of(node.sweep(scope="all"), program)
     assert entry["reason"] == "unknown_executable"
     assert program.process.is_running()
+    assert len(program.zombies()) == 1
 
 
 def test_max_parents_ends_those_with_most_zombies(node):
     few, most, some = (node.container("for _ in range(%d): zombie()\nready()\nforever()" % number) for number in (1, 5, 3))
-    result = node.sweep(max_parents=2)
+    result = node.sweep(max_parents=2, remedies="nudge,terminate")
     assert few.alive
     assert most.ends() and some.ends()
     assert offender_of(result, few)["reason"] == "max_parents"
+
+
+def test_max_parents_is_about_ending_them(node):
+    """By default none is, so that all are cured at once."""
+    three = [node.container(LEAK) for _number in range(3)]
+    result = node.sweep(max_parents=1)
+    assert result["counts"]["cleared_by"] == {"nudge": 0, "reap": 3, "terminate": 0}
+    assert all(init.alive and init.zombies() == [] for init in three)

@@ -64,8 +64,8 @@ def test_a_pod_of_kube_system_is_never_touched_by_default(node, kubelet):
     spared = offender_of(result, calico)
     assert (spared["reason"], spared["workload"]["pod"]) == ("protected_namespace", "calico-x7x2p")
     assert "kube-system" in spared["explanation"]
-    assert calico.alive
-    assert tenant.ends()
+    assert calico.alive and len(calico.zombies()) == 1
+    assert tenant.alive and tenant.zombies() == []
     assert offender_of(result, tenant)["workload"]["namespace"] == "lease-1"
     assert any("of pod lease-1/web-0" in line for line in result["summary"])
 
@@ -74,24 +74,26 @@ def test_namespaces_of_one_s_own_choice(node, kubelet):
     calico, tenant = kubelet.pod("kube-system", "calico-x7x2p", "1"), kubelet.pod("lease-1", "web-0", "2")
     result = node.sweep(protect_namespaces="lease-1,lease-2")
     assert offender_of(result, tenant)["reason"] == "protected_namespace"
-    assert tenant.alive
-    assert calico.ends()
+    assert tenant.alive and len(tenant.zombies()) == 1
+    assert calico.alive and calico.zombies() == []
 
 
 def test_a_pod_is_not_ended_again_within_its_cooldown(node, kubelet):
     """Its container is started again under another id and PID, and leaks again: reminded, reported, not ended."""
     first = kubelet.pod("lease-1", "web-0", "1")
-    assert node.sweep()["counts"]["parents_ended"] == 1
+    ladder = {"remedies": "nudge,terminate"}
+    assert node.sweep(**ladder)["counts"]["parents_ended"] == 1
     assert first.ends()
     second = kubelet.pod("lease-1", "web-0", "1", restarts=1)
     other = kubelet.pod("lease-2", "db-0", "2")
-    result = node.sweep()
+    assert offender_of(node.sweep("--check"), second)["remedies"] == ["nudge", "reap"]
+    result = node.sweep(**ladder)
     entry = offender_of(result, second)
     assert (entry["reason"], entry["remedies"]) == ("cooldown", ["nudge"])
     assert second.alive
     assert other.ends()
     time.sleep(1.1)
-    assert offender_of(node.sweep(cooldown=1), second)["outcome"] == "cleared"
+    assert offender_of(node.sweep(cooldown=1, **ladder), second)["outcome"] == "cleared"
     assert second.ends()
 
 
@@ -107,5 +109,5 @@ forever()
 def test_a_cooldown_does_not_forbid_to_follow_up(node, kubelet):
     """Within one sweep the adopter, which is of the same pod, may be ended too: a cooldown counts from sweep to sweep."""
     init = kubelet.pod("lease-1", "web-0", "1", code=INIT_THAT_WILL_NOT_WAIT)
-    assert node.sweep("--wait", min_age=1)["counts"]["parents_ended"] == 2
+    assert node.sweep("--wait", min_age=1, remedies="nudge,terminate")["counts"]["parents_ended"] == 2
     assert init.ends()

@@ -41,7 +41,7 @@ MUTATIONS = {
         "policy.py", "init is None or init is verdict or not init.ripe", "True",
         FAULTS + "::test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done"),
     "nobody_is_followed_up": (
-        "sweep.py", "            if not adopters:", "            if True:",
+        "sweep.py", "            if not adopters or self.asked_to_end:", "            if True:",
         FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run"),
     "no_lock": (
         "sweep.py", "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",

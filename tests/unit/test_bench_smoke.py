@@ -19,7 +19,7 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
     text = page.read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## A sweep that finds nothing", "## Looking for zombies in the process table", "## 3 parents that ignore SIGTERM",
-        "## The role on a node where nothing changes"]
+        "## Collecting zombies from inside their living parent", "## The role on a node where nothing changes"]
     tasks = text.split("## The role on a node")[1].split("| ---: |\n")[1].splitlines()
     assert 3 <= len(tasks) <= 8
     assert re.search(r"\| `zombie-reaper` \| [\d.]+ ms \| 1 of it \|", text)

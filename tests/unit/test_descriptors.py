@@ -47,8 +47,8 @@ def test_no_descriptor_is_lost_when_there_is_none_left_to_read_with(monkeypatch)
     assert os.listdir("/proc/self/fd") == before
 
 
-@pytest.mark.parametrize("remedy, ended", [("nudge", 0), ("terminate", PARENTS)])
-def test_sweep_with_few_descriptors_reaches_every_parent(tmp_path, remedy, ended):
+@pytest.mark.parametrize("remedy, step", [("nudge", "no_effect"), ("reap", "cleared"), ("terminate", "parent_ended")])
+def test_sweep_with_few_descriptors_reaches_every_parent(tmp_path, remedy, step):
     node = Node(tmp_path)
     try:
         node.program(MANY_PARENTS)
@@ -60,6 +60,17 @@ def test_sweep_with_few_descriptors_reaches_every_parent(tmp_path, remedy, ended
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["counts"]["acted_on"] == PARENTS
-    assert result["counts"]["parents_ended"] == ended
-    assert {step["result"] for offender in result["offenders"] for step in offender["steps"]} == {
-        "parent_ended" if ended else "no_effect"}
+    assert result["counts"]["parents_ended"] == (PARENTS if step == "parent_ended" else 0)
+    assert {each["result"] for offender in result["offenders"] for each in offender["steps"]} == {step}
+
+
+def test_one_parent_with_more_zombies_than_descriptors(tmp_path):
+    node = Node(tmp_path)
+    try:
+        program = node.container("for _ in range(200): zombie()\nready()\nforever()\n")
+        done = node.run("prlimit", "--nofile=64:64", *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["counts"]["cleared_by"] == {"reap": 200}
+        assert program.alive
+    finally:
+        node.stop()

@@ -11,7 +11,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import polic
 NAN, INFINITY = float("nan"), float("inf")
 BAD = [  # option, value, what the message says is allowed
     *[("scope", value, "containers, all") for value in ("", "host", "ALL", None, 1, ["all"], True)],
-    *[("remedies", value, "nudge, terminate") for value in ("reboot", ["nudge", "reboot"], "nudge terminate")],
+    *[("remedies", value, "nudge, reap, terminate") for value in ("reboot", ["nudge", "reboot"], "nudge terminate")],
     *[("remedies", value, "a list of remedies") for value in (None, 5, {"nudge": 1}, [1], [None], [["nudge"]])],
     *[("min_age", value, "a whole number of seconds, from 0 to 1000000000")
       for value in (-1, "-1", 1.5, "1.5", "", "sixty", None, True, [60], NAN, "9" * 5000, 10**400)],
@@ -58,7 +58,7 @@ def test_unknown_option_is_refused_with_the_names_there_are():
     ({"min_zombies": "3", "max_parents": "0"}, {"min_zombies": 3, "max_parents": 0}),
     ({"min_usage": "0.5", "grace": "10"}, {"min_usage": 0.5, "grace": 10.0}),
     ({"min_usage": 1, "grace": 0}, {"min_usage": 1.0, "grace": 0.0}),
-    ({"remedies": "nudge, terminate"}, {"remedies": ("nudge", "terminate")}),
+    ({"remedies": "nudge, reap"}, {"remedies": ("nudge", "reap")}),
     ({"remedies": "terminate"}, {"remedies": ("terminate",)}),
     ({"remedies": ""}, {"remedies": ()}),  # an empty answer
     ({"remedies": []}, {"remedies": ()}),

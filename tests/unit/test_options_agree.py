@@ -92,3 +92,12 @@ def test_remedies_and_scopes_that_are_documented_are_those_there_are():
         text = " ".join(documented[option]["description"])
         assert [word for word in words if "V(%s)" % word not in text] == []
     assert [name for name in NAMES if name + ":" not in policy.Options.__doc__] == []
+
+
+def test_help_explains_every_exit_status(capsys):
+    with pytest.raises(SystemExit):
+        agent._parse(["--help"])
+    explained = capsys.readouterr().out.split("Exit status: ")[1].split()
+    statuses = [str(value) for name, value in vars(agent).items() if name.startswith("EXIT_")]
+    assert len(statuses) == 5
+    assert [status for status in statuses if status not in explained] == []

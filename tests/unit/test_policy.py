@@ -60,7 +60,8 @@ def test_reason(reason):
     verdict = policy.judge(*CASES[reason], TERMINATED_BEFORE.get(reason, 0))[0]
     assert verdict.reason == reason
     assert verdict.explanation
-    partly = {"act": ("nudge", "terminate"), **dict.fromkeys(("cooldown", "ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge",))}
+    without_terminate = dict.fromkeys(("cooldown", "ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge", "reap"))
+    partly = {"act": ("nudge", "reap", "terminate"), **without_terminate}
     assert verdict.remedies == partly.get(reason, ())
 
 
@@ -151,8 +152,8 @@ def test_zombies_whose_tracer_was_not_looked_up_count():
 
 def test_init_that_keeps_zombies_is_ended_and_those_below_it_are_not():
     below, init = policy.judge(node(container_process(), INIT), DEFAULTS)
-    assert (below.reason, below.remedies) == ("ends_with_init", ("nudge",))
-    assert (init.reason, init.remedies) == ("act", ("nudge", "terminate"))
+    assert (below.reason, below.remedies) == ("ends_with_init", ("nudge", "reap"))
+    assert (init.reason, init.remedies) == ("act", ("nudge", "reap", "terminate"))
 
 
 @pytest.mark.parametrize("init, why", [
@@ -160,7 +161,7 @@ def test_init_that_keeps_zombies_is_ended_and_those_below_it_are_not():
     (host_process(1), "host_init"), (INIT._replace(is_ancestor=True), "sweep_or_ancestor")])
 def test_parent_is_not_ended_in_vain(init, why):
     verdict = policy.judge(node(container_process(init_pid=init.pid), init), DEFAULTS)[0]
-    assert (verdict.reason, verdict.remedies) == ("adopter_does_not_reap", ("nudge",))
+    assert (verdict.reason, verdict.remedies) == ("adopter_does_not_reap", ("nudge", "reap"))
     assert why in verdict.explanation
 
 
@@ -169,8 +170,10 @@ def test_init_whose_zombies_are_young_may_yet_reap():
     assert policy.judge(node(container_process(), young), DEFAULTS)[0].reason == "act"
 
 
-def test_without_terminate_nothing_moves_and_nothing_is_spared():
-    assert policy.judge(node(container_process(), INIT), DEFAULTS._replace(remedies=("nudge",)))[0].reason == "act"
+@pytest.mark.parametrize("remedies", [("nudge",), ("reap",), ("nudge", "reap")])
+def test_without_terminate_nothing_moves_and_nothing_is_spared(remedies):
+    verdict = policy.judge(node(container_process(), INIT), DEFAULTS._replace(remedies=remedies))[0]
+    assert (verdict.reason, verdict.remedies) == ("act", remedies)
 
 
 def test_max_parents_lets_the_first_through_and_counts_those_ended_before():
@@ -189,7 +192,7 @@ def test_max_parents_counts_only_those_that_would_be_ended():
     snapshot = node(host_process(61), container_process(62), container_process(63))
     verdicts = policy.judge(snapshot, DEFAULTS._replace(max_parents=1))
     assert [verdict.reason for verdict in verdicts] == ["host_process", "act", "max_parents"]
-    assert verdicts[2].remedies == ("nudge",)
+    assert verdicts[2].remedies == ("nudge", "reap")
 
 
 ZOMBIES = st.builds(
@@ -204,7 +207,7 @@ OFFENDERS = st.builds(
         "zombies": st.lists(ZOMBIES, min_size=1, max_size=4).map(tuple),
         "workload": st.builds(workload, kind=st.sampled_from(["host", "container"]), service=st.sampled_from([None, "a.service"]),
                               pod=st.sampled_from([(None, None), ("kube-system", "dns")])),
-        "ended_ago": st.none() | st.floats(0, 200),
+        "ended_ago": st.none() | st.floats(0, 200), "collected_ago": st.none() | st.floats(0, 200),
     }))
 SNAPSHOTS = st.builds(
     lambda offenders, usage: node(*offenders, usage=usage),

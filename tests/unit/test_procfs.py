@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import os
+import re
 import signal
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
+from rig.node import Node, ns_pids
 
 NAME_BYTES = st.binary(max_size=64) | st.lists(
     st.sampled_from([b"(", b")", b" ", b"\n", b") Z 1", b"Z", b"0", b"\xff", b"\\"]), max_size=20).map(b"".join)
@@ -30,13 +36,14 @@ def stat_line(stat):
 
 
 def status_text(status, name=b"sh"):
-    return b"Name:\t%s\nUmask:\t0022\nTracerPid:\t%d\nUid:\t%d\t7\t7\t7\nNSpid:\t%s\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\n" % (
+    return b"Name:\t%s\nUmask:\t0022\nTracerPid:\t%d\nUid:\t%d\t7\t7\t7\nNSpid:\t%s\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\nSeccomp:\t%d\n" % (
         name, status.tracer_pid, status.uid, b"\t".join(b"%d" % pid for pid in status.ns_pid),
-        status.blocked, status.ignored, status.caught)
+        status.blocked, status.ignored, status.caught, status.seccomp)
 
 
 STATS = st.builds(procfs.Stat, NUMBERS, NAMES, st.sampled_from("RSDZTtXI"), NUMBERS, NUMBERS, NUMBERS, st.integers(0, 2**64 - 1))
-STATUSES = st.builds(procfs.Status, NUMBERS, NUMBERS, st.lists(NUMBERS, min_size=1, max_size=32).map(tuple), MASKS, MASKS, MASKS)
+STATUSES = st.builds(
+    procfs.Status, NUMBERS, NUMBERS, st.lists(NUMBERS, min_size=1, max_size=32).map(tuple), MASKS, MASKS, MASKS, st.integers(0, 2))
 
 
 @given(STATS)
@@ -82,12 +89,17 @@ def test_what_is_no_status_raises_only_value_error(data):
 @pytest.mark.parametrize("field", [b"Uid", b"TracerPid", b"NSpid", b"SigBlk", b"SigIgn", b"SigCgt"])
 @pytest.mark.parametrize("what", ["missing", "empty"])
 def test_status_without_a_field_is_a_value_error(field, what):
-    lines = status_text(procfs.Status(0, 0, (1,), 0, 0, 0)).split(b"\n")
+    lines = status_text(procfs.Status(0, 0, (1,), 0, 0, 0, 0)).split(b"\n")
     changed = [line for line in lines if not line.startswith(field)]
     if what == "empty":
         changed.append(field + b":\t")
     with pytest.raises(ValueError):
         procfs.parse_status(b"\n".join(changed))
+
+
+def test_kernel_without_seccomp_has_no_such_field():
+    status = procfs.Status(0, 0, (1,), 0, 0, 0, 2)
+    assert procfs.parse_status(status_text(status).replace(b"Seccomp:\t2\n", b"")) == status._replace(seccomp=0)
 
 
 @given(st.binary(max_size=300))
@@ -201,3 +213,111 @@ def test_cgroup_path_that_the_kernel_refuses_to_show_is_no_path(monkeypatch):
 
     monkeypatch.setattr(procfs.ProcFS, "_read", refuse)
     assert procfs.ProcFS().cgroup(1) == ()
+
+
+VDSO_LINE = re.compile(r"^([0-9a-f]+)-[0-9a-f]+ .* \[vdso\]$", re.MULTILINE)
+
+
+def test_vdso_is_where_the_kernel_s_map_has_it():
+    with child(lambda: None) as pid:
+        (start,) = VDSO_LINE.findall(Path("/proc/%d/maps" % pid).read_text(encoding="ascii"))
+        proc = procfs.ProcFS()
+        assert proc.vdso_address(pid) == int(start, 16)
+        assert proc.memory(pid, proc.vdso_address(pid), 4) == b"\x7fELF"
+
+
+@pytest.mark.parametrize("entries, address", [
+    ([], None), ([(6, 4096), (0, 0)], None), ([(33, 0)], None), ([(6, 4096), (33, 0x7fff00000000), (0, 0)], 0x7fff00000000)])
+def test_vdso_of_a_process_that_has_none(tmp_path, entries, address):
+    (tmp_path / "7").mkdir()
+    vector = b"".join(number.to_bytes(8, sys.byteorder) for entry in entries for number in entry)
+    (tmp_path / "7/auxv").write_bytes(vector)
+    assert procfs.ProcFS(str(tmp_path)).vdso_address(7) == address
+    (tmp_path / "7/auxv").write_bytes(vector[:-1])
+    procfs.ProcFS(str(tmp_path)).vdso_address(7)
+
+
+def test_memory_is_read_as_far_as_it_goes():
+    page, before_the_hole = mmap.PAGESIZE, 5
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    start = libc.mmap(None, ctypes.c_size_t(2 * page), mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    libc.munmap(ctypes.c_void_p(start + page), ctypes.c_size_t(page))
+    ctypes.memmove(start + page - before_the_hole, b"12345", before_the_hole)
+    with child(lambda: None) as pid:
+        proc, address = procfs.ProcFS(), start + page - before_the_hole
+        assert proc.memory(pid, address, 3) == b"123"
+        assert proc.memory(pid, address, 4096) == b"12345"
+        assert proc.memory(pid, start + page, 1) is None
+        for nowhere in (0, 2**47, 2**63, 2**64 - 1, 2**64, 2**80):
+            assert proc.memory(pid, nowhere, 8) is None
+        assert Path("/proc/%d/maps" % pid).exists(), "it lives on"
+    libc.munmap(ctypes.c_void_p(start), ctypes.c_size_t(page))
+
+
+def test_zombie_and_process_that_is_gone_have_neither_memory_nor_vdso():
+    with child(lambda: None, is_zombie=True) as pid:
+        proc = procfs.ProcFS()
+        assert proc.vdso_address(pid) is None
+        assert not proc.memory(pid, 4096, 8)
+    assert (proc.vdso_address(pid), proc.memory(pid, 4096, 8)) == (None, None)
+
+
+def test_memory_loses_no_descriptor():
+    before = os.listdir("/proc/self/fd")
+    assert procfs.ProcFS().memory(os.getpid(), 0, 8) is None
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("text, scope", [("3\n", "3"), ("0\n", "0"), (None, None)])
+def test_yama_scope(tmp_path, text, scope):
+    if text is not None:
+        (tmp_path / "sys/kernel/yama").mkdir(parents=True)
+        (tmp_path / "sys/kernel/yama/ptrace_scope").write_text(text, encoding="ascii")
+    assert procfs.ProcFS(str(tmp_path)).yama_scope() == scope
+
+
+@contextmanager
+def pidfd_of(pid):
+    pidfd = os.pidfd_open(pid)
+    try:
+        yield pidfd
+    finally:
+        os.close(pidfd)
+
+
+@pytest.mark.parametrize("is_zombie", [False, True])
+def test_pidfd_tells_the_pid_in_every_namespace(is_zombie):
+    with child(lambda: None, is_zombie) as pid, pidfd_of(pid) as pidfd:
+        assert procfs.ProcFS().ns_pid_of(pidfd) == procfs.ProcFS().status(pid).ns_pid == (pid,)
+
+
+def test_pidfd_tells_the_pid_in_a_namespace_below_too(tmp_path):
+    node = Node(tmp_path)
+    try:
+        process = node.container("ready()\nforever()").process
+        with pidfd_of(process.pid) as pidfd:
+            ns_pid = procfs.ProcFS().ns_pid_of(pidfd)
+            assert list(ns_pid) == ns_pids(process.pid)
+            assert (ns_pid[0], ns_pid[-1], len(ns_pid)) == (process.pid, 1, 3)
+    finally:
+        node.stop()
+
+
+def test_pidfd_of_a_zombie_that_was_waited_for_tells_none():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    with pidfd_of(pid) as pidfd:
+        os.waitpid(pid, 0)
+        assert procfs.ProcFS().ns_pid_of(pidfd) == ()
+
+
+@pytest.mark.parametrize("pid, expected", [(8, (8, 3)), (9, ()), (-1, ())])
+def test_pidfd_on_a_kernel_that_tells_its_pid_only(tmp_path, pid, expected):
+    """Before Linux 5.5: the rest is in the status of that process, if it is still there."""
+    (tmp_path / "self/fdinfo").mkdir(parents=True)
+    (tmp_path / "self/fdinfo/5").write_text("pos:\t0\nflags:\t02000002\nPid:\t%d\n" % pid, encoding="ascii")
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8/status").write_bytes(status_text(procfs.Status(0, 0, (8, 3), 0, 0, 0, 0)))
+    assert procfs.ProcFS(str(tmp_path)).ns_pid_of(5) == expected

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, report
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import Outcome
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, ptrace, report
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import PASSING, Outcome, reap
 from ansible_collections.provider.fleet.plugins.modules import zombie_reap
 from rig.handmade import container_process, host_process, node, workload, zombie
 
@@ -59,11 +61,11 @@ def test_a_megabyte_becomes_a_line(text):
     assert shown.endswith("...") and len(shown) <= report.MOST_TEXT + 3
 
 
-def outcome(parent, remedy, result, cleared=0, detail=""):
-    return Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, detail, 0.25)
+def outcome(parent, remedy, result, cleared=0, detail="", **more):
+    return Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, detail, 0.25, **more)
 
 
-def result(parent, *outcomes, left=None, reason="act", remedies=("nudge", "terminate"), ripe=None):
+def result(parent, *outcomes, left=None, reason="act", remedies=policy.REMEDIES, ripe=None):
     verdict = policy.Verdict(parent, parent.zombies if ripe is None else ripe, remedies, reason, "because")
     return report.Result(verdict, outcomes, left)
 
@@ -89,18 +91,23 @@ def counts(*results, **kwargs):
 
 
 def test_nudged_zombies_are_counted_for_the_nudge():
-    assert counts(result(PARENT, outcome(PARENT, "nudge", "cleared", 3), left=())) == {"nudge": 3, "terminate": 0}
+    assert counts(result(PARENT, outcome(PARENT, "nudge", "cleared", 3), left=())) == {"nudge": 3, "reap": 0, "terminate": 0}
+
+
+def test_zombies_that_their_parent_was_made_to_collect_are_counted_for_that():
+    reaped = result(PARENT, outcome(PARENT, "nudge", "no_effect"), outcome(PARENT, "reap", "cleared", 3), left=())
+    assert counts(reaped) == {"nudge": 0, "reap": 3, "terminate": 0}
 
 
 def test_each_remedy_counts_what_it_cleared():
-    both = result(PARENT, outcome(PARENT, "nudge", "partly_cleared", 1), outcome(PARENT, "terminate", "parent_ended"), left=())
-    assert counts(both) == {"nudge": 1, "terminate": 2}
+    steps = [outcome(PARENT, name, "partly_cleared", 1) for name in ("nudge", "reap")] + [outcome(PARENT, "terminate", "parent_ended")]
+    assert counts(result(PARENT, *steps, left=())) == {"nudge": 1, "reap": 1, "terminate": 1}
 
 
 def test_zombies_that_moved_to_an_adopter_and_stayed_are_not_cleared():
     moved = result(PARENT, outcome(PARENT, "terminate", "parent_ended"), left=zombies(2, 3, ppid=40))
     entry = report.as_dict(swept(moved))
-    assert entry["counts"]["cleared_by"] == {"nudge": 0, "terminate": 1}
+    assert entry["counts"]["cleared_by"] == {"nudge": 0, "reap": 0, "terminate": 1}
     assert (entry["offenders"][0]["outcome"], entry["offenders"][0]["adopted_by"]) == ("moved", [40])
 
 
@@ -109,16 +116,16 @@ ENDED = result(PARENT, outcome(PARENT, "terminate", "parent_ended"), left=())
 
 
 def test_zombie_that_moved_counts_once_when_the_adopter_was_ended_too():
-    assert counts(ENDED, result(ADOPTER, outcome(ADOPTER, "terminate", "parent_ended"), left=())) == {"nudge": 0, "terminate": 4}
+    assert counts(ENDED, result(ADOPTER, outcome(ADOPTER, "terminate", "parent_ended"), left=())) == {"nudge": 0, "reap": 0, "terminate": 4}
 
 
 def test_zombie_that_moved_counts_once_when_the_adopter_was_reminded():
-    assert counts(ENDED, result(ADOPTER, outcome(ADOPTER, "nudge", "cleared", 4), left=())) == {"nudge": 4, "terminate": 0}
+    assert counts(ENDED, result(ADOPTER, outcome(ADOPTER, "nudge", "cleared", 4), left=())) == {"nudge": 4, "reap": 0, "terminate": 0}
 
 
 def test_zombie_that_moved_counts_once_when_the_adopter_was_reminded_and_ended():
     steps = outcome(ADOPTER, "nudge", "partly_cleared", 1), outcome(ADOPTER, "terminate", "parent_ended")
-    assert counts(ENDED, result(ADOPTER, *steps, left=())) == {"nudge": 1, "terminate": 3}
+    assert counts(ENDED, result(ADOPTER, *steps, left=())) == {"nudge": 1, "reap": 0, "terminate": 3}
 
 
 def test_zombies_that_their_parent_collected_unasked_count_for_nobody():
@@ -149,13 +156,14 @@ PARENTS = st.builds(
         workload=workload(cgroup=cgroup.decode("utf-8", "surrogateescape"))),
     st.sampled_from([container_process, host_process]), st.integers(2, 2**22), TEXTS, st.none() | TEXTS, st.none() | TEXTS, TEXTS,
     st.sets(st.integers(1, 20), min_size=1, max_size=5))
-STEPS = st.tuples(st.sampled_from(policy.REMEDIES), st.sampled_from(["no_effect", "gone", "failed", "survived", "parent_ended"]))
+STEPS = st.tuples(
+    st.sampled_from(policy.REMEDIES), st.sampled_from(["no_effect", "gone", "failed", "refused", "unfinished", "survived", "parent_ended"]))
 
 
 @st.composite
 def results(draw):
     parent = draw(PARENTS)
-    steps = [outcome(parent, *step) for step in draw(st.lists(STEPS, max_size=2, unique_by=lambda step: step[0]))]
+    steps = [outcome(parent, *step) for step in draw(st.lists(STEPS, max_size=3, unique_by=lambda step: step[0]))]
     left = tuple(draw(st.lists(st.sampled_from(parent.zombies), unique=True))) if steps else None
     return result(parent, *steps, left=left, remedies=policy.REMEDIES if steps else draw(st.sampled_from([(), policy.REMEDIES])))
 
@@ -205,6 +213,41 @@ def test_lines_for_people():
     assert lines[4] == r"warning: w\x0a"
 
 
+def line_of(each):
+    return report.as_lines(swept(each))[2]
+
+
+def test_line_of_a_parent_that_collected_its_zombies():
+    reaped = result(PARENT, outcome(PARENT, "nudge", "no_effect"), outcome(PARENT, "reap", "cleared", 3, "stopped for 1.2 ms"), left=())
+    assert line_of(reaped).endswith("oldest 100 s: cleared: nudge (no effect), reap (stopped for 1.2 ms)")
+
+
+def test_line_of_a_parent_that_keeps_making_zombies():
+    leaking = PARENT._replace(collected_ago=1800.0)
+    step = outcome(leaking, "reap", "cleared", 3)
+    assert "oldest 100 s: leaking, about 6 more an hour: cleared: reap (cleared)" in line_of(result(leaking, step, left=()))
+    young = result(leaking, remedies=(), reason="too_young")
+    assert line_of(young).endswith("oldest 100 s: leaking, about 6 more an hour: left alone: because")
+    assert "leaking" not in line_of(result(PARENT, step, left=()))
+    (entry,) = report.as_dict(swept(young))["offenders"]
+    assert entry["leaking_per_hour"] == 6.0
+
+
+def test_step_tells_why_it_was_refused_and_how_long_the_parent_was_stopped():
+    refused = outcome(PARENT, "reap", "refused", detail="traced: it is traced already, by PID 9", refusal="traced")
+    reaped = outcome(INIT, "reap", "cleared", 1, max_stop_ms=1.25)
+    steps = [entry["steps"][0] for entry in report.as_dict(swept(
+        result(PARENT, refused, left=PARENT.zombies), result(INIT, reaped, left=())))["offenders"]]
+    assert [(step["result"], step["refusal"], step["max_stop_ms"]) for step in steps] == [
+        ("refused", "traced", None), ("cleared", None, 1.25)]
+
+
+@pytest.mark.parametrize("ended_early", [False, True])
+def test_sweep_that_was_asked_to_end_says_so(ended_early):
+    assert report.as_dict(swept(ENDED, ended_early=ended_early))["ended_early"] is ended_early
+    assert report.as_dict(swept(ENDED))["ended_early"] is False
+
+
 def test_diff_names_the_offenders_before_and_after():
     assert report.as_diff(swept(ENDED, after=(INIT,))) == {
         "before": "PID 50 (python3): 3 zombies\n", "after": "PID 40 (python3): 1 zombie\n"}
@@ -217,12 +260,36 @@ def test_every_key_is_documented_and_every_documented_key_is_there():
     done = report.as_dict(swept(ENDED))
     assert set(documented) == set(done) - {"changed", "warnings"}  # Ansible's own
     assert set(documented["offenders"]["contains"]) == set(done["offenders"][0])
+    assert set(documented["offenders"]["contains"]["steps"]["contains"]) == set(done["offenders"][0]["steps"][0])
     assert set(documented["zombies"]["contains"]) == set(done["zombies"])
     assert set(documented["limits"]["sample"]) == set(done["limits"])
     assert set(documented["counts"]["sample"]) == set(done["counts"])
 
 
+def documented_words(key):
+    """The values that the documentation names for a key of an offender, or ``steps.`` and a key of a step."""
+    described = yaml.safe_load(zombie_reap.RETURN)["offenders"]
+    for part in key.split("."):
+        described = described["contains"][part]
+    return set(re.findall(r"V\((\w+)\)", described["description"]))
+
+
 def test_every_outcome_is_documented():
-    text = " ".join(yaml.safe_load(zombie_reap.RETURN)["offenders"]["contains"]["outcome"]["description"].split())
-    assert set(re.findall(r"V\((\w+)\)", text)) == {
+    assert documented_words("outcome") == {
         "left_alone", "would_act", "gone", "cleared", "partly_cleared", "moved", "not_cleared"}
+
+
+def test_every_result_of_a_step_is_documented():
+    assert documented_words("steps.result") == {
+        "cleared", "partly_cleared", "no_effect", "unfinished", "refused", "parent_ended", "survived", "gone", "failed"}
+
+
+def test_every_refusal_is_documented():
+    """As the engine's source has them."""
+    raised = set()
+    for module in (ptrace, reap):
+        for call in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Refused":
+                raised.add(call.args[0].value)
+    assert documented_words("steps.refusal") == raised | {"reap"}
+    assert set(PASSING) <= raised

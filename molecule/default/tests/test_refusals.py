@@ -43,7 +43,7 @@ def apply(**options):
     [
         ("min_age", -5, ["min_age: -5", "whole number of seconds"]),
         ("min_age", "soon", ["min_age", "soon", "int"]),
-        ("remedies", ["nudge", "pray"], ["remedies", "pray", "nudge, terminate"]),
+        ("remedies", ["nudge", "pray"], ["remedies", "pray", "nudge, reap, terminate"]),
         ("protect", ["^/usr", "(mysql"], ["protect", "(mysql", "regular expression"]),
         ("min_usage", 1.5, ["min_usage", "1.5", "from 0 to 1"]),
         ("every_minutes", 7, ["every_minutes", "7", "10, 12, 15"]),

@@ -29,7 +29,8 @@ class Outcome(
     result: ``"cleared"`` (none of its zombies is left), ``"partly_cleared"``, ``"no_effect"``, ``"unfinished"`` (it was
     still at it when time was up: nothing harder may follow in this sweep), ``"parent_ended"`` (terminate: the parent is
     gone; where its zombies went is for the sweep to find out), ``"survived"`` (not even SIGKILL ended it in time),
-    ``"gone"`` (it had ended, or collected its zombies, before anything was done), ``"failed"`` (see detail).
+    ``"gone"`` (it had ended, or collected its zombies, before anything was done), ``"refused"`` (reap cannot be
+    applied to it: see refusal), ``"failed"`` (see detail).
     cleared: int, zombies that the remedy itself saw go; after ``parent_ended`` the sweep counts, when adopters had time to wait.
     detail: str, one sentence or empty. seconds: float.
     refusal: str, one of the words in :mod:`.reap`; None unless refused. max_stop_ms: float, the longest time for which reap

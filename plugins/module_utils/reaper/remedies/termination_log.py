@@ -25,7 +25,8 @@ FOLDER, NAME = "dev", "termination-log"
 MOUNT_POINT = b"/" + os.fsencode(FOLDER) + b"/" + os.fsencode(NAME)
 
 # The path is walked on these only: a lookup on FUSE waits for a program of whoever mounted it, for ever if that one likes.
-LOCAL_FILE_SYSTEMS = {b"overlay", b"tmpfs", b"devtmpfs", b"ext2", b"ext3", b"ext4", b"xfs", b"btrfs", b"zfs", b"f2fs", b"bcachefs", b"aufs"}
+LOCAL_FILE_SYSTEMS = frozenset(
+    (b"overlay", b"tmpfs", b"devtmpfs", b"ext2", b"ext3", b"ext4", b"xfs", b"btrfs", b"zfs", b"f2fs", b"bcachefs", b"aufs"))
 
 
 def message(offender, now: float) -> str:

@@ -1,0 +1,103 @@
+"""What keeps `reap` harmless and can be read from its source: how little of ptrace(2), libc and wait(2) the engine uses, and where."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+
+import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import ptrace
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import reap as reap_module
+
+from .test_architecture import ENGINE, FILES, attributes, calls, imports, name_of, tree_of
+
+PTRACE, REAP = ENGINE / "ptrace.py", ENGINE / "remedies/reap.py"
+
+# include/uapi/linux/ptrace.h. Not here, and so not to be used: what writes memory (POKETEXT, POKEDATA, POKEUSER), what stops by
+# SIGSTOP (ATTACH), what raises SIGTRAP in the program (SINGLESTEP), what ends it (KILL, PTRACE_O_EXITKILL).
+REQUESTS = {
+    "PTRACE_CONT": 7, "PTRACE_DETACH": 17, "PTRACE_SYSCALL": 24, "PTRACE_SETOPTIONS": 0x4200, "PTRACE_GETREGSET": 0x4204,
+    "PTRACE_SETREGSET": 0x4205, "PTRACE_SEIZE": 0x4206, "PTRACE_INTERRUPT": 0x4207, "PTRACE_GETSIGMASK": 0x420A,
+    "PTRACE_SETSIGMASK": 0x420B, "PTRACE_GET_RSEQ_CONFIGURATION": 0x420F, "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG": 0x4211}
+OTHERS = {"PTRACE_EVENT_STOP": 128, "PTRACE_O_TRACESYSGOOD": 1, "PTRACE_O_SUSPEND_SECCOMP": 1 << 21}
+
+OF_CTYPES = {"CDLL", "c_long", "c_void_p", "c_uint64", "c_size_t", "c_int64", "addressof", "sizeof", "memmove", "get_errno"}
+
+
+def around(path, text):
+    """The statements around the only one that has this text, from the outermost to that one itself."""
+    found, inner = [], [tree_of(path)]
+    assert ast.unparse(inner).count(text) == 1
+    while inner:
+        found.append(inner[0])
+        inner = [part for part in ast.walk(inner[0]) if part is not inner[0] and isinstance(part, ast.stmt) and text in ast.unparse(part)]
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != PTRACE], ids=name_of)
+def test_nobody_else_traces_waits_or_calls_libc(path):
+    names = [part.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Name)]
+    names += [part.attr for part in ast.walk(tree_of(path)) if isinstance(part, ast.Attribute)]
+    assert [name for name in names if name.startswith("PTRACE_") or name in ("libc_ptrace", "_ptrace", "CDLL", "PyDLL", "dlopen")] == []
+    assert [name for module in ("os", "posix") for name in attributes(path, module) if re.fullmatch("wait.*", name)] == []
+    if path != REAP:
+        assert "ptrace" not in imports(path)[1]
+
+
+def test_requests_and_options_are_these_and_have_the_kernel_s_numbers():
+    assert {name: value for name, value in vars(ptrace).items() if name.startswith("PTRACE_")} == {**REQUESTS, **OTHERS}
+    named = [ast.unparse(call.args[0]) for call in calls(PTRACE, "self._ptrace")]
+    assert [name for name in named if name not in REQUESTS and name != "request"] == []
+    supports = [ast.unparse(call.args[0]) for call in calls(PTRACE, "self._supports")]
+    assert set(supports) == {"PTRACE_GET_RSEQ_CONFIGURATION", "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG"}
+    options = {ast.unparse(call.args[2]) for call in calls(PTRACE, "self._ptrace") if ast.unparse(call.args[0]) == "PTRACE_SETOPTIONS"}
+    assert options == {"PTRACE_O_TRACESYSGOOD", "PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP"}
+
+
+def test_of_libc_there_is_ptrace_and_nothing_else():
+    """No kill, no fork, no syscall(2) by way of ctypes, and no memory of its own to write to by address but the registers."""
+    assert set(attributes(PTRACE, "ctypes")) | {
+        part.attr for part in ast.walk(tree_of(PTRACE)) if isinstance(part, ast.Attribute) and ast.unparse(part.value) == "self.ctypes"
+    } <= OF_CTYPES
+    whole = ast.unparse(tree_of(PTRACE))
+    assert re.findall(r"CDLL\([^)]*\)[.\w]*", whole) == ["CDLL(None, use_errno=True).ptrace"]
+    assert len(calls(PTRACE, "self.libc_ptrace")) == 1
+    moved = {ast.unparse(call.args[0]) for call in calls(PTRACE, "self.ctypes.memmove")}
+    assert moved <= {"self.registers", "registers"}
+
+
+def test_only_its_own_tracee_is_waited_for_and_never_without_end():
+    """waitpid(-1) would take the exit status of a child of whoever imports the engine, Ansible's module for one."""
+    assert {name for name in attributes(PTRACE, "os") if re.fullmatch("wait.*", name)} == {"waitpid"}
+    assert [ast.unparse(call) for call in calls(PTRACE, "os.waitpid")] == ["os.waitpid(self.pid, WALL | os.WNOHANG)"]
+
+
+def test_the_parent_is_made_to_call_wait4_and_nothing_else():
+    """For one child, never for any (-1); it may not block, and with null pointers no memory is written."""
+    assert [name_of(path) for path in FILES for part in ast.walk(tree_of(path))
+            if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "call"] == ["remedies.reap"]
+    assert [ast.unparse(call) for call in calls(REAP, "tracee.call")] == ["tracee.call(tracee.arch.wait4, number, 0, WNOHANG_WALL, 0)"]
+    assert reap_module.WNOHANG_WALL == os.WNOHANG | ptrace.WALL
+    numbers = {name: arch.wait4 for name, arch in ptrace.ARCHITECTURES.items()}
+    assert numbers == {name: {"x86_64": 61, "aarch64": 260}[name] for name in numbers}  # syscall tables of the kernel
+
+
+def test_no_signal_ends_the_sweep_while_a_parent_is_stopped():
+    """A tracee is made, seized and released in one function, which is called in one place: where signals are blocked."""
+    assert [name_of(path) for path in FILES if calls(path, "Tracee")] == ["remedies.reap"]
+    assert around(REAP, "Tracee(")[-2].name == around(REAP, ".seize(")[-2].name == "_stop_and_collect"
+    block = around(REAP, "self._stop_and_collect(")[-2]
+    assert isinstance(block, ast.With)
+    assert [ast.unparse(item) for item in block.items] == ["_undisturbed()"]
+    undisturbed = next(part for part in tree_of(REAP).body if isinstance(part, ast.FunctionDef) and part.name == "_undisturbed")
+    assert "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())" in ast.unparse(undisturbed)
+
+
+def test_a_parent_is_released_whatever_happens():
+    """All that may change it lies between try and finally."""
+    block = around(REAP, "tracee.release()")[-2]
+    assert isinstance(block, ast.Try)
+    assert "tracee.release()" in [ast.unparse(part) for part in block.finalbody]
+    changing = "".join(ast.unparse(part) for part in block.body)
+    assert "tracee.prepare()" in changing and "tracee.call(" in changing
