@@ -19,7 +19,7 @@ PTRACE, REAP = ENGINE / "ptrace.py", ENGINE / "remedies/reap.py"
 REQUESTS = {
     "PTRACE_CONT": 7, "PTRACE_DETACH": 17, "PTRACE_SYSCALL": 24, "PTRACE_SETOPTIONS": 0x4200, "PTRACE_GETREGSET": 0x4204,
     "PTRACE_SETREGSET": 0x4205, "PTRACE_SEIZE": 0x4206, "PTRACE_INTERRUPT": 0x4207, "PTRACE_GETSIGMASK": 0x420A,
-    "PTRACE_SETSIGMASK": 0x420B, "PTRACE_GET_RSEQ_CONFIGURATION": 0x420F, "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG": 0x4211}
+    "PTRACE_GET_RSEQ_CONFIGURATION": 0x420F, "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG": 0x4211}
 OTHERS = {"PTRACE_EVENT_STOP": 128, "PTRACE_O_TRACESYSGOOD": 1, "PTRACE_O_SUSPEND_SECCOMP": 1 << 21}
 
 OF_CTYPES = {"CDLL", "c_long", "c_void_p", "c_uint64", "c_size_t", "c_int64", "addressof", "sizeof", "memmove", "get_errno"}
@@ -73,20 +73,22 @@ def test_only_its_own_tracee_is_waited_for_and_never_without_end():
     assert [ast.unparse(call) for call in calls(PTRACE, "os.waitpid")] == ["os.waitpid(self.pid, WALL | os.WNOHANG)"]
 
 
-def test_the_parent_is_made_to_call_wait4_and_nothing_else():
+def test_the_parent_is_made_to_call_waitid_and_nothing_else():
     """For one child, never for any (-1); it may not block, and with null pointers no memory is written."""
     assert [name_of(path) for path in FILES for part in ast.walk(tree_of(path))
             if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.func.attr == "call"] == ["remedies.reap"]
-    assert [ast.unparse(call) for call in calls(REAP, "tracee.call")] == ["tracee.call(tracee.arch.wait4, number, 0, WNOHANG_WALL, 0)"]
-    assert reap_module.WNOHANG_WALL == os.WNOHANG | ptrace.WALL
-    numbers = {name: arch.wait4 for name, arch in ptrace.ARCHITECTURES.items()}
-    assert numbers == {name: {"x86_64": 61, "aarch64": 260}[name] for name in numbers}  # syscall tables of the kernel
+    assert [ast.unparse(call) for call in calls(REAP, "tracee.call")] == [
+        "tracee.call(tracee.arch.waitid, P_PID, number, 0, WEXITED_WNOHANG_WALL, 0)"]
+    assert reap_module.P_PID == os.P_PID
+    assert reap_module.WEXITED_WNOHANG_WALL == os.WEXITED | os.WNOHANG | ptrace.WALL
+    numbers = {name: (arch.waitid, arch.restart_syscall) for name, arch in ptrace.ARCHITECTURES.items()}
+    assert numbers == {name: {"x86_64": (247, 219), "aarch64": (95, 128)}[name] for name in numbers}  # syscall tables of the kernel
 
 
 def test_no_signal_ends_the_sweep_while_a_parent_is_stopped():
     """A tracee is made, seized and released in one function, which is called in one place: where signals are blocked."""
     assert [name_of(path) for path in FILES if calls(path, "Tracee")] == ["remedies.reap"]
-    assert around(REAP, "Tracee(")[-2].name == around(REAP, ".seize(")[-2].name == "_stop_and_collect"
+    assert around(REAP, "Tracee(")[-2].name == around(REAP, ".seize(")[-3].name == "_stop_and_collect"
     block = around(REAP, "self._stop_and_collect(")[-2]
     assert isinstance(block, ast.With)
     assert [ast.unparse(item) for item in block.items] == ["_undisturbed()"]

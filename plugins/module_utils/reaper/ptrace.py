@@ -8,21 +8,25 @@ Source: ptrace(2). How, for readers who never used it:
 - PTRACE_SEIZE makes this process the tracer of the thread and does not disturb it; PTRACE_INTERRUPT stops it, unseen by
   anybody: no SIGSTOP, no word to its parent. A system call it slept in is interrupted and restarts later by itself
   (signal(7): a few return EINTR instead, epoll_wait(2) for one, as after any debugger).
-- In that stop its registers are ours to read and to set. Set so that the next instruction is a system call, with number and
-  arguments in their places, and resumed by PTRACE_SYSCALL, it stops twice: before the call and after it, the result in
-  a register. No instruction of the program runs meanwhile, and no byte of its memory is written.
+- In that stop its registers are ours to read and to set. Resumed by PTRACE_SYSCALL it stops twice at each system call: before it,
+  where number and arguments can be exchanged for ours, and after it, the result in a register. No instruction of the
+  program runs meanwhile but the one that enters the kernel, and no byte of its memory is written.
+- A thread that was interrupted in a system call is set to that very instruction, as the kernel sets it to restart the call, and ours
+  takes its place at the entry. A thread that was running is set to such an instruction in the vDSO (vdso(7)).
 - These stops raise no signal. A single step would raise SIGTRAP, which resets a handler that the program has for it, and ends
-  the program if this process dies at that moment. All signals are blocked meanwhile; what arrives waits.
-- At last registers and signal mask are put back, the thread is led into one more PTRACE_INTERRUPT stop, and released. In that
-  kind of stop, and in no other, the kernel then looks whether a system call has to be restarted (kernel/signal.c, get_signal).
+  the program if this process dies at that moment. The signal mask is not touched: a signal for the thread stops it before it is
+  delivered. Then the registers are put back, it is released with that signal, and it handles it as if nobody had been there.
+- At last the thread is led into one more PTRACE_INTERRUPT stop, the registers are put back, and it is released. From that kind of
+  stop it goes on to where the kernel restarts interrupted system calls (arch_do_signal_or_restart in arch/x86/kernel/signal.c).
 
 If this process is killed in between, the kernel releases the thread with whatever registers it has. That cannot be prevented,
-only made short and mild: the caller blocks its signals, and the instruction used is the very one that the thread is
-sleeping in, where there is one. It then sees a wrong result of one system call, rather than code that it never called.
+only made short and mild. Between two calls an interrupted thread has registers with which it goes on rightly by itself; within one it gets our
+result for its own call. The caller blocks its signals, so that only SIGKILL can do that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -33,7 +37,7 @@ from collections import namedtuple
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SYSCALL = 7, 17, 24
 PTRACE_SETOPTIONS, PTRACE_GETREGSET, PTRACE_SETREGSET = 0x4200, 0x4204, 0x4205
 PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207  # Linux 3.4
-PTRACE_GETSIGMASK, PTRACE_SETSIGMASK = 0x420A, 0x420B  # Linux 3.11
+PTRACE_GETSIGMASK = 0x420A  # Linux 3.11
 PTRACE_GET_RSEQ_CONFIGURATION = 0x420F  # Linux 5.13
 PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG = 0x4211  # Linux 6.4
 PTRACE_EVENT_STOP = 128
@@ -41,11 +45,14 @@ PTRACE_O_TRACESYSGOOD = 1
 PTRACE_O_SUSPEND_SECCOMP = 1 << 21  # Linux 4.3
 NT_PRSTATUS = 1  # include/uapi/linux/elf.h: the general registers
 SIGTRAP, SIGCHLD, SIGSTOP = 5, 17, 19
+FAULTS = (4, 5, 7, 8, 11, 31)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what an instruction can raise
 STOP_AT_CALL = SIGTRAP | 0x80  # the mark of PTRACE_O_TRACESYSGOOD
 WALL = 0x40000000  # __WALL of wait(2): threads and clones too
 YAMA_NO_ATTACH = "3"  # Documentation/admin-guide/LSM/Yama.rst
 VDSO_BYTES = 16384  # it has about 8 KiB
-EVERY_SIGNAL = MINUS_ONE = (1 << 64) - 1
+MINUS_ONE = (1 << 64) - 1
+RESTARTBLOCK = -516  # include/linux/errno.h
+RESTARTS = (-512, -513, -514, RESTARTBLOCK)  # results of a call that is restarted where no handler runs
 
 UNTIL_STOPPED = 0.25  # seconds a thread gets to stop; it runs or sleeps as it likes meanwhile
 LOOKS = 100  # for the next stop before sleeping: it comes within microseconds, being woken takes several times as long
@@ -54,13 +61,16 @@ UNTIL_CALLED = 0.01  # seconds for a system call of ours; longer means that its 
 
 
 class Architecture(
-    namedtuple("Architecture", ("registers", "instruction", "pc", "number", "arguments", "result", "interrupted_call", "wait4"))
+    namedtuple(
+        "Architecture",
+        ("registers", "instruction", "pc", "number", "arguments", "result", "interrupted_call", "waitid", "restart_syscall"))
 ):
     """What differs between processors: one entry in :data:`ARCHITECTURES` for each that was tested.
 
     registers: how many 64-bit registers NT_PRSTATUS has. instruction: bytes of the one that enters the kernel.
-    Places in the register set: pc (instruction pointer), number (of the system call), arguments (the first four), result,
-    interrupted_call (number of the call that it was in, -1 for none: then nothing is restarted). wait4: number of that call.
+    Places in the register set: pc (instruction pointer), number (of the system call), arguments (the first five), result,
+    interrupted_call (number of the call that it is in, -1 for none: then nothing is restarted). waitid, restart_syscall: numbers
+    of those calls.
     """
 
     __slots__ = ()
@@ -68,7 +78,8 @@ class Architecture(
 
 ARCHITECTURES = {
     # arch/x86/include/asm/user_64.h, struct user_regs_struct; syscall(2) for the calling convention
-    "x86_64": Architecture(27, b"\x0f\x05", pc=16, number=10, arguments=(14, 13, 12, 7), result=10, interrupted_call=15, wait4=61),
+    "x86_64": Architecture(
+        27, b"\x0f\x05", pc=16, number=10, arguments=(14, 13, 12, 7, 9), result=10, interrupted_call=15, waitid=247, restart_syscall=219),
 }
 
 
@@ -117,8 +128,9 @@ class Tracee:
         self.libc_ptrace.restype = ctypes.c_long
         self.registers = (ctypes.c_uint64 * arch.registers)()
         self.iovec = (ctypes.c_size_t * 2)(ctypes.addressof(self.registers), ctypes.sizeof(self.registers))
-        self.saved = None  # bytes of the registers
-        self.saved_mask = None
+        self.saved = self.between = None  # bytes of the registers: when it was stopped, and to have between two calls
+        self.mask = 0
+        self.restarts = False  # whether it was interrupted in a call that the kernel restarts
         self.instruction_at = 0
         self.called = False
         self.pending = 0  # a signal that is being delivered to it while we hold it
@@ -149,7 +161,7 @@ class Tracee:
             self._ptrace(PTRACE_CONT, 0, os.WSTOPSIG(status))  # a signal of its own comes first
 
     def prepare(self) -> None:
-        """Make sure that the stopped thread can run a call, and block its signals. Raises :class:`Refused`."""
+        """Make sure that the stopped thread can run a call. Raises :class:`Refused`."""
         if self.stopped_by_signal:
             raise Refused("stopped", "it is stopped by a signal")
         if self._read_registers() != self.ctypes.sizeof(self.registers):
@@ -158,33 +170,39 @@ class Tracee:
         self._require_no_syscall_user_dispatch()
         self.instruction_at = self._instruction()
         self.saved = bytes(self.registers)
-        self.saved_mask = self._mask()
-        self._set_mask(EVERY_SIGNAL)
+        self.mask = self._mask()
+        self.between = self._between_calls()
 
     def call(self, number: int, *arguments: int) -> int:
         """Let it run one system call; returns what that returned, ``-errno`` for an error. Raises :class:`Interrupted`."""
         arch, registers = self.arch, self.registers
-        self.ctypes.memmove(registers, self.saved, len(self.saved))
-        registers[arch.pc] = self.instruction_at
-        registers[arch.number] = number
-        registers[arch.interrupted_call] = MINUS_ONE
+        if self.restarts:
+            if not self.called:
+                self._write_registers(self.between)
+            self.called = True
+            self._to_stop_at_call()  # at the entry to its own call
+            self._read_registers()
+            registers[arch.interrupted_call] = number
+        else:
+            self.ctypes.memmove(registers, self.saved, len(self.saved))
+            registers[arch.pc] = self.instruction_at
+            registers[arch.number] = number
+            registers[arch.interrupted_call] = MINUS_ONE
+        self.called = True
         for place, value in zip(arch.arguments, arguments):
             registers[place] = value
-        self.called = True
-        self._ptrace(PTRACE_SETREGSET, NT_PRSTATUS, self.ctypes.addressof(self.iovec))
-        self._to_stop_at_call()
+        self._write_registers(bytes(registers))
+        if not self.restarts:
+            self._to_stop_at_call()
         self._to_stop_at_call()
         self._read_registers()
-        return self.ctypes.c_int64(registers[arch.result]).value
+        result = self.ctypes.c_int64(registers[arch.result]).value
+        self._write_registers(self.between)
+        return result
 
     def release(self) -> None:
         """Put everything back and let it run. Where it has ended meanwhile there is nothing to put back."""
         try:
-            if self.called:
-                self.ctypes.memmove(self.registers, self.saved, len(self.saved))
-                self._ptrace(PTRACE_SETREGSET, NT_PRSTATUS, self.ctypes.addressof(self.iovec))
-            if self.saved_mask is not None:
-                self._set_mask(self.saved_mask)
             self._ptrace(PTRACE_SETOPTIONS, 0, PTRACE_O_TRACESYSGOOD)
             if self.called and not self.pending:
                 self._ptrace(PTRACE_INTERRUPT)
@@ -193,8 +211,9 @@ class Tracee:
                 if status >> 16 != PTRACE_EVENT_STOP:
                     self.pending = os.WSTOPSIG(status)
             if self.called:
+                self._write_registers(self.saved)
                 self._read_registers()
-                self.intact = bytes(self.registers) == self.saved and self._mask() == self.saved_mask
+                self.intact = bytes(self.registers) == self.saved and self._mask() == self.mask
             self._ptrace(PTRACE_DETACH, 0, self.pending)
         except Ended:
             pass
@@ -210,6 +229,12 @@ class Tracee:
         except Ended:
             pass
         return True
+
+    def _see_it_end(self) -> None:
+        """It is being killed. Its tracer has to wait for it: until then nobody else can, its own parent included (ptrace(2))."""
+        with contextlib.suppress(Ended):
+            while self._wait(time.monotonic() + UNTIL_STOPPED) is not None:
+                pass
 
     def _not_permitted(self) -> Refused:
         """Why PTRACE_SEIZE was refused (ptrace(2), access mode checking)."""
@@ -254,6 +279,18 @@ class Tracee:
             raise Refused("no_instruction", "no system call instruction was found, neither where it is nor in a vDSO")
         return start + offset
 
+    def _between_calls(self) -> bytes:
+        """Registers to leave it with between two calls: ready to restart its own, as the kernel would set it; else as they were."""
+        arch, registers = self.arch, self.registers
+        own, result = registers[arch.interrupted_call], self.ctypes.c_int64(registers[arch.result]).value
+        at_its_own = registers[arch.pc] - len(arch.instruction) == self.instruction_at
+        self.restarts = own != MINUS_ONE and result in RESTARTS and at_its_own
+        if self.restarts:
+            registers[arch.pc] = self.instruction_at
+            registers[arch.number] = arch.restart_syscall if result == RESTARTBLOCK else own
+            registers[arch.interrupted_call] = MINUS_ONE
+        return bytes(registers)
+
     def _require_outside_rseq(self) -> None:
         """Inside a restartable sequence (rseq(2), Linux 4.18) leaving and coming back unnoticed would corrupt its data.
 
@@ -274,8 +311,9 @@ class Tracee:
             status = self._wait(None)
         if status >> 8 == STOP_AT_CALL:
             return
-        if os.WSTOPSIG(status) == SIGSTOP:
-            self.pending = SIGSTOP  # deliver it; any other signal that comes through a full mask is a fault of our own call
+        number = os.WSTOPSIG(status)
+        if status >> 16 != PTRACE_EVENT_STOP and (self.restarts or number not in FAULTS):  # a fault there is one of our own making
+            self.pending = number
         raise Interrupted
 
     def _wait(self, deadline) -> int | None:
@@ -310,13 +348,14 @@ class Tracee:
         written, self.iovec[1] = self.iovec[1], size
         return written
 
+    def _write_registers(self, content: bytes) -> None:
+        self.ctypes.memmove(self.registers, content, len(content))
+        self._ptrace(PTRACE_SETREGSET, NT_PRSTATUS, self.ctypes.addressof(self.iovec))
+
     def _mask(self) -> int:
         mask = self.ctypes.c_uint64()
         self._ptrace(PTRACE_GETSIGMASK, 8, self.ctypes.addressof(mask))
         return mask.value
-
-    def _set_mask(self, mask: int) -> None:
-        self._ptrace(PTRACE_SETSIGMASK, 8, self.ctypes.addressof(self.ctypes.c_uint64(mask)))
 
     def _supports(self, request: int, config) -> bool:
         """Fill config by a request that only newer kernels have."""
@@ -330,5 +369,6 @@ class Tracee:
         if self.libc_ptrace(request, self.pid, address, data) == -1:
             error = self.ctypes.get_errno()
             if error == errno.ESRCH:
+                self._see_it_end()
                 raise Ended
             raise OSError(error, os.strerror(error))

@@ -65,16 +65,17 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
     if check_mode:
         results = tuple(Result(verdict, (), None) for verdict in verdicts)
         return Report(before, before, results, options, True, time.monotonic() - began, ())
-    if any(verdict.remedies for verdict in verdicts):
-        with _locked(paths.run):
-            run.remember(required=True)  # another sweep may have acted while this one waited
-            before, verdicts = run.look()
-            run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
-    warnings = run.follow_up(wait)
-    results, after = run.confirm(verdicts, before)
-    warnings += run.ended_early()
-    report = Report(before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end))
-    return run.record(report)
+    with contextlib.ExitStack() as until_recorded:
+        if any(verdict.remedies for verdict in verdicts):
+            with _locked(paths.run):
+                until_recorded.enter_context(_signals_noted(run.asked_to_end))
+                run.remember(required=True)  # another sweep may have acted while this one waited
+                before, verdicts = run.look()
+                run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
+        warnings = run.follow_up(wait)
+        results, after = run.confirm(verdicts, before)
+        warnings += run.ended_early()
+        return run.record(Report(before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end)))
 
 
 def to_syslog(line: str) -> None:
@@ -148,7 +149,7 @@ class _Run:
             return snapshot, verdicts
         youngest = min(zombie.age for offender in young for zombie in offender.zombies)
         deadline = time.monotonic() + self.options.min_age - youngest
-        while young and time.monotonic() < deadline:
+        while young and time.monotonic() < deadline and not self.asked_to_end:
             time.sleep(max(0.0, min(0.5, deadline - time.monotonic())))
             young = [offender for offender in young if self._holds_any(offender)]
         return self.look()
@@ -202,8 +203,7 @@ class _Run:
         if name == "nudge":
             outcomes = nudge(self.procfs, offenders)
         elif name == "reap":
-            with _signals_noted(self.asked_to_end):
-                outcomes = reap(self.procfs, offenders, self.asked_to_end)
+            outcomes = reap(self.procfs, offenders, self.asked_to_end)
         else:
             outcomes = terminate(self.procfs, offenders, self.options.grace)
         ended = []

@@ -1,13 +1,14 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have a living parent collect its zombies itself: it is stopped for milliseconds, runs wait4(2) for each, and goes on.
+"""Have a living parent collect its zombies itself: it is stopped for milliseconds, runs waitid(2) for each, and goes on.
 
 Nothing ends. What the parent can notice: waiting for that child later gives ECHILD, and a few system calls return EINTR.
 How it is stopped and put back is in :mod:`..ptrace`. Here: whom this may be done to, for which zombies, how long at a time.
 
-- wait4(PID, NULL, WNOHANG|__WALL, NULL), with the PID as the parent's own PID namespace counts, for the zombies that are
-  due and never for "any child": a status that the parent is about to collect is not taken from it.
+- waitid(P_PID, PID, NULL, WEXITED|WNOHANG|__WALL, NULL), with the PID as the parent's own PID namespace counts, for the zombies that
+  are due and never for "any child": a status that the parent is about to collect is not taken from it. (wait4(2) would return
+  the PID, waitid 0: the mildest result for the parent's own call, should the sweep be killed right then.)
 - Each of them is held by a pidfd, and with the parent stopped that pidfd tells that it is still there. So its PID cannot
   have passed on to a child that died a moment ago, however full the table is.
 - A parent is stopped for at most :data:`LONGEST_STOP` at a time and runs at least as long before it is stopped again.
@@ -30,8 +31,11 @@ COLLECTING = 0.008  # seconds of those in which a further call is begun; the res
 MOST_AT_A_TIME = 256  # zombies for one stop; each takes a descriptor
 LONGEST = 15.0  # seconds for one parent
 LONGEST_ALL = 60.0  # seconds for all parents together; what is left by then waits for the next sweep
-TRIES = 20  # stops that came to nothing until a parent is given up
-WNOHANG_WALL = 0x40000001
+TRIES = 20  # that came to nothing until a parent is given up
+FEW_TRIES = 4  # for refusals that are hardly ever a matter of the moment
+IN_EXECVE = ("leader_dead", "not_permitted", "no_instruction", "traced")  # for that moment any process looks like one of these
+P_PID = 1  # include/uapi/linux/wait.h
+WEXITED_WNOHANG_WALL = 0x40000005
 SECCOMP_STRICT = 1
 
 
@@ -74,6 +78,8 @@ class _Job:
         """Stop the parent once and collect as many as the time allows."""
         began = time.monotonic()
         try:
+            if self.tries:
+                time.sleep(max(0.0, self.not_before - time.monotonic()))
             self._require_fit()
             with contextlib.ExitStack() as held:
                 zombies = self._hold(held)
@@ -89,7 +95,7 @@ class _Job:
             else:
                 self._finish("unfinished", "it has called execve(2) meanwhile")
         except Interrupted:
-            self._another_try("unfinished", "it was stopped, frozen or out of CPU time again and again")
+            self._another_try(TRIES, "unfinished", "it was stopped, frozen or out of CPU time again and again")
         except OSError as error:
             own_fault = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
             self._finish("unfinished" if own_fault else "failed", "the sweep cannot go on: %s" % error.strerror)
@@ -98,7 +104,7 @@ class _Job:
             left = self.refused_by_kernel
             self._finish("gone" if not left and not self.collected else "cleared" if not left else
                          "partly_cleared" if self.collected else "no_effect",
-                         "wait4(2) does not give %d of them" % left if left else "stopped for %.1f ms%s" % (
+                         "waitid(2) does not give %d of them" % left if left else "stopped for %.1f ms%s" % (
                              1000 * self.longest_stop, " at most, %d times" % self.stops if self.stops > 1 else ""))
         elif self.result is None and self.seconds > LONGEST:
             self._finish("unfinished", "more of them than fit into %d s" % LONGEST)
@@ -146,7 +152,11 @@ class _Job:
 
     def _stop_and_collect(self, zombies) -> None:
         tracee = Tracee(self.procfs, self.offender.pid, architecture())
-        tracee.seize()
+        try:
+            tracee.seize()
+        except Refused:
+            self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies))
+            raise
         is_the_parent = not self._has_ended()  # asked after it was seized: now its PID cannot pass on any more
         if not tracee.stop():
             self.late = tracee
@@ -154,14 +164,16 @@ class _Job:
         done = 0
         try:
             tracee.prepare()
-            while is_the_parent and done < len(zombies) and time.monotonic() - tracee.stopped_since < COLLECTING:
+            while is_the_parent and done < len(zombies) and (not done or time.monotonic() - tracee.stopped_since < COLLECTING):
                 _zombie, pidfd, number = zombies[done]
                 if is_there(pidfd):
-                    if tracee.call(tracee.arch.wait4, number, 0, WNOHANG_WALL, 0) == number:
+                    tracee.call(tracee.arch.waitid, P_PID, number, 0, WEXITED_WNOHANG_WALL, 0)
+                    if not is_there(pidfd):
                         self.collected += 1
                     else:
                         self.refused_by_kernel += 1
                 done += 1
+                self.tries = 0
         finally:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies[done:]))
             self.at_a_time = min(MOST_AT_A_TIME, 16 + done)
@@ -183,17 +195,19 @@ class _Job:
     def _refuse(self, refused) -> None:
         explanation = "%s: %s" % (refused.word, refused)
         if refused.word == "busy":
-            self._another_try("refused", explanation)
+            self._another_try(TRIES, "refused", explanation)
+        elif refused.word in IN_EXECVE:
+            self._another_try(FEW_TRIES, "refused", explanation)
         else:
             self._finish("refused", explanation)
         if self.result:
             self.refusal = refused.word
 
-    def _another_try(self, result, detail) -> None:
-        """At a later moment, or that result when there were too many of them."""
+    def _another_try(self, most, result, detail) -> None:
+        """At a later moment, or that result when there were that many of them without any progress."""
         self.tries += 1
         self.not_before = max(self.not_before, time.monotonic() + 0.001)
-        if self.tries >= TRIES:
+        if self.tries >= most:
             self._finish(result, detail)
 
     def _finish(self, result, detail) -> None:

@@ -1,0 +1,211 @@
+"""What programs see that wait for a child later than min_age, after a sweep has had the child collected.
+
+``.cache/test/bin/python bench/exit_statuses.py --write`` writes the table into docs/exit-statuses.md. Root is needed.
+Each child exits with status 7. The program then calculates, so that it cannot wait, until a sweep in its own PID namespace has
+collected what there is; and then asks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from rig.node import Node, wait_until  # noqa: E402
+
+DOCUMENT = HERE.parent / "docs/exit-statuses.md"
+WAITS_AT_ONCE = 3.0  # seconds in which a zombie is looked for
+BEGIN, END = "<!-- written by bench/exit_statuses.py -->\n", "<!-- end of what is written -->\n"
+
+# name -> (command, its program, what it does). Each prints "ready" when its child has been started, calculates until the file
+# GO exists, and prints what it sees of the child in one line.
+SHELL = """
+(exit 7) &
+child=$!
+echo ready
+while [ ! -e GO ]; do :; done
+wait $child
+echo "status $?"
+"""
+PYTHON_HEAD = """
+import os, subprocess, sys, time
+def late():
+    print("ready", flush=True)
+    while not os.path.exists("GO"):
+        pass
+"""
+JAVASCRIPT = """
+const { spawn } = require('child_process'), fs = require('fs');
+const child = spawn('/bin/sh', ['-c', 'exit 7']);
+const silence = setTimeout(() => { console.log('no exit event within 3 s'); process.exit(); }, 3000);
+child.on('exit', status => { console.log('exit event: ' + status); clearTimeout(silence); });
+fs.writeSync(1, 'ready\\n');
+while (!fs.existsSync('GO')) ;
+"""
+JAVA = """
+import java.io.File;
+class Late {
+    public static void main(String[] words) throws Exception {
+        Process child = new ProcessBuilder("/bin/sh", "-c", "exit 7").start();
+        System.out.println("ready");
+        while (!new File("GO").exists()) ;
+        System.out.println("waitFor: " + child.waitFor());
+    }
+}
+"""
+PERL = """
+$| = 1;
+my $child = fork;
+exit 7 if $child == 0;
+print "ready\\n";
+1 until -e 'GO';
+my $got = waitpid $child, 0;
+print "waitpid: $got, \\$?: $?\\n";
+"""
+RUBY = """
+$stdout.sync = true
+child = fork { exit! 7 }
+puts 'ready'
+nil until File.exist?('GO')
+begin
+  Process.wait child
+  puts "status #{$?.exitstatus}"
+rescue SystemCallError => error
+  puts error.class
+end
+"""
+TCL = """
+fconfigure stdout -buffering line
+set pipe [open {|/bin/sh -c {exit 7}}]
+puts ready
+while {![file exists GO]} {}
+catch {close $pipe} message options
+puts "error [dict get $options -errorcode]"
+"""
+POPEN = 'child = subprocess.Popen(["/bin/sh", "-c", "exit 7"])\nlate()\n'
+
+ASYNCIO = PYTHON_HEAD + """
+import asyncio, logging
+logging.disable()
+async def main():
+    child = await asyncio.create_subprocess_exec("/bin/sh", "-c", "exit 7")
+    late()
+    print("returncode", await child.wait())
+asyncio.run(main())
+"""
+OLD_PYTHON, NEW_PYTHON = "python3 before 3.12", "python3 from 3.12"  # the watcher of children is another one
+
+CASES = {
+    "bash, `wait $child`": ("bash", ["-c"], SHELL),
+    "dash, `wait $child`": ("dash", ["-c"], SHELL),
+    "Python, `os.waitpid`": ("python3", ["-IS", "-c"], PYTHON_HEAD + """
+child = os.fork()
+if child == 0:
+    os._exit(7)
+late()
+try:
+    print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+except OSError as error:
+    print(type(error).__name__)
+"""),
+    "Python, `subprocess.Popen.wait`": ("python3", ["-IS", "-c"], PYTHON_HEAD + POPEN + 'print("returncode", child.wait())'),
+    "Python, `subprocess.Popen.poll`": ("python3", ["-IS", "-c"], PYTHON_HEAD + POPEN + 'print("returncode", child.poll())'),
+    "Python, `multiprocessing.Process.join`": ("python3", ["-IS", "-c"], PYTHON_HEAD + """
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=os._exit, args=(7,))
+child.start()
+late()
+child.join(3)
+print("exitcode", child.exitcode)
+"""),
+    "Python before 3.12, `asyncio` subprocess, its loop busy": (OLD_PYTHON, ["-IS", "-c"], ASYNCIO),
+    "Python from 3.12, `asyncio` subprocess, its loop busy": (NEW_PYTHON, ["-IS", "-c"], ASYNCIO),
+    "Perl, `waitpid`": ("perl", ["-e"], PERL),
+    "Ruby, `Process.wait`": ("ruby", ["-e"], RUBY),
+    "Tcl, `close` of a pipe": ("tclsh", [], TCL),
+    "Node.js, `exit` event of `spawn`, its loop busy": ("node", ["-e"], JAVASCRIPT),
+    "Java, `Process.waitFor`": ("java", [], JAVA),
+}
+
+
+def seen(name, folder) -> tuple:
+    """(whether there was a zombie to collect, the line that the program prints) of one case."""
+    program, flags, text = CASES[name]
+    go, file = folder / "go", folder / ("Late.java" if program == "java" else "late")
+    text = text.replace("GO", str(go))
+    file.write_text(text, encoding="utf-8")
+    command = [path_of(program), *flags, text if flags else str(file)]
+    node = Node(folder)
+    try:
+        # A container whose init stays, and which has it as an ordinary process
+        init = node.container("if os.fork() == 0:\n    os.execv(%r, %r)\nforever()" % (command[0], command))
+        (process,) = init.process.children()
+        held = True
+        try:
+            wait_until(lambda: [child for child in process.children() if child.status() == "zombie"], WAITS_AT_ONCE)
+        except AssertionError:
+            held = False  # it waits at once, as a rule by a thread or a handler for SIGCHLD
+        else:
+            result = node.sweep(remedies="reap")
+            assert result["counts"]["cleared_by"]["reap"] == 1, result["summary"]
+        go.touch()
+        return held, init.popen.stdout.readline().decode().strip()
+    finally:
+        node.stop()
+
+
+def path_of(program) -> str | None:
+    """Of a program of this machine; of Python, where one version is asked for, also one that pyenv has."""
+    if program not in (OLD_PYTHON, NEW_PYTHON):
+        return shutil.which(program, path="/usr/local/bin:/usr/bin:/bin")
+    for path in ["/usr/bin/python3", *sorted(map(str, Path("/root/.pyenv/versions").glob("3.*/bin/python3")), reverse=True)]:
+        if Path(path).exists():
+            code = "import sys; sys.exit(sys.version_info < (3, 12))"
+            if (subprocess.run([path, "-c", code], check=False).returncode == 0) == (program == NEW_PYTHON):
+                return path
+    return None
+
+
+def row(name, folder) -> str:
+    held, line = seen(name, folder)
+    return "| %s | %s | `%s` |" % (name, "yes, and was collected" if held else "no: it waits at once", line)
+
+
+def table() -> list:
+    """Lines of the table."""
+    lines = ["| program | its child was a zombie until it asked | what it then sees; the child's status is 7 |", "|---|---|---|"]
+    for name, (program, _flags, _text) in CASES.items():
+        if not path_of(program):
+            lines += [line for line in documented() if line.startswith("| %s |" % name)]  # as it was when it was last installed
+            continue
+        with tempfile.TemporaryDirectory(prefix="zr-") as folder:
+            lines.append(row(name, Path(folder)))
+    return lines
+
+
+def documented() -> list:
+    """The lines of the table that stand in the document."""
+    return DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].splitlines()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the table into %s" % DOCUMENT.name)
+    arguments = parser.parse_args()
+    lines = table()
+    print("\n".join(lines))
+    if arguments.write:
+        text = DOCUMENT.read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        DOCUMENT.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1], encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""No exit status is taken from a parent that asks for it in time; what one sees that asks late stands in docs/exit-statuses.md."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rig.node import offender_of, wait_until
+from rig.reaping import said
+
+CHECKOUT = Path(__file__).parents[2]
+sys.path.insert(0, str(CHECKOUT / "bench"))
+
+import exit_statuses  # noqa: E402
+
+# Each child is waited for 0 to 5 s after it has exited, in another order than they exited in, and its status compared.
+ASKS_WITHIN_5_S = """
+import random
+ready()
+asked = wrong = 0
+due = []
+end = time.monotonic() + 12
+while due or time.monotonic() < end:
+    if time.monotonic() < end:
+        status = random.randrange(256)
+        child = os.fork()
+        if child == 0:
+            os._exit(status)
+        due.append((time.monotonic() + random.choice([0, 1, 2.5, 5 * random.random(), 5]), child, status))
+    for moment, child, status in sorted(due):
+        if moment <= time.monotonic():
+            due.remove((moment, child, status))
+            asked += 1
+            try:
+                wrong += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != status
+            except ChildProcessError:
+                wrong += 1
+    time.sleep(0.005)
+os.write(1, b"%d %d\\n" % (asked, wrong))
+forever()
+"""
+
+
+def test_every_status_arrives_that_is_asked_for_in_time(node):
+    """Swept all the time, and its other zombies, which nobody asks for, are collected all the while."""
+    program = node.container("for _ in range(20): zombie()\n" + ASKS_WITHIN_5_S)
+    os.set_blocking(program.popen.stdout.fileno(), False)
+    counts = [0, 0]
+
+    def swept_until_it_is_done():
+        counts[0] += 1
+        counts[1] += node.sweep(remedies="reap", min_age=10)["counts"]["cleared_by"]["reap"]
+        return program.popen.stdout.readline()
+
+    asked, wrong = map(int, wait_until(swept_until_it_is_done, 60).split())
+    assert asked > 300
+    assert wrong == 0
+    assert counts[0] > 20
+    assert counts[1] == 20
+
+
+# The first child exits last: it is the one that wait4 for "any child" would give.
+YOUNG_AND_OLD = """
+here, there = os.pipe()
+young = os.fork()
+if young == 0:
+    os.read(here, 1)
+    os._exit(5)
+old = zombie()
+def end_the_young(*_):
+    os.write(there, b"x")
+    os.waitid(os.P_PID, young, os.WEXITED | os.WNOWAIT)
+    os.write(1, b"both\\n")
+signal.signal(signal.SIGUSR1, end_the_young)
+def ask(*_):
+    os.write(1, b"status %d\\n" % os.waitstatus_to_exitcode(os.waitpid(young, 0)[1]))
+signal.signal(signal.SIGUSR2, ask)
+ready()
+forever()
+"""
+
+
+def test_only_the_zombie_that_is_old_enough_is_collected(node):
+    """The other one has exited meanwhile, and its status is there when it is asked for."""
+    program = node.container(YOUNG_AND_OLD)
+    assert offender_of(node.sweep(remedies="reap", min_age=2), program)["reason"] == "too_young"
+    time.sleep(2.1)
+    program.process.send_signal(signal.SIGUSR1)
+    assert said(program) == "both"
+    entry = offender_of(node.sweep(remedies="reap", min_age=2), program)
+    assert (entry["zombies"], entry["ripe"], entry["cleared"]) == (2, 1, 1)
+    assert len(program.zombies()) == 1
+    program.process.send_signal(signal.SIGUSR2)
+    assert said(program) == "status 5"
+
+
+@pytest.mark.parametrize("name", exit_statuses.CASES)
+def test_what_stands_in_the_document(tmp_path, name):
+    """For versions of these programs that fail in another way the document has to be written again."""
+    command = exit_statuses.CASES[name][0]
+    if not exit_statuses.path_of(command):
+        pytest.skip("%s is not installed" % command)
+    assert exit_statuses.row(name, tmp_path) in exit_statuses.documented()
+
+
+def test_the_document_has_no_other_row():
+    rows = [line for line in exit_statuses.documented() if not line.startswith(("| program", "|---"))]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == list(exit_statuses.CASES)

@@ -1,0 +1,173 @@
+"""What a parent could notice of being made to collect: registers, signals, stacks, sequences. All as before."""
+
+from __future__ import annotations
+
+import pytest
+from rig.node import offender_of
+from rig.reaping import ANSWERS, Untouched, answer, built, container_of, reap_directly, said, says_nothing, status_of, step_of
+
+ZOMBIES = 40
+WITHOUT_GLIBC_S_RSEQ = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
+
+
+def swept(node, program):
+    """The entry after a sweep that is expected to collect them all without being noticed."""
+    with Untouched(program):
+        entry = offender_of(node.sweep(remedies="reap"), program)
+    assert (entry["outcome"], entry["remedy"]) == ("cleared", "reap"), entry["steps"]
+    assert program.zombies() == []
+    return entry
+
+
+def test_registers_of_a_program_that_calculates(node, tmp_path):
+    """General, x87, SSE and AVX registers, flags and the red zone, checked by the program itself, in 40 stops."""
+    program = container_of(node, built(tmp_path, "registers"), zombies=ZOMBIES)
+    with Untouched(program):
+        outcome = reap_directly(node, program, """
+while True:
+    then = offender()
+    if not then:
+        break
+    once(then._replace(zombies=then.zombies[:1]))
+""")
+    assert outcome["result"] == "cleared"
+    assert answer(program) == "well"
+    assert says_nothing(program)
+
+
+def test_a_64_bit_program_that_sleeps_in_the_32_bit_entry(node, tmp_path):
+    """Stopped in int 0x80, which is no instruction for our call; it sleeps on afterwards, and says so if woken."""
+    program = container_of(node, built(tmp_path, "no_vdso", "-DOLD_CALL"), zombies=ZOMBIES)
+    swept(node, program)
+    assert says_nothing(program)
+    assert answer(program) == "well"
+
+
+def test_a_sleep_goes_on(node):
+    """A bare nanosleep(2), which would return early if the kernel had not restarted it."""
+    program = node.container(ANSWERS + """
+import struct
+libc = ctypes.CDLL(None, use_errno=True)
+for _ in range(40):
+    zombie()
+ready()
+while True:
+    left = ctypes.create_string_buffer(struct.pack("qq", 1000, 0))
+    result = libc.syscall(35, left, None)
+    if (result, ctypes.get_errno()) != (-1, 4):  # EINTR comes of SIGUSR1
+        os.write(1, b"slept %d %d\\n" % (result, ctypes.get_errno()))
+""")
+    swept(node, program)
+    assert says_nothing(program)
+    assert answer(program) == "well"
+    assert says_nothing(program)
+
+
+def test_a_handler_for_sigtrap_stays_and_is_not_called(node):
+    program = node.container(ANSWERS + """
+signal.signal(signal.SIGTRAP, lambda *_: os.write(1, b"trapped\\n"))
+zombie()
+ready()
+forever()
+""")
+    swept(node, program)
+    assert says_nothing(program)
+    assert answer(program) == "well"
+    program.process.send_signal(5)
+    assert said(program) == "trapped"
+
+
+def test_sigtrap_stays_ignored(node):
+    program = node.container(ANSWERS + """
+signal.signal(signal.SIGTRAP, signal.SIG_IGN)
+zombie()
+ready()
+forever()
+""")
+    swept(node, program)
+    assert int(status_of(program)["SigIgn"], 16) & 1 << 4
+    assert answer(program) == "well"
+
+
+def test_blocked_signals_stay_pending(node):
+    """Two of the process and one of the thread; Untouched compares both sets."""
+    program = node.container(ANSWERS + """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2, signal.SIGTRAP])
+os.kill(os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGTRAP)
+signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
+zombie()
+ready()
+forever()
+""")
+    before = status_of(program)
+    assert int(before["ShdPnd"], 16) and int(before["SigPnd"], 16)
+    swept(node, program)
+    assert answer(program) == "well"
+
+
+QUEUES_100 = """
+import ctypes
+SIGRTMIN = 34
+number = 0
+def at(moment):
+    global number
+    if moment in ("seized", "stopped", "prepared", "called", "releasing"):
+        queue(1 if moment == "called" else 15)
+def queue(more):
+    global number
+    for number in range(number, min(number + more, 100)):
+        assert ctypes.CDLL(None).sigqueue(PID, SIGRTMIN, ctypes.c_void_p(number)) == 0
+        number += 1
+once(offender())
+queue(100)
+print(json.dumps({"result": number}))
+"""
+
+
+@pytest.mark.parametrize("mode", ["pause", "busy", "sigsuspend", "ppoll", "handler"])
+def test_signals_queued_while_it_collects_arrive_once_each(node, tmp_path, mode):
+    """Before it stops, in every stop, between the calls and before the end; its mask may be one for that call only, or it may be
+    in a handler on an alternate stack. Each signal carries a number of its own."""
+    program = container_of(node, built(tmp_path, "signals"), mode, zombies=ZOMBIES)
+    with Untouched(program):
+        assert reap_directly(node, program, QUEUES_100)["result"] == 100
+    assert program.zombies() == []
+    assert answer(program) == "well 100"
+
+
+@pytest.mark.parametrize("outside", ["3000", "300000"], ids=["seldom_outside", "often_outside"])
+def test_restartable_sequences(node, tmp_path, outside):
+    """Collected at a moment outside of them, or refused as busy; no sequence that was left goes on."""
+    program = container_of(node, built(tmp_path, "rseq_loop"), "300000", outside, zombies=20, environment=WITHOUT_GLIBC_S_RSEQ)
+    for _sweep in range(5):
+        with Untouched(program):
+            result = node.sweep(remedies="reap")
+        if not program.zombies():
+            break
+        assert step_of(offender_of(result, program))["refusal"] == "busy"
+    assert answer(program) == "well"
+    assert says_nothing(program)
+
+
+def test_the_parent_is_moved_to_another_processor_while_it_collects(node, tmp_path):
+    """That is what a sequence must not survive unnoticed; a program without one does not mind."""
+    program = container_of(
+        node, built(tmp_path, "rseq_loop"), "30000", "300000", zombies=20, environment=WITHOUT_GLIBC_S_RSEQ)
+    with Untouched(program):
+        outcome = reap_directly(node, program, """
+processors, turns = sorted(os.sched_getaffinity(0)), 0
+def at(moment):
+    global turns
+    if moment in ("prepared", "called"):
+        turns += 1
+        os.sched_setaffinity(PID, {processors[turns % len(processors)]})
+    elif moment == "released":
+        os.sched_setaffinity(PID, processors)
+then = offender()
+for zombie in then.zombies:
+    once(then._replace(zombies=(zombie,)))
+""")
+    assert outcome["result"] == "cleared" or outcome["refusal"] == "busy"
+    assert answer(program) == "well"
+    assert says_nothing(program)

@@ -1,0 +1,175 @@
+"""Stopped, made to collect, and released, 10,000 times: programs of many kinds never notice. Each checks its own work all the time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+from rig.fed import HERE, Fed, build_worker
+from rig.node import ENGINE, PYTHON, wait_until
+
+ROUNDS = int(os.environ.get("REAPER_SOAK_ROUNDS", "10000"))
+
+# Each counts to ``least`` of {progress}; says in {progress}.wrong what was not as it must be, and ends.
+PYTHON_WORK = """
+import os, sys, threading, time
+def work(count):
+    x = n = 0
+    while True:
+        for _ in range(500):
+            x = (x * 1103515245 + 12345) % 2147483648
+        n += 500
+        a, c, m, y = 1103515245, 12345, n, 0
+        while m:
+            if m & 1:
+                y = (a * y + c) % 2147483648
+            a, c, m = a * a % 2147483648, c * (a + 1) % 2147483648, m >> 1
+        before = time.monotonic()
+        time.sleep(0.02)
+        if x != y or time.monotonic() - before < 0.02:
+            open(sys.argv[1] + ".wrong", "w").write("%d is not %d after %d steps" % (x, y, n))
+            os._exit(9)
+        count(n)
+def report(n):
+    with open(sys.argv[1], "r+") as file:
+        file.write("%020d" % n)
+open(sys.argv[1], "w").close()
+for _ in range(int(sys.argv[2]) - 1):
+    threading.Thread(target=work, args=(lambda n: None,)).start()
+work(report)
+"""
+
+PERL_WORK = """
+use Time::HiRes qw(setitimer ITIMER_REAL sleep);
+my ($file, $x, $n, $alarms) = ($ARGV[0], 0, 0, 0);
+sub wrong { open(my $out, ">", "$file.wrong"); print $out $_[0]; close $out; exit 9 }
+$SIG{ALRM} = sub { $alarms++ };
+setitimer(ITIMER_REAL, 0.005, 0.005);
+open(my $out, ">", $file);
+while (1) {
+    for (1 .. 300) { $x = ($x * 1103 + 12345) % 65536; $n++ }
+    my ($a, $c, $m, $y) = (1103, 12345, $n, 0);
+    while ($m) { $y = ($a * $y + $c) % 65536 if $m & 1; $c = $c * ($a + 1) % 65536; $a = $a * $a % 65536; $m >>= 1 }
+    wrong("$x is not $y after $n steps") if $x != $y;
+    my $before = $alarms;
+    sleep(0.02);
+    wrong("no alarm came") if $alarms == $before;
+    seek($out, 0, 0); printf $out "%020d", $n; $out->flush();
+}
+"""
+
+BASH_WORK = """
+x=0 n=0
+wrong() { echo "$1" > "$0.wrong"; exit 9; }
+exec {never}<> <(:)
+while :; do
+    for i in {1..50}; do x=$(( (x * 1103 + 12345) % 65536 )); done
+    n=$((n + 50)) a=1103 c=12345 m=$n y=0
+    while ((m)); do
+        ((m & 1)) && y=$(( (a * y + c) % 65536 ))
+        c=$((c * (a + 1) % 65536)) a=$((a * a % 65536)) m=$((m >> 1))
+    done
+    [ $x = $y ] || wrong "$x is not $y after $n steps"
+    (exit 7)
+    [ $? = 7 ] || wrong "a child that exited with 7 was seen as $?"
+    [ "$(echo "$n")" = "$n" ] || wrong "what a child printed was lost"
+    read -t 0.02 -u "$never" && wrong "something was read where nothing is written"
+    printf '%020d\\n' "$n" 1<> "$0"
+done
+"""
+
+NODE_WORK = """
+const fs = require("fs"), file = process.argv[1];
+let x = 0, n = 0, handle = fs.openSync(file, "w");
+function wrong(what) { fs.writeFileSync(file + ".wrong", what); process.exit(9); }
+function work() {
+  for (let i = 0; i < 1000; i++) x = (x * 1103 + 12345) % 65536;
+  n += 1000;
+  let a = 1103, c = 12345, m = n, y = 0;
+  while (m) { if (m & 1) y = (a * y + c) % 65536; c = c * (a + 1) % 65536; a = a * a % 65536; m = Math.floor(m / 2); }
+  if (x !== y) wrong(x + " is not " + y + " after " + n + " steps");
+  fs.writeSync(handle, String(n).padStart(20, "0"), 0);
+  const before = process.hrtime.bigint();
+  setTimeout(() => {
+    if (process.hrtime.bigint() - before < 8000000n) wrong("10 ms were over too soon");
+    fs.stat(file, (error) => { if (error) wrong(String(error)); work(); });
+  }, 10);
+}
+work();
+"""
+
+WORKERS = [
+    ("checksum", 4), ("clocks", 1), ("calls", 1), ("calls", 4), ("signals", 1), ("nanosleep", 1), ("nanosleep", 8), ("poll", 1),
+    ("epoll_wait", 1), ("futex", 4), ("read", 1), ("accept", 1), ("sigtimedwait", 1), ("wait4", 1),
+]
+SCRIPTS = {
+    "python": [PYTHON, "-IS", "-c", PYTHON_WORK, "{progress}", "1"],
+    "python_threads": [PYTHON, "-IS", "-c", PYTHON_WORK, "{progress}", "8"],
+    "perl": ["perl", "-e", PERL_WORK, "{progress}"],
+    "bash": ["bash", "-c", BASH_WORK, "{progress}"],
+    "node": ["node", "-e", NODE_WORK, "{progress}"],
+}
+
+
+@pytest.fixture
+def programs(node, tmp_path):
+    """All of them, at work; every other one is PID 1 of a container."""
+    missing = [words[0] for words in SCRIPTS.values() if not shutil.which(words[0])]
+    assert not missing, "not installed: %s" % missing
+    worker = build_worker(tmp_path)
+    started = []
+    for number, (kind, threads) in enumerate(WORKERS):
+        command = [worker, kind, "{progress}", threads]
+        started.append(Fed(node, tmp_path, "%s-%d" % (kind, threads), command, in_container=number % 2 == 0))
+    for number, (name, command) in enumerate(SCRIPTS.items()):
+        started.append(Fed(node, tmp_path, name, command, in_container=number % 2 == 0))
+    for program in started:
+        wait_until(lambda program=program: program.done() or program.complaint())
+    return started
+
+
+def complaints(programs) -> list:
+    return [program.complaint() for program in programs if program.complaint()]
+
+
+def usual_masks(programs) -> dict:
+    """The signals that each thread blocks all the time; in a handler its signal is blocked too, and bash blocks SIGCHLD as it waits."""
+    usual = {program.name: program.masks() for program in programs}
+    for _look in range(60):
+        time.sleep(0.005)
+        for program in programs:
+            now, so_far = program.masks(), usual[program.name]
+            usual[program.name] = {thread: mask & now[thread] for thread, mask in so_far.items() if thread in now}
+    return usual
+
+
+def test_programs_of_many_kinds_go_on_through_10000_rounds(node, programs):
+    assert complaints(programs) == []
+    masks = usual_masks(programs)
+    pids = ["%s=%d" % (program.fifo, program.pid_in_node) for program in programs]
+    done = node.run(PYTHON, "-IS", str(HERE / "soak_driver.py"), str(ENGINE), str(ROUNDS), *pids, timeout=60 + ROUNDS / 20)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+
+    rounds = {program.name: result["rounds"].get(str(program.pid_in_node), 0) for program in programs}
+    print("%d rounds in %.0f s, %d zombies; ms stopped: %s" % (
+        sum(rounds.values()), result["seconds"], result["collected"], result["stop_ms"]))
+    for program in programs:
+        print("  %-16s %5d rounds, %s" % (program.name, rounds[program.name], result["results"].get(str(program.pid_in_node))))
+
+    assert complaints(programs) == []
+    assert sum(rounds.values()) >= ROUNDS
+    assert min(rounds.values()) >= ROUNDS / len(programs) / 4, "hardly any round for one of them"
+    assert result["held"] == []
+    for program in programs:
+        so_far = program.done()
+        wait_until(lambda program=program, so_far=so_far: program.done() > so_far or program.complaint())
+        wait_until(lambda program=program: program.held_by() == [])
+    after = usual_masks(programs)
+    for name, before in masks.items():
+        assert {thread: mask for thread, mask in before.items() if thread in after[name]} == {
+            thread: mask for thread, mask in after[name].items() if thread in before}, name
+    assert complaints(programs) == []

@@ -1,0 +1,166 @@
+"""nginx, redis-server and postgres in containers of a node, fed with zombies, and the programs that put load on them.
+
+Each server process that gets the zombies is one that answers clients itself: nginx without workers; of postgres the postmaster,
+which takes every connection, so each transaction connects anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from rig.fed import Fed
+from rig.node import wait_until
+
+# postgres starts anew when a child that it does not know exits with anything but 0; what they print goes to a file
+ZOMBIES_AT_START = "(exit 0) & (exit 0) & exec \"$@\" > \"$0\" 2>&1"
+NGINX = """
+daemon off; master_process off; pid nginx.pid; error_log error.log;
+events { worker_connections 200; }
+http {
+    access_log off; keepalive_requests 1000000;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    server { listen 127.0.0.1:%d; location / { return 200 "well\\n"; } }
+}
+"""
+
+
+class Server:
+    """A server on a port of its own of 127.0.0.1, PID 1 of a container."""
+
+    packages: tuple = ()
+
+    def __init__(self, node, folder):
+        self.folder = Path(tempfile.mkdtemp(prefix="zr-"))  # pytest's folders are closed to the user that postgres runs as
+        self.folder.chmod(0o755)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.process = None
+        try:
+            self.prepare()
+            self.process = Fed(node, folder, type(self).__name__, ["sh", "-c", ZOMBIES_AT_START, self.folder / "log", *self.command()])
+            wait_until(self.answers)
+        except BaseException:
+            self.stop()
+            raise
+
+    def prepare(self):
+        """Write what the server needs."""
+
+    def command(self) -> list:
+        """What to run, in the foreground."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        assert self.process.alive, "%s did not start" % self.process.name
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def load(self, seconds) -> dict:
+        """Put load on it for about that long: requests, failed (what the tool complained about), p50, p99, max (ms)."""
+        raise NotImplementedError
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Nginx(Server):
+    def prepare(self):
+        (self.folder / "nginx.conf").write_text(NGINX % self.port)
+
+    def command(self):
+        return ["/usr/sbin/nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"]
+
+    def load(self, seconds):
+        out = _run("wrk", "--threads", "1", "--connections", "8", "--duration", "%ds" % seconds, "--latency",
+                   "http://127.0.0.1:%d/" % self.port)
+        wrong = [line.strip() for line in out.splitlines() if "errors:" in line or "Non-2xx" in line]
+        return {
+            "requests": int(re.search(r"(\d+) requests in", out).group(1)), "failed": wrong,
+            "p50": _ms(re.search(r"50%\s+(\S+)", out).group(1)), "p99": _ms(re.search(r"99%\s+(\S+)", out).group(1)),
+            "max": _ms(re.search(r"Latency\s+\S+\s+\S+\s+(\S+)", out).group(1))}
+
+
+class Redis(Server):
+    def command(self):
+        return ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+
+    def load(self, seconds):
+        began = time.monotonic()
+        self._benchmark(5000)
+        rate = 5000 / (time.monotonic() - began)
+        return self._benchmark(max(5000, int(rate * seconds)))
+
+    def _benchmark(self, requests) -> dict:
+        """GET only: its figures are for each command apart."""
+        out = _run("redis-benchmark", "-p", str(self.port), "-c", "8", "-n", str(requests), "-t", "get", "--csv")
+        (row,) = csv.DictReader(io.StringIO("\n".join(line for line in out.splitlines() if line.startswith('"'))))
+        wrong = [line for line in out.splitlines() if "rror" in line]
+        return {
+            "requests": requests, "failed": wrong, "p50": float(row["p50_latency_ms"]), "p99": float(row["p99_latency_ms"]),
+            "max": float(row["max_latency_ms"])}
+
+
+class Postgres(Server):
+    def prepare(self):
+        self.user = pwd.getpwnam("postgres")
+        os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+        _run(*self._as_user(), self._tool("initdb"), "--pgdata", str(self.folder / "data"), "--auth", "trust", "--no-sync")
+
+    def command(self):
+        return [*self._as_user(), self._tool("postgres"), "-D", self.folder / "data", "-p", self.port, "-k", self.folder,
+                "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+
+    def answers(self):
+        assert self.process.alive, "postgres did not start"
+        return subprocess.run([self._tool("pg_isready"), "-q", "-h", "127.0.0.1", "-U", "postgres", "-p", str(self.port)], check=False).returncode == 0
+
+    def load(self, seconds):
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        (self.folder / "one.sql").write_text("SELECT 1;\n")
+        out = _run(self._tool("pgbench"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-n", "-C", "-c", "4", "-T",
+                   str(seconds), "--log", "--log-prefix", str(logs / "log"), "-f", str(self.folder / "one.sql"), "postgres")
+        took = sorted(int(line.split()[2]) / 1000 for log in logs.iterdir() for line in log.read_text().splitlines())
+        shutil.rmtree(logs)
+        failed = int(re.search(r"number of failed transactions: (\d+)", out).group(1))
+        return {
+            "requests": len(took), "failed": ["%d failed transactions" % failed] if failed else [], "p50": took[len(took) // 2],
+            "p99": took[len(took) * 99 // 100], "max": took[-1]}
+
+    def _as_user(self):
+        return ["setpriv", "--reuid", str(self.user.pw_uid), "--regid", str(self.user.pw_gid), "--clear-groups"]
+
+    @staticmethod
+    def _tool(name) -> str:
+        """Debian keeps them out of the PATH, in a folder for each version."""
+        return str(max(Path("/usr/lib/postgresql").glob("*/bin/" + name)))
+
+
+SERVERS = (Nginx, Redis, Postgres)
+
+
+def _run(*command) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, "%s: exit status %d, %s%s" % (command[0], done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+def _ms(text) -> float:
+    """wrk's 12.34us, 1.23ms, 1.23s as milliseconds."""
+    for unit, factor in (("us", 0.001), ("ms", 1), ("s", 1000)):
+        if text.endswith(unit):
+            return float(text[:-len(unit)]) * factor
+    raise ValueError(text)
