@@ -118,7 +118,7 @@ def test_sigkill_of_the_sweep_is_counted(node, start):
     for kind in kinds:
         fates[kind] = Counter()
         program = None
-        for _ in range(-(-KILLS // len(kinds))):
+        for _turn in range(-(-KILLS // len(kinds))):
             if program is None:
                 program = start(kind)
                 masks = program.masks()

@@ -15,6 +15,8 @@ ENGINE = "plugins/module_utils/reaper"
 FAULTS, NEVER, ZOMBIES = (
     "tests/integration/" + name for name in ("test_faults_of_the_script.py", "test_never_touched.py", "test_zombies.py"))
 
+TOLD, LOG = "remedies/termination_log.py", "tests/integration/test_termination_log.py::test_a_hostile_container_gets_nothing_written"
+
 # what is broken: (file, text that stands there once, what stands there then, the test that has to fail)
 MUTATIONS = {
     "any_age_counts": (
@@ -94,6 +96,15 @@ MUTATIONS = {
     "terminate_follows_a_nudge_that_helps": (
         "sweep.py", "targets = targets - self._apply(name, acting)", "self._apply(name, acting)",
         ZOMBIES + "::test_a_parent_that_a_reminder_is_curing_is_not_ended_when_time_is_up"),
+    "a_log_that_is_a_link_is_followed": (
+        TOLD, "os.open(NAME, os.O_PATH | os.O_NOFOLLOW |", "os.open(NAME, os.O_PATH |", LOG + "[symlink that hides the mount]"),
+    "a_folder_that_is_a_link_is_followed": (
+        TOLD, "os.O_DIRECTORY | os.O_NOFOLLOW |", "os.O_DIRECTORY |", LOG + "[dev is a symlink]"),
+    "anything_is_a_log": (TOLD, "stat.S_ISREG(info.st_mode) and", "", LOG + "[device]"),
+    "any_mount_will_do": (TOLD, "if not _only_local_file_systems(procfs, offender.pid):", "if False:", LOG + "[no mount of its own]"),
+    "root_writes_for_a_tenant_what_he_may_not": (
+        TOLD, "info.st_uid == uid and", "True and",
+        "tests/integration/test_termination_log.py::test_a_file_that_the_tenant_may_not_write_is_not_written_for_him"),
     "names_are_shown_as_they_are": (
         "report.py", "        elif not character.isprintable():", "        elif False:",
         ZOMBIES + "::test_hostile_names_and_arguments_stay_harmless"),

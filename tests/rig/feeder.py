@@ -24,7 +24,7 @@ def feed(fifo):
     libc.prctl(PR_SET_NAME, b"feeder")
     while True:
         (count,) = struct.unpack("I", os.read(fifo, 4))
-        for _ in range(count):
+        for _child in range(count):
             if clone(CLONE_PARENT) == 0:
                 libc._exit(3)
 

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 from rig.node import CHECKOUT, wait_until
 
 
 class Podman:
-    """podman inside a node, with storage of its own and one image: busybox."""
+    """podman inside a node, with storage of its own and two images: busybox, and host, which shows the programs of this machine."""
 
     def __init__(self, node, folder):
         self.node = node
@@ -24,8 +25,7 @@ class Podman:
         (image / "bin").mkdir(parents=True)
         for name in ("sh", "sleep", "ps"):
             shutil.copy("/bin/busybox", image / "bin" / name)
-        subprocess.run(["tar", "-C", image, "-cf", folder / "image.tar", "."], check=True)
-        self("import", str(folder / "image.tar"), "busybox")
+        self._import(image, "busybox")
 
     def __call__(self, *arguments) -> str:
         done = self.node.run(*self.command, *arguments, env=self.environment)
@@ -36,10 +36,31 @@ class Podman:
         """Start a container; its full id."""
         return self("run", "--detach", "--network", "none", "busybox", "/bin/sh", "-c", script)
 
+    def import_host(self):
+        """Make the image host: empty folders and links. :meth:`run_host` puts this machine's programs there."""
+        image = self.folder / "host"
+        for name in ("dev", "etc", "proc", "run/sshd", "sys", "tmp", "usr", "var/lib/nginx", "var/log"):
+            (image / name).mkdir(parents=True)
+        (image / "tmp").chmod(0o1777)
+        for name in ("bin", "lib", "lib64", "sbin"):
+            (image / name).symlink_to("usr/" + name)
+        self._import(image, "host")
+
+    def run_host(self, script, folders) -> str:
+        """Start a container that has this machine's programs; folders: path on this machine to path in the container."""
+        shown = [Path("/usr"), Path("/etc/passwd"), Path("/etc/group"), Path("/etc/ld.so.cache"), Path("/etc/alternatives"),
+                 *Path("/etc").glob("java-*")]
+        volumes = ["%s:%s:ro" % (path, path) for path in shown] + ["%s:%s" % pair for pair in folders.items()]
+        return self("run", "--detach", "--network", "none", *["--volume=" + volume for volume in volumes], "host", "/bin/sh", "-c", script)
+
     def running(self) -> list:
         return json.loads(self("ps", "--no-trunc", "--format", "json"))
 
     def stop(self):
-        """Remove all its containers and the folder."""
+        """Remove its containers and its folder."""
         self("rm", "--all", "--force", "--time", "0")
         wait_until(lambda: shutil.rmtree(self.folder, ignore_errors=True) or not self.folder.exists())  # its cleanup may still write
+
+    def _import(self, image, name):
+        subprocess.run(["tar", "-C", image, "-cf", str(image) + ".tar", "."], check=True)
+        self("import", str(image) + ".tar", name)

@@ -121,7 +121,7 @@ class Untouched:
 
     def __exit__(self, kind, *_):
         if kind is None:
-            after = wait_until(lambda: self.settled())
+            after = wait_until(self.settled)
             assert {name: after[name] for name in self.names} == {name: self.before[name] for name in self.names}
 
     def settled(self):
