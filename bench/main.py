@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import collect
 import idle_sweep
+import latency
 import role_tasks
 import scan
 import stubborn_parents
+
+NEEDED, NEEDED_IN_FULL = ("gdb",), ("nginx", "wrk", "redis-server", "redis-benchmark", "pgbench")
+LOADED = 10  # seconds for each server, with and without
 
 INTRODUCTION = """\
 # Benchmarks
@@ -27,10 +32,13 @@ which there is nothing but what is named.
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="scan 100,000 processes too; raises kernel.pid_max for as long as that takes")
+    size.add_argument("--full", action="store_true", help="larger sizes too, and servers under load; raises kernel.pid_max for as long as that takes")
     size.add_argument("--tiny", action="store_true", help="the least that shows that it works")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables into this file too")
     arguments = parser.parse_args()
+    missing = [name for name in NEEDED + (NEEDED_IN_FULL if arguments.full else ()) if not shutil.which(name)]
+    if missing:
+        parser.error("not installed: %s; ./run-tests installs them" % ", ".join(missing))
     if os.geteuid() != 0:
         parser.error("root is needed, for the PID namespaces")
     for number in (signal.SIGINT, signal.SIGTERM):  # cleans up after both, even where a shell in the background ignores SIGINT
@@ -43,9 +51,12 @@ def main() -> int:
         processes, runs, counts, parents, collected = 5, 1, [20], 3, [2]
     page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
     print(page)
-    for measure in (
-            lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents),
-            lambda: collect.measure(collected), role_tasks.measure):
+    measurements = [
+        lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents),
+        lambda: collect.measure(collected), role_tasks.measure]
+    if arguments.full:
+        measurements.append(lambda: latency.measure(LOADED))
+    for measure in measurements:
         table = measure()
         print(table, flush=True)
         page += "\n" + table
