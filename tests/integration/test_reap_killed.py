@@ -18,7 +18,7 @@ import pytest
 from rig.fed import Fed, build_worker
 from rig.node import PYTHON, wait_until
 
-KILLS = int(os.environ.get("REAPER_KILLS", "200"))
+KILLS = int(os.environ.get("REAPER_KILLS", "104"))
 ZOMBIES = 300  # that a parent has at least when a sweep begins: some 100 ms of work
 LATEST = 0.06  # seconds after the first stop at which the signal comes
 

@@ -19,7 +19,7 @@ def container(host, name) -> dict:
 
 
 def zombies_of(host, pid) -> list[str]:
-    return host.run("ps --ppid %s --no-headers -o pid,stat,args | grep -w Z", pid).stdout.splitlines()
+    return host.run("ps --ppid %s --no-headers -o pid,stat,args | grep -w Z", str(pid)).stdout.splitlines()
 
 
 @pytest.fixture
