@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig.node import is_alive, offender_of, wait_until
+from rig.node import VFORK, is_alive, offender_of, wait_until
 from rig.reaping import ANSWERS, THIRTY_TWO_BIT, Untouched, answer, built, container_of, reap_directly, status_of, step_of
 
 SLEEPS = ANSWERS + "zombie()\nready()\nforever()"
@@ -51,18 +51,6 @@ zombie()
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
 ready()
 forever()
-"""
-# posix_spawn(3) waits in vfork(2) until its child has executed; the child waits for a FIFO that nobody opens
-VFORK = """
-parent = os.fork()
-if parent == 0:
-    zombie()
-    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 9, %r, os.O_RDONLY, 0)])
-    forever()
-while open("/proc/%%d/stat" %% parent).read().rpartition(")")[2].split()[0] != "D":
-    time.sleep(0.01)
-ready()
-os.wait()
 """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig.node import is_alive, offender_of, wait_until
+from rig.node import VFORK, is_alive, offender_of, wait_until
 
 INIT_WITH_A_LEAKING_CHILD = """
 child = os.fork()
@@ -178,20 +178,10 @@ def test_time_in_which_a_parent_was_held_up_does_not_count(node):
 
 
 def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
-    """posix_spawn waits in vfork until its child has executed; the child waits for a FIFO that nobody opens."""
+    """In vfork(2)."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    init = node.container("""
-parent = os.fork()
-if parent == 0:
-    zombie()
-    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 9, %r, os.O_RDONLY, 0)])
-    forever()
-while open("/proc/%%d/stat" %% parent).read().rpartition(")")[2].split()[0] != "D":
-    time.sleep(0.01)
-ready()
-os.wait()
-""" % str(fifo))
+    init = node.container(VFORK % str(fifo))
     (parent,) = init.process.children()
     result = node.sweep()
     assert ([entry["reason"] for entry in result["offenders"]], result["changed"]) == (["parent_uninterruptible"], False)

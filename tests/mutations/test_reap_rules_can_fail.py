@@ -8,7 +8,7 @@ Not here, as no behaviour tells the difference; each is a second lock behind one
   thread look for signals, and so for calls to be restarted, wherever it was stopped (kernel/ptrace.c, __ptrace_unlink).
 - Taking PTRACE_O_SUSPEND_SECCOMP back before the release. PTRACE_DETACH does so itself, and no instruction of the program runs between.
 - The second look at SIGSTOP (`stopped_by_signal`) and the first one (state T in ``/proc``): either makes up for the other. Both are
-  taken away together here. Likewise LONGEST_STOP stands for COLLECTING, which is what the code obeys.
+  taken away together here.
 """
 
 from __future__ import annotations

@@ -47,6 +47,19 @@ while True:
         time.sleep(0.02)
 """
 
+# The path of the FIFO goes in. posix_spawn(3) waits in vfork(2) until its child has executed; the child waits for a FIFO that nobody opens
+VFORK = """
+parent = os.fork()
+if parent == 0:
+    zombie()
+    os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 9, %r, os.O_RDONLY, 0)])
+    forever()
+while open("/proc/%%d/stat" %% parent).read().rpartition(")")[2].split()[0] != "D":
+    time.sleep(0.01)
+ready()
+os.wait()
+"""
+
 
 def wait_until(condition, seconds=20.0):
     """What condition() returns once that is true; fails the test when it never is."""

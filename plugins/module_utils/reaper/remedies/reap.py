@@ -11,7 +11,7 @@ How it is stopped and put back is in :mod:`..ptrace`. Here: whom this may be don
   the PID, waitid 0: the mildest result for the parent's own call, should the sweep be killed right then.)
 - Each of them is held by a pidfd, and with the parent stopped that pidfd tells that it is still there. So its PID cannot
   have passed on to a child that died a moment ago, however full the table is.
-- A parent is stopped for at most :data:`LONGEST_STOP` at a time and runs at least as long before it is stopped again.
+- A parent is stopped for at most 20 ms at a time, of which :data:`COLLECTING` are used, and runs at least as long before it is stopped again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from itertools import islice
 from ..ptrace import Ended, Interrupted, Refused, Tracee, architecture
 from . import Outcome, is_there, open_pidfd, slices
 
-LONGEST_STOP = 0.020  # seconds a parent is stopped at a time
-COLLECTING = 0.008  # seconds of those in which a further call is begun; the rest is reserve for a node that is busy
+COLLECTING = 0.008  # seconds of a stop in which a further call is begun; the rest of its 20 ms is reserve for a node that is busy
 MOST_AT_A_TIME = 256  # zombies for one stop; each takes a descriptor
 LONGEST = 15.0  # seconds for one parent
 LONGEST_ALL = 60.0  # seconds for all parents together; what is left by then waits for the next sweep
