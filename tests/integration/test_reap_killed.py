@@ -156,8 +156,8 @@ def test_a_signal_that_asks_the_sweep_to_end_harms_nobody(node, start):
             assert fate(program, masks) == "well", kind
             assert errors == ""
             ended_early = json.loads(report)["ended_early"]
-            assert sweep.returncode == (3 if ended_early else 0)
-            assert asked or not ended_early
+            # One that comes when the whole report is out ends what is left of the process: Python taking itself down.
+            assert sweep.returncode in ((3,) if ended_early else (0, -number) if asked else (0,))
             early["early" if ended_early else "done before"] += 1
         program.stop()
     print("sweeps that were asked to end: %s" % dict(early))

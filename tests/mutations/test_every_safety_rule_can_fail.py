@@ -15,7 +15,7 @@ MUTATIONS = {
         "policy.py", "_collectable(zombie) and zombie.age >= options.min_age)", "_collectable(zombie))",
         FAULTS + "::test_row_3_a_supervisor_that_reaps_once_a_second_survives_100_sweeps"),
     "an_adopter_inherits_the_age": (
-        "sweep.py", "else self.times.get(key, now)",
+        "state.py", "else self.times.get(key, now)",
         "else min([seen for old, seen in self.times.items() if old[:2] == key[:2]] or [now])",
         FAULTS + "::test_row_7_an_adopter_gets_its_own_min_age"),
     "sigkill_goes_to_a_bare_pid": (
@@ -38,7 +38,7 @@ MUTATIONS = {
         "sweep.py", "            if not adopters or self.asked_to_end:", "            if True:",
         FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run"),
     "no_lock": (
-        "sweep.py", "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        "state.py", "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
         FAULTS + "::test_row_5_a_sweep_that_waits_too_long_for_the_lock_says_busy_and_does_nothing"),
     "check_mode_acts": (
         "sweep.py", "    if check_mode:\n", "    if False:\n",
@@ -81,7 +81,7 @@ MUTATIONS = {
     "a_paused_parent_is_to_blame": (
         "policy.py", "    if offender.frozen:", "    if False:", ZOMBIES + "::test_a_parent_that_is_paused"),
     "time_in_which_a_parent_was_held_up_counts": (
-        "sweep.py", "now if offender.held_up else self.times.get(key, now)", "self.times.get(key, now)",
+        "state.py", "now if offender.held_up else self.times.get(key, now)", "self.times.get(key, now)",
         ZOMBIES + "::test_time_in_which_a_parent_was_held_up_does_not_count"),
     "a_parent_in_uninterruptible_sleep_is_to_blame": (
         "policy.py", 'offender.state == "D"', "False", ZOMBIES + "::test_a_parent_in_uninterruptible_sleep"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, state, sweep
 from rig.handmade import container_process, node, zombie
 
 BOOT_ID = procfs.ProcFS().read_text("sys/kernel/random/boot_id").strip()
@@ -23,13 +23,13 @@ def loaded(folder, text=None):
     """The times that a sweep reads when its file holds this text."""
     if text is not None:
         (folder / "first_seen").write_bytes(text if isinstance(text, bytes) else text.encode())
-    first_seen = sweep._FirstSeen(str(folder), procfs.ProcFS())
+    first_seen = state.FirstSeen(str(folder), procfs.ProcFS())
     first_seen.load(required=True)
     return first_seen.times
 
 
 def test_times_come_back(tmp_path):
-    first_seen = sweep._FirstSeen(str(tmp_path), procfs.ProcFS())
+    first_seen = state.FirstSeen(str(tmp_path), procfs.ProcFS())
     first_seen.note(node(container_process(zombies=(zombie(7), zombie(8)))), 12.5)
     first_seen.note(node(container_process(zombies=(zombie(7), zombie(9)))), 99.0)
     first_seen.save()
@@ -37,7 +37,7 @@ def test_times_come_back(tmp_path):
 
 
 def test_zombie_of_another_parent_is_seen_anew(tmp_path):
-    first_seen = sweep._FirstSeen(str(tmp_path), procfs.ProcFS())
+    first_seen = state.FirstSeen(str(tmp_path), procfs.ProcFS())
     first_seen.note(node(container_process(zombies=(zombie(7),))), 12.5)
     first_seen.note(node(container_process(40, zombies=(zombie(7, 40),))), 99.0)
     assert first_seen.times == {(7, 1007, 40): 99.0}
@@ -74,13 +74,13 @@ def test_any_file_is_read_or_ignored(tmp_path_factory, data):
 
 def test_folder_in_its_place_is_said_in_one_sentence(tmp_path):
     (tmp_path / "first_seen").mkdir()
-    with pytest.raises(sweep.CannotSweep, match="first_seen cannot be read: Is a directory"):
+    with pytest.raises(state.CannotSweep, match="first_seen cannot be read: Is a directory"):
         loaded(tmp_path)
-    sweep._FirstSeen(str(tmp_path), procfs.ProcFS()).load(required=False)
+    state.FirstSeen(str(tmp_path), procfs.ProcFS()).load(required=False)
 
 
 def test_times_that_did_not_change_are_not_written_again(tmp_path):
-    first_seen = sweep._FirstSeen(str(tmp_path), procfs.ProcFS())
+    first_seen = state.FirstSeen(str(tmp_path), procfs.ProcFS())
     first_seen.note(node(container_process(zombies=(zombie(7),))), 12.5)
     first_seen.save()
     os.unlink(tmp_path / "first_seen")
@@ -128,18 +128,18 @@ def test_folder_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_
 
 def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(sweep.CannotSweep, match="file/lock cannot be opened: File exists"), sweep._locked(str(tmp_path / "file")):
+    with pytest.raises(state.CannotSweep, match="file/lock cannot be opened: File exists"), state.locked(str(tmp_path / "file")):
         pass
-    monkeypatch.setattr(sweep, "LOCK_WAIT", 0)
-    with sweep._locked(str(tmp_path)), pytest.raises(sweep.Busy, match="nothing was done"), sweep._locked(str(tmp_path)):
+    monkeypatch.setattr(state, "LOCK_WAIT", 0)
+    with state.locked(str(tmp_path)), pytest.raises(state.Busy, match="nothing was done"), state.locked(str(tmp_path)):
         pass
-    with sweep._locked(str(tmp_path)):
+    with state.locked(str(tmp_path)):
         pass
 
 
 def test_lock_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(sweep.CannotSweep, match="lock cannot be opened"), sweep._locked(str(tmp_path)):
+    with pytest.raises(state.CannotSweep, match="lock cannot be opened"), state.locked(str(tmp_path)):
         pass
     assert not (tmp_path / "elsewhere").exists()
 

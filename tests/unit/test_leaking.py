@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import observe, procfs, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import observe, procfs, state, sweep
 from rig.handmade import container_process, zombie
 
 
@@ -30,7 +30,7 @@ def test_rate_counts_zombies_made_since_it_last_collected_some(collected_ago, ag
 
 @pytest.fixture
 def collected(tmp_path):
-    return sweep._Collected(str(tmp_path), procfs.ProcFS())
+    return state.Collected(str(tmp_path), procfs.ProcFS())
 
 
 def real_parent(pid):
@@ -39,7 +39,7 @@ def real_parent(pid):
 
 
 def loaded(folder):
-    again = sweep._Collected(str(folder), procfs.ProcFS())
+    again = state.Collected(str(folder), procfs.ProcFS())
     again.load(required=True)
     return again.times
 
@@ -56,7 +56,7 @@ def test_the_last_time_counts(collected, tmp_path):
     me = real_parent(os.getpid())
     collected.note(me, 12.5)
     collected.save()
-    later = sweep._Collected(str(tmp_path), procfs.ProcFS())
+    later = state.Collected(str(tmp_path), procfs.ProcFS())
     later.note(me, 99.0)
     later.load(required=True)
     assert later.times == {(me.pid, me.start_ticks): 99.0}

@@ -5,7 +5,7 @@
 
 Standard library only, Python 3.9 and later. The modules import it; the node's own command is the same files.
 From the bottom to the top, each file importing only from those before it: procfs, ptrace, limits, workloads, observe,
-remedies, policy, report, sweep, agent.
+remedies, policy, report, state, sweep, agent.
 """
 
 from __future__ import annotations

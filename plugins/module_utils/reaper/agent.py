@@ -8,6 +8,7 @@ It must start fast and without fork: as the schedule calls it, it imports no arg
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from . import policy, report
@@ -26,8 +27,10 @@ def main(arguments=None) -> int:
     if sys.stdout:
         sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
     try:
-        options = policy.validate({**read_config(flags.config), **flags.options})
-        done = sweep(options, Paths(run=flags.run), check_mode=flags.check, wait=flags.wait)
+        with contextlib.ExitStack() as until_reported:
+            options = policy.validate({**read_config(flags.config), **flags.options})
+            done = sweep(options, Paths(run=flags.run), flags.check, flags.wait, until_reported)
+            _tell(done, flags.json, log)
     except policy.OptionError as error:
         return _fail(log, EXIT_USAGE, error)
     except Busy as error:
@@ -36,11 +39,6 @@ def main(arguments=None) -> int:
         return _fail(log, EXIT_CANNOT_SWEEP, error)
     except OSError as error:
         return _fail(log, EXIT_CANNOT_SWEEP, "%s: %s" % (error.filename or "the node", error.strerror))
-    if flags.json:
-        sys.stdout.write(report.as_json(done))
-    else:
-        for line in report.as_lines(done):
-            log(line)
     return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
 
 
@@ -110,6 +108,16 @@ def _fail(log, status, error) -> int:
         log("error: %s" % error)
     sys.stderr.write("zombie-reaper: %s\n" % error)
     return status
+
+
+def _tell(done, as_json, log) -> None:
+    if as_json:
+        sys.stdout.write(report.as_json(done))
+    else:
+        for line in report.as_lines(done):
+            log(line)
+    if sys.stdout:
+        sys.stdout.flush()
 
 
 def _to_stdout(line: str) -> None:

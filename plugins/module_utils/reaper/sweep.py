@@ -9,8 +9,6 @@ Everything under :class:`Paths` can be replaced by a test. No fork, no exec, no 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import time
 from collections import namedtuple
@@ -21,12 +19,11 @@ from .remedies.nudge import nudge
 from .remedies.reap import reap
 from .remedies.terminate import terminate
 from .report import Report, Result, as_json, parent_in_words
+from .state import Busy, CannotSweep, Collected, Ended, FirstSeen, locked, write
 
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
-KEEP_ENDED = 7 * 86400  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
 SYSLOG_TAG = "zombie_reaper"
-LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
 
 
 class Paths(
@@ -38,20 +35,14 @@ class Paths(
     __slots__ = ()
 
 
-class CannotSweep(Exception):
-    """Something that a sweep needs is missing on this node. The message is one sentence that says what."""
-
-
-class Busy(CannotSweep):
-    """Another sweep holds the lock."""
-
-
-def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = False, wait: bool = False) -> Report:
+def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = False, wait: bool = False, until_reported=None) -> Report:
     """Run one sweep and return its :class:`.report.Report`.
 
     check_mode: decide in the same way, do nothing, write nothing.
     wait: for zombies that only need to grow older, at most ``min_age`` seconds (an ad-hoc sweep). A scheduled one does not wait:
     it notes what it saw, and the next one acts. Nothing is locked while waiting.
+    until_reported: a contextlib.ExitStack. Once something is done, SIGTERM and its like end nothing before that is closed; without
+    one, not before this function returns.
     Raises :class:`CannotSweep` before anything was done.
     """
     began = time.monotonic()
@@ -65,10 +56,10 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
     if check_mode:
         results = tuple(Result(verdict, (), None) for verdict in verdicts)
         return Report(before, before, results, options, True, time.monotonic() - began, ())
-    with contextlib.ExitStack() as until_recorded:
+    with contextlib.ExitStack() as until_returned:
         if any(verdict.remedies for verdict in verdicts):
-            with _locked(paths.run):
-                until_recorded.enter_context(_signals_noted(run.asked_to_end))
+            with locked(paths.run):
+                (until_reported or until_returned).enter_context(_signals_noted(run.asked_to_end))
                 run.remember(required=True)  # another sweep may have acted while this one waited
                 before, verdicts = run.look()
                 run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
@@ -115,9 +106,9 @@ class _Run:
         self.options = options
         self.paths = paths
         self.procfs = procfs
-        self.first_seen = _FirstSeen(paths.run, procfs)
-        self.ended = _Ended(paths.run, procfs)
-        self.collected = _Collected(paths.run, procfs)
+        self.first_seen = FirstSeen(paths.run, procfs)
+        self.ended = Ended(paths.run, procfs)
+        self.collected = Collected(paths.run, procfs)
         self.ended_before = {}  # of earlier sweeps: within one, a cooldown begun would forbid to follow up
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
@@ -179,7 +170,7 @@ class _Run:
             if wait:
                 self.wait_for_age(*self.look(), adopters)
             try:
-                with _locked(self.paths.run):
+                with locked(self.paths.run):
                     verdicts = self.look()[1]
                     for verdict in verdicts:
                         if verdict.offender.pid in adopters:
@@ -261,114 +252,15 @@ class _Run:
     def record(self, report) -> Report:
         """Write what the next sweep and a reader on the node need; a failure of that is a warning in the report."""
         try:
-            with _locked(self.paths.run):
+            with locked(self.paths.run):
                 self.first_seen.save()
                 self.ended.save()
                 self.collected.save()
-                _write(os.path.join(self.paths.run, "last.json"), as_json(report))
+                write(os.path.join(self.paths.run, "last.json"), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return report._replace(warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),))
         return report
-
-
-class _Times:
-    """Times in seconds on CLOCK_MONOTONIC, kept across sweeps in a file: the boot, then a line for each, its key first.
-
-    That clock counts from boot and stands still while the node is suspended (clock_gettime(2)), as parents do.
-    """
-
-    def __init__(self, path, procfs, key_type) -> None:
-        self.path = path
-        self.boot_id = procfs.read_text("sys/kernel/random/boot_id").strip()
-        self.key_type = key_type
-        self.times = {}
-        self.stored = {}
-
-    def load(self, required: bool) -> None:
-        """Add what earlier sweeps noted since the node booted. A file that does not parse counts as none."""
-        self.stored = {}
-        try:
-            with open(self.path, encoding="ascii") as file:
-                text = file.read()
-            boot_id, *lines = text[:-1].split("\n")
-            if boot_id == self.boot_id and text.endswith("\n"):  # else the last line is torn
-                stored = dict(self._parse(line) for line in lines)
-                self.stored = {key: seen for key, seen in stored.items() if seen >= 0}  # neither negative nor NaN
-        except (FileNotFoundError, ValueError):
-            pass
-        except OSError as error:
-            if required:
-                raise CannotSweep("%s cannot be read: %s" % (self.path, error.strerror)) from None
-        for key, seen in self.stored.items():
-            self.times[key] = self._merged(seen, self.times.get(key, seen))
-
-    _merged = staticmethod(max)
-    key_length = 1
-
-    def _parse(self, line) -> tuple:
-        *key, seen = line.split()
-        if len(key) != self.key_length:
-            raise ValueError(line)
-        return tuple(self.key_type(part) for part in key), float(seen)
-
-    def save(self) -> None:
-        """Write the times where they have changed; ``OSError`` where that fails."""
-        if self.times != self.stored:
-            lines = ["%s %.3f" % (" ".join(map(str, key)), seen) for key, seen in self.times.items()]
-            _write(self.path, "\n".join([self.boot_id] + lines + [""]))
-            self.stored = dict(self.times)
-
-
-class _FirstSeen(_Times):
-    """When each zombie was first seen with its present parent: ``{(pid, start_ticks, ppid): seconds}``.
-
-    The parent belongs to the key: a zombie that an adopter got a second ago says nothing about the adopter.
-    """
-
-    _merged = staticmethod(min)
-    key_length = 3
-
-    def __init__(self, run, procfs) -> None:
-        super().__init__(os.path.join(run, "first_seen"), procfs, int)
-
-    def note(self, snapshot, now) -> None:
-        """Keep the times of what is still there, forget the rest. A parent that is held up could not wait: it begins anew."""
-        times = {}
-        for offender in snapshot.offenders:
-            for zombie in offender.zombies:
-                key = (zombie.pid, zombie.start_ticks, zombie.ppid)
-                times[key] = now if offender.held_up else self.times.get(key, now)
-        self.times = times
-
-
-class _Ended(_Times):
-    """When a parent of a workload was last ended: ``{(workload identity,): seconds}``; survives restarts of its container."""
-
-    def __init__(self, run, procfs) -> None:
-        super().__init__(os.path.join(run, "ended"), procfs, str)
-
-    def note(self, workload, now) -> None:
-        """A parent of this workload was ended now. What no cooldown can reach back to is forgotten."""
-        self.times = {key: then for key, then in self.times.items() if now - then < KEEP_ENDED}
-        if workload.identity:
-            self.times[(workload.identity,)] = now
-
-
-class _Collected(_Times):
-    """When a parent last collected zombies in a sweep: ``{(pid, start_ticks): seconds}``. Those it has now, it has made since."""
-
-    key_length = 2
-
-    def __init__(self, run, procfs) -> None:
-        super().__init__(os.path.join(run, "collected"), procfs, int)
-        self.procfs = procfs
-
-    def note(self, offender, now) -> None:
-        """It did now. Parents that have ended are forgotten."""
-        stats = {key: self.procfs.stat(key[0]) for key in self.times}
-        self.times = {key: then for key, then in self.times.items() if stats[key] and stats[key].start_ticks == key[1]}
-        self.times[_key(offender)] = now
 
 
 @contextlib.contextmanager
@@ -391,43 +283,3 @@ def _signals_noted(numbers: list):
 
 def _key(offender) -> tuple:
     return offender.pid, offender.start_ticks
-
-
-@contextlib.contextmanager
-def _locked(run: str):
-    """Hold ``run/lock``; :class:`Busy` when another sweep holds it for longer than :data:`LOCK_WAIT`."""
-    path = os.path.join(run, "lock")
-    try:
-        os.makedirs(run, mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
-    try:
-        deadline = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise CannotSweep("the lock %s cannot be taken: %s" % (path, error.strerror)) from None
-                if time.monotonic() > deadline:
-                    raise Busy("another sweep holds %s for longer than %d s: nothing was done" % (path, LOCK_WAIT)) from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _write(path: str, text: str) -> None:
-    """Replace a file whole or not at all."""
-    new = path + ".new"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.rename(new, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise

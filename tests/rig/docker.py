@@ -1,0 +1,160 @@
+"""A Docker engine inside a node: Debian's dockerd with a containerd of its own, spoken to by its API, and restarted as a service."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import shlex
+import shutil
+import socket
+import tarfile
+from pathlib import Path
+
+from rig.node import wait_until
+
+# The flags leave the machine's network alone; the engine has a network namespace of its own besides.
+# nofile: the default asks for more than the caller may have where CAP_SYS_RESOURCE is missing.
+FLAGS = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--storage-driver=vfs",
+         "--default-ulimit=nofile=20000:20000", "--exec-opt=native.cgroupdriver=cgroupfs"]
+
+# The engine as the node's service: the door by which the rig and Ansible start it anew
+SERVICE = """#!/bin/sh
+running() { kill -0 "$(cat /run/docker.pid)"; }
+case "$1" in
+    start) setsid unshare --net %s </dev/null >>%s 2>&1 & ;;
+    stop) kill "$(cat /run/docker.pid)"; while running; do sleep 0.1; done ;;
+    restart) "$0" stop; "$0" start ;;
+    status) running && echo running || exit 3 ;;
+esac 2>/dev/null
+"""
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path):
+        super().__init__("docker", timeout=60)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def hide(node):
+    """Give the node a /run, an /etc and a /var/lib of its own; the two latter begin as copies of the machine's."""
+    script = "mount -t tmpfs tmpfs /run"
+    for folder in ("/etc", "/var/lib"):
+        above = "/run/above" + folder
+        script += " && mkdir -p {0}/now {0}/work && mount -t overlay overlay -o lowerdir={1},upperdir={0}/now,workdir={0}/work {1}".format(
+            above, folder)
+    done = node.run("sh", "-c", script)  # in the mount namespace of the node only
+    assert done.returncode == 0, done.stderr
+
+
+class Docker:
+    """dockerd in a node that :func:`hide` was called for, with one image, busybox. Its folders are where Docker's are by default.
+
+    folder: short and visible from outside the node, for the socket and the log. parent: the cgroup that containers come below.
+    """
+
+    def __init__(self, node, folder, parent):
+        self.node = node
+        self.folder = folder
+        self.parent = parent
+        self.socket = folder / "docker.sock"
+        self.log = folder / "dockerd.log"
+        self.parents = {parent}
+        command = ["dockerd", "--host=unix://%s" % self.socket, "--pidfile=/run/docker.pid", "--cgroup-parent=" + parent, *FLAGS]
+        self._write("/etc/init.d/docker", SERVICE % (shlex.join(command), shlex.quote(str(self.log))), "0755")
+        self.service("start")
+        self._call("POST", "/images/create?fromSrc=-&repo=busybox", busybox())
+
+    def service(self, action):
+        """``start``, ``stop`` or ``restart`` the engine; without live-restore its containers end with it."""
+        done = self.node.run("service", "docker", action)
+        assert done.returncode == 0, done.stderr
+        if action != "stop":
+            self.wait()
+
+    def wait(self):
+        """Until it answers."""
+        def answers():
+            try:
+                return self._call("GET", "/_ping") == b"OK"
+            except (OSError, http.client.HTTPException):
+                return False
+        try:
+            wait_until(answers, 60)
+        except AssertionError:
+            raise AssertionError("dockerd does not answer:\n" + self.log.read_text(errors="replace")) from None
+
+    def api(self, method, path, **fields):
+        """A call of Docker's API; what it answers, decoded."""
+        answer = self._call(method, path, json.dumps(fields).encode() if fields else None)
+        return json.loads(answer) if answer.strip() else None
+
+    def run(self, script, name=None, **host) -> str:
+        """Start a container; its full id. host: of HostConfig in the API, as Init=True."""
+        if "CgroupParent" in host:
+            self.parents.add(host["CgroupParent"])
+        made = self.api(
+            "POST", "/containers/create" + ("?name=" + name if name else ""),
+            Image="busybox", Cmd=["/bin/sh", "-c", script], HostConfig={"NetworkMode": "none", **host})
+        self.api("POST", "/containers/%s/start" % made["Id"])
+        return made["Id"]
+
+    def state(self, container) -> dict:
+        """What Docker says of a container: whether it runs, its PID in the node, its restarts."""
+        told = self.api("GET", "/containers/%s/json" % container)
+        return {"running": told["State"]["Running"], "pid": told["State"]["Pid"], "restarts": told["RestartCount"],
+                "started": told["State"]["StartedAt"]}
+
+    def remove_containers(self):
+        for container in self.api("GET", "/containers/json?all=true"):
+            self.api("DELETE", "/containers/%s?force=true" % container["Id"])
+
+    def stop(self):
+        """Remove its containers, end the engine, and remove the cgroups; what lies in the node goes with the node."""
+        self.remove_containers()
+        self.service("stop")
+        for root in Path("/sys/fs/cgroup").glob("*/"):
+            for parent in self.parents:
+                remove_empty(root / parent.lstrip("/"))
+                remove_empty(Path("/sys/fs/cgroup", parent.lstrip("/")))
+        shutil.rmtree(self.folder)
+
+    def _call(self, method, path, body=None) -> bytes:
+        connection = Connection(self.socket)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        assert response.status < 400, "%s %s: %s %s" % (method, path, response.status, answer.decode(errors="replace"))
+        return answer
+
+    def _write(self, path, text, mode):
+        done = self.node.run("install", "-m", mode, "/dev/stdin", path, input=text)
+        assert done.returncode == 0, done.stderr
+
+
+def remove_empty(folder):
+    """Remove a cgroup unless somebody is in it: a Docker of the machine may use it too."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass
+
+
+def busybox() -> bytes:
+    """A tar archive with the programs of an image, each a copy of one static binary."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in ("sh", "sleep"):
+            tar.add("/bin/busybox", "bin/" + name)
+    return archive.getvalue()

@@ -1,0 +1,96 @@
+/*
+ * The only program of the images that tests/rig/cri.py makes. What it does is its first argument; N is a number.
+ *
+ *   pause           collects orphans, as Kubernetes' pause does; also when called without an argument
+ *   sleep           never waits
+ *   leak N          never waits, and holds N zombies
+ *   child-leak N    waits in wait(2); its child holds N zombies
+ *   reap            waits in wait(2) for a child that stays
+ *   orphan          leaves a process to whoever adopts it, which then exits
+ *
+ * It says "ready" when that is so.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void ready(void)
+{
+    if (write(1, "ready\n", 6) != 6)
+        _exit(1);
+}
+
+static void sleep_for_ever(void)
+{
+    for (;;)
+        pause();
+}
+
+static void wait_for_ever(void)
+{
+    for (;;)
+        if (wait(NULL) < 0)
+            pause();
+}
+
+static void hold(int zombies)
+{
+    siginfo_t info;
+    for (; zombies > 0; zombies--) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(3);
+        waitid(P_PID, child, &info, WEXITED | WNOWAIT);
+    }
+}
+
+static void collect(int signal)
+{
+    (void)signal;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+}
+
+static void leave_an_orphan(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        pid_t parent = getpid();
+        if (fork() == 0) {
+            while (getppid() == parent)
+                usleep(1000);
+            _exit(4);
+        }
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "pause";
+    int zombies = argc > 2 ? atoi(argv[2]) : 0;
+
+    if (strcmp(what, "orphan") == 0) {
+        leave_an_orphan();
+        return 0;
+    }
+    if (strcmp(what, "pause") == 0) {
+        signal(SIGCHLD, collect);
+    } else if (strcmp(what, "leak") == 0) {
+        hold(zombies);
+    } else if (strcmp(what, "reap") == 0 || strcmp(what, "child-leak") == 0) {
+        if (fork() == 0) {
+            hold(zombies);
+            ready();
+            sleep_for_ever();
+        }
+        wait_for_ever();
+    } else if (strcmp(what, "sleep") != 0) {
+        return 2;
+    }
+    ready();
+    sleep_for_ever();
+}
