@@ -40,7 +40,7 @@ def by_gdb() -> dict:
 
 
 def leaking_parent():
-    offenders = observe.snapshot(procfs.ProcFS(), sweep.Paths(), observe.History({}, {}, {}), time.monotonic()).offenders
+    offenders = observe.snapshot(procfs.ProcFS(), sweep.Paths(), observe.NOTHING, time.monotonic()).offenders
     return next((offender for offender in offenders if offender.pid == 1), None)
 
 

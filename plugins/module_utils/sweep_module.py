@@ -10,6 +10,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import contextlib
 import sys
 
 MINIMUM_PYTHON = (3, 9)
@@ -38,21 +39,41 @@ def require_python(module):
             MINIMUM_PYTHON + (sys.executable,) + tuple(sys.version_info[:3])))
 
 
-def run_sweep(module, check_mode, wait):
-    """One sweep with the module's options; returns the result of the module, or fails it with one sentence."""
+def validated(module):
+    """The module's options as the engine's, those of a sweep that it has; the others have their defaults."""
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+
+    return policy.validate(dict((name, module.params[name]) for name in argument_spec() if name in module.params))
+
+
+@contextlib.contextmanager
+def plain_errors(module):
+    """Whatever the engine raises on purpose fails the module with its one sentence."""
     require_python(module)
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, report, sweep
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, state
 
     try:
-        options = policy.validate(dict((name, module.params[name]) for name in argument_spec()))
-        done = sweep.sweep(options, check_mode=check_mode, wait=wait)
-    except (policy.OptionError, sweep.CannotSweep) as error:
+        yield
+    except (policy.OptionError, state.CannotSweep) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename or "the node", error.strerror))
-    result = report.as_dict(done)
-    for warning in result.pop("warnings"):
-        module.warn(warning)
+
+
+def run_sweep(module, check_mode, wait):
+    """One sweep with the module's options; returns the result of the module, or fails it with one sentence."""
+    with plain_errors(module):
+        from ansible_collections.provider.fleet.plugins.module_utils.reaper import report, sweep
+
+        done = sweep.sweep(validated(module), check_mode=check_mode, wait=wait)
+    result = without_warnings(module, report.as_dict(done))
     if module._diff and wait:
         result["diff"] = report.as_diff(done)
+    return result
+
+
+def without_warnings(module, result):
+    """Hands the warnings of a result to Ansible."""
+    for warning in result.pop("warnings"):
+        module.warn(warning)
     return result

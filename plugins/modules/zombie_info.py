@@ -16,6 +16,11 @@ description:
   - The verdicts are those that M(provider.fleet.zombie_reap) with the same options would reach at this moment.
 author:
   - The provider.fleet authors (@provider-fleet)
+options:
+  facts:
+    description: Return C(counts), C(limits) and C(offenders) as C(ansible_facts.zombies) too.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - provider.fleet.sweep_options
 attributes:
@@ -33,6 +38,7 @@ requirements:
   - root
 seealso:
   - module: provider.fleet.zombie_reap
+  - module: provider.fleet.init_audit
 """
 
 EXAMPLES = r"""
@@ -44,6 +50,16 @@ EXAMPLES = r"""
 - name: Show it
   ansible.builtin.debug:
     var: node.summary
+
+- name: Keep it as facts of the node
+  provider.fleet.zombie_info:
+    facts: true
+  become: true
+
+- name: Which nodes will be full within a day
+  ansible.builtin.debug:
+    msg: full in {{ ansible_facts.zombies.limits.seconds_to_full }} s
+  when: (ansible_facts.zombies.limits.seconds_to_full or 86400) < 86400
 """
 
 RETURN = r"""
@@ -62,12 +78,14 @@ offenders:
   type: list
   elements: dict
 limits:
-  description: The process table of the node.
+  description: >-
+    The process table of the node. C(growth_per_hour) compares with sweeps of the last hour; C(seconds_to_full) is when it is full if it grows on
+    like that. Both are null where that is not known.
   returned: success
   type: dict
   sample:
     {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max",
-     "pid_max_ceiling": 4194304}
+     "pid_max_ceiling": 4194304, "growth_per_hour": 12.0, "seconds_to_full": 57717000}
 limits_settable:
   description: Whether this node lets root set C(pid_max) and C(threads_max); not so in most containers.
   returned: success
@@ -89,12 +107,15 @@ from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
 
 
 def main():
-    module = AnsibleModule(argument_spec=sweep_module.argument_spec(), supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=dict(facts=dict(type="bool", default=False), **sweep_module.argument_spec()), supports_check_mode=True)
     result = sweep_module.run_sweep(module, check_mode=True, wait=False)
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs
 
     result["changed"] = False
     result["limits_settable"] = dict((name, limits.settable(procfs.ProcFS(), name)) for name in limits.SYSCTLS)
+    if module.params["facts"]:
+        result["ansible_facts"] = dict(zombies=dict((key, result[key]) for key in ("counts", "limits", "offenders")))
     module.exit_json(**result)
 
 

@@ -127,12 +127,26 @@ offenders:
       type: float
     workload:
       description: >-
-        What the parent belongs to. Has the keys C(kind) (C(container) or C(host)), C(container_id), C(pod_uid), C(namespace),
-        C(pod), C(service), C(pid_namespace) and C(cgroup); what is not known is null.
+        What the parent belongs to. Has the keys C(kind) (C(container) or C(host)), C(runtime), C(container_id), C(container_name),
+        C(pod_uid), C(namespace), C(pod), C(qos), C(lease), C(service), C(pid_namespace) and C(cgroup); what is not known is null.
+        The lease is what Akash sets in the environment of the container, with C(owner), C(dseq), C(gseq), C(oseq) and C(provider).
       type: dict
+      sample:
+        {"kind": "container", "runtime": "containerd",
+         "container_id": "3ad4d8d4cd2dd7d1e27b2bcb0a0ba5d3dd8e9f4d3b8a3b4c5d6e7f8091a2b3c4", "container_name": "web",
+         "pod_uid": "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "namespace": "shop", "pod": "web-0", "qos": "Burstable", "lease": null,
+         "service": null, "pid_namespace": 4026532180, "cgroup": "/kubepods/burstable/pod8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"}
     init_pid:
       description: PID 1 of its PID namespace, which adopts the zombies when the parent ends.
       type: int
+    pids:
+      description: >-
+        Tasks in that cgroup of its container, its pod or above whose limit is reached first; C(max) is null where none has a limit.
+        C(growth_per_hour) and C(seconds_to_full) are as those of the node. Null where the kernel does not count.
+      type: dict
+      sample:
+        {"current": 180, "max": 1024, "cgroup": "/kubepods/burstable/pod8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "usage": 0.175781,
+         "growth_per_hour": 24.0, "seconds_to_full": 126600}
     verdict:
       description: V(act) or V(leave).
       type: str
@@ -200,12 +214,14 @@ offenders:
       description: How long that took.
       type: float
 limits:
-  description: The process table of the node.
+  description: >-
+    The process table of the node. C(growth_per_hour) compares with sweeps of the last hour; C(seconds_to_full) is when it is full if it grows on
+    like that. Both are null where that is not known.
   returned: success
   type: dict
   sample:
     {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max",
-     "pid_max_ceiling": 4194304}
+     "pid_max_ceiling": 4194304, "growth_per_hour": 12.0, "seconds_to_full": 57717000}
 counts:
   description: Totals. C(cleared_by) has one number for each remedy.
   returned: success

@@ -168,7 +168,7 @@ def write(module, path, text, mode):
 
 
 def present(module, options):
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, policy
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, explain, policy  # all of the engine
 
     try:
         values = policy.validate(options)._asdict()

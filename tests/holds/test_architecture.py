@@ -14,7 +14,8 @@ FILES = sorted(ENGINE.rglob("*.py"))
 STARTS_A_PROCESS_OR_SIGNALS_A_PID = re.compile(r"fork.*|exec.*|spawn.*|posix_spawn.*|system|popen|startfile|kill|killpg|pthread_kill|clone")
 FORBIDDEN_MODULES = {
     "subprocess", "threading", "_thread", "multiprocessing", "concurrent", "asyncio", "socket", "ctypes", "_ctypes", "cffi", "pty", "runpy"}
-ALLOWED_MODULES = {"ptrace": {"ctypes"}}
+ALLOWED_MODULES = {"ptrace": {"ctypes"}, "canary": {"ctypes"}}
+ALLOWED_CALLS = {"canary": ["fork"] * 3}  # only an audit that was asked to probe comes there (below)
 
 
 def name_of(path):
@@ -96,7 +97,15 @@ def test_nothing_is_started_and_no_bare_pid_is_signalled(path):
     assert imports(path)[0] & FORBIDDEN_MODULES == ALLOWED_MODULES.get(name_of(path), set())
     for module in ("os", "posix", "signal", "_signal"):
         taken = [name for name in attributes(path, module) if STARTS_A_PROCESS_OR_SIGNALS_A_PID.fullmatch(name)]
-        assert taken == []
+        assert taken == (ALLOWED_CALLS.get(name_of(path), []) if module == "os" else [])
+
+
+def test_no_sweep_comes_to_where_processes_are_started():
+    users = {name_of(path): imports(path)[1] for path in FILES}
+    assert [name for name, inside in users.items() if "canary" in inside] == ["audit"]
+    assert [name for name, inside in users.items() if "audit" in inside] == ["agent"]
+    agent = next(path for path in FILES if path.name == "agent.py").read_text()
+    assert re.findall(r".*\bimport .*\baudit\b.*", agent) == ["        from .audit import as_dict, as_lines, audit"]  # within a function
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

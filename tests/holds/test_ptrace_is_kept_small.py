@@ -12,7 +12,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies imp
 
 from .test_architecture import ENGINE, FILES, attributes, calls, imports, name_of, tree_of
 
-PTRACE, REAP = ENGINE / "ptrace.py", ENGINE / "remedies/reap.py"
+PTRACE, REAP, CANARY = ENGINE / "ptrace.py", ENGINE / "remedies/reap.py", ENGINE / "canary.py"
 
 # include/uapi/linux/ptrace.h. Not here, and so not to be used: what writes memory (POKETEXT, POKEDATA, POKEUSER), what stops by
 # SIGSTOP (ATTACH), what raises SIGTRAP in the program (SINGLESTEP), what ends it (KILL, PTRACE_O_EXITKILL).
@@ -35,7 +35,7 @@ def around(path, text):
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path != PTRACE], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in FILES if path not in (PTRACE, CANARY)], ids=name_of)
 def test_nobody_else_traces_waits_or_calls_libc(path):
     names = [part.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Name)]
     names += [part.attr for part in ast.walk(tree_of(path)) if isinstance(part, ast.Attribute)]
@@ -103,3 +103,27 @@ def test_a_parent_is_released_whatever_happens():
     assert "tracee.release()" in [ast.unparse(part) for part in block.finalbody]
     changing = "".join(ast.unparse(part) for part in block.body)
     assert "tracee.prepare()" in changing and "tracee.call(" in changing
+
+
+def test_a_canary_waits_for_its_own_processes_and_calls_setns_and_prctl_of_libc():
+    assert [ast.unparse(call) for call in calls(CANARY, "os.waitpid")] == ["os.waitpid(mother, 0)", "os.waitpid(joined, os.WNOHANG)"]
+    assert {name for name in attributes(CANARY, "os") if re.fullmatch("wait.*", name)} == {"waitpid"}
+    assert set(attributes(CANARY, "ctypes")) == {"CDLL"}
+    assert [ast.unparse(call) for call in calls(CANARY, "ctypes.CDLL")] == ["ctypes.CDLL(None)"]
+    assert set(attributes(CANARY, "libc")) == {"setns", "prctl"}
+    assert [ast.unparse(call) for name in ("libc.setns", "libc.prctl") for call in calls(CANARY, name)] == [
+        "libc.setns(namespace, CLONE_NEWPID)", "libc.prctl(PR_SET_NAME, NAME)"]
+
+
+def test_a_canary_loses_its_rights_before_it_can_be_seen():
+    """What a tenant's namespace gets is a child of the process that has lost them: none is forked there before."""
+    joins = next(part for part in tree_of(CANARY).body if isinstance(part, ast.FunctionDef) and part.name == "_join_and_fork")
+    order = [call for call in map(ast.unparse, (part.func for part in ast.walk(joins) if isinstance(part, ast.Call)))
+             if call in ("os.close", "libc.setns", "os.chroot", "os.chdir", "os.setgroups", "os.setresgid", "os.setresuid", "os.fork")]
+    source = ast.unparse(joins)
+    places = [source.index(text) for text in (
+        "os.close(fd)", "libc.setns(", "os.chroot(empty_folder)", "os.chdir('/')", "os.setgroups([])", "os.setresgid(NOBODY, NOBODY, NOBODY)",
+        "os.setresuid(NOBODY, NOBODY, NOBODY)", "os.fork()")]
+    assert places == sorted(places)
+    assert order.count("os.fork") == 2
+    assert source.rstrip().endswith("os._exit(0)")

@@ -107,7 +107,7 @@ def test_a_kernel_thread():
     real = procfs.ProcFS()
     kthread = next(pid for pid in real.pids() if real.stat(pid) and real.stat(pid).flags & procfs.PF_KTHREAD)
     zombie = observe.Zombie(4000000, 1, kthread, b"x", 1, 0, 1e6)
-    observer = observe._Observer(real, sweep.Paths(), observe.History({}, {}, {}), 0.0)
+    observer = observe.Observer(real, sweep.Paths(), observe.NOTHING, 0.0)
     offender = observer.offender(kthread, (zombie,))
     snapshot = observe.Snapshot((offender,), (), limits.read(real))
     (verdict,) = policy.judge(snapshot, policy.validate({"scope": "all", "min_age": 0}))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, procfs, workloads
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, observe, procfs, workloads
 
 
-def zombie(pid=100, ppid=50, age=100.0, comm=b"sh", num_threads=1, tracer_pid=0):
-    return observe.Zombie(pid, 1000 + pid, ppid, comm, num_threads, tracer_pid, age)
+def zombie(pid=100, ppid=50, age=100.0, comm=b"sh", num_threads=1, tracer_pid=0, canary=False):
+    return observe.Zombie(pid, 1000 + pid, ppid, comm, num_threads, tracer_pid, age, canary)
 
 
 def status(ns_pid=(50, 7), uid=0, caught=0, ignored=0, blocked=0, seccomp=0):
     return procfs.Status(uid, 0, ns_pid, blocked, ignored, caught, seccomp)
 
 
-def workload(kind="container", container_id="c" * 64, pod_uid=None, service=None, cgroup="/docker/" + "c" * 64, pod=(None, None)):
-    return workloads.Workload(kind, container_id, pod_uid, *pod, service, 4026531999, cgroup)
+def workload(kind="container", container_id="c" * 64, pod_uid=None, service=None, cgroup="/docker/" + "c" * 64, pod=(None, None), **changes):
+    fields = {
+        "kind": kind, "runtime": None, "container_id": container_id, "container_name": None, "pod_uid": pod_uid, "namespace": pod[0],
+        "pod": pod[1], "qos": None, "lease": None, "service": service, "pid_namespace": 4026531999, "cgroup": cgroup,
+    }
+    return workloads.Workload(**{**fields, **changes})
 
 
 def container_process(pid=50, **changes):
@@ -22,7 +26,8 @@ def container_process(pid=50, **changes):
     fields = {
         "pid": pid, "start_ticks": 500 + pid, "comm": b"python3", "state": "S", "flags": 0, "executable": b"/usr/bin/python3",
         "command_line": b"python3\0app.py", "status": status((pid, 7)), "workload": workload(), "frozen": False,
-        "is_ancestor": False, "init_pid": 40, "ended_ago": None, "collected_ago": None, "zombies": (zombie(1000 + pid, pid),),
+        "is_ancestor": False, "init_pid": 40, "init_reaps": None, "pids": cgroups.Pids(7, None, "/docker/" + "c" * 64),
+        "forecast": limits.Forecast(None, None), "ended_ago": None, "collected_ago": None, "zombies": (zombie(1000 + pid, pid),),
     }
     return observe.Offender(**{**fields, **changes})
 

@@ -28,7 +28,7 @@ from reaper import observe, procfs, ptrace, sweep
 from reaper.remedies import reap as remedy
 PID, proc = int(sys.argv[2]), procfs.ProcFS()
 def offender():
-    seen = observe.snapshot(proc, sweep.Paths(), observe.History({}, {}, {}), 0.0)
+    seen = observe.snapshot(proc, sweep.Paths(), observe.NOTHING, 0.0)
     return next((one for one in seen.offenders if one.pid == PID), None)
 def until(condition):
     deadline = time.monotonic() + 10

@@ -31,7 +31,7 @@ while sum(rounds.values()) < ROUNDS and set(fed) != {pid for pid in fed if procf
     for fifo in fed.values():
         os.write(fifo, struct.pack("I", 1))
     time.sleep(0.002)  # they have to be made first
-    snapshot = observe.snapshot(procfs, Paths(), observe.History({}, {}, {}), time.monotonic())
+    snapshot = observe.snapshot(procfs, Paths(), observe.NOTHING, time.monotonic())
     offenders = []
     for offender in snapshot.offenders:
         ours = tuple(zombie for zombie in offender.zombies if zombie.comm == b"feeder")  # not one that it is about to wait for

@@ -153,5 +153,5 @@ def test_state_is_for_root_only(tmp_path, root, real_zombie):
     done = report_only(root, tmp_path / "run", "umask 0")
     assert done.returncode == 0, done.stderr
     modes = {path.name: path.stat().st_mode & 0o777 for path in [tmp_path / "run", *(tmp_path / "run").iterdir()]}
-    assert modes == {"run": 0o700, "lock": 0o600, "first_seen": 0o600, "last.json": 0o600}
+    assert modes == {"run": 0o700, "lock": 0o600, "first_seen": 0o600, "last.json": 0o600, "sizes": 0o600}
     assert json.loads((tmp_path / "run/last.json").read_text())["schema"] == 1

@@ -30,7 +30,7 @@ def test_rate_counts_zombies_made_since_it_last_collected_some(collected_ago, ag
 
 @pytest.fixture
 def collected(tmp_path):
-    return state.Collected(str(tmp_path), procfs.ProcFS())
+    return state.OfProcesses(str(tmp_path), procfs.ProcFS(), "collected")
 
 
 def real_parent(pid):
@@ -39,14 +39,14 @@ def real_parent(pid):
 
 
 def loaded(folder):
-    again = state.Collected(str(folder), procfs.ProcFS())
+    again = state.OfProcesses(str(folder), procfs.ProcFS(), "collected")
     again.load(required=True)
     return again.times
 
 
 def test_times_come_back(collected, tmp_path):
     me = real_parent(os.getpid())
-    collected.note(me, 12.5)
+    collected.note(me.pid, me.start_ticks, 12.5)
     collected.save()
     assert loaded(tmp_path) == {(me.pid, me.start_ticks): 12.5}
     assert (tmp_path / "collected").stat().st_mode & 0o777 == 0o600
@@ -54,10 +54,10 @@ def test_times_come_back(collected, tmp_path):
 
 def test_the_last_time_counts(collected, tmp_path):
     me = real_parent(os.getpid())
-    collected.note(me, 12.5)
+    collected.note(me.pid, me.start_ticks, 12.5)
     collected.save()
-    later = state.Collected(str(tmp_path), procfs.ProcFS())
-    later.note(me, 99.0)
+    later = state.OfProcesses(str(tmp_path), procfs.ProcFS(), "collected")
+    later.note(me.pid, me.start_ticks, 99.0)
     later.load(required=True)
     assert later.times == {(me.pid, me.start_ticks): 99.0}
 
@@ -66,7 +66,7 @@ def test_parents_that_have_ended_are_forgotten(collected):
     me, alive = real_parent(os.getpid()), real_parent(1)
     ended, earlier_with_that_pid = (2**22 + 1, 5), (alive.pid, alive.start_ticks - 1)
     collected.times = {ended: 1.0, earlier_with_that_pid: 2.0, (alive.pid, alive.start_ticks): 3.0}
-    collected.note(me, 12.5)
+    collected.note(me.pid, me.start_ticks, 12.5)
     assert collected.times == {(alive.pid, alive.start_ticks): 3.0, (me.pid, me.start_ticks): 12.5}
 
 
@@ -81,7 +81,7 @@ def test_observation_tells_how_long_ago_it_was():
     """For that very process only, not for one that had its PID before."""
     real, me = procfs.ProcFS(), real_parent(os.getpid())
     for start_ticks, ago in ((me.start_ticks, 30.0), (me.start_ticks - 1, None)):
-        history = observe.History({}, {}, {(me.pid, start_ticks): 70.0})
-        found = observe._Observer(real, sweep.Paths(), history, 100.0).offender(me.pid, (zombie(7, me.pid, age=5.0),))
+        history = observe.NOTHING._replace(collected={(me.pid, start_ticks): 70.0})
+        found = observe.Observer(real, sweep.Paths(), history, 100.0).offender(me.pid, (zombie(7, me.pid, age=5.0),))
         assert found.collected_ago == ago
         assert found.leaking_per_hour == (120.0 if ago else None)

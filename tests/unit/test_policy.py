@@ -13,6 +13,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs impor
 from rig.handmade import container_process, host_process, node, status, workload, zombie
 
 DEFAULTS = policy.Options()
+UID = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"
 ALL = DEFAULTS._replace(scope="all")
 EAGER = ALL._replace(min_age=0, grace=0)  # the options that would touch most
 
@@ -34,7 +35,9 @@ CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
     "host_process": (node(host_process()), DEFAULTS),
     "protected": (node(container_process()), DEFAULTS._replace(protect=("^python3 app",))),
     "protected_namespace": (node(container_process(workload=workload(pod=("kube-system", "calico-x7x2p")))), EAGER),
+    "namespace_unknown": (node(container_process(workload=workload(pod_uid=UID))), EAGER),
     "usage_low": (node(container_process(), usage=0.4), DEFAULTS._replace(min_usage=0.5)),
+    "own_canary": (node(container_process(zombies=(zombie(canary=True),))), EAGER),
     "leader_dead_threads_alive": (node(container_process(zombies=(zombie(num_threads=2),))), DEFAULTS),
     "traced": (node(container_process(zombies=(zombie(tracer_pid=9),))), DEFAULTS),
     "too_few": (node(container_process()), DEFAULTS._replace(min_zombies=2)),

@@ -13,45 +13,45 @@ CID, OTHER = "0123456789abcdef" * 4, "f" * 64
 UID, OTHER_UID, STATIC = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "11111111-2222-3333-4444-555555555555", "0123456789abcdef" * 2
 UID_ = UID.replace("-", "_")
 
-CONTAINERS = {  # cgroup path -> (container, pod)
-    "/kubepods/besteffort/pod%s/%s" % (UID, CID): (CID, UID),
-    "/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID),
-    "/kubepods/pod%s/%s" % (UID, CID): (CID, UID),
-    "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice/cri-containerd-%s.scope" % (UID_, CID): (CID, UID),
-    "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope" % (UID_, CID): (CID, UID),
-    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/docker-%s.scope" % (UID_, CID): (CID, UID),
-    "/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (CID, UID),
-    "/system.slice/containerd.service/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (CID, UID),
-    "/libpod_parent/libpod-%s" % CID: (CID, None),
-    "/machine.slice/libpod-%s.scope" % CID: (CID, None),
-    "/machine.slice/libpod-%s.scope/container" % CID: (CID, None),
-    "/machine.slice/podman-1234.scope/libpod-payload-%s" % CID: (CID, None),
-    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-%s.scope/container" % CID: (CID, None),
-    "/docker/%s" % CID: (CID, None),
-    "/system.slice/docker-%s.scope" % CID: (CID, None),
-    "/system.slice/docker.service/docker/%s" % CID: (CID, None),
+CONTAINERS = {  # cgroup path -> (container, pod, runtime, QoS class)
+    "/kubepods/besteffort/pod%s/%s" % (UID, CID): (CID, UID, None, "BestEffort"),
+    "/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID, None, "Burstable"),
+    "/kubepods/pod%s/%s" % (UID, CID): (CID, UID, None, "Guaranteed"),
+    "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice/cri-containerd-%s.scope" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
+    "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope" % (UID_, CID): (CID, UID, "cri-o", "Guaranteed"),
+    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/docker-%s.scope" % (UID_, CID): (CID, UID, "docker", "Burstable"),
+    "/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
+    "/system.slice/containerd.service/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
+    "/libpod_parent/libpod-%s" % CID: (CID, None, "podman", None),
+    "/machine.slice/libpod-%s.scope" % CID: (CID, None, "podman", None),
+    "/machine.slice/libpod-%s.scope/container" % CID: (CID, None, "podman", None),
+    "/machine.slice/podman-1234.scope/libpod-payload-%s" % CID: (CID, None, "podman", None),
+    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-%s.scope/container" % CID: (CID, None, "podman", None),
+    "/docker/%s" % CID: (CID, None, "docker", None),
+    "/system.slice/docker-%s.scope" % CID: (CID, None, "docker", None),
+    "/system.slice/docker.service/docker/%s" % CID: (CID, None, "docker", None),
     # Static pods: the kubelet makes their UID from a hash, without dashes.
-    "/kubepods/besteffort/pod%s/%s" % (STATIC, CID): (CID, STATIC),
-    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/cri-containerd-%s.scope" % (STATIC, CID): (CID, STATIC),
+    "/kubepods/besteffort/pod%s/%s" % (STATIC, CID): (CID, STATIC, None, "BestEffort"),
+    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/cri-containerd-%s.scope" % (STATIC, CID): (CID, STATIC, "containerd", "Burstable"),
     # The pod's own cgroup, where runtimes put the helpers of sandboxes (Kata).
-    "/kubepods/besteffort/pod%s" % UID: (None, UID),
-    "/kubepods.slice/kubepods-pod%s.slice" % UID_: (None, UID),
+    "/kubepods/besteffort/pod%s" % UID: (None, UID, None, "BestEffort"),
+    "/kubepods.slice/kubepods-pod%s.slice" % UID_: (None, UID, None, "Guaranteed"),
     # Below a prefix: k3d, kind before cgroup namespaces, --cgroup-root of the kubelet.
-    "/some/prefix/kubepods/besteffort/pod%s/%s" % (UID, CID): (CID, UID),
-    "/kubelet/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID),
+    "/some/prefix/kubepods/besteffort/pod%s/%s" % (UID, CID): (CID, UID, None, "BestEffort"),
+    "/kubelet/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID, None, "Burstable"),
     "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod%s.slice"
-    "/cri-containerd-%s.scope" % (UID_, CID): (CID, UID),
+    "/cri-containerd-%s.scope" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
     # Above the root of the sweep's cgroup namespace, as a sweep in a pod with hostPID sees its neighbours.
-    "/../../pod%s/%s" % (UID, CID): (CID, UID),
-    "/../cri-containerd-%s.scope" % CID: (CID, None),
+    "/../../pod%s/%s" % (UID, CID): (CID, UID, None, None),
+    "/../cri-containerd-%s.scope" % CID: (CID, None, "containerd", None),
     # A container in a container: the topmost was made by the node, what is below by the tenant.
-    "/kubepods/besteffort/pod%s/%s/docker/%s" % (UID, CID, OTHER): (CID, UID),
-    "/docker/%s/kubelet/kubepods/besteffort/pod%s/%s" % (CID, UID, OTHER): (CID, None),
-    "/kubepods/besteffort/pod%s/%s/kubepods/pod%s/%s" % (UID, CID, OTHER_UID, OTHER): (CID, UID),
-    "/docker/%s/system.slice/kubelet.service" % CID: (CID, None),
-    "/docker/%s/init.scope" % CID: (CID, None),
-    "/docker/%s/pod%s" % (CID, OTHER_UID): (CID, None),
-    "/docker/%s/\udcff\x1b[2J" % CID: (CID, None),
+    "/kubepods/besteffort/pod%s/%s/docker/%s" % (UID, CID, OTHER): (CID, UID, None, "BestEffort"),
+    "/docker/%s/kubelet/kubepods/besteffort/pod%s/%s" % (CID, UID, OTHER): (CID, None, "docker", None),
+    "/kubepods/besteffort/pod%s/%s/kubepods/pod%s/%s" % (UID, CID, OTHER_UID, OTHER): (CID, UID, None, "BestEffort"),
+    "/docker/%s/system.slice/kubelet.service" % CID: (CID, None, "docker", None),
+    "/docker/%s/init.scope" % CID: (CID, None, "docker", None),
+    "/docker/%s/pod%s" % (CID, OTHER_UID): (CID, None, "docker", None),
+    "/docker/%s/\udcff\x1b[2J" % CID: (CID, None, "docker", None),
 }
 
 HOST = {  # cgroup path -> service
@@ -99,18 +99,20 @@ def locate(path, own="/", own_pid_namespace=True, controllers="", pods=()):
 @pytest.mark.parametrize("own_pid_namespace", [True, False])
 def test_path_of_a_container(path, own_pid_namespace):
     found = locate(path, own_pid_namespace=own_pid_namespace)
-    assert found == workloads.Workload("container", *CONTAINERS[path], None, None, None, 4026531836, path)
+    container_id, pod_uid, runtime, qos = CONTAINERS[path]
+    assert found == workloads.Workload(
+        "container", runtime, container_id, None, pod_uid, None, None, qos, None, None, 4026531836, path)
 
 
 @pytest.mark.parametrize("path", HOST)
 def test_path_that_is_no_container(path):
-    assert locate(path) == workloads.Workload("host", None, None, None, None, HOST[path], 4026531836, path)
+    assert locate(path) == workloads.Workload("host", *[None] * 8, HOST[path], 4026531836, path)
 
 
 @pytest.mark.parametrize("path", HOST)
 def test_another_pid_namespace_is_a_container_without_a_name(path):
     found = locate(path, own_pid_namespace=False)
-    assert found == workloads.Workload("container", None, None, None, None, HOST[path], 4026531836, path)
+    assert found == workloads.Workload("container", *[None] * 8, HOST[path], 4026531836, path)
 
 
 NODE = "/docker/%s" % OTHER  # a node that is a container itself
@@ -150,7 +152,7 @@ def test_cgroup_version_1_where_only_some_hierarchies_name_the_container():
 
 
 def test_no_cgroups_at_all():
-    assert workloads.locate((), (), None, True, {}) == workloads.Workload("host", None, None, None, None, None, None, "/")
+    assert workloads.locate((), (), None, True, {}) == workloads.Workload("host", *[None] * 10, "/")
     assert workloads.locate((), (), None, False, {}).kind == "container"
 
 
@@ -193,4 +195,4 @@ def test_any_path_has_an_answer(path, own, own_pid_namespace):
 @given(st.lists(SEGMENTS | st.text(max_size=10)).map("/".join))
 def test_nothing_that_a_tenant_makes_below_its_container_changes_whose_it_is(below):
     path = "/kubepods/besteffort/pod%s/%s" % (UID, CID)
-    assert locate(path + "/" + below)[:4] == locate(path)[:4]
+    assert locate(path + "/" + below)[:-1] == locate(path)[:-1]

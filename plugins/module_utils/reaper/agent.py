@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file.
+"""``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file, or a look.
 
 It must start fast and without fork: as the schedule calls it, it imports no argparse, and nothing runs but this process.
 """
@@ -12,10 +12,12 @@ import contextlib
 import sys
 
 from . import policy, report
-from .sweep import SYSLOG_TAG, Busy, CannotSweep, Paths, sweep, to_syslog
+from .state import Busy, CannotSweep
+from .sweep import SYSLOG_TAG, Paths, sweep, to_syslog
 
 VERSION = "0.1.0"  # of the collection too: galaxy.yml
 CONFIG = "/etc/zombie_reaper/config.json"
+MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
 
 
@@ -29,8 +31,11 @@ def main(arguments=None) -> int:
     try:
         with contextlib.ExitStack() as until_reported:
             options = policy.validate({**read_config(flags.config), **flags.options})
-            done = sweep(options, Paths(run=flags.run), flags.check, flags.wait, until_reported)
-            _tell(done, flags.json, log)
+            paths = Paths(run=flags.run)
+            if flags.audit or flags.explain is not None:
+                return _look(flags, options, paths, log)
+            done = sweep(options, paths, flags.check, flags.wait, until_reported)
+            _tell(report.as_json(done) if flags.json else report.as_lines(done), log)
     except policy.OptionError as error:
         return _fail(log, EXIT_USAGE, error)
     except Busy as error:
@@ -68,7 +73,8 @@ def read_config(path: str) -> dict:
 class _Flags:
     """What the command line says; these are the values without one, and with the one flag that the schedule uses."""
 
-    check = json = wait = False
+    check = json = wait = audit = probe = False
+    explain = None
     config = CONFIG
     run = Paths().run
     options: dict = {}
@@ -92,15 +98,30 @@ def _parse(arguments):
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     parser.add_argument("--syslog", action="store_true", help="report to syslog with the tag %s" % SYSLOG_TAG)
     parser.add_argument("--wait", action="store_true", help="wait for zombies that are younger than min-age, at most that long")
+    parser.add_argument("--explain", metavar="PID", type=_pid, help="say what a sweep would do with that process, and why; do nothing")
+    parser.add_argument("--audit", action="store_true", help="say for every container whether its PID 1 collects orphans; do nothing")
+    parser.add_argument("--probe", action="store_true", help="with --audit: send each PID 1 an orphan and see whether it is collected")
     parser.add_argument("--config", default=CONFIG, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s")
     for name, text in policy.HELP.items():
         parser.add_argument("--" + name.replace("_", "-"), dest="option_" + name, metavar=name.upper(), help=text,
                             action="append" if name == "protect" else "store")
     flags = parser.parse_args(arguments)
+    if flags.probe and not flags.audit:
+        parser.error("--probe belongs to --audit")
+    if flags.explain is not None and flags.audit:
+        parser.error("--explain or --audit, not both")
     given = {name: getattr(flags, "option_" + name) for name in policy.HELP}
     flags.options = {name: value for name, value in given.items() if value is not None}
     return flags
+
+
+def _pid(text) -> int:
+    if not text.isdecimal() or not 0 < int(text[:9]) <= MOST_PID:
+        import argparse
+
+        raise argparse.ArgumentTypeError("%r is no PID: give a whole number from 1 to %d" % (text[:20], MOST_PID))
+    return int(text)
 
 
 def _fail(log, status, error) -> int:
@@ -110,11 +131,32 @@ def _fail(log, status, error) -> int:
     return status
 
 
-def _tell(done, as_json, log) -> None:
-    if as_json:
-        sys.stdout.write(report.as_json(done))
+def _look(flags, options, paths, log) -> int:
+    """What changes nothing and is only asked for by hand."""
+    import json
+
+    if flags.audit:
+        from .audit import as_dict, as_lines, audit
+
+        done = audit(options, paths, flags.probe and not flags.check)
+        _tell(json.dumps(as_dict(done)) + "\n" if flags.json else as_lines(done), log)
+        return EXIT_OK
+    from .explain import NoSuchProcess, explain
+
+    try:
+        sentences = explain(flags.explain, options, paths)
+    except NoSuchProcess as error:
+        return _fail(log, EXIT_USAGE, "--explain: %s" % error)
+    _tell(json.dumps({"schema": report.SCHEMA, "pid": flags.explain, "explanation": sentences}) + "\n" if flags.json else sentences, log)
+    return EXIT_OK
+
+
+def _tell(said, log) -> None:
+    """said: str, all of it for standard output; or a list of lines."""
+    if isinstance(said, str):
+        sys.stdout.write(said)
     else:
-        for line in report.as_lines(done):
+        for line in said:
             log(line)
     if sys.stdout:
         sys.stdout.flush()

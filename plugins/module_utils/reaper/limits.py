@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many processes the node may have, and how many it has.
+"""How many processes the node may have, how many it has, and how soon there will be no room.
 
 Sources: proc_sys_kernel(5), proc_loadavg(5). ``kernel.pid_max`` belongs to the PID namespace since Linux 6.14
 (commit 7863dcc72d0f), to the whole machine before.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 
+SHORTEST = 60.0  # seconds between two looks that a growth is told from
 SYSCTLS = {"pid_max": "sys/kernel/pid_max", "threads_max": "sys/kernel/threads-max"}
 
 
@@ -24,6 +25,23 @@ class Limits(namedtuple("Limits", ("pid_max", "threads_max", "tasks", "limit", "
     """
 
     __slots__ = ()
+
+
+class Forecast(namedtuple("Forecast", ("growth_per_hour", "seconds_to_full"))):
+    """How fast a number of tasks grows, and when it meets its limit if it goes on like that; floats, None where that is not known.
+
+    seconds_to_full is None too where it does not grow or has no limit.
+    """
+
+    __slots__ = ()
+
+
+def forecast(count: int, limit: int | None, earlier, now: float) -> Forecast:
+    """earlier: (seconds, count) of a former look, on the clock of ``now`` (seconds), or None."""
+    if earlier is None or now - earlier[0] < SHORTEST:
+        return Forecast(None, None)
+    growth = (count - earlier[1]) / (now - earlier[0])
+    return Forecast(3600 * growth, max(0, limit - count) / growth if growth > 0 and limit is not None else None)
 
 
 def read(procfs) -> Limits:

@@ -1,25 +1,27 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One snapshot of the node: zombies, their parents, the limits. Changes nothing."""
+"""One snapshot of the node: zombies, their parents, what these belong to, the limits. Changes nothing."""
 
 from __future__ import annotations
 
 import os
 from collections import namedtuple
 
-from . import limits, workloads
+from . import cgroups, limits, workloads
+from .inits import Inits
 
 # Zombies of one parent whose tracer is looked up, at about 20 us each. A parent with more than this has
 # plenty that nobody traces, or is being debugged on a scale that nothing here should interfere with.
 TRACERS_LOOKED_UP = 1000
 
 
-class Zombie(namedtuple("Zombie", ("pid", "start_ticks", "ppid", "comm", "num_threads", "tracer_pid", "age"))):
+class Zombie(namedtuple("Zombie", ("pid", "start_ticks", "ppid", "comm", "num_threads", "tracer_pid", "age", "canary"), defaults=(False,))):
     """A process that has exited and was not waited for.
 
     age: float, seconds since it was first seen as a zombie of this very parent. The kernel keeps no time of death,
-    so this is a lower bound. tracer_pid: int, None where it was not looked up. Others as in :class:`.procfs.Stat`.
+    so this is a lower bound. tracer_pid: int, None where it was not looked up. canary: bool, an audit left it there.
+    Others as in :class:`.procfs.Stat`.
     """
 
     __slots__ = ()
@@ -29,7 +31,7 @@ class Offender(
     namedtuple(
         "Offender",
         ("pid", "start_ticks", "comm", "state", "flags", "executable", "command_line", "status", "workload",
-         "frozen", "is_ancestor", "init_pid", "ended_ago", "collected_ago", "zombies"),
+         "frozen", "is_ancestor", "init_pid", "init_reaps", "pids", "forecast", "ended_ago", "collected_ago", "zombies"),
     )
 ):
     """A parent together with its zombies.
@@ -41,6 +43,8 @@ class Offender(
     collected_ago: float, seconds since it last collected zombies in a sweep, None where it never did.
     init_pid: int, PID 1 of its PID namespace as this node counts, None where it was not found. It adopts
     the zombies when the parent ends, unless a subreaper (which ``/proc`` does not show) stands in between.
+    init_reaps: bool, whether that init collected the canary of an audit; None where none was sent to it.
+    pids: :class:`.cgroups.Pids` of its container or pod, or None. forecast: :class:`.limits.Forecast` of that.
     """
 
     __slots__ = ()
@@ -59,31 +63,38 @@ class Offender(
         return 3600 * made / self.collected_ago if made else None
 
 
-class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits"))):
+class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits", "forecast"), defaults=(limits.Forecast(None, None),))):
     """The node at one moment.
 
-    offenders: tuple of :class:`Offender`, most zombies first. limits: :class:`.limits.Limits`.
+    offenders: tuple of :class:`Offender`, most zombies first. limits: :class:`.limits.Limits`. forecast: :class:`.limits.Forecast` of them.
     without_parent: tuple of :class:`Zombie` whose parent lies outside the sweep's PID namespace (ppid 0) or has just ended.
     """
 
     __slots__ = ()
 
 
-class History(namedtuple("History", ("first_seen", "ended", "collected"))):
-    """What earlier sweeps noted, in seconds on CLOCK_MONOTONIC; an observation changes nothing of it.
+class History(namedtuple("History", ("first_seen", "ended", "collected", "canaries", "left_canaries", "sizes"))):
+    """What earlier sweeps and audits noted, in seconds on CLOCK_MONOTONIC; an observation changes nothing of it.
 
     first_seen: ``{(pid, start_ticks, ppid): seconds}`` of zombies.
     ended: ``{(workload identity,): seconds}``, when a parent of that workload was last ended.
     collected: ``{(pid, start_ticks): seconds}``, when that parent last collected zombies in a sweep.
+    canaries: ``{(pid, start_ticks): bool}``, whether that init collected its last canary.
+    left_canaries: ``{(pid, start_ticks), ...}`` of canaries that became zombies for good.
+    sizes: ``{(NODE or workload identity,): (seconds, tasks)}``, how many tasks there were some time ago.
     """
 
     __slots__ = ()
 
 
+NODE = "node"  # its key in the sizes; no identity of a workload is that short
+NOTHING = History({}, {}, {}, {}, set(), {})
+
+
 def snapshot(procfs, paths, history: History, now: float) -> Snapshot:
     """Look at the whole node once.
 
-    procfs: :class:`.procfs.ProcFS`. paths: has ``cgroup`` (``/sys/fs/cgroup``) and ``pods`` (``/var/log/pods``).
+    procfs: :class:`.procfs.ProcFS`. paths: has ``cgroup`` (``/sys/fs/cgroup``) and what :class:`.workloads.Locator` reads.
     now: seconds on CLOCK_MONOTONIC. Raises ``OSError`` where ``/proc`` itself cannot be read.
     """
     by_parent = {}
@@ -91,7 +102,7 @@ def snapshot(procfs, paths, history: History, now: float) -> Snapshot:
         by_parent.setdefault(stat.ppid, []).append(stat)
     found, without_parent = [], ()
     if by_parent:
-        observer = _Observer(procfs, paths, history, now)
+        observer = Observer(procfs, paths, history, now)
         for ppid, stats in by_parent.items():
             zombies = observer.zombies(stats)
             offender = observer.offender(ppid, zombies)
@@ -100,7 +111,8 @@ def snapshot(procfs, paths, history: History, now: float) -> Snapshot:
             else:
                 without_parent += zombies
     found.sort(key=lambda offender: (-len(offender.zombies), offender.pid))
-    return Snapshot(tuple(found), without_parent, limits.read(procfs))
+    table = limits.read(procfs)
+    return Snapshot(tuple(found), without_parent, table, limits.forecast(table.tasks, table.limit, history.sizes.get((NODE,)), now))
 
 
 def parent_now(procfs, zombie) -> int | None:
@@ -120,18 +132,18 @@ def still_zombies(procfs, offender):
             yield zombie._replace(ppid=ppid)
 
 
-class _Observer:
-    """Reads zombies and their parents; what is the same for all of them is read once."""
+class Observer:
+    """Reads zombies and processes; what is the same for all of them is read once. The arguments are those of :func:`snapshot`."""
 
     def __init__(self, procfs, paths, history, now) -> None:
         self.procfs = procfs
         self.paths = paths
         self.history = history
         self.now = now
-        self.own_lines = procfs.cgroup(os.getpid())
         self.ancestors = _ancestors(procfs)
-        self.inits = _Inits(procfs)
-        self.pods = workloads.read_pods(paths.pods)
+        self.inits = Inits(procfs)
+        self.locator = workloads.Locator(procfs, paths)
+        self.pids_of_levels = {}
 
     def zombies(self, stats) -> tuple:
         """:class:`Zombie` tuples of the children of one parent."""
@@ -140,18 +152,22 @@ class _Observer:
             status = self.procfs.status(stat.pid) if place < TRACERS_LOOKED_UP else None
             tracer_pid = status.tracer_pid if status else None
             age = self._since(self.history.first_seen.get((stat.pid, stat.start_ticks, stat.ppid), self.now))
-            found.append(Zombie(stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age))
+            canary = (stat.pid, stat.start_ticks) in self.history.left_canaries
+            found.append(Zombie(stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age, canary))
         return tuple(found)
 
-    def offender(self, pid, zombies) -> Offender | None:
-        """The parent as it is now, or None when it has gone (its zombies then belong to somebody else already)."""
+    def offender(self, pid, zombies=()) -> Offender | None:
+        """A process as it is now, with those zombies; None when it has gone (its zombies then belong to somebody else already)."""
         stat, status = self.procfs.stat(pid), self.procfs.status(pid)
         if stat is None or status is None:
             return None
         lines = self.procfs.cgroup(pid)
         pid_namespace = self.procfs.pid_namespace(pid)
+        init_pid = self.inits.of(stat, status, pid_namespace)
+        init = self.procfs.stat(init_pid) if init_pid else None
         executable, command_line = self.procfs.executable(pid), self.procfs.command_line(pid)
-        workload = workloads.locate(lines, self.own_lines, pid_namespace, status.in_own_pid_namespace, self.pods)
+        workload = self.locator.of(stat, status, lines, pid_namespace, init_pid)
+        pids = self.pids(lines)
         ended = self.history.ended.get((workload.identity,))
         collected = self.history.collected.get((pid, stat.start_ticks))
         again = self.procfs.stat(pid)
@@ -159,9 +175,23 @@ class _Observer:
             return None
         return Offender(
             pid, stat.start_ticks, stat.comm, stat.state, stat.flags, executable, command_line, status, workload,
-            _is_frozen(self.paths.cgroup, lines), pid in self.ancestors, self.inits.of(stat, status, pid_namespace),
+            cgroups.is_frozen(self.paths.cgroup, lines), pid in self.ancestors, init_pid,
+            self.history.canaries.get((init.pid, init.start_ticks)) if init else None, pids, self.forecast(workload, pids),
             None if ended is None else self._since(ended), None if collected is None else self._since(collected), zombies,
         )
+
+    def pids(self, lines) -> cgroups.Pids | None:
+        """Of the container or pod that a process with these cgroup lines is in."""
+        level = workloads.level_with_pids(lines, self.locator.own_lines)
+        if level not in self.pids_of_levels:
+            self.pids_of_levels[level] = cgroups.pids(self.paths.cgroup, *level) if level else None
+        return self.pids_of_levels[level]
+
+    def forecast(self, workload, pids) -> limits.Forecast:
+        """Of a workload that has these pids now."""
+        if pids is None:
+            return limits.Forecast(None, None)
+        return limits.forecast(pids.current, pids.max, self.history.sizes.get((workload.identity,)), self.now)
 
     def _since(self, then) -> float:
         return max(0.0, self.now - then)
@@ -175,58 +205,3 @@ def _ancestors(procfs) -> set:
         stat = procfs.stat(pid)
         pid = stat.ppid if stat else 0
     return found
-
-
-def _is_frozen(cgroup_root, lines) -> bool:
-    """Whether the process is paused by the cgroup freezer: v2 ``cgroup.freeze``, v1 ``freezer.state``."""
-    for line in lines:
-        if ".." in line.path.split("/"):
-            continue  # outside the cgroup namespace of the sweep
-        if line.controllers == "":
-            names, sign = ("%s%s/cgroup.events", "%s/unified%s/cgroup.events"), "frozen 1"
-        elif "freezer" in line.controllers.split(","):
-            names, sign = ("%s/freezer%s/freezer.state",), "FR"  # FROZEN, or FREEZING on the way there
-        else:
-            continue
-        for name in names:
-            try:
-                with open(name % (cgroup_root, line.path), encoding="utf-8") as file:
-                    if sign in file.read():
-                        return True
-            except OSError:
-                pass  # the other layout, or the cgroup went away with its process
-    return False
-
-
-class _Inits:
-    """Finds PID 1 of a PID namespace, as this node counts."""
-
-    def __init__(self, procfs) -> None:
-        self.procfs = procfs
-        self.known = {}
-        self.searched = False
-
-    def of(self, stat, status, pid_namespace) -> int | None:
-        """Up the line of parents first. A process put into its namespace from outside (``docker exec``) has a line that
-        leads elsewhere; then the whole table is searched, once for all namespaces, however many a tenant makes."""
-        if status.in_own_pid_namespace:
-            return 1
-        if pid_namespace is None:
-            return None
-        if pid_namespace not in self.known:
-            while stat and status and status.ns_pid[-1] != 1:
-                if self.procfs.pid_namespace(stat.ppid) != pid_namespace:
-                    break
-                stat, status = self.procfs.stat(stat.ppid), self.procfs.status(stat.ppid)
-            if stat and status and status.ns_pid[-1] == 1:
-                self.known[pid_namespace] = stat.pid
-            elif not self.searched:
-                self.searched = True
-                self._search()
-        return self.known.get(pid_namespace)
-
-    def _search(self) -> None:
-        for pid in self.procfs.pids():
-            status = self.procfs.status(pid)
-            if status and status.ns_pid[-1] == 1:
-                self.known[self.procfs.pid_namespace(pid)] = pid

@@ -58,8 +58,8 @@ class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "
     reason: str, one of the words below, for machines. explanation: str, one sentence for people.
 
     ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
-    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``usage_low``,
-    ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``too_young``, ``parent_uninterruptible``, ``parent_stopped``,
+    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``namespace_unknown``, ``usage_low``,
+    ``own_canary``, ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``too_young``, ``parent_uninterruptible``, ``parent_stopped``,
     ``parent_frozen``, ``report_only``, ``cooldown``, ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
     """
 
@@ -91,9 +91,36 @@ def judge(snapshot, options: Options, already_terminated: int = 0) -> tuple:
 
     already_terminated: int, parents terminated earlier in this sweep; they count towards ``max_parents``.
     """
-    protect = [re.compile(pattern) for pattern in options.protect]
+    protect = compiled(options)
     verdicts = tuple(_judge_alone(offender, snapshot, options, protect) for offender in snapshot.offenders)
     return _cap(_spare_in_vain(verdicts), options, already_terminated)
+
+
+def compiled(options: Options) -> list:
+    """The patterns of ``protect``, for :func:`spared`."""
+    return [re.compile(pattern) for pattern in options.protect]
+
+
+def spared(offender, options: Options, protect) -> tuple | None:
+    """Who is left alone for what it is, whatever it holds: (reason, explanation), or None. protect: of :func:`compiled`."""
+    workload = offender.workload
+    denied = never_touched(offender)
+    if denied:
+        return denied
+    if options.scope == "containers" and workload.service:
+        return "host_service", "the parent belongs to the host's service %s" % workload.service
+    if options.scope == "containers" and workload.kind == "host":
+        return "host_process", "the parent is a process of the host and the scope is containers"
+    for pattern in protect:
+        for text in (offender.executable, _words(offender.command_line)):
+            if text and pattern.search(text.decode("utf-8", "surrogateescape")):
+                return "protected", "the parent matches protect: %s" % pattern.pattern
+    if workload.namespace in options.protect_namespaces:
+        return "protected_namespace", "its pod %s is in the namespace %s (protect_namespaces)" % (workload.pod, workload.namespace)
+    if workload.pod_uid and workload.namespace is None and options.protect_namespaces:
+        return "namespace_unknown", (
+            "the namespace of its pod %s is not known (no folder in /var/log/pods), so it may be one of protect_namespaces" % workload.pod_uid)
+    return None
 
 
 def never_touched(offender) -> tuple | None:
@@ -127,24 +154,15 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
         return Verdict(offender, ripe, (), reason, explanation)
 
     ripe = tuple(zombie for zombie in offender.zombies if _collectable(zombie) and zombie.age >= options.min_age)
-    denied = never_touched(offender)
-    if denied:
-        return leave(*denied)
-    if options.scope == "containers" and offender.workload.service:
-        return leave("host_service", "the parent belongs to the host's service %s" % offender.workload.service)
-    if options.scope == "containers" and offender.workload.kind == "host":
-        return leave("host_process", "the parent is a process of the host and the scope is containers")
-    for pattern in protect:
-        for text in (offender.executable, _words(offender.command_line)):
-            if text and pattern.search(text.decode("utf-8", "surrogateescape")):
-                return leave("protected", "the parent matches protect: %s" % pattern.pattern)
-    if offender.workload.namespace in options.protect_namespaces:
-        return leave("protected_namespace", "its pod %s is in the namespace %s (protect_namespaces)" % (
-            offender.workload.pod, offender.workload.namespace))
+    alone = spared(offender, options, protect)
+    if alone:
+        return leave(*alone)
+    if all(zombie.canary for zombie in offender.zombies):
+        return leave("own_canary", "all it holds is the canary of an audit, which is no fault of its own")
     if not any(_collectable(zombie) for zombie in offender.zombies):
         if any(zombie.num_threads > 1 for zombie in offender.zombies):
             return leave("leader_dead_threads_alive", "the leader has exited but threads of it live on: nobody can collect it yet")
-        tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)
+        tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)  # the rest are canaries
         return leave("traced", "held by its tracer, PID %d, and not by its parent" % tracer)
     if offender.frozen:
         return leave("parent_frozen", "the parent's container is paused: it cannot collect anything before it goes on")
@@ -170,22 +188,28 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
 
 
 def _collectable(zombie) -> bool:
-    """Whether its parent could collect it: no tracer holds it, and no thread of it lives on."""
-    return zombie.num_threads <= 1 and not zombie.tracer_pid
+    """Whether it counts, and its parent could collect it: no canary, no tracer holds it, and no thread of it lives on."""
+    return zombie.num_threads <= 1 and not zombie.tracer_pid and not zombie.canary
 
 
 def _spare_in_vain(verdicts):
-    """Take ``terminate`` from those whose end would only move their zombies to an init that already keeps some.
+    """Take ``terminate`` from those whose end would only move their zombies to an init that does not reap.
 
-    That init has held zombies for min_age and longer: it does not reap. Either its own end clears the namespace, or nothing does.
+    It does not where it has held zombies for min_age and longer: then either its own end clears the namespace, or nothing does. Or where
+    it did not collect the canary of an audit: then its zombies are for ``reap``, once it has them.
     """
     by_pid = {verdict.offender.pid: verdict for verdict in verdicts}
     for verdict in verdicts:
         init = by_pid.get(verdict.offender.init_pid)
-        if "terminate" not in verdict.remedies or init is None or init is verdict or not init.ripe:
+        keeps_some = init is not None and init.ripe
+        leaks = keeps_some or verdict.offender.init_reaps is False
+        if "terminate" not in verdict.remedies or verdict.offender.pid == verdict.offender.init_pid or not leaks:
             yield verdict
             continue
         remedies = _without_terminate(verdict.remedies)
+        if not keeps_some:
+            yield _for_an_adopter_that_leaks(verdict, remedies)
+            continue
         if "terminate" in init.remedies:
             yield verdict._replace(remedies=remedies, reason="ends_with_init", explanation=(
                 "its PID namespace ends with its init, PID %d, which keeps zombies itself" % init.offender.pid))
@@ -193,6 +217,15 @@ def _spare_in_vain(verdicts):
             yield verdict._replace(remedies=remedies, reason="adopter_does_not_reap", explanation=(
                 "its zombies would only move to PID %d, which keeps those it has and is left alone (%s)" % (
                     init.offender.pid, init.reason)))
+
+
+def _for_an_adopter_that_leaks(verdict, without_terminate) -> Verdict:
+    adopter = "PID %d, the init of its PID namespace, which did not collect the canary of an audit" % verdict.offender.init_pid
+    if "reap" in without_terminate:
+        return verdict._replace(explanation="%s; if it is ended, its zombies go to %s: reap is then for that one" % (
+            verdict.explanation, adopter))
+    return verdict._replace(remedies=without_terminate, reason="adopter_does_not_reap", explanation=(
+        "its zombies would only move to %s; reap among the remedies would help, or the end of that container" % adopter))
 
 
 def _cap(verdicts, options, already_terminated) -> tuple:

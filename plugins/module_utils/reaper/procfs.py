@@ -22,6 +22,8 @@ AT_SYSINFO_EHDR = 33  # include/uapi/linux/auxvec.h: the vDSO
 PF_KTHREAD = 0x00200000  # include/linux/sched.h: a kernel thread
 STAT_BYTES = 1024  # the 22 fields used here end long before; a full line has at most about 1100 bytes
 MOUNTS_BYTES = 1 << 20
+ENVIRON_BYTES = 1 << 20  # a pod of a namespace with a thousand services has 350 KB of them in its environment
+VALUE_BYTES = 256
 STATUS_BYTES = 1 << 20  # a process may be in 65536 groups, which take 0.7 MB and stand before other fields
 
 
@@ -39,7 +41,9 @@ class Stat(namedtuple("Stat", ("pid", "comm", "state", "ppid", "flags", "num_thr
     __slots__ = ()
 
 
-class Status(namedtuple("Status", ("uid", "tracer_pid", "ns_pid", "blocked", "ignored", "caught", "seccomp"))):
+class Status(
+    namedtuple("Status", ("uid", "tracer_pid", "ns_pid", "blocked", "ignored", "caught", "seccomp", "capabilities"), defaults=(0,))
+):
     """The fields of ``/proc/PID/status`` that the engine uses.
 
     uid: int, the real user ID as seen from the reader's user namespace.
@@ -48,6 +52,7 @@ class Status(namedtuple("Status", ("uid", "tracer_pid", "ns_pid", "blocked", "ig
     that both are the same namespace: what is visible in a ``/proc`` is in its namespace or in one below.
     blocked, ignored, caught: int, signal masks; bit N-1 stands for signal N.
     seccomp: int, 0 none, 1 strict, 2 filter (seccomp(2)); 0 where the kernel was built without it.
+    capabilities: int, those it has or could come to have in its user namespace (capabilities(7)); bit N stands for capability N.
     """
 
     __slots__ = ()
@@ -110,6 +115,7 @@ def parse_status(data: bytes) -> Status:
             ignored=int(fields[b"SigIgn"], 16),
             caught=int(fields[b"SigCgt"], 16),
             seccomp=int(fields.get(b"Seccomp", 0)),
+            capabilities=int(fields.get(b"CapPrm", b"0"), 16) | int(fields.get(b"CapBnd", b"0"), 16),
         )
     except KeyError as missing:
         raise ValueError("/proc/PID/status has no field %s" % missing.args[0].decode()) from None
@@ -221,9 +227,52 @@ class ProcFS:
 
     def pid_namespace(self, pid: int) -> int | None:
         """Inode number of its PID namespace (namespaces(7)); works for zombies too."""
+        return self._namespace(pid, "pid")
+
+    def user_namespace(self, pid: int) -> int | None:
+        """Inode number of its user namespace (namespaces(7)); works for zombies too."""
+        return self._namespace(pid, "user")
+
+    def _namespace(self, pid, kind) -> int | None:
         try:
-            return os.stat("%s/%d/ns/pid" % (self.root, pid)).st_ino
+            return os.stat("%s/%d/ns/%s" % (self.root, pid, kind)).st_ino
         except (FileNotFoundError, ProcessLookupError, PermissionError):
+            return None
+
+    def open_pid_namespace(self, pid: int) -> int:
+        """A descriptor of its PID namespace, for setns(2); ``OSError`` where that is refused or it has gone."""
+        return os.open("%s/%d/ns/pid" % (self.root, pid), os.O_RDONLY | os.O_CLOEXEC)
+
+    def environment(self, pid: int, names) -> dict:
+        """``{name: value}``, bytes, of those variables alone; a value longer than :data:`VALUE_BYTES` is cut.
+
+        As it began, unless the process wrote over it (proc_pid_environ(5)). Empty where it cannot be read.
+        """
+        try:
+            data = self._read(pid, "environ", ENVIRON_BYTES) or b""
+        except OSError:
+            return {}
+        found = {}
+        for variable in data.split(b"\0"):
+            name, equals, value = variable.partition(b"=")
+            if equals and name in names:
+                found.setdefault(name, value[:VALUE_BYTES])
+        return found
+
+    def children(self, pid: int) -> list:
+        """PIDs of the children of its first thread, zombies too (proc_pid_task(5)); all PIDs are searched without CONFIG_PROC_CHILDREN."""
+        data = self._read(pid, "task/%d/children" % pid)
+        if data is not None:
+            return [int(child) for child in data.split()]
+        stats = (self.stat(each) for each in self.pids())
+        return [stat.pid for stat in stats if stat and stat.ppid == pid]
+
+    def system_call(self, pid: int) -> tuple | None:
+        """(number, argument, ...) of the system call that it sleeps in (proc_pid_syscall(5)); None where it runs or that is not told."""
+        try:
+            words = (self._read(pid, "syscall", 256) or b"").split()
+            return tuple(int(word, 0) for word in words[:7]) if len(words) == 9 else None
+        except (OSError, ValueError):
             return None
 
     def mounts(self, pid: int) -> dict:
@@ -285,6 +334,11 @@ class ProcFS:
             return None
         finally:
             os.close(fd)
+
+    @property
+    def empty_folder(self) -> str:
+        """Path of a folder that a process which is about to lose its rights can take as its root: nothing in it can be opened then."""
+        return "%s/self/fdinfo" % self.root
 
     def yama_scope(self) -> str | None:
         """``kernel.yama.ptrace_scope``, ``"0"`` to ``"3"``; None without Yama."""

@@ -17,6 +17,7 @@ MOST_ZOMBIES = 100
 MOST_OFFENDERS = 1000
 MOST_LINES = 100  # offenders shown to people
 MOST_TEXT = 256
+SOON = 7 * 86400  # seconds; what is full later than that is not told to people
 
 
 class Result(namedtuple("Result", ("verdict", "outcomes", "left"))):
@@ -81,7 +82,7 @@ def as_dict(report: Report) -> dict:
         "check_mode": report.check_mode,
         "zombies": {"count": _count(report.before), "left": _count(report.after), "list": _zombies(report)},
         "offenders": offenders,
-        "limits": as_limits(report.after.limits),
+        "limits": {**as_limits(report.after.limits), **as_forecast(report.after.forecast)},
         "counts": _counts(report),
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
@@ -97,6 +98,22 @@ def as_limits(limits) -> dict:
     values["bound_by"] = limits_module.bound_by(limits)
     values["pid_max_ceiling"] = limits_module.pid_max_ceiling()
     return values
+
+
+def as_forecast(forecast) -> dict:
+    """:class:`.limits.Forecast`, rounded."""
+    return {
+        "growth_per_hour": None if forecast.growth_per_hour is None else round(forecast.growth_per_hour, 1),
+        "seconds_to_full": None if forecast.seconds_to_full is None else round(forecast.seconds_to_full),
+    }
+
+
+def as_pids(pids, forecast) -> dict | None:
+    """:class:`.cgroups.Pids` with the share of its limit that is taken, and its forecast."""
+    if pids is None:
+        return None
+    usage = round(pids.current / pids.max, 6) if pids.max else None
+    return {**pids._asdict(), "cgroup": printable(pids.cgroup), "usage": usage, **as_forecast(forecast)}
 
 
 def as_json(report: Report) -> str:
@@ -115,27 +132,27 @@ def as_diff(report: Report) -> dict:
 
 
 def _listing(offenders) -> str:
-    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), _plural(len(offender.zombies), "zombie"))
+    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), plural(len(offender.zombies), "zombie"))
                    for offender in offenders)
 
 
 def as_lines(report: Report) -> list:
     """The report for people: one line for the node, one for its limits, one for each offender."""
     counts = _counts(report)
-    found = "%s on this node" % _plural(counts["zombies"], "zombie")
+    found = "%s on this node" % plural(counts["zombies"], "zombie")
     if report.check_mode:
         would = [result for result in report.results if result.verdict.remedies]
-        found += "; would act on %s" % _plural(len(would), "parent")
+        found += "; would act on %s" % plural(len(would), "parent")
     else:
         found += "; %d cleared, %d left" % (counts["cleared"], counts["zombies_left"])
         if counts["parents_ended"]:
-            found += "; %s ended" % _plural(counts["parents_ended"], "parent")
+            found += "; %s ended" % plural(counts["parents_ended"], "parent")
     table = report.after.limits
-    lines = [found, "process table: %d of %d taken (%.1f %%), bound by kernel.%s" % (
-        table.tasks, table.limit, 100 * table.usage, limits_module.bound_by(table))]
-    lines += [_line(_offender(result, report.check_mode)) for result in report.results[:MOST_LINES]]
+    lines = [found, "process table: %d of %d taken (%.1f %%), bound by kernel.%s%s" % (
+        table.tasks, table.limit, 100 * table.usage, limits_module.bound_by(table), in_words(report.after.forecast))]
+    lines += [_line(_offender(result, report.check_mode), result.verdict.offender.forecast) for result in report.results[:MOST_LINES]]
     if len(report.results) > MOST_LINES:
-        lines.append("and %s" % _plural(len(report.results) - MOST_LINES, "more parent"))
+        lines.append("and %s" % plural(len(report.results) - MOST_LINES, "more parent"))
     for zombie in report.after.without_parent[:MOST_ZOMBIES]:
         lines.append("PID %d (%s): its parent is outside this PID namespace or has just ended: nothing can be done here" % (
             zombie.pid, printable(zombie.comm)))
@@ -145,28 +162,54 @@ def as_lines(report: Report) -> list:
 def parent_in_words(offender) -> str:
     """One printable line on a parent that keeps zombies: which process, where, how many."""
     return "PID %d (%s) %s, which kept %s" % (
-        offender.pid, printable(offender.comm), _place(_workload(offender)), _plural(len(offender.zombies), "zombie"))
+        offender.pid, printable(offender.comm), place(as_workload(offender.workload)), plural(len(offender.zombies), "zombie"))
 
 
-def _place(workload: dict) -> str:
-    """Where a process is, from :func:`_workload`."""
-    place = "on the host"
-    if workload["kind"] == "container":
-        place = "in container %s" % ((workload["container_id"] or "")[:12] or "of PID namespace %s" % workload["pid_namespace"])
-        if workload["pod"]:
-            place += " of pod %s/%s" % (workload["namespace"], workload["pod"])
-        elif workload["pod_uid"]:
-            place += " of pod %s" % workload["pod_uid"]
-    return place
+def in_words(forecast) -> str:
+    """When it is full, to be put after how full it is; empty where that is not known, or more than :data:`SOON` away."""
+    if forecast.seconds_to_full is None or forecast.seconds_to_full > SOON:
+        return ""
+    return ", full in about %s if it grows on like that" % duration_in_words(forecast.seconds_to_full)
 
 
-def _workload(offender) -> dict:
-    return {key: printable(value) if isinstance(value, str) else value for key, value in offender.workload._asdict().items()}
+def duration_in_words(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``5 h`` or ``3 d``."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return "%d %s" % (seconds / length, unit)
+    return "%d s" % seconds
 
 
-def _line(offender: dict) -> str:
+def place(workload: dict) -> str:
+    """Where a process is, in words; workload: from :func:`as_workload`."""
+    if workload["kind"] != "container":
+        return "on the host"
+    short_id = (workload["container_id"] or "")[:12]
+    found = "in container %s" % (workload["container_name"] or short_id or "of PID namespace %s" % workload["pid_namespace"])
+    if workload["container_name"]:
+        found += " (%s)" % short_id
+    if workload["pod"]:
+        found += " of pod %s/%s" % (workload["namespace"], workload["pod"])
+    elif workload["pod_uid"]:
+        found += " of pod %s" % workload["pod_uid"]
+    lease = workload["lease"]
+    if lease:
+        found += ", lease %s of %s" % ("/".join(lease[key] or "?" for key in ("dseq", "gseq", "oseq")), lease["owner"] or "an unknown owner")
+    return found
+
+
+def as_workload(workload) -> dict:
+    """:class:`.workloads.Workload`, printable."""
+    lease = workload.lease and {key: printable(value) for key, value in workload.lease.items()}
+    return {**{key: printable(value) if isinstance(value, str) else value for key, value in workload._asdict().items()}, "lease": lease}
+
+
+def _line(offender: dict, forecast) -> str:
     line = "PID %d (%s) %s: %s, oldest %d s: " % (
-        offender["pid"], offender["name"], _place(offender["workload"]), _plural(offender["zombies"], "zombie"), offender["oldest_age"])
+        offender["pid"], offender["name"], place(offender["workload"]), plural(offender["zombies"], "zombie"), offender["oldest_age"])
+    if offender["pids"] and offender["pids"]["max"]:
+        line = "%s%d of %d PIDs of its cgroup taken%s: " % (
+            line, offender["pids"]["current"], offender["pids"]["max"], in_words(forecast))
     if offender["leaking_per_hour"]:
         line += "leaking, about %d more an hour: " % round(offender["leaking_per_hour"])
     if offender["outcome"] == "left_alone":
@@ -198,8 +241,9 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "zombies": len(offender.zombies),
         "ripe": len(verdict.ripe),
         "oldest_age": round(max(ages), 1) if ages else 0,
-        "workload": _workload(offender),
+        "workload": as_workload(offender.workload),
         "init_pid": offender.init_pid,
+        "pids": as_pids(offender.pids, offender.forecast),
         "verdict": "act" if verdict.remedies else "leave",
         "remedies": list(verdict.remedies),
         "reason": verdict.reason,
@@ -279,5 +323,6 @@ def _zombies(report: Report) -> list:
     ]
 
 
-def _plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
+    """``1 zombie``, ``2 zombies``."""
     return "%d %s%s" % (number, noun, "" if number == 1 else "s")

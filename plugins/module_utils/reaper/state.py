@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node remembers from sweep to sweep, below ``/run/zombie_reaper``: the lock, and times in small text files.
+"""What a node remembers from sweep to sweep, below ``/run/zombie_reaper``: the lock, and small text files of what was when.
 
 A file that is torn, of another boot or not ours counts as none; it is replaced whole or not at all.
 """
@@ -14,7 +14,11 @@ import fcntl
 import os
 import time
 
+from . import observe
+
 KEEP_ENDED = 7 * 86400  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
+KEEP_SIZE = 6 * 3600  # seconds for which the size of a workload is kept that is not looked at any more
+SIZE_EVERY = 1800  # seconds; a growth is told over that time or up to twice as long
 LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
 
 
@@ -48,7 +52,7 @@ class Times:
             boot_id, *lines = text[:-1].split("\n")
             if boot_id == self.boot_id and text.endswith("\n"):  # else the last line is torn
                 stored = dict(self._parse(line) for line in lines)
-                self.stored = {key: seen for key, seen in stored.items() if seen >= 0}  # neither negative nor NaN
+                self.stored = {key: seen for key, seen in stored.items() if self._is_sound(seen)}
         except (FileNotFoundError, ValueError):
             pass
         except OSError as error:
@@ -66,10 +70,16 @@ class Times:
             raise ValueError(line)
         return tuple(self.key_type(part) for part in key), float(seen)
 
+    def _is_sound(self, seen) -> bool:
+        return seen >= 0  # neither negative nor NaN
+
+    def _line(self, key, seen) -> str:
+        return "%s %.3f" % (" ".join(map(str, key)), seen)
+
     def save(self) -> None:
         """Write the times where they have changed; ``OSError`` where that fails."""
         if self.times != self.stored:
-            lines = ["%s %.3f" % (" ".join(map(str, key)), seen) for key, seen in self.times.items()]
+            lines = [self._line(key, seen) for key, seen in self.times.items()]
             write(self.path, "\n".join([self.boot_id] + lines + [""]))
             self.stored = dict(self.times)
 
@@ -109,20 +119,89 @@ class Ended(Times):
             self.times[(workload.identity,)] = now
 
 
-class Collected(Times):
-    """When a parent last collected zombies in a sweep: ``{(pid, start_ticks): seconds}``. Those it has now, it has made since."""
+class OfProcesses(Times):
+    """``{(pid, start_ticks): seconds or another number}`` of processes that are still there.
+
+    Three files are of this kind. ``collected``: when a parent last collected zombies in a sweep; those it has now, it has made since.
+    ``canaries``: whether a PID 1 collected the last canary of an audit, 1 or 0. ``left_canaries``: when one was not collected in the end.
+    """
 
     key_length = 2
 
-    def __init__(self, run, procfs) -> None:
-        super().__init__(os.path.join(run, "collected"), procfs, int)
+    def __init__(self, run, procfs, name) -> None:
+        super().__init__(os.path.join(run, name), procfs, int)
         self.procfs = procfs
 
-    def note(self, offender, now) -> None:
-        """It did now. Parents that have ended are forgotten."""
+    def note(self, pid, start_ticks, number) -> None:
+        """This number for that process. Processes that have gone are forgotten."""
         stats = {key: self.procfs.stat(key[0]) for key in self.times}
-        self.times = {key: then for key, then in self.times.items() if stats[key] and stats[key].start_ticks == key[1]}
-        self.times[(offender.pid, offender.start_ticks)] = now
+        self.times = {key: kept for key, kept in self.times.items() if stats[key] and stats[key].start_ticks == key[1]}
+        self.times[(pid, start_ticks)] = number
+
+
+class Canaries(OfProcesses):
+    """Where two audits differ, the later one is right."""
+
+    _merged = staticmethod(lambda stored, known: stored)
+
+
+class Sizes(Times):
+    """How many tasks there were at two moments, the older one first: ``{(key,): (seconds, tasks, seconds, tasks)}``."""
+
+    def __init__(self, run, procfs) -> None:
+        super().__init__(os.path.join(run, "sizes"), procfs, str)
+
+    def _parse(self, line) -> tuple:
+        key, *numbers = line.split()
+        then, count, later, count_later = (float(number) for number in numbers)
+        return (key,), (then, count, later, count_later)
+
+    def _is_sound(self, seen) -> bool:
+        return all(number >= 0 for number in seen)
+
+    def _line(self, key, seen) -> str:
+        return "%s %.3f %d %.3f %d" % (*key, *seen)
+
+    def note(self, key, count: int, now) -> None:
+        """So many tasks now. Kept where the last ones that were kept are old enough."""
+        then, before, later, count_later = self.times.get(key, (now, count, now, count))
+        if now - later >= SIZE_EVERY:
+            then, before, later, count_later = later, count_later, now, count
+        self.times[key] = then, before, later, count_later
+        self.times = {key: seen for key, seen in self.times.items() if now - seen[2] < KEEP_SIZE}
+
+    def earlier(self) -> dict:
+        """``{key: (seconds, tasks)}`` of the older moment."""
+        return {key: seen[:2] for key, seen in self.times.items()}
+
+
+class Memory:
+    """All of it. run: the folder."""
+
+    def __init__(self, run, procfs) -> None:
+        self.first_seen = FirstSeen(run, procfs)
+        self.ended = Ended(run, procfs)
+        self.collected = OfProcesses(run, procfs, "collected")
+        self.canaries = Canaries(run, procfs, "canaries")
+        self.left_canaries = OfProcesses(run, procfs, "left_canaries")
+        self.sizes = Sizes(run, procfs)
+        self._all = (self.first_seen, self.ended, self.collected, self.canaries, self.left_canaries, self.sizes)
+
+    def load(self, required: bool) -> None:
+        """required: whether a file that is there but cannot be read is an error, :class:`CannotSweep`."""
+        for each in self._all:
+            each.load(required)
+
+    def save(self) -> None:
+        """Write what has changed; ``OSError`` where that fails."""
+        for each in self._all:
+            each.save()
+
+    def history(self) -> observe.History:
+        """What an observation needs of it."""
+        canaries = {key: bool(seen) for key, seen in self.canaries.times.items()}
+        return observe.History(
+            self.first_seen.times, self.ended.times, self.collected.times, canaries, set(self.left_canaries.times), self.sizes.earlier())
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from .remedies.nudge import nudge
 from .remedies.reap import reap
 from .remedies.terminate import terminate
 from .report import Report, Result, as_json, parent_in_words
-from .state import Busy, CannotSweep, Collected, Ended, FirstSeen, locked, write
+from .state import CannotSweep, Memory, locked, write
 
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
@@ -28,9 +28,11 @@ SYSLOG_TAG = "zombie_reaper"
 
 class Paths(
     namedtuple(
-        "Paths", ("proc", "cgroup", "pods", "run"), defaults=("/proc", "/sys/fs/cgroup", "/var/log/pods", "/run/zombie_reaper"))
+        "Paths", ("proc", "cgroup", "logs", "docker", "docker_config", "podman", "run"),
+        defaults=("/proc", "/sys/fs/cgroup", "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage",
+                  "/run/zombie_reaper"))
 ):
-    """Where the sweep finds the kernel's files and the kubelet's, and keeps its own (lock, times, last report)."""
+    """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps its own (run: lock, times, last report)."""
 
     __slots__ = ()
 
@@ -106,9 +108,7 @@ class _Run:
         self.options = options
         self.paths = paths
         self.procfs = procfs
-        self.first_seen = FirstSeen(paths.run, procfs)
-        self.ended = Ended(paths.run, procfs)
-        self.collected = Collected(paths.run, procfs)
+        self.memory = Memory(paths.run, procfs)
         self.ended_before = {}  # of earlier sweeps: within one, a cooldown begun would forbid to follow up
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
@@ -117,17 +117,14 @@ class _Run:
 
     def remember(self, required: bool) -> None:
         """Read what earlier sweeps noted. required: whether a file that is there but cannot be read is an error."""
-        self.first_seen.load(required)
-        self.ended.load(required)
-        self.collected.load(required)
-        self.ended_before = dict(self.ended.times)
+        self.memory.load(required)
+        self.ended_before = dict(self.memory.ended.times)
 
     def look(self) -> tuple:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
         now = time.monotonic()
-        history = observe.History(self.first_seen.times, self.ended_before, self.collected.times)
-        snapshot = observe.snapshot(self.procfs, self.paths, history, now)
-        self.first_seen.note(snapshot, now)
+        snapshot = observe.snapshot(self.procfs, self.paths, self.memory.history()._replace(ended=self.ended_before), now)
+        self.memory.first_seen.note(snapshot, now)
         return snapshot, policy.judge(snapshot, self.options, self.terminated)
 
     def wait_for_age(self, snapshot, verdicts, only=None) -> tuple:
@@ -203,13 +200,13 @@ class _Run:
             self.outcomes.setdefault(_key(offender), []).append(outcome)
             if outcome.result == "parent_ended":
                 ended.append(offender)
-                self.ended.note(offender.workload, time.monotonic())
+                self.memory.ended.note(offender.workload, time.monotonic())
                 to_syslog("ended " + parent_in_words(offender))  # whoever runs the sweep: nothing ends without a word on its node
             elif outcome.cleared:
-                self.collected.note(offender, time.monotonic())
+                self.memory.collected.note(*_key(offender), time.monotonic())
         self.terminated += len(ended)
         with contextlib.suppress(OSError):  # at once, in case this process ends; record() reports a failure
-            self.ended.save()
+            self.memory.ended.save()
         deadline = time.monotonic() + SETTLE
         while ended and time.monotonic() < deadline:
             ended = [offender for offender in ended if self._unsettled(offender)]
@@ -251,16 +248,23 @@ class _Run:
 
     def record(self, report) -> Report:
         """Write what the next sweep and a reader on the node need; a failure of that is a warning in the report."""
+        self._note_sizes(report.after)
         try:
             with locked(self.paths.run):
-                self.first_seen.save()
-                self.ended.save()
-                self.collected.save()
+                self.memory.save()
                 write(os.path.join(self.paths.run, "last.json"), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return report._replace(warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),))
         return report
+
+
+    def _note_sizes(self, snapshot) -> None:
+        now = time.monotonic()
+        self.memory.sizes.note((observe.NODE,), snapshot.limits.tasks, now)
+        for offender in snapshot.offenders:
+            if offender.pids and offender.workload.identity:
+                self.memory.sizes.note((offender.workload.identity,), offender.pids.current, now)
 
 
 @contextlib.contextmanager

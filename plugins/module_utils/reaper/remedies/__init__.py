@@ -89,9 +89,14 @@ def is_there(pidfd: int) -> bool:
 
 def slices(offenders):
     """Yields the offenders in slices that there are enough descriptors for, after raising this process's limit as far as it may."""
-    size = max(1, _raise_descriptor_limit(len(offenders)) - len(os.listdir("/proc/self/fd")) - SPARE_DESCRIPTORS)
+    size = max(1, _raise_descriptor_limit(len(offenders)) - len(open_descriptors()) - SPARE_DESCRIPTORS)
     for start in range(0, len(offenders), size):
         yield offenders[start:start + size]
+
+
+def open_descriptors() -> list:
+    """This process's file descriptors; the one that the list was read from, closed by now, is among them."""
+    return [int(fd) for fd in os.listdir("/proc/self/fd")]
 
 
 def _raise_descriptor_limit(wanted: int) -> int:

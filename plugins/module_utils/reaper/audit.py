@@ -1,0 +1,282 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""For every container of the node: what its PID 1 is, and whether it collects orphans. Those that do not will leak, or do already.
+
+Ends and stops nothing. Asked to probe, it sends each PID 1 a canary, and has one that is not collected collected by ``reap``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import namedtuple
+
+from . import canary, inits, observe, policy, report, workloads
+from .inits import Evidence
+from .procfs import PF_KTHREAD, ProcFS
+from .remedies.reap import reap
+from .state import Memory, locked
+from .sweep import check_node
+
+CAP_SYS_PTRACE, CAP_SYS_ADMIN = 1 << 19, 1 << 21  # include/uapi/linux/capability.h
+MOST_CONTAINERS = 5000
+
+
+class Container(namedtuple("Container", ("init", "workload", "evidence", "seconds", "zombies", "pids", "forecast"))):
+    """One container.
+
+    init: :class:`.observe.Offender` of its PID 1, without zombies; None where it was not found.
+    workload: :class:`.workloads.Workload`. evidence: tuple of :class:`.inits.Evidence`.
+    seconds: float, in which a canary was collected, else None. zombies: int, of parents in this container.
+    pids, forecast: as in :class:`.observe.Offender`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def verdict(self) -> str:
+        """``reaps``, ``leaks`` or ``unknown``."""
+        return inits.conclude(self.evidence)
+
+
+class Audit(namedtuple("Audit", ("containers", "left", "warnings"))):
+    """containers: tuple of :class:`Container`, those that leak first. left: int, canaries that are zombies now. warnings: tuple of str."""
+
+    __slots__ = ()
+
+
+class _Process(namedtuple("_Process", ("stat", "status", "lines", "pid_namespace"))):
+    __slots__ = ()
+
+
+def audit(options: policy.Options, paths, probe: bool = False) -> Audit:
+    """Look at every container. options: whom a canary is not sent to, and from which age on a zombie counts.
+
+    paths: :class:`.sweep.Paths`. Raises :class:`.state.CannotSweep`.
+    """
+    procfs = ProcFS(paths.proc)
+    check_node(procfs)
+    memory = Memory(paths.run, procfs)
+    memory.load(required=False)
+    observer = observe.Observer(procfs, paths, memory.history(), time.monotonic())
+    living, zombies = _processes(procfs)
+    for process in living.values():
+        if process.status.ns_pid[-1] == 1:
+            observer.inits.known[process.pid_namespace] = process.stat.pid
+    observer.inits.searched = True
+    own_lines = observer.locator.own_lines
+    members, keys = {}, {}
+    for pid, process in living.items():
+        key = _container_of(process, own_lines)
+        if key:
+            keys[pid] = key
+            members.setdefault(key, []).append(process)
+    held = {}
+    for stat in zombies:
+        held.setdefault(stat.ppid, []).append(stat)
+    containers = []
+    for key, processes in sorted(members.items())[:MOST_CONTAINERS]:
+        kept = sum(len(stats) for ppid, stats in held.items() if keys.get(ppid) == key)
+        containers.append(_container(observer, processes, kept, held, options))
+    left, warnings = 0, ()
+    if probe:
+        fates, warnings = _probe(observer, memory, containers, living, options)
+        left = _collect_again(observer, fates, options)
+        containers = [_with_fate(container, fates) for container in containers]
+    containers.sort(key=lambda each: ((inits.LEAKS, inits.UNKNOWN, inits.REAPS).index(each.verdict), -each.zombies))
+    if len(members) > MOST_CONTAINERS:
+        warnings += ("only %d of %d containers are told" % (MOST_CONTAINERS, len(members)),)
+    return Audit(tuple(containers), left, warnings)
+
+
+def as_dict(done: Audit) -> dict:
+    """The schema of ``init_audit`` and ``--audit --json``; every text in it is printable and bounded."""
+    verdicts = [container.verdict for container in done.containers]
+    return {
+        "schema": report.SCHEMA,
+        "containers": [_as_dict(container) for container in done.containers],
+        "counts": {
+            "containers": len(verdicts), **{word: verdicts.count(word) for word in (inits.REAPS, inits.LEAKS, inits.UNKNOWN)},
+            "zombies": sum(container.zombies for container in done.containers), "canaries_left": done.left,
+        },
+        "summary": as_lines(done),
+        "warnings": [report.printable(warning) for warning in done.warnings],
+    }
+
+
+def as_lines(done: Audit) -> list:
+    """The audit for people: one line of totals, then a table."""
+    entries = [_as_dict(container) for container in done.containers]
+    counted = [sum(1 for entry in entries if entry["verdict"] == word) for word in (inits.REAPS, inits.LEAKS, inits.UNKNOWN)]
+    lines = ["%s on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d" % (
+        report.plural(len(entries), "container"), *counted)]
+    rows = [("verdict", "zombies", "pids", "PID 1", "container")] if entries else []
+    rows += [(entry["verdict"], str(entry["zombies"]), _share(entry["pids"]), _init_in_words(entry["init"]),
+              report.place(entry["workload"])[len("in container "):]) for entry in entries[:report.MOST_LINES]]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)] if rows else []
+    for place, row in enumerate(rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths))
+        lines.append("%s  %s" % (line, "why" if place == 0 else _why(entries[place - 1])))
+    if len(entries) > report.MOST_LINES:
+        lines.append("and %s" % report.plural(len(entries) - report.MOST_LINES, "more container"))
+    if done.left:
+        lines.append("%s could not be collected again" % report.plural(done.left, "canary that was sent").replace("canarys", "canaries"))
+    return lines + ["warning: %s" % report.printable(warning) for warning in done.warnings]
+
+
+def _processes(procfs) -> tuple:
+    """({pid: _Process} of all that live, list of Stat of all zombies), one pass over the table."""
+    living, zombies = {}, []
+    for pid in procfs.pids():
+        stat = procfs.stat(pid)
+        if stat is None or stat.flags & PF_KTHREAD:
+            continue
+        if stat.state == "Z":
+            zombies.append(stat)
+            continue
+        status = procfs.status(pid)
+        if status:
+            living[pid] = _Process(stat, status, procfs.cgroup(pid), procfs.pid_namespace(pid))
+    return living, zombies
+
+
+def _container_of(process, own_lines) -> tuple | None:
+    """What tells its container from others; None on the host."""
+    found = workloads.locate(process.lines, own_lines, process.pid_namespace, process.status.in_own_pid_namespace, {})
+    if found.kind == "host":
+        return None
+    if found.container_id or found.pod_uid:
+        return "cgroup", found.container_id or "", found.pod_uid or ""
+    return "namespace", str(process.pid_namespace), ""
+
+
+def _container(observer, processes, zombies, held, options) -> Container:
+    """Its PID 1 is that of its outermost PID namespace; a tenant may have made more of them below."""
+    outermost = min(processes, key=lambda process: (len(process.status.ns_pid), process.stat.pid))
+    stat, status, lines, pid_namespace = outermost
+    init_pid = observer.inits.of(stat, status, pid_namespace)
+    workload = observer.locator.of(stat, status, lines, pid_namespace, init_pid)
+    pids = observer.pids(lines)
+    init = observer.offender(init_pid) if init_pid else None
+    evidence = ()
+    if init:
+        kept = observer.zombies(held.get(init.pid, ()))
+        evidence = _by_zombies([zombie for zombie in kept if not zombie.canary], options) + inits.look_at(
+            observer.procfs, init.pid, init.status)
+        if init.init_reaps is not None:
+            evidence += (Evidence("canary", inits.REAPS if init.init_reaps else inits.LEAKS, "it %s the canary of an earlier audit" % (
+                "collected" if init.init_reaps else "did not collect")),)
+    return Container(init, workload, evidence, None, zombies, pids, observer.forecast(workload, pids))
+
+
+def _by_zombies(kept, options) -> tuple:
+    ripe = [zombie for zombie in kept if zombie.age >= options.min_age and zombie.num_threads <= 1 and not zombie.tracer_pid]
+    if ripe:
+        return (Evidence("zombies", inits.LEAKS, "it keeps %s, the oldest seen for %s" % (
+            report.plural(len(ripe), "zombie"), report.duration_in_words(max(zombie.age for zombie in ripe)))),)
+    return (Evidence("zombies", inits.UNKNOWN, "it holds %s, none of min_age" % report.plural(len(kept), "zombie")),) if kept else ()
+
+
+def _probe(observer, memory, containers, living, options) -> tuple:
+    """(``{pid: canary.Fate}`` of every PID 1 there is, warnings). Of those that are left alone the fate says why."""
+    fates, fit = {}, []
+    for init in {container.init.pid: container.init for container in containers if container.init}.values():
+        why = _not_to_be_probed(init, living, observer, options)
+        if why:
+            fates[init.pid] = canary.Fate(None, None, "not probed: " + why, None)
+        else:
+            fit.append((init.pid, init.start_ticks))
+    run = observer.paths.run
+    with locked(run):
+        memory.load(required=True)
+        canaries, unfit = canary.release(observer.procfs, fit)
+        for each in canaries:  # before they become zombies: no sweep is to blame anybody for them
+            memory.left_canaries.note(each.stat.pid, each.stat.start_ticks, time.monotonic())
+        warnings = _saved(memory.left_canaries)
+    told = canary.watch(canaries)
+    for pid, start_ticks in fit:
+        fate = told.get(pid)
+        if fate and fate.collected is False:
+            now = observer.offender(pid)
+            if now is None or now.held_up:
+                told[pid] = fate = fate._replace(collected=None, detail="it was stopped or paused, or has ended, meanwhile")
+        if fate and fate.collected is not None:
+            memory.canaries.note(pid, start_ticks, float(fate.collected))
+    with locked(run):
+        warnings += _saved(memory.canaries)
+    return {**fates, **unfit, **told}, warnings
+
+
+def _not_to_be_probed(init, living, observer, options) -> str | None:
+    """Why this PID 1 gets no canary; None where it does."""
+    if init.status.in_own_pid_namespace:
+        return "it is PID 1 of the node"
+    alone = policy.spared(init, options, policy.compiled(options))
+    if alone:
+        return alone[1].replace("the parent", "it")
+    if init.held_up:
+        return "it is stopped or paused"
+    own = observer.procfs.user_namespace(os.getpid())
+    for pid, process in living.items():
+        if (process.pid_namespace == init.workload.pid_namespace and observer.procfs.user_namespace(pid) == own
+                and process.status.capabilities & (CAP_SYS_PTRACE | CAP_SYS_ADMIN) == CAP_SYS_PTRACE):
+            return "a process there may trace others (CAP_SYS_PTRACE), so the canary too"
+    return None
+
+
+def _saved(times) -> tuple:
+    try:
+        times.save()
+    except OSError as error:
+        return ("%s cannot be written: %s" % (times.path, error.strerror),)
+    return ()
+
+
+def _with_fate(container, fates) -> Container:
+    fate = fates.get(container.init.pid) if container.init else None
+    if fate is None:
+        return container
+    verdict = {True: inits.REAPS, False: inits.LEAKS, None: inits.UNKNOWN}[fate.collected]
+    before = tuple(each for each in container.evidence if each.by != "canary" or fate.collected is None)
+    return container._replace(seconds=fate.seconds, evidence=before + (Evidence("canary", verdict, fate.detail),))
+
+
+def _collect_again(observer, fates, options) -> int:
+    """Have the canaries collected that were not, unless the operator does without reap; how many are left."""
+    left = {pid: observe.Zombie(*fate.left, pid, canary.NAME, 1, 0, 0.0, True) for pid, fate in fates.items() if fate.left}
+    if "reap" in options.remedies:
+        offenders = [observer.offender(pid, (zombie,)) for pid, zombie in left.items()]
+        reap(observer.procfs, [offender for offender in offenders if offender])
+    return sum(1 for zombie in left.values() if observe.parent_now(observer.procfs, zombie) is not None)
+
+
+def _as_dict(container) -> dict:
+    init = container.init
+    return {
+        "workload": report.as_workload(container.workload),
+        "init": init and {
+            "pid": init.pid, "name": report.printable(init.comm), "executable": report.printable(init.executable),
+            "command_line": report.printable((init.command_line or b"").replace(b"\0", b" ").strip()), "uid": init.status.uid,
+        },
+        "verdict": container.verdict,
+        "evidence": [{"by": each.by, "verdict": each.verdict, "detail": report.printable(each.detail)} for each in container.evidence],
+        "seconds": None if container.seconds is None else round(container.seconds, 3),
+        "zombies": container.zombies,
+        "pids": report.as_pids(container.pids, container.forecast),
+    }
+
+
+def _share(pids) -> str:
+    return "-" if pids is None else "%d of %s" % (pids["current"], pids["max"] or "any")
+
+
+def _init_in_words(init) -> str:
+    return "not found" if init is None else "%d %s" % (init["pid"], init["name"])
+
+
+def _why(entry) -> str:
+    """The evidence that the verdict rests on; where there is none, all of it."""
+    telling = [each for each in entry["evidence"] if each["verdict"] == entry["verdict"]] or entry["evidence"]
+    by_strength = sorted(telling, key=lambda each: inits.STRONGEST_FIRST.index(each["by"]))
+    return "; ".join(each["detail"] for each in (by_strength if entry["verdict"] == inits.UNKNOWN else by_strength[:1]))

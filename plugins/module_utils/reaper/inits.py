@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PID 1 of a PID namespace: which process it is, and whether it collects the orphans that it is given.
+
+A parent that ends leaves its children to PID 1 of its namespace (pid_namespaces(7)). An init waits for them; most programs do not.
+What tells, from the strongest to the weakest: zombies that it keeps, a canary (:mod:`.canary`), SIGCHLD being ignored, a wait for any child that
+it sleeps in now, its name. A name is the tenant's to choose, so it is believed only where signals and system call
+are those of that program, and only where nothing stronger is known. That SIGCHLD is caught tells nothing: Ruby catches it and leaks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import namedtuple
+
+REAPS, LEAKS, UNKNOWN = "reaps", "leaks", "unknown"
+STRONGEST_FIRST = ("zombies", "canary", "signals", "waiting", "name")
+
+SIGCHLD_BIT = 1 << 16  # of signal 17 in the masks of /proc/PID/status
+X86_64 = {"poll": 7, "wait4": 61, "rt_sigtimedwait": 128, "waitid": 247}  # arch/x86/entry/syscalls/syscall_64.tbl
+P_ALL = 0  # include/uapi/linux/wait.h
+WEXITED, WNOWAIT, WNOTHREAD, WCLONE = 0x4, 0x1000000, 0x20000000, 0x80000000
+
+
+class Evidence(namedtuple("Evidence", ("by", "verdict", "detail"))):
+    """by: one of :data:`STRONGEST_FIRST`. verdict: :data:`REAPS`, :data:`LEAKS` or :data:`UNKNOWN`. detail: str, a few words for people."""
+
+    __slots__ = ()
+
+
+# Program -> (what it does with orphans, what its SIGCHLD or its system call is like where it really is that program)
+PROGRAMS = {
+    r"tini(-static)?|docker-init": (REAPS, ("rt_sigtimedwait",)),
+    r"dumb-init|supervisord|openrc-init|bash|pause": (REAPS, ("caught",)),
+    r"catatonit|podman-init|s6-svscan|runsvdir|systemd": (REAPS, ("blocked",)),
+    r"init": (REAPS, ("caught", "blocked")),  # sysvinit catches it, busybox blocks it
+    r"runit(-init)?": (REAPS, ("poll",)),  # not when it has halted
+    r"sleep|tail|cat": (LEAKS, ("neither caught nor blocked",)),
+}
+RUNS_A_SCRIPT = r"python[0-9.]*|busybox"  # the program is what their arguments say
+
+
+class Inits:
+    """Finds PID 1 of a PID namespace, as this node counts."""
+
+    def __init__(self, procfs) -> None:
+        self.procfs = procfs
+        self.known = {}
+        self.searched = False
+
+    def of(self, stat, status, pid_namespace) -> int | None:
+        """Up the line of parents first. A process put into its namespace from outside (``docker exec``) has a line that
+        leads elsewhere; then the whole table is searched, once for all namespaces, however many a tenant makes."""
+        if status.in_own_pid_namespace:
+            return 1
+        if pid_namespace is None:
+            return None
+        if pid_namespace not in self.known:
+            while stat and status and status.ns_pid[-1] != 1:
+                if self.procfs.pid_namespace(stat.ppid) != pid_namespace:
+                    break
+                stat, status = self.procfs.stat(stat.ppid), self.procfs.status(stat.ppid)
+            if stat and status and status.ns_pid[-1] == 1:
+                self.known[pid_namespace] = stat.pid
+            elif not self.searched:
+                self.searched = True
+                self._search()
+        return self.known.get(pid_namespace)
+
+    def _search(self) -> None:
+        for pid in self.procfs.pids():
+            status = self.procfs.status(pid)
+            if status and status.ns_pid[-1] == 1:
+                self.known[self.procfs.pid_namespace(pid)] = pid
+
+
+def conclude(evidence) -> str:
+    """The verdict of the strongest evidence that has one."""
+    for by in STRONGEST_FIRST:
+        for each in evidence:
+            if each.by == by and each.verdict != UNKNOWN:
+                return each.verdict
+    return UNKNOWN
+
+
+def look_at(procfs, pid: int, status) -> tuple:
+    """:class:`Evidence` of a PID 1 by its signals, by what it waits for, by its name. status: its :class:`.procfs.Status`."""
+    call = procfs.system_call(pid)
+    executable, command_line = procfs.executable(pid), procfs.command_line(pid)
+    return by_signals(status), by_waiting(call), by_name(executable, command_line, status, call)
+
+
+def by_signals(status) -> Evidence:
+    """SIGCHLD ignored: its children are collected by the kernel as they exit, adopted ones too (wait(2), NOTES)."""
+    ignored = status.ignored & SIGCHLD_BIT
+    return Evidence("signals", REAPS if ignored else UNKNOWN, "SIGCHLD is " + ("ignored" if ignored else " and ".join(_traits(status))))
+
+
+def by_waiting(call) -> Evidence:
+    """call: as :meth:`.procfs.ProcFS.system_call` returns it, of a 64-bit process on x86-64; others are not told from it."""
+    waits = False
+    if call and os.uname().machine == "x86_64":
+        number, first, _second, third, fourth = call[:5]
+        if number == X86_64["wait4"]:
+            waits = first & 0xFFFFFFFF == 0xFFFFFFFF and not third & (WNOTHREAD | WCLONE)
+        elif number == X86_64["waitid"]:
+            waits = first == P_ALL and bool(fourth & WEXITED) and not fourth & (WNOWAIT | WNOTHREAD | WCLONE)
+    return Evidence("waiting", REAPS if waits else UNKNOWN, "it waits for any child now" if waits else "it does not wait for any child now")
+
+
+def by_name(executable: bytes | None, command_line: bytes | None, status, call) -> Evidence:
+    """executable, command_line: as :mod:`.procfs` returns them. The name counts only with the traits of that program."""
+    name = program(executable, command_line)
+    traits = _traits(status) + tuple(word for word, number in X86_64.items() if call and call[0] == number)
+    for pattern, (verdict, of_that_program) in PROGRAMS.items():
+        if name and re.fullmatch(pattern, name):
+            if set(traits) & set(of_that_program):
+                return Evidence("name", verdict, "it is called %s" % name)
+            return Evidence("name", UNKNOWN, "it is called %s, but does not handle signals as that does" % name)
+    return Evidence("name", UNKNOWN, "it has no name that is known")
+
+
+def program(executable: bytes | None, command_line: bytes | None) -> str | None:
+    """Name of the program that a process runs: its executable, or what an interpreter or busybox was started as."""
+    name = os.path.basename(executable or b"").decode("utf-8", "replace")
+    if re.fullmatch(RUNS_A_SCRIPT, name):
+        words = [os.path.basename(word).decode("utf-8", "replace") for word in (command_line or b"").split(b"\0")[:2]]
+        name = next((word for word in words if word and not re.fullmatch(RUNS_A_SCRIPT, word)), name)
+    return name or None
+
+
+def _traits(status) -> tuple:
+    caught, blocked = status.caught & SIGCHLD_BIT, status.blocked & SIGCHLD_BIT
+    return tuple(word for word, found in (("caught", caught), ("blocked", blocked)) if found) or ("neither caught nor blocked",)
