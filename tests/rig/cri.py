@@ -7,6 +7,7 @@ which :meth:`Kubelet.stop` removes.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import tarfile
+import time
 import uuid
 from pathlib import Path
 
@@ -24,8 +26,9 @@ from rig.node import PYTHON, wait_until
 
 IMAGE = "localhost/zombie-reaper-test:1"
 PROGRAM = Path(__file__).with_name("pod.c")
+PATIENCE = 60  # seconds, for each answer of containerd
 
-# The overlay is mounted on a tmpfs: the folder below may be on an overlay itself, and those do not stack everywhere.
+# disk is a tmpfs: where the machine is a container the folder may be on an overlay, and overlays do not stack everywhere.
 CONFIG = """
 version = 2
 root = "{folder}/disk/root"
@@ -91,7 +94,7 @@ def tar(path, files):
 
 def make_image(folder) -> Path:
     """The archive of an image with two names of one static program, as ``docker save`` would write it: /pause and /pod."""
-    subprocess.run(["gcc", "-static", "-Os", "-s", "-o", folder / "pod", PROGRAM], check=True)
+    subprocess.run(["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o", folder / "pod", PROGRAM], check=True)
     program = (folder / "pod").read_bytes()
     layer = folder / "layer.tar"
     tar(layer, {"pause": (program, 0o755), "pod": (program, 0o755)})
@@ -113,21 +116,22 @@ class Kubelet:
         self.node = node
         self.folder = folder
         self.top = "/zombie-reaper-test-%d" % os.getpid()
-        self.root = Path("/proc/%d/root" % node.init.process.pid)  # the node's file system
+        self.root = Path("/proc/%d/root" % node.init.process.pid)  # the file system as the node sees it
         self.pods = []
-        (folder / "disk").mkdir()
-        for command in (
-                ["mount", "-t", "tmpfs", "tmpfs", "/run"], ["mount", "-t", "tmpfs", "tmpfs", "/var/log"],
-                ["mount", "-t", "tmpfs", "tmpfs", str(folder / "disk")]):
-            done = node.run(*command)  # in the mount namespace of the node only
-            assert done.returncode == 0, done.stderr
+        self.channel = grpc.insecure_channel("unix:%s/socket" % folder)
         self.protos, services = grpc.protos_and_services("rig/cri.proto")
-        image = make_image(folder)
+        self.runtime, self.images = services.RuntimeServiceStub(self.channel), services.ImageServiceStub(self.channel)
+
+    def start(self):
+        disk = self.folder / "disk"
+        disk.mkdir()
+        for place in ("/run", "/var/log", str(disk)):  # in the mount namespace of the node only
+            done = self.node.run("mount", "-t", "tmpfs", "tmpfs", place)
+            assert done.returncode == 0, done.stderr
+        for name in ("pods", "containers"):
+            (self.root / "var/log" / name).mkdir()
         self._start_containerd()
-        channel = grpc.insecure_channel("unix:%s/socket" % folder)
-        self.channel = channel
-        self.runtime, self.images = services.RuntimeServiceStub(channel), services.ImageServiceStub(channel)
-        self._import(image)
+        self._import(make_image(self.folder))
 
     def _start_containerd(self):
         handlers = {"cgroupfs": "runc"}
@@ -148,9 +152,10 @@ class Kubelet:
         done = self.node.run(*ctr, "images", "import", str(image))
         assert done.returncode == 0, done.stderr
         request = self.protos.ImageStatusRequest(image={"image": IMAGE})
-        wait_until(lambda: self.images.ImageStatus(request, timeout=20).image.id)
+        wait_until(lambda: self.images.ImageStatus(request, timeout=PATIENCE).image.id)  # its CRI plugin hears of it a moment later
 
     def pod(self, namespace, name, **kwargs) -> Pod:
+        """Run a pod without containers; kwargs: of :class:`Pod`."""
         made = Pod(self, namespace, name, **kwargs)
         self.pods.append(made)
         return made
@@ -172,77 +177,99 @@ class Kubelet:
                 try:
                     os.rmdir(folder)
                 except OSError:
-                    return False  # a process of it has not quite ended
+                    return False  # a process in it has not quite ended
         return not any(top.exists() for top in tops)
 
 
 class Pod:
-    """A pod with its sandbox."""
+    """A pod: its sandbox, its log folder, its cgroup."""
 
-    def __init__(self, kubelet, namespace, name, qos="BestEffort", uid=None, pid="CONTAINER", style="cgroupfs", root="kubepods"):
-        """pid: a NamespaceMode. style: of the cgroup paths. root: name of the cgroup of all pods."""
+    def __init__(self, kubelet, namespace, name, qos="BestEffort", uid=None, pid="CONTAINER", style="cgroupfs", prefix=""):
+        """pid: a NamespaceMode of CRI. style: how its cgroups are named. prefix: before the name of the topmost slice."""
         self.kubelet = kubelet
-        self.uid = uid or str(uuid.uuid4())
-        self.log_name = "%s_%s_%s" % (namespace, name, self.uid)
-        self.link_name = "%s_%s_%s-%s.log" % (name, namespace, "%s", "%s")
-        self.attempts = {}
+        self.namespace, self.name, self.uid = namespace, name, uid or str(uuid.uuid4())
+        self.starts = collections.Counter()
         self.namespaces = {"network": "NODE", "pid": pid}
-        qos_part = {"Guaranteed": [], "Burstable": ["burstable"], "BestEffort": ["besteffort"]}[qos]
+        parts = {"Guaranteed": ["kubepods"], "Burstable": ["kubepods", "burstable"], "BestEffort": ["kubepods", "besteffort"]}[qos]
         if style == "cgroupfs":
-            self.cgroup = "/".join([kubelet.top, root, *qos_part, "pod" + self.uid])
+            self.cgroup = "/".join([kubelet.top, *parts, "pod" + self.uid])
         else:
-            self.cgroup = "/" + "-".join([root, *qos_part, "pod" + self.uid.replace("-", "_")]) + ".slice"
-        (kubelet.root / "var/log/pods" / self.log_name).mkdir(parents=True)
+            self.cgroup = "%s%s-pod%s.slice" % (prefix, "-".join(parts), self.uid.replace("-", "_"))
+        self.logs = Path("/var/log/pods/%s_%s_%s" % (namespace, name, self.uid))  # in the node
+        self._in_node(self.logs).mkdir()
         self.config = kubelet.protos.PodSandboxConfig(
-            metadata={"name": name, "uid": self.uid, "namespace": namespace}, log_directory="/var/log/pods/" + self.log_name,
+            metadata={"name": name, "uid": self.uid, "namespace": namespace}, log_directory=str(self.logs),
             linux={"cgroup_parent": self.cgroup, "security_context": {"namespace_options": self.namespaces}})
         request = kubelet.protos.RunPodSandboxRequest(config=self.config, runtime_handler=style)
-        self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=60).pod_sandbox_id
+        self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=PATIENCE).pod_sandbox_id
 
-    def start(self, name, *command, env=(), termination_log=None) -> str:
-        """Start a container, or start it once more; its id, once it is ready."""
-        attempt = self.attempts[name] = self.attempts.get(name, -1) + 1
-        protos, root = self.kubelet.protos, self.kubelet.root
-        log = root / "var/log/pods" / self.log_name / name / ("%d.log" % attempt)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.termination_log = termination_log or self._make_termination_log(name, attempt)
+    def container(self, name, *command, env=(), termination_log=True) -> str:
+        """Start a container, or the next one of that name; its id, once it is ready. termination_log: whether it is mounted."""
+        attempt = self.starts[name]
+        self.starts[name] += 1
+        protos = self.kubelet.protos
+        log = self.logs / name / ("%d.log" % attempt)
+        self._in_node(log.parent).mkdir(exist_ok=True)
+        mounts = [{"container_path": "/dev/termination-log", "host_path": str(self._make_termination_log(name))}] if termination_log else []
         config = protos.ContainerConfig(
             metadata={"name": name, "attempt": attempt}, image={"image": IMAGE}, command=["/pod", *command],
-            envs=[{"key": key, "value": value} for key, value in dict(env).items()], log_path="%s/%d.log" % (name, attempt),
-            mounts=[{"container_path": "/dev/termination-log", "host_path": str(self.termination_log)}],
-            linux={"security_context": {"namespace_options": self.namespaces, "seccomp": {}}})
-        created = self.kubelet.runtime.CreateContainer(
-            protos.CreateContainerRequest(pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config), timeout=60)
-        links = root / "var/log/containers"
-        links.mkdir(exist_ok=True)
-        (links / (self.link_name % (name, created.container_id))).symlink_to("/var/log/pods/%s/%s/%d.log" % (self.log_name, name, attempt))
-        self.kubelet.runtime.StartContainer(created, timeout=60)
-        wait_until(lambda: log.exists() and log.read_text(encoding="utf-8").endswith(" stdout F ready\n"))
+            envs=[{"key": key, "value": value} for key, value in dict(env).items()], mounts=mounts,
+            log_path=str(log.relative_to(self.logs)), linux={"security_context": {"namespace_options": self.namespaces, "seccomp": {}}})
+        request = protos.CreateContainerRequest(pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config)
+        created = self.kubelet.runtime.CreateContainer(request, timeout=PATIENCE)
+        link = "/var/log/containers/%s_%s_%s-%s.log" % (self.name, self.namespace, name, created.container_id)
+        self._in_node(link).symlink_to(log)
+        self.kubelet.runtime.StartContainer(created, timeout=PATIENCE)
+        wait_until(lambda: self._in_node(log).read_text(encoding="utf-8").endswith(" stdout F ready\n"))
         return created.container_id
 
-    def _make_termination_log(self, name, attempt) -> Path:
-        file = self.kubelet.folder / "pods" / self.uid / "containers" / name / str(attempt)
+    def termination_log(self, name) -> Path:
+        """The file of the container that was started last under that name."""
+        return self.kubelet.folder / "pods" / self.uid / name / str(self.starts[name] - 1)
+
+    def _make_termination_log(self, name) -> Path:
+        file = self.termination_log(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         file.chmod(0o666)
         return file
 
     def exec(self, container, *command):
-        request = self.kubelet.protos.ExecSyncRequest(container_id=container, cmd=["/pod", *command], timeout=20)
-        done = self.kubelet.runtime.ExecSync(request, timeout=60)
+        """Run the program once more in a container, to its end."""
+        request = self.kubelet.protos.ExecSyncRequest(container_id=container, cmd=["/pod", *command], timeout=PATIENCE)
+        done = self.kubelet.runtime.ExecSync(request, timeout=PATIENCE)
         assert done.exit_code == 0, done.stderr
 
-    def status(self, container):
-        """(name of its state, exit status, PID as the node counts)."""
-        found = self.kubelet.runtime.ContainerStatus(
-            self.kubelet.protos.ContainerStatusRequest(container_id=container, verbose=True), timeout=20)
+    def state(self, container) -> tuple:
+        """(state, exit status, PID as the node counts, 0 when it has ended) of a container, as containerd sees it."""
+        request = self.kubelet.protos.ContainerStatusRequest(container_id=container, verbose=True)
+        found = self.kubelet.runtime.ContainerStatus(request, timeout=PATIENCE)
         state = self.kubelet.protos.ContainerState.Name(found.status.state)
         return state, found.status.exit_code, json.loads(found.info["info"])["pid"]
 
+    def limit_pids(self, most):
+        """Set pids.max of its cgroup, as the kubelet does with podPidsLimit."""
+        (file,) = [file for mount in cgroup_mounts() for file in [Path(str(mount) + self.cgroup) / "pids.max"] if file.exists()]
+        file.write_text(str(most))
+
+    def forget_logs(self):
+        """Remove what names it in /var/log."""
+        shutil.rmtree(self._in_node(self.logs), ignore_errors=True)
+        for link in self._in_node("/var/log/containers").glob("%s_%s_*.log" % (self.name, self.namespace)):
+            link.unlink()
+
     def remove(self):
         sandbox = self.kubelet.protos.SandboxId(pod_sandbox_id=self.sandbox)
-        self.kubelet.runtime.StopPodSandbox(sandbox, timeout=60)
-        self.kubelet.runtime.RemovePodSandbox(sandbox, timeout=60)
-        shutil.rmtree(self.kubelet.root / "var/log/pods" / self.log_name, ignore_errors=True)
-        for link in (self.kubelet.root / "var/log/containers").glob(self.link_name % ("*", "*")):
-            link.unlink()
+        for attempts_left in range(20, -1, -1):
+            try:
+                self.kubelet.runtime.StopPodSandbox(sandbox, timeout=PATIENCE)
+                break
+            except grpc.RpcError:  # one of its containers is just ending by itself ("ttrpc: closed"); a kubelet asks again too
+                if not attempts_left:
+                    raise
+                time.sleep(0.1)
+        self.kubelet.runtime.RemovePodSandbox(sandbox, timeout=PATIENCE)
+        self.forget_logs()
+
+    def _in_node(self, path) -> Path:
+        return self.kubelet.root / str(path).lstrip("/")

@@ -4,6 +4,7 @@
  *   pause           collects orphans, as Kubernetes' pause does; also when called without an argument
  *   sleep           never waits
  *   leak N          never waits, and holds N zombies
+ *   lie FILE        holds 2 zombies, and has a link to FILE where its termination log would be
  *   child-leak N    waits in wait(2); its child holds N zombies
  *   reap            waits in wait(2) for a child that stays
  *   orphan          leaves a process to whoever adopts it, which then exits
@@ -81,6 +82,10 @@ int main(int argc, char **argv)
         signal(SIGCHLD, collect);
     } else if (strcmp(what, "leak") == 0) {
         hold(zombies);
+    } else if (strcmp(what, "lie") == 0 && argc > 2) {
+        if (symlink(argv[2], "/dev/termination-log") != 0)
+            return 1;
+        hold(2);
     } else if (strcmp(what, "reap") == 0 || strcmp(what, "child-leak") == 0) {
         if (fork() == 0) {
             hold(zombies);
