@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 
-from . import cgroups, limits, workloads
+from . import cgroups, limits, workloads, zombies
 from .inits import Inits
 
 # Zombies of one parent whose tracer is looked up, at about 20 us each. A parent with more than this has
@@ -31,12 +31,14 @@ class Offender(
     namedtuple(
         "Offender",
         ("pid", "start_ticks", "comm", "state", "flags", "executable", "command_line", "status", "workload",
-         "frozen", "is_ancestor", "init_pid", "init_reaps", "pids", "forecast", "ended_ago", "collected_ago", "zombies"),
+         "frozen", "is_ancestor", "init_pid", "init_reaps", "pids", "forecast", "ended_ago", "collected_ago", "zombies", "more"),
+        defaults=(0,),
     )
 ):
     """A parent together with its zombies.
 
     status: :class:`.procfs.Status`. workload: :class:`.workloads.Workload`. zombies: tuple of :class:`Zombie`.
+    more: int, further zombies of it that were counted and not looked at one by one.
     executable, command_line: bytes or None.
     frozen: bool, its cgroup is frozen (``docker pause``). is_ancestor: bool, the sweep itself or one of its ancestors.
     ended_ago: float, seconds since a sweep last ended a parent of the same workload, None where none is known.
@@ -55,6 +57,11 @@ class Offender(
         return self.frozen or self.state in ("T", "t")
 
     @property
+    def count(self) -> int:
+        """Zombies that it holds."""
+        return len(self.zombies) + self.more
+
+    @property
     def leaking_per_hour(self) -> float | None:
         """Zombies it has made since it last collected some in a sweep, per hour; None where it has made none or never did."""
         if not self.collected_ago:
@@ -63,10 +70,13 @@ class Offender(
         return 3600 * made / self.collected_ago if made else None
 
 
-class Snapshot(namedtuple("Snapshot", ("offenders", "without_parent", "limits", "forecast"), defaults=(limits.Forecast(None, None),))):
+class Snapshot(
+    namedtuple("Snapshot", ("offenders", "without_parent", "limits", "forecast", "way"), defaults=(limits.Forecast(None, None), zombies.SCAN))
+):
     """The node at one moment.
 
     offenders: tuple of :class:`Offender`, most zombies first. limits: :class:`.limits.Limits`. forecast: :class:`.limits.Forecast` of them.
+    way: str, how the zombies were found, see :mod:`.zombies`.
     without_parent: tuple of :class:`Zombie` whose parent lies outside the sweep's PID namespace (ppid 0) or has just ended.
     """
 
@@ -91,28 +101,29 @@ NODE = "node"  # its key in the sizes; no identity of a workload is that short
 NOTHING = History({}, {}, {}, {}, set(), {})
 
 
-def snapshot(procfs, paths, history: History, now: float) -> Snapshot:
+def snapshot(procfs, paths, history: History, now: float, ledger=None) -> Snapshot:
     """Look at the whole node once.
 
     procfs: :class:`.procfs.ProcFS`. paths: has ``cgroup`` (``/sys/fs/cgroup``) and what :class:`.workloads.Locator` reads.
-    now: seconds on CLOCK_MONOTONIC. Raises ``OSError`` where ``/proc`` itself cannot be read.
+    now: seconds on CLOCK_MONOTONIC. ledger: :class:`.cgroups.Ledger` of a resident process. Raises ``OSError`` where ``/proc`` itself cannot be read.
     """
+    everything = zombies.find(procfs, ledger or cgroups.Ledger(paths.cgroup, procfs))
     by_parent = {}
-    for stat in procfs.zombies():
+    for stat in everything.stats:
         by_parent.setdefault(stat.ppid, []).append(stat)
     found, without_parent = [], ()
     if by_parent:
         observer = Observer(procfs, paths, history, now)
         for ppid, stats in by_parent.items():
-            zombies = observer.zombies(stats)
-            offender = observer.offender(ppid, zombies)
+            held = observer.zombies(stats)
+            offender = observer.offender(ppid, held)
             if offender:
-                found.append(offender)
+                found.append(offender._replace(more=everything.more.get(ppid, 0)))
             else:
-                without_parent += zombies
-    found.sort(key=lambda offender: (-len(offender.zombies), offender.pid))
+                without_parent += held
+    found.sort(key=lambda offender: (-offender.count, offender.pid))
     table = limits.read(procfs)
-    return Snapshot(tuple(found), without_parent, table, limits.forecast(table.tasks, table.limit, history.sizes.get((NODE,)), now))
+    return Snapshot(tuple(found), without_parent, table, limits.forecast(table.tasks, table.limit, history.sizes.get((NODE,)), now), everything.way)
 
 
 def parent_now(procfs, zombie) -> int | None:

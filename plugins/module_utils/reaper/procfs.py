@@ -24,6 +24,7 @@ STAT_BYTES = 1024  # the 22 fields used here end long before; a full line has at
 MOUNTS_BYTES = 1 << 20
 ENVIRON_BYTES = 1 << 20  # a pod of a namespace with a thousand services has 350 KB of them in its environment
 VALUE_BYTES = 256
+CHILDREN_BYTES = 4096
 STATUS_BYTES = 1 << 20  # a process may be in 65536 groups, which take 0.7 MB and stand before other fields
 
 
@@ -140,6 +141,20 @@ def parse_cgroup(data: bytes) -> tuple:
                 path = path[: -len(" (deleted)")]
             lines.append(CgroupLine(parts[1].decode("utf-8", "surrogateescape"), path))
     return tuple(sorted(lines, key=lambda line: line.controllers != ""))
+
+
+def _words(file):
+    """Yields the words of a file that ends each with a blank, a part of it at a time."""
+    rest = b""
+    while True:
+        try:
+            data = file.read1(CHILDREN_BYTES)
+        except ProcessLookupError:
+            return
+        if not data:
+            return
+        *words, rest = (rest + data).split(b" ")
+        yield from words
 
 
 class ProcFS:
@@ -266,6 +281,32 @@ class ProcFS:
             return [int(child) for child in data.split()]
         stats = (self.stat(each) for each in self.pids())
         return [stat.pid for stat in stats if stat and stat.ppid == pid]
+
+    def zombie_children(self, pid: int, most: int) -> tuple:
+        """(:class:`Stat` of each zombie among the children of all its threads, whether there may be more than ``most``).
+
+        The oldest children come first; of a long list only as much is read as is needed. Raises ``OSError`` without CONFIG_PROC_CHILDREN.
+        """
+        found = []
+        try:
+            threads = os.listdir("%s/%d/task" % (self.root, pid))
+        except (FileNotFoundError, ProcessLookupError):
+            return found, False
+        for thread in threads:
+            try:
+                file = open("%s/%d/task/%s/children" % (self.root, pid, thread), "rb", buffering=CHILDREN_BYTES)
+            except FileNotFoundError:
+                if os.path.exists("%s/%d/task/%s/stat" % (self.root, pid, thread)):
+                    raise
+                continue
+            with file:
+                for child in _words(file):
+                    if len(found) == most:
+                        return found, True
+                    stat = self.stat(int(child))
+                    if stat and stat.state == "Z" and stat.ppid == pid:
+                        found.append(stat)
+        return found, False
 
     def system_call(self, pid: int) -> tuple | None:
         """(number, argument, ...) of the system call that it sleeps in (proc_pid_syscall(5)); None where it runs or that is not told."""

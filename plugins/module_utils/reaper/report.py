@@ -86,6 +86,7 @@ def as_dict(report: Report) -> dict:
         "counts": _counts(report),
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
+        "found_by": report.before.way,
         "ended_early": report.ended_early,
         "duration": round(report.duration, 3),
     }
@@ -132,7 +133,7 @@ def as_diff(report: Report) -> dict:
 
 
 def _listing(offenders) -> str:
-    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), plural(len(offender.zombies), "zombie"))
+    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), plural(offender.count, "zombie"))
                    for offender in offenders)
 
 
@@ -162,7 +163,7 @@ def as_lines(report: Report) -> list:
 def parent_in_words(offender) -> str:
     """One printable line on a parent that keeps zombies: which process, where, how many."""
     return "PID %d (%s) %s, which kept %s" % (
-        offender.pid, printable(offender.comm), place(as_workload(offender.workload)), plural(len(offender.zombies), "zombie"))
+        offender.pid, printable(offender.comm), place(as_workload(offender.workload)), plural(offender.count, "zombie"))
 
 
 def in_words(forecast) -> str:
@@ -238,7 +239,7 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "command_line": printable((offender.command_line or b"").replace(b"\0", b" ").strip()),
         "uid": offender.status.uid,
         "state": offender.state,
-        "zombies": len(offender.zombies),
+        "zombies": offender.count,
         "ripe": len(verdict.ripe),
         "oldest_age": round(max(ages), 1) if ages else 0,
         "workload": as_workload(offender.workload),
@@ -311,7 +312,7 @@ def _outcomes(report: Report):
 
 
 def _count(snapshot) -> int:
-    return sum(len(offender.zombies) for offender in snapshot.offenders) + len(snapshot.without_parent)
+    return sum(offender.count for offender in snapshot.offenders) + len(snapshot.without_parent)
 
 
 def _zombies(report: Report) -> list:

@@ -37,7 +37,8 @@ class Paths(
     __slots__ = ()
 
 
-def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = False, wait: bool = False, until_reported=None) -> Report:
+def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = False, wait: bool = False, until_reported=None,
+          resident=None) -> Report:
     """Run one sweep and return its :class:`.report.Report`.
 
     check_mode: decide in the same way, do nothing, write nothing.
@@ -45,12 +46,13 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
     it notes what it saw, and the next one acts. Nothing is locked while waiting.
     until_reported: a contextlib.ExitStack. Once something is done, SIGTERM and its like end nothing before that is closed; without
     one, not before this function returns.
+    resident: :class:`Resident`, of a process that sweeps again and again.
     Raises :class:`CannotSweep` before anything was done.
     """
     began = time.monotonic()
     procfs = ProcFS(paths.proc)
     check_node(procfs)
-    run = _Run(options, paths, procfs)
+    run = _Run(options, paths, procfs, resident or Resident(Memory(paths.run, procfs), None))
     run.remember(required=not check_mode)
     before, verdicts = run.look()
     if wait:
@@ -69,6 +71,12 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
         results, after = run.confirm(verdicts, before)
         warnings += run.ended_early()
         return run.record(Report(before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end)))
+
+
+class Resident(namedtuple("Resident", ("memory", "ledger"))):
+    """What is kept from one sweep to the next where the process stays: :class:`.state.Memory` and :class:`.cgroups.Ledger`."""
+
+    __slots__ = ()
 
 
 def to_syslog(line: str) -> None:
@@ -104,11 +112,11 @@ def check_node(procfs) -> None:
 class _Run:
     """What one sweep carries from step to step."""
 
-    def __init__(self, options, paths, procfs) -> None:
+    def __init__(self, options, paths, procfs, resident) -> None:
         self.options = options
         self.paths = paths
         self.procfs = procfs
-        self.memory = Memory(paths.run, procfs)
+        self.memory, self.ledger = resident
         self.ended_before = {}  # of earlier sweeps: within one, a cooldown begun would forbid to follow up
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
@@ -123,7 +131,7 @@ class _Run:
     def look(self) -> tuple:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
         now = time.monotonic()
-        snapshot = observe.snapshot(self.procfs, self.paths, self.memory.history()._replace(ended=self.ended_before), now)
+        snapshot = observe.snapshot(self.procfs, self.paths, self.memory.history()._replace(ended=self.ended_before), now, self.ledger)
         self.memory.first_seen.note(snapshot, now)
         return snapshot, policy.judge(snapshot, self.options, self.terminated)
 

@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent as a resident process: it looks at the ledger every few seconds, and sweeps when there are zombies.
+
+It is there already when the process table is full, and needs no process, thread or new program for anything it does then. Its memory
+is locked (mlockall(2)), and the modules that a sweep needs are loaded before it says that it is ready (sd_notify(3)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import signal
+import time
+from collections import namedtuple
+
+from . import cgroups, policy, report
+from .procfs import ProcFS
+from .state import CannotSweep, Memory, locked, write
+from .sweep import Resident, check_node, sweep
+
+MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
+SWEEP_EVERY = 60.0  # seconds between two sweeps where nothing is found, so that last.json is never older
+SHARE = 0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
+LOCK, STATUS = "watch.lock", "watch.json"
+
+
+class AlreadyWatching(CannotSweep):
+    """Another resident process is at work on this node."""
+
+
+class Watched(namedtuple("Watched", ("pid", "since", "interval", "sweeps", "cleared", "last_sweep", "configuration_error"))):
+    """What ``--status`` tells. since, last_sweep: seconds since the epoch; last_sweep None before the first.
+
+    sweeps: int. cleared: int, zombies. configuration_error: str, why the options of before are still in force, or None.
+    """
+
+    __slots__ = ()
+
+
+def watch(load, paths, interval: float, log) -> None:
+    """Look every ``interval`` seconds until SIGTERM or SIGINT comes.
+
+    load: a function that returns :class:`.policy.Options` and raises :class:`.policy.OptionError`; called now and at each SIGHUP.
+    log: a function that takes one line. Raises :class:`.state.CannotSweep`, :class:`.policy.OptionError` before it has begun.
+    """
+    procfs = ProcFS(paths.proc)
+    check_node(procfs)
+    options = load()
+    with contextlib.ExitStack() as until_done:
+        until_done.enter_context(_the_only_one(paths.run))
+        signals = until_done.enter_context(_signals())
+        watcher = _Watcher(options, paths, procfs, interval, log)
+        until_done.callback(watcher.ledger.close)
+        watcher.get_ready()
+        _notify("READY=1\nSTATUS=looking every %g s" % interval)
+        while True:
+            numbers = _wait(signals, interval)
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                break
+            if signal.SIGHUP in numbers:
+                _notify("RELOADING=1\nMONOTONIC_USEC=%d" % (1e6 * time.monotonic()))
+                watcher.reload(load)
+                _notify("READY=1")
+            watcher.tick()
+            _notify("WATCHDOG=1\nSTATUS=%s" % watcher.said)
+        _notify("STOPPING=1")
+
+
+def status(run: str) -> Watched | None:
+    """What the resident process of this node last told about itself; None where there is none."""
+    try:
+        with _the_only_one(run, False):
+            return None
+    except AlreadyWatching:
+        pass
+    import json
+
+    try:
+        with open(os.path.join(run, STATUS), encoding="utf-8") as file:
+            return Watched(**json.load(file))
+    except (OSError, ValueError, TypeError):
+        return Watched(None, None, None, None, None, None, None)  # it has just begun
+
+
+class _Watcher:
+    """options, and what is kept from tick to tick."""
+
+    def __init__(self, options, paths, procfs, interval, log) -> None:
+        self.options = options
+        self.paths = paths
+        self.procfs = procfs
+        self.log = log
+        self.ledger = cgroups.Ledger(paths.cgroup, procfs, keep=True)
+        self.memory = Memory(paths.run, procfs)
+        self.told = Watched(os.getpid(), time.time(), interval, 0, 0, None, None)
+        self.said = "looking every %g s" % interval
+        self.lines = None
+        self.not_before = self.next_one = 0.0
+
+    def get_ready(self) -> None:
+        """Load what a sweep may need, while there is memory, and lock it."""
+        import ctypes
+        import gc
+        import json  # noqa: F401
+        import syslog  # noqa: F401
+
+        with contextlib.suppress(CannotSweep):
+            sweep(self.options, self.paths, check_mode=True)
+        ctypes.CDLL(None).mlockall(MCL_CURRENT | MCL_FUTURE)  # it may lack the right to; then it does without
+        gc.freeze()
+
+    def reload(self, load) -> None:
+        """Take new options; keep those of before where they are wrong."""
+        try:
+            self.options = load()
+        except policy.OptionError as error:
+            self.told = self.told._replace(configuration_error=report.printable(str(error), 1000))
+            self.log("the configuration was not taken, the one of before is in force: %s" % self.told.configuration_error)
+        else:
+            self.told = self.told._replace(configuration_error=None)
+            self.log("the configuration was read again")
+        self.not_before = 0.0
+
+    def tick(self) -> None:
+        """Look at the ledger; sweep where it shows something, unless that was done just now and costs much."""
+        now = time.monotonic()
+        count = self.ledger.zombies()
+        if now < self.next_one and (count == 0 or now < self.not_before):
+            return
+        try:
+            with contextlib.ExitStack() as until_noted:
+                done = sweep(self.options, self.paths, until_reported=until_noted, resident=Resident(self.memory, self.ledger))
+                self._note(done)
+        except CannotSweep as error:
+            self.log("error: %s" % error)
+        except OSError as error:
+            self.log("error: %s: %s" % (error.filename or "the node", error.strerror))
+        took = time.monotonic() - now
+        self.not_before = now + took + took / SHARE
+        self.next_one = now + SWEEP_EVERY
+
+    def _note(self, done) -> None:
+        lines = report.as_lines(done)
+        if report.changed(done) or [line for line in lines[2:]] != self.lines:
+            for line in lines:
+                self.log(line)
+        self.lines = lines[2:]
+        self.said = lines[0]
+        counts = report.as_dict(done)["counts"]
+        self.told = self.told._replace(
+            sweeps=self.told.sweeps + 1, cleared=self.told.cleared + counts["cleared"], last_sweep=time.time())
+        self._write_status()
+
+    def _write_status(self) -> None:
+        import json
+
+        with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):  # the report says it where /run is full
+            write(os.path.join(self.paths.run, STATUS), json.dumps(self.told._asdict()) + "\n")
+
+
+@contextlib.contextmanager
+def _the_only_one(run, make=True):
+    """Hold ``run/watch.lock``; :class:`AlreadyWatching` when another process does."""
+    path = os.path.join(run, LOCK)
+    try:
+        if make:
+            os.makedirs(run, mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        yield
+        return
+    except OSError as error:
+        raise CannotSweep("%s cannot be opened: %s" % (path, error.strerror)) from None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise CannotSweep("%s cannot be locked: %s" % (path, error.strerror)) from None
+            raise AlreadyWatching("another resident process holds %s" % path) from None
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _signals():
+    """A descriptor from which the numbers of SIGTERM, SIGINT and SIGHUP can be read, those too that came during a sweep."""
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)
+
+
+def _wait(signals, seconds) -> bytes:
+    """The signals that came, at the latest after so many seconds."""
+    poll = select.poll()
+    poll.register(signals, select.POLLIN)
+    return os.read(signals, 4096) if poll.poll(1000 * seconds) else b""
+
+
+def _notify(state) -> None:
+    """Tell systemd (sd_notify(3)), where that started this process."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        import socket
+
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+            connection.connect("\0" + address[1:] if address.startswith("@") else address)
+            connection.send(state.encode("utf-8", "replace"))
