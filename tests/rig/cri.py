@@ -203,18 +203,22 @@ class Pod:
         request = kubelet.protos.RunPodSandboxRequest(config=self.config, runtime_handler=style)
         self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=PATIENCE).pod_sandbox_id
 
-    def container(self, name, *command, env=(), termination_log=True) -> str:
-        """Start a container, or the next one of that name; its id, once it is ready. termination_log: whether it is mounted."""
+    def container(self, name, *command, env=(), termination_log=True, target=None) -> str:
+        """Start a container, or the next one of that name; its id, once it is ready.
+
+        termination_log: whether it is mounted. target: the container whose PID namespace it joins, as ``kubectl debug`` has it.
+        """
         attempt = self.starts[name]
         self.starts[name] += 1
         protos = self.kubelet.protos
         log = self.logs / name / ("%d.log" % attempt)
         self._in_node(log.parent).mkdir(exist_ok=True)
+        namespaces = {**self.namespaces, "pid": "TARGET", "target_id": target} if target else self.namespaces
         mounts = [{"container_path": "/dev/termination-log", "host_path": str(self._make_termination_log(name))}] if termination_log else []
         config = protos.ContainerConfig(
             metadata={"name": name, "attempt": attempt}, image={"image": IMAGE}, command=["/pod", *command],
             envs=[{"key": key, "value": value} for key, value in dict(env).items()], mounts=mounts,
-            log_path=str(log.relative_to(self.logs)), linux={"security_context": {"namespace_options": self.namespaces, "seccomp": {}}})
+            log_path=str(log.relative_to(self.logs)), linux={"security_context": {"namespace_options": namespaces, "seccomp": {}}})
         request = protos.CreateContainerRequest(pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config)
         created = self.kubelet.runtime.CreateContainer(request, timeout=PATIENCE)
         link = "/var/log/containers/%s_%s_%s-%s.log" % (self.name, self.namespace, name, created.container_id)
@@ -248,7 +252,7 @@ class Pod:
         return state, found.status.exit_code, json.loads(found.info["info"])["pid"]
 
     def limit_pids(self, most):
-        """Set pids.max of its cgroup, as the kubelet does with podPidsLimit."""
+        """Set pids.max of its cgroup (of style cgroupfs), as the kubelet does with podPidsLimit."""
         (file,) = [file for mount in cgroup_mounts() for file in [Path(str(mount) + self.cgroup) / "pids.max"] if file.exists()]
         file.write_text(str(most))
 

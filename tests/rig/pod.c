@@ -6,6 +6,7 @@
  *   leak N          never waits, and holds N zombies
  *   lie FILE        holds 2 zombies, and has a link to FILE where its termination log would be
  *   child-leak N    waits in wait(2); its child holds N zombies
+ *   careless N      never waits; its child holds N zombies
  *   reap            waits in wait(2) for a child that stays
  *   orphan          leaves a process to whoever adopts it, which then exits
  *
@@ -86,13 +87,15 @@ int main(int argc, char **argv)
         if (symlink(argv[2], "/dev/termination-log") != 0)
             return 1;
         hold(2);
-    } else if (strcmp(what, "reap") == 0 || strcmp(what, "child-leak") == 0) {
+    } else if (strcmp(what, "reap") == 0 || strcmp(what, "child-leak") == 0 || strcmp(what, "careless") == 0) {
         if (fork() == 0) {
             hold(zombies);
             ready();
             sleep_for_ever();
         }
-        wait_for_ever();
+        if (strcmp(what, "careless") != 0)
+            wait_for_ever();
+        sleep_for_ever();
     } else if (strcmp(what, "sleep") != 0) {
         return 2;
     }

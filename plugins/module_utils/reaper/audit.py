@@ -156,10 +156,12 @@ def _container(observer, processes, zombies, held, options) -> Container:
     outermost = min(processes, key=lambda process: (len(process.status.ns_pid), process.stat.pid))
     stat, status, lines, pid_namespace = outermost
     init_pid = observer.inits.of(stat, status, pid_namespace)
-    workload = observer.locator.of(stat, status, lines, pid_namespace, init_pid)
+    workload = observer.locator.of(stat, status, lines, pid_namespace, observer.inits.outermost(init_pid))
     pids = observer.pids(lines)
-    init = observer.offender(init_pid) if init_pid else None
-    evidence = ()
+    if status.in_own_pid_namespace:
+        init, evidence = None, (Evidence("name", inits.UNKNOWN, "it shares the PID namespace of the node: its shim or PID 1 of the node gets orphans"),)
+    else:
+        init, evidence = observer.offender(init_pid) if init_pid else None, ()
     if init:
         kept = observer.zombies(held.get(init.pid, ()))
         evidence = _by_zombies([zombie for zombie in kept if not zombie.canary], options) + inits.look_at(
@@ -167,7 +169,7 @@ def _container(observer, processes, zombies, held, options) -> Container:
         if init.init_reaps is not None:
             evidence += (Evidence("canary", inits.REAPS if init.init_reaps else inits.LEAKS, "it %s the canary of an earlier audit" % (
                 "collected" if init.init_reaps else "did not collect")),)
-    return Container(init, workload, evidence, None, zombies, pids, observer.forecast(workload, pids))
+    return Container(init, workload, evidence, None, zombies, pids, observer.forecast(pids))
 
 
 def _by_zombies(kept, options) -> tuple:
@@ -187,13 +189,15 @@ def _probe(observer, memory, containers, living, options) -> tuple:
             fates[init.pid] = canary.Fate(None, None, "not probed: " + why, None)
         else:
             fit.append((init.pid, init.start_ticks))
+
+    def note(stat):
+        memory.left_canaries.note(stat.pid, stat.start_ticks, time.monotonic())
+        memory.left_canaries.save()
+
     run = observer.paths.run
     with locked(run):
         memory.load(required=True)
-        canaries, unfit = canary.release(observer.procfs, fit)
-        for each in canaries:  # before they become zombies: no sweep is to blame anybody for them
-            memory.left_canaries.note(each.stat.pid, each.stat.start_ticks, time.monotonic())
-        warnings = _saved(memory.left_canaries)
+        canaries, unfit = canary.release(observer.procfs, fit, note)
     told = canary.watch(canaries)
     for pid, start_ticks in fit:
         fate = told.get(pid)
@@ -204,14 +208,12 @@ def _probe(observer, memory, containers, living, options) -> tuple:
         if fate and fate.collected is not None:
             memory.canaries.note(pid, start_ticks, float(fate.collected))
     with locked(run):
-        warnings += _saved(memory.canaries)
+        warnings = _saved(memory.canaries)
     return {**fates, **unfit, **told}, warnings
 
 
 def _not_to_be_probed(init, living, observer, options) -> str | None:
     """Why this PID 1 gets no canary; None where it does."""
-    if init.status.in_own_pid_namespace:
-        return "it is PID 1 of the node"
     alone = policy.spared(init, options, policy.compiled(options))
     if alone:
         return alone[1].replace("the parent", "it")

@@ -33,26 +33,26 @@ def explain(pid: int, options: policy.Options, paths) -> list:
     if stat is None:
         raise NoSuchProcess("there is no process %d on this node" % pid)
     if pid in verdicts:
-        return _parent(verdicts[pid], observer, options)
+        return _parent(verdicts[pid], verdicts, observer, options)
     if stat.state == "Z":
         sentences = ["PID %d (%s) is a zombie: it has exited, and its parent has not waited for it. Nothing can be done to it." % (
             pid, report.printable(stat.comm))]
         if stat.ppid in verdicts:
-            return sentences + ["So it is about its parent."] + _parent(verdicts[stat.ppid], observer, options)
+            return sentences + ["So it is about its parent."] + _parent(verdicts[stat.ppid], verdicts, observer, options)
         return sentences + ["Its parent is outside this PID namespace or has just ended, so nothing can be done here."]
     process = observer.offender(pid)
     if process is None:
         raise NoSuchProcess("process %d has just ended" % pid)
-    return _who(process, observer) + _without_zombies(process, options)
+    return _who(process, verdicts, observer) + _without_zombies(process, options)
 
 
-def _parent(verdict, observer, options) -> list:
+def _parent(verdict, verdicts, observer, options) -> list:
     offender = verdict.offender
     counted = "%s; the oldest was first seen %s ago. %s (min_age: %d)." % (
         report.plural(offender.count, "zombie"), report.duration_in_words(max(zombie.age for zombie in offender.zombies)),
         "None of them counts" if not verdict.ripe else "All of them count" if len(verdict.ripe) == len(offender.zombies)
         else "%d of them count" % len(verdict.ripe), options.min_age)
-    sentences = _who(offender, observer) + ["It holds " + counted]
+    sentences = _who(offender, verdicts, observer) + ["It holds " + counted]
     if not verdict.remedies:
         return sentences + ["A sweep now would leave it alone: %s (%s)." % (report.printable(verdict.explanation, 1000), verdict.reason)]
     sentences.append("A sweep now would act on it%s, one remedy after the other, as long as zombies are left:" % (
@@ -73,7 +73,7 @@ def _without_zombies(process, options) -> list:
         report.plural(options.min_zombies, "zombie"), options.min_age, tried)]
 
 
-def _who(process, observer) -> list:
+def _who(process, verdicts, observer) -> list:
     """Which process it is, where, and who is PID 1 there."""
     executable = report.printable(process.executable) or "an executable that cannot be read"
     sentences = ["PID %d (%s) runs %s as UID %d %s." % (
@@ -84,10 +84,12 @@ def _who(process, observer) -> list:
         return sentences + ["PID 1 of its PID namespace was not found."]
     init = observer.offender(process.init_pid)
     who = "It is" if process.pid == process.init_pid else "PID %d (%s) is" % (process.init_pid, report.printable(init.comm) if init else "?")
-    return sentences + ["%s PID 1 of its PID namespace%s." % (who, _reaps(process, init, observer))]
+    return sentences + ["%s PID 1 of its PID namespace%s." % (who, _reaps(process, init, verdicts, observer))]
 
 
-def _reaps(process, init, observer) -> str:
+def _reaps(process, init, verdicts, observer) -> str:
+    if process.init_pid in verdicts and verdicts[process.init_pid].ripe:
+        return ", which keeps zombies"
     if process.init_reaps is not None:
         return ", which %s the canary of an audit" % ("collected" if process.init_reaps else "did not collect")
     evidence = inits.look_at(observer.procfs, init.pid, init.status) if init else ()

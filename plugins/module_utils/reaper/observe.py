@@ -91,13 +91,13 @@ class History(namedtuple("History", ("first_seen", "ended", "collected", "canari
     collected: ``{(pid, start_ticks): seconds}``, when that parent last collected zombies in a sweep.
     canaries: ``{(pid, start_ticks): bool}``, whether that init collected its last canary.
     left_canaries: ``{(pid, start_ticks), ...}`` of canaries that became zombies for good.
-    sizes: ``{(NODE or workload identity,): (seconds, tasks)}``, how many tasks there were some time ago.
+    sizes: ``{(NODE or path of a cgroup,): (seconds, tasks)}``, how many tasks there were some time ago.
     """
 
     __slots__ = ()
 
 
-NODE = "node"  # its key in the sizes; no identity of a workload is that short
+NODE = "node"  # its key in the sizes; the path of a cgroup begins with a slash
 NOTHING = History({}, {}, {}, {}, set(), {})
 
 
@@ -177,8 +177,9 @@ class Observer:
         init_pid = self.inits.of(stat, status, pid_namespace)
         init = self.procfs.stat(init_pid) if init_pid else None
         executable, command_line = self.procfs.executable(pid), self.procfs.command_line(pid)
-        workload = self.locator.of(stat, status, lines, pid_namespace, init_pid)
+        workload = self.locator.of(stat, status, lines, pid_namespace, self.inits.outermost(init_pid))
         pids = self.pids(lines)
+        forecast = self.forecast(pids)
         ended = self.history.ended.get((workload.identity,))
         collected = self.history.collected.get((pid, stat.start_ticks))
         again = self.procfs.stat(pid)
@@ -187,7 +188,7 @@ class Observer:
         return Offender(
             pid, stat.start_ticks, stat.comm, stat.state, stat.flags, executable, command_line, status, workload,
             cgroups.is_frozen(self.paths.cgroup, lines), pid in self.ancestors, init_pid,
-            self.history.canaries.get((init.pid, init.start_ticks)) if init else None, pids, self.forecast(workload, pids),
+            self.history.canaries.get((init.pid, init.start_ticks)) if init else None, pids, forecast,
             None if ended is None else self._since(ended), None if collected is None else self._since(collected), zombies,
         )
 
@@ -198,11 +199,11 @@ class Observer:
             self.pids_of_levels[level] = cgroups.pids(self.paths.cgroup, *level) if level else None
         return self.pids_of_levels[level]
 
-    def forecast(self, workload, pids) -> limits.Forecast:
-        """Of a workload that has these pids now."""
+    def forecast(self, pids) -> limits.Forecast:
+        """Of a cgroup that has these pids now."""
         if pids is None:
             return limits.Forecast(None, None)
-        return limits.forecast(pids.current, pids.max, self.history.sizes.get((workload.identity,)), self.now)
+        return limits.forecast(pids.current, pids.max, self.history.sizes.get((pids.cgroup,)), self.now)
 
     def _since(self, then) -> float:
         return max(0.0, self.now - then)

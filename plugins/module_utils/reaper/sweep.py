@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections import namedtuple
 
@@ -271,8 +272,8 @@ class _Run:
         now = time.monotonic()
         self.memory.sizes.note((observe.NODE,), snapshot.limits.tasks, now)
         for offender in snapshot.offenders:
-            if offender.pids and offender.workload.identity:
-                self.memory.sizes.note((offender.workload.identity,), offender.pids.current, now)
+            if offender.pids and re.fullmatch(r"[!-~]+", offender.pids.cgroup):  # ASCII without a blank, as the file wants it
+                self.memory.sizes.note((offender.pids.cgroup,), offender.pids.current, now)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,305 @@
+"""Pods on a real containerd, started through CRI as a kubelet starts them: whose they are, and what becomes of them.
+
+containerd is started once for all tests here, each test has pods of its own. See :mod:`rig.cri`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from rig.cri import Kubelet, cgroup_mounts
+from rig.node import Node, wait_until
+
+ENDED = "run by the operator of this node, ended this container: its PID 1 kept 2 exited child processes"
+
+
+@pytest.fixture(scope="module")
+def kubelet(tmp_path_factory):
+    if not cgroup_mounts():
+        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
+    started = Kubelet(Node(tmp_path_factory.mktemp("cri")), Path(tempfile.mkdtemp(prefix="zr-")))
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def node(kubelet, tmp_path):
+    """The node of all tests here, with a memory of its own for each."""
+    kubelet.node.run_folder = tmp_path / "run"
+    yield kubelet.node
+    kubelet.remove_pods()
+
+
+def offender(result, container) -> dict:
+    """The entry of the only offender of a container."""
+    (entry,) = [entry for entry in result["offenders"] if entry["workload"]["container_id"] == container]
+    return entry
+
+
+def zombies_of_containers(node) -> dict:
+    """Container id to how many zombies its offender has, as a look at the node shows."""
+    entries = node.sweep("--check")["offenders"]
+    return {entry["workload"]["container_id"]: entry["zombies"] for entry in entries if entry["workload"]["kind"] == "container"}
+
+
+def audit(node, *flags) -> dict:
+    """What --audit says, zombies of any age being evidence: container id to row."""
+    done = node.agent("--audit", "--json", "--min-age", "0", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    rows = {row["workload"]["container_id"]: row for row in result["containers"]}
+    assert len(rows) == result["counts"]["containers"] == len(result["containers"])
+    return rows
+
+
+def bech32(text) -> str:
+    """An address as Akash has them, made of a few characters that they may have."""
+    return "akash1" + (text * 38)[:38]
+
+
+LEASE = {"owner": bech32("qpzry9x8"), "dseq": "18446744", "gseq": "1", "oseq": "2", "provider": bech32("gf2tvdw0")}
+ENVIRONMENT = {
+    "AKASH_OWNER": LEASE["owner"], "AKASH_DEPLOYMENT_SEQUENCE": LEASE["dseq"], "AKASH_GROUP_SEQUENCE": LEASE["gseq"],
+    "AKASH_ORDER_SEQUENCE": LEASE["oseq"], "AKASH_PROVIDER": LEASE["provider"], "DATABASE_PASSWORD": "correct horse"}
+TENANT = "0p5gs6j1l6cqr6r2m6tbf3o5sfkcqk4h2hbk2c5a5ji0o"  # Akash's namespaces look like this
+STATIC_UID = uuid.uuid4().hex  # the kubelet makes it of a checksum of the manifest
+
+# How each pod is made.
+PODS = {
+    "guaranteed": ("default", {"qos": "Guaranteed"}),
+    "burstable": ("default", {"qos": "Burstable"}),
+    "besteffort": ("default", {}),
+    "static": ("kube-system", {"qos": "Burstable", "uid": STATIC_UID}),
+    "two-containers": ("default", {}),
+    "shared-pid": ("default", {"pid": "POD"}),
+    "host-pid": ("default", {"pid": "NODE"}),
+    "worker": ("default", {}),
+    "exec": ("default", {}),
+    "systemd": ("default", {"style": "systemd"}),
+    "systemd-guaranteed": ("default", {"style": "systemd", "qos": "Guaranteed"}),
+    "systemd-static": ("kube-system", {"style": "systemd", "qos": "Burstable", "uid": uuid.uuid4().hex}),
+    "kind": ("default", {"style": "systemd", "qos": "Burstable", "prefix": "kubelet-"}),
+    "mixed": ("default", {"style": "mixed", "qos": "Burstable"}),
+    "lease": (TENANT, {"qos": "Guaranteed"}),
+}
+
+# Every container that leaks: what it runs, how many zombies that holds, and what is expected of its workload. {top}, {uid}, {slice}
+# and {id} stand for what is another at each run.
+CGROUPFS = "{top}/kubepods/besteffort/pod{uid}/{id}"
+GOLDEN = {
+    "guaranteed/main": (["leak", "1"], 1, {"qos": "Guaranteed", "cgroup": "{top}/kubepods/pod{uid}/{id}"}),
+    "burstable/main": (["leak", "2"], 2, {"qos": "Burstable", "cgroup": "{top}/kubepods/burstable/pod{uid}/{id}"}),
+    "besteffort/main": (["leak", "3"], 3, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "static/etcd": (["leak", "1"], 1, {"qos": "Burstable", "cgroup": "{top}/kubepods/burstable/pod{uid}/{id}"}),
+    "two-containers/web": (["leak", "1"], 1, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "two-containers/side-car": (["leak", "2"], 2, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "shared-pid/web": (["leak", "1"], 1, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "shared-pid/side-car": (["leak", "2"], 2, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "host-pid/agent": (["leak", "1"], 1, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "worker/main": (["child-leak", "2"], 2, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "exec/main": (["sleep"], 1, {"qos": "BestEffort", "cgroup": CGROUPFS}),
+    "systemd/main": (["leak", "1"], 1, {
+        "qos": "BestEffort", "cgroup": "{top}/kubepods.slice/kubepods-besteffort.slice/{slice}/cri-containerd-{id}.scope"}),
+    "systemd-guaranteed/main": (["leak", "1"], 1, {"qos": "Guaranteed", "cgroup": "{top}/kubepods.slice/{slice}/cri-containerd-{id}.scope"}),
+    "systemd-static/main": (["leak", "1"], 1, {
+        "qos": "Burstable", "cgroup": "{top}/kubepods.slice/kubepods-burstable.slice/{slice}/cri-containerd-{id}.scope"}),
+    "kind/main": (["leak", "1"], 1, {
+        "qos": "Burstable", "cgroup":
+        "{top}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/{slice}/cri-containerd-{id}.scope"}),
+    "mixed/main": (["leak", "1"], 1, {"qos": "Burstable", "cgroup": "{top}/{slice}:cri-containerd:{id}"}),
+    "lease/service-1": (["leak", "1"], 1, {"qos": "Guaranteed", "cgroup": "{top}/kubepods/pod{uid}/{id}", "lease": LEASE}),
+    "lease/debugger": (["leak", "2"], 2, {"qos": "Guaranteed", "cgroup": "{top}/kubepods/pod{uid}/{id}"}),
+}
+
+
+def test_the_golden_table_of_whose_zombies_they_are(node, kubelet):
+    """One sweep, and an audit: each container by all of its names. Nothing that was not asked for is read out of an environment."""
+    pods = {name: kubelet.pod(namespace, name, **kwargs) for name, (namespace, kwargs) in PODS.items()}
+    expected, containers = {}, {}
+    for row, (command, zombies, known) in GOLDEN.items():
+        pod_name, name = row.split("/")
+        pod = pods[pod_name]
+        # where the PID namespace is shared, PID 1 is another container's, and what that says of itself does not count
+        env = ENVIRONMENT if pod_name in ("lease", "shared-pid", "host-pid") else {}
+        target = containers["lease/service-1"] if name == "debugger" else None
+        container = containers[row] = pod.container(name, *command, env=env, target=target)
+        if pod_name == "exec":
+            pod.exec(container, "orphan")
+        pid = pod.state(container)[2]
+        expected[row] = (zombies, {
+            "kind": "container", "runtime": "containerd", "container_id": container, "container_name": name, "pod_uid": pod.uid,
+            "namespace": pod.namespace, "pod": pod.name, "lease": None, "service": None,
+            "pid_namespace": (kubelet.root / "proc" / str(pid) / "ns/pid").stat().st_ino,
+            **known, "cgroup": known["cgroup"].format(top=kubelet.top, uid=pod.uid, slice=pod.cgroup, id=container)})
+
+    def attributed(entries):
+        rows = {container: row for row, container in containers.items()}
+        return {rows.get(entry["workload"]["container_id"]): (entry["zombies"], entry["workload"]) for entry in entries}
+
+    wait_until(lambda: zombies_of_containers(node).get(containers["exec/main"]))
+    result = node.sweep("--check")
+    assert attributed(entry for entry in result["offenders"] if entry["workload"]["kind"] == "container") == expected
+    rows = audit(node)
+    assert attributed(row for container, row in rows.items() if container in containers.values()) == expected
+    sandboxes = [rows[pod.sandbox]["workload"] for pod in pods.values()]
+    assert [(one["namespace"], one["pod"], one["container_name"], one["runtime"]) for one in sandboxes] == [
+        (pod.namespace, pod.name, None, "containerd") for pod in pods.values()]
+    assert len(rows) == len(pods) + len(containers)
+    assert "correct horse" not in json.dumps([result, list(rows.values())])
+
+
+def test_a_pod_of_kube_system_is_never_touched_by_default(node, kubelet):
+    """A static pod, too, whose UID has no dashes."""
+    system = kubelet.pod("kube-system", "etcd-node7", qos="Burstable", uid=STATIC_UID)
+    tenant = kubelet.pod(TENANT, "web-0")
+    etcd, web = system.container("etcd", "leak", "2"), tenant.container("web", "leak", "2")
+    before = system.state(etcd)
+    result = node.sweep(remedies="terminate")
+    assert offender(result, etcd)["reason"] == "protected_namespace"
+    assert offender(result, web)["outcome"] == "cleared"
+    assert system.state(etcd) == before
+    assert zombies_of_containers(node) == {etcd: 2}
+    wait_until(lambda: tenant.state(web)[0] == "CONTAINER_EXITED")
+
+
+def test_a_pod_whose_log_folder_is_missing_is_left_alone(node, kubelet):
+    """It may be one of kube-system. Where no namespace is protected, that does not matter."""
+    pod = kubelet.pod("kube-system", "etcd-node7")
+    etcd = pod.container("etcd", "leak", "2")
+    pod.forget_logs()
+    entry = offender(node.sweep(), etcd)
+    assert (entry["reason"], entry["workload"]["namespace"], entry["workload"]["pod_uid"]) == ("namespace_unknown", None, pod.uid)
+    assert zombies_of_containers(node) == {etcd: 2}
+    assert pod.state(etcd)[0] == "CONTAINER_RUNNING"
+    config = node.run_folder.parent / "config.json"
+    config.write_text('{"protect_namespaces": [], "min_age": 0, "remedies": ["reap"]}')
+    done = node.agent("--json", config=config)
+    assert offender(json.loads(done.stdout), etcd)["outcome"] == "cleared", done
+
+
+def test_zombies_are_collected_and_the_container_goes_on(node, kubelet):
+    """PID 1, a child of PID 1, containers beside others in one PID namespace, one in the node's own: none of them ends."""
+    private, shared, host = kubelet.pod(TENANT, "private"), kubelet.pod(TENANT, "shared", pid="POD"), kubelet.pod(TENANT, "host", pid="NODE")
+    zombies, pods = {}, {}
+    for pod, what, count in (
+            (private, "leak", 2), (private, "child-leak", 3), (shared, "leak", 1), (shared, "child-leak", 4), (host, "leak", 5)):
+        container = pod.container(what, what, str(count))
+        zombies[container], pods[container] = count, pod
+    before = {container: pod.state(container) for container, pod in pods.items()}
+    assert all(state == "CONTAINER_RUNNING" and pid > 0 for state, _status, pid in before.values())
+    assert zombies_of_containers(node) == zombies
+    result = node.sweep(remedies="nudge,reap")
+    assert {offender(result, container)["outcome"] for container in zombies} == {"cleared"}
+    assert zombies_of_containers(node) == {}
+    assert {container: pod.state(container) for container, pod in pods.items()} == before
+
+
+def test_the_owner_of_an_ended_container_is_told_where_the_kubelet_looks(node, kubelet):
+    pod = kubelet.pod(TENANT, "web-0")
+    web = pod.container("web", "leak", "2")
+    (step,) = offender(node.sweep(remedies="terminate"), web)["steps"]
+    assert "its termination log says why" in step["detail"]
+    assert ENDED in pod.termination_log("web").read_text(encoding="utf-8")
+    wait_until(lambda: pod.state(web)[:2] == ("CONTAINER_EXITED", 137))
+
+
+def test_a_link_in_place_of_a_termination_log_leads_nowhere(node, kubelet, tmp_path):
+    """The pod names another terminationMessagePath, so /dev/termination-log is the container's own to make."""
+    victim = tmp_path / "victim"
+    victim.write_text("")
+    victim.chmod(0o666)
+    pod = kubelet.pod(TENANT, "web-0")
+    web = pod.container("web", "lie", str(victim), termination_log=False)
+    entry = offender(node.sweep(remedies="terminate"), web)
+    assert entry["outcome"] == "cleared"
+    assert "termination log" not in entry["steps"][0]["detail"]
+    assert victim.read_text() == ""
+
+
+def test_a_cooldown_outlives_the_container(node, kubelet):
+    """Its next container has another id and PID, but it is the same pod. Its zombies are still collected."""
+    pod = kubelet.pod(TENANT, "web-0")
+    first = pod.container("web", "leak", "2")
+    assert node.sweep(remedies="terminate")["counts"]["parents_ended"] == 1
+    wait_until(lambda: pod.state(first)[0] == "CONTAINER_EXITED")
+    second = pod.container("web", "leak", "2")
+    running = pod.state(second)
+    entry = offender(node.sweep(remedies="nudge,terminate"), second)
+    assert (entry["reason"], entry["remedies"]) == ("cooldown", ["nudge"])
+    assert pod.state(second) == running
+    assert offender(node.sweep(), second)["outcome"] == "cleared"
+    assert pod.state(second) == running
+    pod.exec(second, "orphan")
+    time.sleep(1.1)
+    wait_until(lambda: zombies_of_containers(node) == {second: 1})
+    assert offender(node.sweep(remedies="terminate", cooldown=1), second)["outcome"] == "cleared"
+    wait_until(lambda: pod.state(second)[0] == "CONTAINER_EXITED")
+
+
+def test_the_limit_of_the_pod_is_the_one_that_binds(node, kubelet):
+    """The kubelet's podPidsLimit is set on the cgroup of the pod: the pause container and the zombies of all containers count."""
+    pod = kubelet.pod(TENANT, "web-0")
+    pod.limit_pids(50)
+    web, side_car = pod.container("web", "leak", "20"), pod.container("side-car", "leak", "10")
+    result, rows = node.sweep("--check"), audit(node)
+    for entry in (offender(result, web), offender(result, side_car), rows[web], rows[pod.sandbox]):
+        assert {key: entry["pids"][key] for key in ("current", "max", "cgroup")} == {"current": 33, "max": 50, "cgroup": pod.cgroup}
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_which_inits_reap(node, kubelet, probe):
+    """The pause container of a shared PID namespace is the init of all containers in it; else it is the init of itself.
+
+    What the audit says is what then happens to an orphan that an exec leaves.
+    """
+    shared, private = kubelet.pod("default", "shared", pid="POD"), kubelet.pod("default", "private")
+    # container: its pod, verdict, evidence for that without a canary, executable of its PID 1, zombies
+    expected = {
+        shared.sandbox: (shared, "reaps", "name", "/pause", 0), shared.container("web", "sleep"): (shared, "reaps", "name", "/pause", 0),
+        private.sandbox: (private, "reaps", "name", "/pause", 0), private.container("leaks", "leak", "2"): (private, "leaks", "zombies", "/pod", 2),
+        private.container("sleeps", "sleep"): (private, "leaks" if probe else "unknown", "name", "/pod", 0),
+        private.container("waits", "reap"): (private, "reaps", "waiting", "/pod", 0)}
+    rows = audit(node, *["--probe"][:probe])
+    assert set(rows) == set(expected)
+    for container, (pod, verdict, by, executable, zombies) in expected.items():
+        row = rows[container]
+        assert (row["verdict"], row["init"]["executable"], row["zombies"]) == (verdict, executable, zombies), row
+        assert {each["by"]: each["verdict"] for each in row["evidence"]}["canary" if probe else by] == verdict, row
+        assert (row["seconds"] is not None) == (probe and verdict == "reaps"), row
+        if executable == "/pod":
+            assert row["init"]["pid"] == pod.state(container)[2]
+    (leaks,) = [container for container, row in rows.items() if row["zombies"]]
+    assert zombies_of_containers(node) == {leaks: 2}, "a canary was left"
+    for container, (pod, *_expected) in expected.items():
+        if container != pod.sandbox:
+            pod.exec(container, "orphan")
+    kept = {leaks: 3, **{container: 1 for container, row in rows.items() if row["verdict"] != "reaps" and container != leaks}}
+    wait_until(lambda: zombies_of_containers(node) == kept)
+
+
+def test_no_parent_is_ended_in_vain_once_an_audit_has_told(node, kubelet):
+    """The init does not wait, but has no zombies yet that would show it; a canary did. To end the parent would only move its zombies there."""
+    pod = kubelet.pod(TENANT, "web-0")
+    web = pod.container("web", "careless", "2")
+    assert offender(node.sweep("--check", remedies="terminate"), web)["reason"] == "act"
+    assert audit(node, "--probe")[web]["verdict"] == "leaks"
+    entry = offender(node.sweep(remedies="terminate"), web)
+    assert (entry["reason"], entry["zombies"], entry["init_pid"]) == ("adopter_does_not_reap", 2, pod.state(web)[2])
+    assert "PID %d" % entry["init_pid"] in entry["explanation"]
+    assert zombies_of_containers(node) == {web: 2}
+
+
+def test_explain_names_the_pod(node, kubelet):
+    pod = kubelet.pod(TENANT, "web-0")
+    pid = pod.state(pod.container("web", "leak", "2"))[2]
+    said = node.agent("--explain", str(pid), "--min-age", "0").stdout
+    assert "%s/web-0" % TENANT in said
+    assert "web" in said
