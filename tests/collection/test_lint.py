@@ -18,5 +18,6 @@ def test_module_documentation(collection, bin, run):
 
 
 def test_shell_scripts(collection, run):
-    scripts = ["run-site", "run-tests", "tools/setup.sh", "tools/venv", ".ci/run", "bench/run", "molecule/build_images.sh"]
+    scripts = ["run-site", "run-tests", "tools/setup.sh", "tools/venv", ".ci/run", "bench/run", "molecule/build_images.sh",
+               "tests/rig/debian_image.sh"]
     run("/usr/bin/shellcheck", "--exclude=SC1091,SC2086", "--shell=bash", *scripts, cwd=collection)

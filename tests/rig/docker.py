@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import os
 import shlex
 import shutil
 import socket
@@ -67,8 +66,8 @@ class Docker:
         self.parent = parent
         self.socket = folder / "docker.sock"
         self.log = folder / "dockerd.log"
-        self.parents = {parent}
-        command = ["dockerd", "--host=unix://%s" % self.socket, "--pidfile=/run/docker.pid", "--cgroup-parent=" + parent, *FLAGS]
+        self.cgroups = []
+        command = [shutil.which("dockerd"), "--host=unix://%s" % self.socket, "--pidfile=/run/docker.pid", "--cgroup-parent=" + parent, *FLAGS]
         self._write("/etc/init.d/docker", SERVICE % (shlex.join(command), shlex.quote(str(self.log))), "0755")
         self.service("start")
         self._call("POST", "/images/create?fromSrc=-&repo=busybox", busybox())
@@ -99,33 +98,48 @@ class Docker:
 
     def run(self, script, name=None, **host) -> str:
         """Start a container; its full id. host: of HostConfig in the API, as Init=True."""
-        if "CgroupParent" in host:
-            self.parents.add(host["CgroupParent"])
+        parent = host.get("CgroupParent", self.parent)
+        self._will_make(parent)
         made = self.api(
-            "POST", "/containers/create" + ("?name=" + name if name else ""),
-            Image="busybox", Cmd=["/bin/sh", "-c", script], HostConfig={"NetworkMode": "none", **host})
+            "POST", "/containers/create" + ("?name=" + name if name else ""), Image="busybox", Cmd=["/bin/sh", "-c", script],
+            StopTimeout=1, HostConfig={"NetworkMode": "none", **host})
+        self._will_make(parent + "/" + made["Id"])
         self.api("POST", "/containers/%s/start" % made["Id"])
         return made["Id"]
 
     def state(self, container) -> dict:
-        """What Docker says of a container: whether it runs, its PID in the node, its restarts."""
+        """What Docker says of a container: whether it runs, its PID in the node, how often and when it was started."""
         told = self.api("GET", "/containers/%s/json" % container)
         return {"running": told["State"]["Running"], "pid": told["State"]["Pid"], "restarts": told["RestartCount"],
                 "started": told["State"]["StartedAt"]}
 
+    def containers(self) -> list:
+        """Their ids."""
+        return [container["Id"] for container in self.api("GET", "/containers/json?all=true")]
+
     def remove_containers(self):
-        for container in self.api("GET", "/containers/json?all=true"):
-            self.api("DELETE", "/containers/%s?force=true" % container["Id"])
+        for container in self.containers():
+            self.api("DELETE", "/containers/%s?force=true" % container)
 
     def stop(self):
-        """Remove its containers, end the engine, and remove the cgroups; what lies in the node goes with the node."""
+        """Remove its containers and end the engine; what lies in the node goes with the node."""
+        self.wait()
         self.remove_containers()
         self.service("stop")
-        for root in Path("/sys/fs/cgroup").glob("*/"):
-            for parent in self.parents:
-                remove_empty(root / parent.lstrip("/"))
-                remove_empty(Path("/sys/fs/cgroup", parent.lstrip("/")))
-        shutil.rmtree(self.folder)
+
+    def remove_cgroups(self):
+        """Those that Docker made. Call this when the node has ended, and with it all that was in them."""
+        for folder in sorted(self.cgroups, reverse=True):
+            wait_until(lambda folder=folder: not folder.exists() or not (folder / "cgroup.procs").read_text())
+            if folder.exists():
+                folder.rmdir()
+
+    def _will_make(self, cgroup):
+        """Note which cgroups there are not yet, in every hierarchy, to remove them in the end. Docker makes those above it too."""
+        parts = cgroup.strip("/").split("/")
+        for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
+            folders = [root.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
+            self.cgroups += [folder for folder in folders if not folder.exists() and folder not in self.cgroups]
 
     def _call(self, method, path, body=None) -> bytes:
         connection = Connection(self.socket)
@@ -143,18 +157,13 @@ class Docker:
         assert done.returncode == 0, done.stderr
 
 
-def remove_empty(folder):
-    """Remove a cgroup unless somebody is in it: a Docker of the machine may use it too."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        pass
-
-
 def busybox() -> bytes:
-    """A tar archive with the programs of an image, each a copy of one static binary."""
+    """A tar archive of an image: one static binary, and a link to it for each program."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add("/bin/busybox", "bin/busybox")
         for name in ("sh", "sleep"):
-            tar.add("/bin/busybox", "bin/" + name)
+            link = tarfile.TarInfo("bin/" + name)
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
     return archive.getvalue()

@@ -16,7 +16,7 @@ from . import canary, inits, observe, policy, report, workloads
 from .inits import Evidence
 from .procfs import PF_KTHREAD, ProcFS
 from .remedies.reap import reap
-from .state import Memory, locked
+from .state import CannotSweep, Memory, locked
 from .sweep import check_node
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN = 1 << 19, 1 << 21  # include/uapi/linux/capability.h
@@ -201,14 +201,20 @@ def _probe(observer, memory, containers, living, options) -> tuple:
     told = canary.watch(canaries)
     for pid, start_ticks in fit:
         fate = told.get(pid)
-        if fate and fate.collected is False:
-            now = observer.offender(pid)
-            if now is None or now.held_up:
-                told[pid] = fate = fate._replace(collected=None, detail="it was stopped or paused, or has ended, meanwhile")
-        if fate and fate.collected is not None:
+        if fate is None:
+            continue
+        now = observer.offender(pid)
+        if now is None or now.start_ticks != start_ticks:  # with its namespace went the canary
+            told[pid] = fate._replace(collected=None, seconds=None, detail="it has ended meanwhile")
+        elif now.held_up and not fate.collected:
+            told[pid] = fate._replace(collected=None, detail="it was stopped or paused meanwhile")
+        else:
             memory.canaries.note(pid, start_ticks, float(fate.collected))
-    with locked(run):
-        warnings = _saved(memory.canaries)
+    try:
+        with locked(run):
+            warnings = _saved(memory.canaries)
+    except CannotSweep as error:
+        warnings = ("what the canaries showed is not remembered: %s" % error,)
     return {**fates, **unfit, **told}, warnings
 
 

@@ -48,6 +48,7 @@ class Inits:
     def __init__(self, procfs) -> None:
         self.procfs = procfs
         self.known = {}
+        self.outermost_of = {}
         self.searched = False
 
     def of(self, stat, status, pid_namespace) -> int | None:
@@ -68,6 +69,28 @@ class Inits:
                 self.searched = True
                 self._search()
         return self.known.get(pid_namespace)
+
+    def outermost(self, init_pid: int | None) -> int | None:
+        """Of the PID namespaces that one is in, PID 1 of the one just below the sweep's: a tenant may have made the others."""
+        passed = []
+        while init_pid is not None and init_pid not in self.outermost_of:
+            passed.append(init_pid)
+            init_pid = self._one_level_out(init_pid)
+            if init_pid == passed[-1]:
+                break
+        found = self.outermost_of.get(init_pid, init_pid)
+        self.outermost_of.update(dict.fromkeys(passed, found))
+        return found
+
+    def _one_level_out(self, init_pid) -> int | None:
+        """PID 1 of the namespace that its parent is in; itself where that is the sweep's own."""
+        stat, status = self.procfs.stat(init_pid), self.procfs.status(init_pid)
+        if stat is None or status is None or len(status.ns_pid) <= 2:
+            return init_pid
+        above, its_status = self.procfs.stat(stat.ppid), self.procfs.status(stat.ppid)
+        if above is None or its_status is None or len(its_status.ns_pid) >= len(status.ns_pid):
+            return None
+        return self.of(above, its_status, self.procfs.pid_namespace(above.pid))
 
     def _search(self) -> None:
         for pid in self.procfs.pids():
@@ -94,8 +117,7 @@ def look_at(procfs, pid: int, status) -> tuple:
 
 def by_signals(status) -> Evidence:
     """SIGCHLD ignored: its children are collected by the kernel as they exit, adopted ones too (wait(2), NOTES)."""
-    ignored = status.ignored & SIGCHLD_BIT
-    return Evidence("signals", REAPS if ignored else UNKNOWN, "SIGCHLD is " + ("ignored" if ignored else " and ".join(_traits(status))))
+    return Evidence("signals", REAPS if status.ignored & SIGCHLD_BIT else UNKNOWN, "SIGCHLD is " + " and ".join(_traits(status)))
 
 
 def by_waiting(call) -> Evidence:
@@ -132,5 +154,5 @@ def program(executable: bytes | None, command_line: bytes | None) -> str | None:
 
 
 def _traits(status) -> tuple:
-    caught, blocked = status.caught & SIGCHLD_BIT, status.blocked & SIGCHLD_BIT
-    return tuple(word for word, found in (("caught", caught), ("blocked", blocked)) if found) or ("neither caught nor blocked",)
+    masks = (("ignored", status.ignored), ("caught", status.caught), ("blocked", status.blocked))
+    return tuple(word for word, mask in masks if mask & SIGCHLD_BIT) or ("neither caught nor blocked",)

@@ -233,10 +233,13 @@ class ProcFS:
         return self._read(pid, "cmdline", most)
 
     def executable(self, pid: int) -> bytes | None:
-        """Path of the file it executes, as in its own mount namespace; ``None`` for kernel threads and zombies."""
+        """Path of the file it executes, as in its own mount namespace; ``None`` for kernel threads and zombies.
+
+        ``None`` too for a path longer than the page that the kernel has for it (ENAMETOOLONG), which anybody can arrange.
+        """
         try:
             path = os.readlink(b"%s/%d/exe" % (os.fsencode(self.root), pid))
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
+        except OSError:
             return None
         return path[: -len(b" (deleted)")] if path.endswith(b" (deleted)") else path
 
@@ -254,9 +257,18 @@ class ProcFS:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
 
-    def open_pid_namespace(self, pid: int) -> int:
-        """A descriptor of its PID namespace, for setns(2); ``OSError`` where that is refused or it has gone."""
-        return os.open("%s/%d/ns/pid" % (self.root, pid), os.O_RDONLY | os.O_CLOEXEC)
+    def open_namespace(self, pid: int, kind: str) -> int:
+        """A descriptor of its namespace of that kind (``"pid"``, ``"net"``), for setns(2); ``OSError`` where that is refused or it has gone.
+
+        A first thread that has exited is in the PID namespace still, and in no other; the other threads are.
+        """
+        folder = "%s/%d/task" % (self.root, pid)
+        for thread in (str(pid), *os.listdir(folder)):
+            try:
+                return os.open("%s/%s/ns/%s" % (folder, thread, kind), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def environment(self, pid: int, names) -> dict:
         """``{name: value}``, bytes, of those variables alone; a value longer than :data:`VALUE_BYTES` is cut.

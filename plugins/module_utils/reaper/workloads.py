@@ -33,6 +33,9 @@ POD = (
     r"(?:(?:[a-zA-Z0-9_-]+-)?kubepods([a-z-]*)-)?"
     r"pod([0-9a-f]{8}([-_]?)[0-9a-f]{4}\3[0-9a-f]{4}\3[0-9a-f]{4}\3[0-9a-f]{12})(?:\.slice)?(?::.*)?")
 
+# With cgroupfs Podman calls a pod by its bare id, and no container: /libpod_parent/<pod id>/libpod-<id>, conmon beside that
+PODMAN_POD = ("libpod_parent", None, None)
+
 RUNTIMES = {
     "docker": "docker", "cri-containerd": "containerd", "nerdctl": "containerd", "crio": "cri-o", "libpod": "podman",
     "libpod-payload": "podman"}
@@ -99,7 +102,7 @@ class Locator:
         self.runtimes, self.leases = {}, {}
 
     def of(self, stat, status, lines, pid_namespace: int | None, init_pid: int | None) -> Workload:
-        """stat, status, lines (:meth:`.procfs.ProcFS.cgroup`), pid_namespace: of the process. init_pid: PID 1 of that namespace."""
+        """stat, status, lines (:meth:`.procfs.ProcFS.cgroup`), pid_namespace: of the process. init_pid: :meth:`.inits.Inits.outermost`."""
         workload = locate(lines, self.own_lines, pid_namespace, status.in_own_pid_namespace, self.pods)
         if workload.container_id is None:
             return workload
@@ -190,8 +193,8 @@ def read_podman_names(state: str) -> dict:
             listed = _json(os.path.join(state, folder, "containers.json"))
             for container in listed if isinstance(listed, list) else ():
                 names = container.get("names") if isinstance(container, dict) else None
-                if isinstance(names, list) and names:
-                    found[container.get("id")] = _a_name(names[0])
+                if isinstance(names, list) and names and isinstance(container.get("id"), str):
+                    found[container["id"]] = _a_name(names[0])
     return found
 
 
@@ -239,10 +242,10 @@ def _names(path: str, own_path: str) -> _Named:
     for place in range(shared, len(segments)):
         segment = segments[place]
         pod = re.fullmatch(POD, segment)
-        if pod:
+        if pod and pod_uid is None:
             pod_uid, qos, level = pod.group(2).replace("_", "-"), _qos(segments[:place], pod.group(1)), place + 1
         container = re.fullmatch(CONTAINER, segment)
-        if container:
+        if container and (segments[place - 1], *container.group(1, 2)) != PODMAN_POD:
             prefix, infix, container_id = container.groups()
             runtime = RUNTIMES.get(prefix or infix or segments[place - 1])
             level = place + 1

@@ -1,0 +1,130 @@
+"""docs/fix-your-image.md keeps its word: what leaks there leaks, and what cures it does.
+
+The page is the source: its code blocks are built, run, audited, and each is really given an orphan.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from rig import examples
+from rig.inits import at_rest, fates, stop
+from rig.node import Node, is_alive, wait_until
+
+# The containers that are run, and whether their init collects orphans
+BEFORE = ("before", "script-before", "without-init", "apart-web")
+AFTER = ("tini", "with-init", "with-compose", "script", "s6", "runit", "supervisor", "server-before", "server", "together-web")
+
+Seen = namedtuple("Seen", ("podman", "inits", "audit", "probe", "truth", "left"))
+Seen.__doc__ = """audit, probe: container to its entry. truth: container to seconds until its orphan was gone, or None.
+left: containers in which the probe left a zombie."""
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fix")
+    node = Node(folder)
+    podman = None
+    try:
+        podman = examples.DebianPodman(node, Path(tempfile.mkdtemp(prefix="zr-")))  # it refuses a folder with a long name
+        names = examples.lay_out(folder)
+        podman.build(folder, names)
+        start(podman, names)
+        inits = {name: podman.init(name) for name in (*BEFORE, *AFTER)}
+        wait_until(lambda: at_rest(inits.values()), 60)
+        yield look(node, podman, inits)
+    finally:
+        stop(node, podman)
+
+
+def start(podman, names):
+    """Everything the page shows, and what it is compared with."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(podman.start, [*names, "without-init"], [*names, "before"]))
+    _see, with_init = examples.commands()
+    podman.shell(with_init.replace("--detach", "--detach --network none"))
+    service = yaml.safe_load(examples.files()["compose.yaml"])["services"]["web"]
+    podman.start("with-compose", service["image"], *["--init"] * service["init"])
+    pod = yaml.safe_load(examples.files()["pod.yaml"])
+    (container,) = pod["spec"]["containers"]
+    podman("tag", "before", container["image"])
+    podman.play("together", pod)
+    del pod["spec"]["shareProcessNamespace"]
+    podman.play("apart", pod)
+
+
+def look(node, podman, inits) -> Seen:
+    """The truth comes last, so that the audit has not seen its orphans."""
+    names = {podman.id(name): name for name in inits}
+
+    def audit(*flags):
+        done = node.agent("--audit", "--json", *flags)
+        assert done.returncode == 0, done.stderr
+        entries = {entry["workload"]["container_id"]: entry for entry in json.loads(done.stdout)["containers"]}
+        return {name: entries[container] for container, name in names.items()}
+
+    without, with_probe = audit(), audit("--probe")
+    left = [name for name, init in inits.items() if zombies_of(init)]
+    return Seen(podman, inits, without, with_probe, fates(inits), left)
+
+
+def zombies_of(process) -> list:
+    return [child for child in process.children() if child.status() == "zombie"]
+
+
+def test_every_example_of_the_page_is_run():
+    folders = {path.split("/")[0] for path in examples.files() if "/" in path}
+    assert folders <= {*BEFORE, *AFTER}
+    assert {path for path in examples.files() if "/" not in path} == {"compose.yaml", "pod.yaml"}
+    assert len(examples.commands()) == 2
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_before_an_orphan_stays_and_the_audit_says_so(seen, name):
+    assert seen.truth[name] is None
+    assert seen.probe[name]["verdict"] == "leaks", seen.probe[name]
+    assert seen.audit[name]["verdict"] in ("leaks", "unknown"), seen.audit[name]
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_after_it_is_collected_and_the_audit_says_so(seen, name):
+    assert seen.truth[name] is not None
+    assert seen.probe[name]["verdict"] == "reaps", seen.probe[name]
+    assert seen.audit[name]["verdict"] in ("reaps", "unknown"), seen.audit[name]
+
+
+def test_the_probe_leaves_nothing_behind(seen):
+    assert seen.left == []
+
+
+def test_nothing_ended_by_it(seen):
+    """An orphan that exits is none of those that the script waits for."""
+    assert [name for name, init in seen.inits.items() if not is_alive(init)] == []
+
+
+def test_the_page_shows_how_to_see_it(seen):
+    see, _with_init = examples.commands()
+    assert "Z (zombie)" in seen.podman.shell(see.replace(" web ", " before "))
+    assert seen.podman.shell(see.replace(" web ", " tini ") + "true") == ""
+
+
+def test_an_init_does_not_cure_a_program_that_keeps_its_own(seen):
+    (keeps,), (asks,) = (seen.inits[name].children() for name in ("server-before", "server"))
+    before = wait_until(lambda: zombies_of(keeps))
+    last = zombies_of(asks)
+    wait_until(lambda: len(zombies_of(keeps)) > len(before) and zombies_of(asks) != last)
+    assert len(zombies_of(asks)) <= 1  # that of this second
+
+
+def test_bare_the_program_does_not_notice_sigterm_and_with_an_init_it_does(seen):
+    seen.podman("kill", "--signal", "TERM", "before")
+    for name in ("tini", "with-init", "with-compose", "script", "s6", "supervisor"):
+        seen.podman("stop", "--time", "60", name)
+        assert seen.podman("inspect", "--format", "{{.State.ExitCode}}", name) != "137", name  # 128 and SIGKILL
+    assert is_alive(seen.inits["before"])

@@ -1,0 +1,57 @@
+"""ansible-playbook inside a node, which is each of its hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rig.node import CHECKOUT
+
+PROGRAM = os.environ.get("REAPER_ANSIBLE_PLAYBOOK", str(Path(sys.executable).parent / "ansible-playbook"))
+
+
+class Played:
+    """What came of it. succeeded: on all hosts; recap: ``{host: {"changed": 1, ...}}``; text: all that was printed."""
+
+    def __init__(self, done):
+        self.succeeded = done.returncode == 0
+        self.text = done.stdout + done.stderr
+        self.recap = {}
+        for line in self.text.partition("PLAY RECAP")[2].splitlines()[1:]:
+            host, colon, counts = line.partition(":")
+            if colon:
+                self.recap[host.strip()] = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", counts)}
+
+    def error(self, host) -> str:
+        """The one error of a host, in one line."""
+        (told,) = re.findall(r"^fatal: \[%s\]: FAILED! =>(.*?)^$" % re.escape(host), self.text, re.M | re.S)
+        return " ".join(told.split())
+
+
+class Playbook:
+    """One playbook of the collection; folder: for Ansible's own files."""
+
+    def __init__(self, node, folder, name):
+        self.node = node
+        self.path = CHECKOUT / "playbooks" / name
+        self.inventory = folder / "inventory.json"
+        self.environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+            "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
+        }
+
+    def __call__(self, *flags, hosts=None, **variables) -> Played:
+        """Play it. hosts: ``{name: {variable: value}}``; variables: of all of them, as with ``-e``."""
+        self.inventory.write_text(json.dumps({"all": {"hosts": hosts or {"node1": {}}}}), encoding="utf-8")
+        variables = {"ansible_python_interpreter": sys.executable, "ansible_become": False, **variables}
+        command = [PROGRAM, "-i", str(self.inventory), "-c", "local", "-e", json.dumps(variables), str(self.path), *flags]
+        return Played(self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL, timeout=600))
