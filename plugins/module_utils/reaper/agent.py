@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 
 from . import policy, report
 from .state import Busy, CannotSweep
@@ -32,8 +33,13 @@ def main(arguments=None) -> int:
         with contextlib.ExitStack() as until_reported:
             options = policy.validate({**read_config(flags.config), **flags.options})
             paths = Paths(run=flags.run)
-            if flags.audit or flags.explain is not None:
+            if flags.audit or flags.explain is not None or flags.status:
                 return _look(flags, options, paths, log)
+            if flags.watch:
+                from .watch import watch
+
+                watch(lambda: policy.validate({**read_config(flags.config), **flags.options}), paths, flags.interval, log)
+                return EXIT_OK
             done = sweep(options, paths, flags.check, flags.wait, until_reported)
             _tell(report.as_json(done) if flags.json else report.as_lines(done), log)
     except policy.OptionError as error:
@@ -73,7 +79,7 @@ def read_config(path: str) -> dict:
 class _Flags:
     """What the command line says; these are the values without one, and with the one flag that the schedule uses."""
 
-    check = json = wait = audit = probe = False
+    check = json = wait = audit = probe = watch = status = False
     explain = None
     config = CONFIG
     run = Paths().run
@@ -101,6 +107,10 @@ def _parse(arguments):
     parser.add_argument("--explain", metavar="PID", type=_pid, help="say what a sweep would do with that process, and why; do nothing")
     parser.add_argument("--audit", action="store_true", help="say for every container whether its PID 1 collects orphans; do nothing")
     parser.add_argument("--probe", action="store_true", help="with --audit: send each PID 1 an orphan and see whether it is collected")
+    parser.add_argument("--watch", action="store_true", help="stay, look every --interval seconds, and sweep when there are zombies; SIGHUP "
+                        "reads the configuration again")
+    parser.add_argument("--interval", metavar="SECONDS", type=_interval, default=10.0, help="with --watch, 1 to 3600; default: 10")
+    parser.add_argument("--status", action="store_true", help="say what the process that watches this node told last")
     parser.add_argument("--config", default=CONFIG, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s")
     for name, text in policy.HELP.items():
@@ -109,8 +119,11 @@ def _parse(arguments):
     flags = parser.parse_args(arguments)
     if flags.probe and not flags.audit:
         parser.error("--probe belongs to --audit")
-    if flags.explain is not None and flags.audit:
-        parser.error("--explain or --audit, not both")
+    asked_for = [name for name in ("explain", "audit", "watch", "status") if getattr(flags, name) not in (None, False)]
+    if len(asked_for) > 1:
+        parser.error("--%s or --%s, not both" % tuple(asked_for[:2]))
+    if flags.watch and (flags.check or flags.json or flags.wait):
+        parser.error("--watch does not go with --check, --json or --wait")
     given = {name: getattr(flags, "option_" + name) for name in policy.HELP}
     flags.options = {name: value for name, value in given.items() if value is not None}
     return flags
@@ -124,6 +137,18 @@ def _pid(text) -> int:
     return int(text)
 
 
+def _interval(text) -> float:
+    import argparse
+
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1 <= number <= 3600:
+        raise argparse.ArgumentTypeError("%r is not allowed: give seconds, from 1 to 3600" % text[:20])
+    return number
+
+
 def _fail(log, status, error) -> int:
     if log is to_syslog:
         log("error: %s" % error)
@@ -135,6 +160,14 @@ def _look(flags, options, paths, log) -> int:
     """What changes nothing and is only asked for by hand."""
     import json
 
+    if flags.status:
+        from .watch import status
+
+        told = status(paths.run)
+        if told is None:
+            return _fail(log, EXIT_CANNOT_SWEEP, "no resident process watches this node (schedule: watch, or zombie-reaper --watch)")
+        _tell(json.dumps({"schema": report.SCHEMA, **told._asdict()}) + "\n" if flags.json else [report.watched_in_words(told, time.time())], log)
+        return EXIT_OK
     if flags.audit:
         from .audit import as_dict, as_lines, audit
 

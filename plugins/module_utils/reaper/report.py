@@ -160,6 +160,16 @@ def as_lines(report: Report) -> list:
     return lines + ["warning: %s" % printable(warning) for warning in report.warnings]
 
 
+def watched_in_words(told, now: float) -> str:
+    """:class:`.watch.Watched` in one line. now: seconds since the epoch."""
+    if told.pid is None:
+        return "a process watches this node and has not told anything yet"
+    last = "not yet" if told.last_sweep is None else "%s ago" % duration_in_words(now - told.last_sweep)
+    line = "PID %d has watched this node for %s, every %g s: %s, %s cleared, last sweep %s" % (
+        told.pid, duration_in_words(now - told.since), told.interval, plural(told.sweeps, "sweep"), plural(told.cleared, "zombie"), last)
+    return line + ("; its configuration is the one of before: %s" % told.configuration_error if told.configuration_error else "")
+
+
 def parent_in_words(offender) -> str:
     """One printable line on a parent that keeps zombies: which process, where, how many."""
     return "PID %d (%s) %s, which kept %s" % (

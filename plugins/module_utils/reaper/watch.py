@@ -99,7 +99,7 @@ class _Watcher:
         self.memory = Memory(paths.run, procfs)
         self.told = Watched(os.getpid(), time.time(), interval, 0, 0, None, None)
         self.said = "looking every %g s" % interval
-        self.lines = None
+        self.news = [], ()
         self.not_before = self.next_one = 0.0
 
     def get_ready(self) -> None:
@@ -146,10 +146,11 @@ class _Watcher:
 
     def _note(self, done) -> None:
         lines = report.as_lines(done)
-        if report.changed(done) or [line for line in lines[2:]] != self.lines:
+        news = sorted((result.verdict.offender.pid, result.verdict.reason) for result in done.results), done.warnings
+        if report.changed(done) or news != self.news:
             for line in lines:
                 self.log(line)
-        self.lines = lines[2:]
+        self.news = news
         self.said = lines[0]
         counts = report.as_dict(done)["counts"]
         self.told = self.told._replace(
