@@ -44,6 +44,13 @@ options:
     description: Act only when this share of the node's process table is taken, from 0 to 1.
     type: float
     default: 0.0
+  act_within:
+    description:
+      - Act only when the process table of the node, or the cgroup of the parent, is full within so many seconds if it grows on as in the last hour,
+        or is 95 % full already. V(0) acts whenever.
+      - Where nothing is known of the growth yet, as in the first minute after the node was booted, it is not known to be full soon.
+    type: int
+    default: 0
   grace:
     description: Seconds between C(SIGTERM) and C(SIGKILL), for all parents together, from 0 to 300.
     type: float

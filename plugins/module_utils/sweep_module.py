@@ -24,6 +24,7 @@ def argument_spec():
         min_age=dict(type="int", default=60),
         min_zombies=dict(type="int", default=1),
         min_usage=dict(type="float", default=0.0),
+        act_within=dict(type="int", default=0),
         grace=dict(type="float", default=2.0),
         protect=dict(type="raw", default=[]),  # as a list, Ansible would cut one pattern at its commas
         protect_namespaces=dict(type="list", elements="str", default=["kube-system"]),

@@ -238,6 +238,13 @@ check_mode:
   description: Whether this says only what would be done.
   returned: success
   type: bool
+found_by:
+  description: >-
+    How the zombies were found. V(ledger), there are none, so no process was read; V(children), among the children of the processes in those
+    cgroups that hold some; V(scan), one pass over the whole process table.
+  returned: success
+  type: str
+  sample: ledger
 ended_early:
   description: Whether a signal asked the sweep to end before it was done. The rest is left to the next one.
   returned: success

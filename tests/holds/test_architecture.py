@@ -14,7 +14,7 @@ FILES = sorted(ENGINE.rglob("*.py"))
 STARTS_A_PROCESS_OR_SIGNALS_A_PID = re.compile(r"fork.*|exec.*|spawn.*|posix_spawn.*|system|popen|startfile|kill|killpg|pthread_kill|clone")
 FORBIDDEN_MODULES = {
     "subprocess", "threading", "_thread", "multiprocessing", "concurrent", "asyncio", "socket", "ctypes", "_ctypes", "cffi", "pty", "runpy"}
-ALLOWED_MODULES = {"ptrace": {"ctypes"}, "canary": {"ctypes"}}
+ALLOWED_MODULES = {"ptrace": {"ctypes"}, "canary": {"ctypes"}, "watch": {"ctypes", "socket"}}
 ALLOWED_CALLS = {"canary": ["fork"] * 3}  # only an audit that was asked to probe comes there (below)
 
 

@@ -12,7 +12,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies imp
 
 from .test_architecture import ENGINE, FILES, attributes, calls, imports, name_of, tree_of
 
-PTRACE, REAP, CANARY = ENGINE / "ptrace.py", ENGINE / "remedies/reap.py", ENGINE / "canary.py"
+PTRACE, REAP, CANARY, WATCH = (ENGINE / name for name in ("ptrace.py", "remedies/reap.py", "canary.py", "watch.py"))
 
 # include/uapi/linux/ptrace.h. Not here, and so not to be used: what writes memory (POKETEXT, POKEDATA, POKEUSER), what stops by
 # SIGSTOP (ATTACH), what raises SIGTRAP in the program (SINGLESTEP), what ends it (KILL, PTRACE_O_EXITKILL).
@@ -35,7 +35,7 @@ def around(path, text):
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path not in (PTRACE, CANARY)], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in FILES if path not in (PTRACE, CANARY, WATCH)], ids=name_of)
 def test_nobody_else_traces_waits_or_calls_libc(path):
     names = [part.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Name)]
     names += [part.attr for part in ast.walk(tree_of(path)) if isinstance(part, ast.Attribute)]
@@ -127,3 +127,10 @@ def test_a_canary_loses_its_rights_before_it_can_be_seen():
     assert places == sorted(places)
     assert order.count("os.fork") == 2
     assert source.rstrip().endswith("os._exit(0)")
+
+
+def test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc():
+    assert set(attributes(WATCH, "ctypes")) == {"CDLL"}
+    assert re.findall(r"CDLL\([^)]*\)\.\w+", ast.unparse(tree_of(WATCH))) == ["CDLL(None).mlockall"]
+    assert len(calls(WATCH, "ctypes.CDLL")) == 1
+    assert "ptrace" not in imports(WATCH)[1]

@@ -30,6 +30,7 @@ def refused(node, done, status, *words):
     ("--min-zombies", "0", ["min_zombies", "'0'", "from 1"]),
     ("--min-usage", "1.5", ["min_usage", "'1.5'", "from 0 to 1"]),
     ("--min-usage", "nan", ["min_usage", "'nan'", "from 0 to 1"]),
+    ("--act-within", "soon", ["act_within", "'soon'", "whole number of seconds"]),
     ("--grace", "-1", ["grace", "'-1'", "from 0 to 300"]),
     ("--remedies", "nudge,explode", ["remedies", "'explode'", "nudge, reap, terminate"]),
     ("--scope", "galaxy", ["scope", "'galaxy'", "containers, all"]),

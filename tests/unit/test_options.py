@@ -17,6 +17,7 @@ BAD = [  # option, value, what the message says is allowed
       for value in (-1, "-1", 1.5, "1.5", "", "sixty", None, True, [60], NAN, "9" * 5000, 10**400)],
     *[("min_zombies", value, "a whole number of zombies, from 1 to 1000000000") for value in (0, "0", -1, "", None, False)],
     *[("max_parents", value, "a whole number of parents, from 0 to 1000000000") for value in (-1, "", None, "all", 10**10)],
+    *[("act_within", value, "a whole number of seconds, from 0 to 1000000000") for value in (-1, "", None, "soon", 1.5, True)],
     *[("min_usage", value, "a share from 0 to 1") for value in (-0.1, 1.1, 50, "50%", "", None, True, NAN, "nan", [0.5])],
     *[("grace", value, "seconds, from 0 to 300") for value in (-1, 301, INFINITY, "inf", "", None, True, "2s", 10**400)],
     *[("protect", value, "a list of regular expressions") for value in (None, 5, [5], {"a": 1})],
@@ -47,8 +48,8 @@ def test_everything_wrong_is_said_at_once():
 
 
 def test_unknown_option_is_refused_with_the_names_there_are():
-    with pytest.raises(policy.OptionError, match="act_within: there is no such option; allowed are scope, remedies, .*max_parents, cooldown"):
-        policy.validate({"act_within": 5})
+    with pytest.raises(policy.OptionError, match="max_age: there is no such option; allowed are scope, remedies, .*max_parents, cooldown"):
+        policy.validate({"max_age": 5})
 
 
 @pytest.mark.parametrize("given, expected", [

@@ -12,7 +12,7 @@ NAMES = policy.Options._fields
 DEFAULTS = policy.Options()._asdict()
 PREFIX = "zombie_reaper_"
 OTHER_THAN_DEFAULT = {
-    "scope": "all", "remedies": ["nudge"], "min_age": 5, "min_zombies": 7, "min_usage": 0.5, "grace": 9.0, "protect": ["a", "b"],
+    "scope": "all", "remedies": ["nudge"], "min_age": 5, "min_zombies": 7, "min_usage": 0.5, "act_within": 3600, "grace": 9.0, "protect": ["a", "b"],
     "protect_namespaces": ["a", "b"], "max_parents": 3, "cooldown": 60,
 }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, policy
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import PF_KTHREAD
 from rig.handmade import container_process, host_process, node, status, workload, zombie
 
@@ -38,6 +38,7 @@ CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
     "namespace_unknown": (node(container_process(workload=workload(pod_uid=UID))), EAGER),
     "usage_low": (node(container_process(), usage=0.4), DEFAULTS._replace(min_usage=0.5)),
     "own_canary": (node(container_process(zombies=(zombie(canary=True),))), EAGER),
+    "not_soon": (node(container_process()), DEFAULTS._replace(act_within=3600)),
     "leader_dead_threads_alive": (node(container_process(zombies=(zombie(num_threads=2),))), DEFAULTS),
     "traced": (node(container_process(zombies=(zombie(tracer_pid=9),))), DEFAULTS),
     "too_few": (node(container_process()), DEFAULTS._replace(min_zombies=2)),
@@ -200,6 +201,7 @@ def test_max_parents_counts_only_those_that_would_be_ended():
 
 ZOMBIES = st.builds(
     zombie, pid=st.integers(2, 99), age=st.floats(0, 1000), num_threads=st.integers(1, 2), tracer_pid=st.sampled_from([0, 0, 9, None]))
+FORECASTS = st.builds(limits.Forecast, st.none(), st.none() | st.floats(0, 10000))
 OFFENDERS = st.builds(
     lambda make, pid, changes: make(pid, **changes),
     st.sampled_from([container_process, host_process]), st.sampled_from([1, 40, 50, 60]),
@@ -210,14 +212,15 @@ OFFENDERS = st.builds(
         "zombies": st.lists(ZOMBIES, min_size=1, max_size=4).map(tuple),
         "workload": st.builds(workload, kind=st.sampled_from(["host", "container"]), service=st.sampled_from([None, "a.service"]),
                               pod=st.sampled_from([(None, None), ("kube-system", "dns")])),
+        "forecast": FORECASTS, "pids": st.sampled_from([None, cgroups.Pids(7, None, "/a"), cgroups.Pids(7, 100, "/a"), cgroups.Pids(96, 100, "/a")]),
         "ended_ago": st.none() | st.floats(0, 200), "collected_ago": st.none() | st.floats(0, 200),
     }))
 SNAPSHOTS = st.builds(
-    lambda offenders, usage: node(*offenders, usage=usage),
-    st.lists(OFFENDERS, max_size=4, unique_by=lambda offender: offender.pid), st.floats(0, 1))
+    lambda offenders, usage, forecast: node(*offenders, usage=usage)._replace(forecast=forecast),
+    st.lists(OFFENDERS, max_size=4, unique_by=lambda offender: offender.pid), st.floats(0, 1), FORECASTS)
 OPTIONS = st.builds(
     policy.Options, st.sampled_from(policy.SCOPES), st.lists(st.sampled_from(policy.REMEDIES), unique=True).map(tuple),
-    st.integers(0, 500), st.integers(1, 4), st.floats(0, 1), st.floats(0, 300), st.sampled_from([(), ("sh",), ("^$",)]),
+    st.integers(0, 500), st.integers(1, 4), st.floats(0, 1), st.sampled_from([0, 0, 60, 3600]), st.floats(0, 300), st.sampled_from([(), ("sh",), ("^$",)]),
     st.sampled_from([(), ("kube-system",)]), st.integers(0, 3), st.integers(0, 100))
 
 
@@ -245,6 +248,10 @@ def assert_may_be_touched(verdict, snapshot, options):
     assert set(verdict.remedies) <= set(options.remedies)
     assert len(verdict.ripe) >= options.min_zombies
     assert snapshot.limits.usage >= options.min_usage
+    if options.act_within:
+        taken = [snapshot.limits.usage] + ([offender.pids.current / offender.pids.max] if offender.pids and offender.pids.max else [])
+        soon = [each.seconds_to_full for each in (snapshot.forecast, offender.forecast) if each.seconds_to_full is not None]
+        assert max(taken) >= 0.95 or min(soon, default=10**9) <= options.act_within
     assert offender.pid != 1 and not offender.flags & PF_KTHREAD and not offender.is_ancestor
     assert offender.state not in "DTt" and not offender.frozen
     if len(offender.status.ns_pid) == 1:
@@ -258,3 +265,23 @@ def test_an_init_beyond_the_cap_takes_nobody_with_it():
     worst = container_process(60, init_pid=60)
     verdicts = policy.judge(node(worst, container_process(50), INIT), DEFAULTS._replace(max_parents=1))
     assert [(verdict.offender.pid, verdict.reason) for verdict in verdicts] == [(60, "act"), (50, "max_parents"), (40, "max_parents")]
+
+
+@pytest.mark.parametrize("changes, usage, act_within, reason", [
+    ({}, 0.5, 0, "act"),
+    ({}, 0.5, 3600, "not_soon"),
+    ({}, 0.95, 3600, "act"),  # full but for a few, whatever the growth
+    ({"forecast": limits.Forecast(9.0, 3600.0)}, 0.5, 3600, "act"),
+    ({"forecast": limits.Forecast(9.0, 3600.1)}, 0.5, 3600, "not_soon"),
+    ({"pids": cgroups.Pids(95, 100, "/a")}, 0.5, 3600, "act"),
+    ({"pids": cgroups.Pids(94, 100, "/a")}, 0.5, 3600, "not_soon"),
+    ({"pids": cgroups.Pids(95, None, "/a")}, 0.5, 3600, "not_soon"),
+])
+def test_act_within(changes, usage, act_within, reason):
+    verdict, = policy.judge(node(container_process(**changes), usage=usage), DEFAULTS._replace(act_within=act_within))
+    assert verdict.reason == reason
+
+
+def test_a_node_that_will_be_full_soon_is_reason_enough():
+    snapshot = node(container_process())._replace(forecast=limits.Forecast(1e6, 60.0))
+    assert policy.judge(snapshot, DEFAULTS._replace(act_within=60))[0].reason == "act"

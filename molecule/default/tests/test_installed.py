@@ -51,6 +51,7 @@ def test_options(host):
         "min_age": 3,
         "min_zombies": 1,
         "min_usage": 0.0,
+        "act_within": 0,
         "grace": 2.0,
         "protect": [],
         "protect_namespaces": ["kube-system"],

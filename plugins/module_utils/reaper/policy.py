@@ -16,6 +16,7 @@ from .procfs import PF_KTHREAD
 
 SCOPES = ("containers", "all")
 REMEDIES = ("nudge", "reap", "terminate")
+FULL = 0.95  # of a limit; from there on nobody waits for a forecast
 MOST = 10 ** 9  # of seconds, zombies or parents in an option
 
 # The executables of container runtimes, their shims and monitors, and of the kubelet in its various distributions.
@@ -35,15 +36,16 @@ class OptionError(ValueError):
 class Options(
     namedtuple(
         "Options",
-        ("scope", "remedies", "min_age", "min_zombies", "min_usage", "grace", "protect", "protect_namespaces", "max_parents",
+        ("scope", "remedies", "min_age", "min_zombies", "min_usage", "act_within", "grace", "protect", "protect_namespaces", "max_parents",
          "cooldown"),
-        defaults=("containers", REMEDIES, 60, 1, 0.0, 2, (), ("kube-system",), 0, 3600),
+        defaults=("containers", REMEDIES, 60, 1, 0.0, 0, 2, (), ("kube-system",), 0, 3600),
     )
 ):
     """The options of a sweep, as :func:`validate` returns them.
 
     scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this order; empty only reports.
-    min_age: int, seconds. min_zombies: int. min_usage: float, 0 to 1. grace: float, seconds.
+    min_age: int, seconds. min_zombies: int. min_usage: float, 0 to 1. act_within: int, seconds, 0 for whenever.
+    grace: float, seconds.
     protect: tuple of str, regular expressions. protect_namespaces: tuple of str. max_parents: int, 0 for no limit.
     cooldown: int, seconds.
     """
@@ -58,9 +60,9 @@ class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "
     reason: str, one of the words below, for machines. explanation: str, one sentence for people.
 
     ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
-    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``namespace_unknown``, ``usage_low``,
-    ``own_canary``, ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``too_young``, ``parent_uninterruptible``, ``parent_stopped``,
-    ``parent_frozen``, ``report_only``, ``cooldown``, ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
+    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``namespace_unknown``, ``own_canary``,
+    ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``usage_low``, ``not_soon``, ``too_young``, ``parent_uninterruptible``,
+    ``parent_stopped``, ``parent_frozen``, ``report_only``, ``cooldown``, ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
     """
 
     __slots__ = ()
@@ -175,6 +177,8 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if snapshot.limits.usage < options.min_usage:
         return leave("usage_low", "%.4f of the process table is taken, less than min_usage: %s" % (
             snapshot.limits.usage, options.min_usage))
+    if options.act_within and not _full_within(options.act_within, snapshot, offender):
+        return leave("not_soon", "neither the node nor its cgroup is known to be full within act_within: %d s" % options.act_within)
     if not options.remedies:
         return leave("report_only", "remedies is empty: nothing is done, only reported")
     if len(ripe) < options.min_zombies:
@@ -190,6 +194,14 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
 def _collectable(zombie) -> bool:
     """Whether it counts, and its parent could collect it: no canary, no tracer holds it, and no thread of it lives on."""
     return zombie.num_threads <= 1 and not zombie.tracer_pid and not zombie.canary
+
+
+def _full_within(seconds, snapshot, offender) -> bool:
+    """Whether the node, or the cgroup of the parent, is full already but for a few, or is so soon if it grows on."""
+    pids = offender.pids
+    full = snapshot.limits.usage >= FULL or bool(pids and pids.max and pids.current >= FULL * pids.max)
+    left = (snapshot.forecast.seconds_to_full, offender.forecast.seconds_to_full)
+    return full or any(each is not None and each <= seconds for each in left)
 
 
 def _spare_in_vain(verdicts):
@@ -321,6 +333,7 @@ HELP = {
     "min_age": "seconds a zombie must have been seen with the same parent before it counts",
     "min_zombies": "zombies that count a parent must hold",
     "min_usage": "act only when this share (0 to 1) of the process table is taken",
+    "act_within": "act only when the node or the parent's cgroup is full within so many seconds if it grows on like that; 0 for whenever",
     "grace": "seconds between SIGTERM and SIGKILL, for all parents together",
     "protect": "regular expression on a parent's executable or command line: never touched; may be given again",
     "protect_namespaces": "Kubernetes namespaces whose pods are never touched, separated by commas",
@@ -334,6 +347,7 @@ _CHECKS = {
     "min_age": _whole(0, "seconds"),
     "min_zombies": _whole(1, "zombies"),
     "min_usage": _number(0, 1, "a share from 0 to 1"),
+    "act_within": _whole(0, "seconds"),
     "grace": _number(0, 300, "seconds, from 0 to 300"),
     "protect": _list("regular expressions", _pattern),
     "protect_namespaces": _list("namespaces", _namespace, splits_at_commas=True),

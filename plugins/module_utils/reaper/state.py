@@ -205,16 +205,17 @@ class Memory:
 
 
 @contextlib.contextmanager
-def locked(run: str):
-    """Hold ``run/lock``; :class:`Busy` when another sweep holds it for longer than :data:`LOCK_WAIT`."""
-    path = os.path.join(run, "lock")
+def locked(run: str, name: str = "lock", wait: float | None = None):
+    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for longer than ``wait`` (:data:`LOCK_WAIT`) seconds."""
+    path = os.path.join(run, name)
+    wait = LOCK_WAIT if wait is None else wait
     try:
         os.makedirs(run, mode=0o700, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
     try:
-        deadline = time.monotonic() + LOCK_WAIT
+        deadline = time.monotonic() + wait
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -223,7 +224,7 @@ def locked(run: str):
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise CannotSweep("the lock %s cannot be taken: %s" % (path, error.strerror)) from None
                 if time.monotonic() > deadline:
-                    raise Busy("another sweep holds %s for longer than %d s: nothing was done" % (path, LOCK_WAIT)) from None
+                    raise Busy("another process holds %s for longer than %d s: nothing was done" % (path, wait)) from None
                 time.sleep(0.1)
         yield
     finally:

@@ -10,8 +10,6 @@ is locked (mlockall(2)), and the modules that a sweep needs are loaded before it
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import select
 import signal
@@ -20,17 +18,13 @@ from collections import namedtuple
 
 from . import cgroups, policy, report
 from .procfs import ProcFS
-from .state import CannotSweep, Memory, locked, write
+from .state import Busy, CannotSweep, Memory, locked, write
 from .sweep import Resident, check_node, sweep
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 SWEEP_EVERY = 60.0  # seconds between two sweeps where nothing is found, so that last.json is never older
 SHARE = 0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
 LOCK, STATUS = "watch.lock", "watch.json"
-
-
-class AlreadyWatching(CannotSweep):
-    """Another resident process is at work on this node."""
 
 
 class Watched(namedtuple("Watched", ("pid", "since", "interval", "sweeps", "cleared", "last_sweep", "configuration_error"))):
@@ -46,13 +40,14 @@ def watch(load, paths, interval: float, log) -> None:
     """Look every ``interval`` seconds until SIGTERM or SIGINT comes.
 
     load: a function that returns :class:`.policy.Options` and raises :class:`.policy.OptionError`; called now and at each SIGHUP.
-    log: a function that takes one line. Raises :class:`.state.CannotSweep`, :class:`.policy.OptionError` before it has begun.
+    log: a function that takes one line. Raises :class:`.state.CannotSweep`, :class:`.state.Busy` where another process watches, and
+    :class:`.policy.OptionError`, before it has begun.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
     options = load()
     with contextlib.ExitStack() as until_done:
-        until_done.enter_context(_the_only_one(paths.run))
+        until_done.enter_context(locked(paths.run, LOCK, wait=0))
         signals = until_done.enter_context(_signals())
         watcher = _Watcher(options, paths, procfs, interval, log)
         until_done.callback(watcher.ledger.close)
@@ -73,11 +68,10 @@ def watch(load, paths, interval: float, log) -> None:
 
 def status(run: str) -> Watched | None:
     """What the resident process of this node last told about itself; None where there is none."""
-    try:
-        with _the_only_one(run, False):
-            return None
-    except AlreadyWatching:
-        pass
+    if not os.path.exists(os.path.join(run, LOCK)):
+        return None
+    with contextlib.suppress(Busy), locked(run, LOCK, wait=0):
+        return None
     import json
 
     try:
@@ -162,31 +156,6 @@ class _Watcher:
 
         with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):  # the report says it where /run is full
             write(os.path.join(self.paths.run, STATUS), json.dumps(self.told._asdict()) + "\n")
-
-
-@contextlib.contextmanager
-def _the_only_one(run, make=True):
-    """Hold ``run/watch.lock``; :class:`AlreadyWatching` when another process does."""
-    path = os.path.join(run, LOCK)
-    try:
-        if make:
-            os.makedirs(run, mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except FileNotFoundError:
-        yield
-        return
-    except OSError as error:
-        raise CannotSweep("%s cannot be opened: %s" % (path, error.strerror)) from None
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise CannotSweep("%s cannot be locked: %s" % (path, error.strerror)) from None
-            raise AlreadyWatching("another resident process holds %s" % path) from None
-        yield
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
