@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-ENGINE = Path(__file__).resolve().parents[1] / "plugins/module_utils"
+HERE = Path(__file__).resolve().parent
+ENGINE = HERE.parent / "plugins/module_utils"
 
 # Each is the PID 1 of a namespace. It says when its processes are there and then stays.
 LIVING = """
@@ -55,21 +57,40 @@ while True:
 
 
 @contextmanager
+def compiled():
+    """Yields the path of the program crowd.c."""
+    with tempfile.TemporaryDirectory(prefix="zr-") as folder:
+        program = Path(folder, "crowd")
+        subprocess.run(["gcc", "-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-o", program, HERE / "crowd.c"], check=True)
+        yield program
+
+
 def crowd(code, count):
-    """Yields a function that runs a program, with arguments, among the processes and returns the JSON that it prints."""
+    """The processes that a program in Python makes, see :func:`crowd_of`."""
+    return crowd_of([sys.executable, "-IS", "-c", code, count])
+
+
+@contextmanager
+def crowd_of(command, cgroups=()):
+    """Yields a function that runs a program, with arguments, among the processes and returns the JSON that it prints.
+
+    command: the PID 1 of the namespace, with its arguments. cgroups: folders of those that it and all its processes are in.
+    """
     popen = subprocess.Popen(
-        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-IS", "-c", code, str(count)],
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+         "sh", "-c", 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"', "sh", *map(str, cgroups), "--",
+         *map(str, command)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,  # unshare complains when its init is killed
         start_new_session=True)  # Ctrl-C is for this process alone
     try:
         if popen.stdout.readline() != b"ready\n":
-            raise RuntimeError("%d processes could not be made" % count)
+            raise RuntimeError("the processes could not be made: %s" % " ".join(map(str, command[-4:])))
         [init] = psutil.Process(popen.pid).children()
 
         def run(program, *arguments):
-            command = ["nsenter", "--target", str(init.pid), "--pid", "--mount", sys.executable, program, ENGINE, *arguments]
+            entered = ["nsenter", "--target", str(init.pid), "--pid", "--mount", sys.executable, program, ENGINE, *arguments]
             # its complaints are kept: one that is killed with the namespace after Ctrl-C may have some
-            done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, start_new_session=True)
+            done = subprocess.run([str(word) for word in entered], capture_output=True, text=True, check=False, start_new_session=True)
             if done.returncode:
                 raise RuntimeError("%s failed: %s" % (program, done.stderr))
             return json.loads(done.stdout)

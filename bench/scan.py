@@ -33,14 +33,14 @@ def measure(counts) -> str:
 
 
 @contextmanager
-def room_for_many():
-    """Limits of the kernel that let 100,000 processes live, as long as this lasts; then what they were."""
+def room_for_many(room=ROOM):
+    """Limits of the kernel that let so many processes be there, as long as this lasts; then what they were."""
     before = {name: int(setting(name).read_text()) for name in LIMITS}
-    low = [name for name in LIMITS if before[name] < ROOM]
+    low = [name for name in LIMITS if before[name] < room]
     try:
         for name in low:
-            print("kernel.%s is raised from %d to %d for the next table." % (name, before[name], ROOM), flush=True)
-            setting(name).write_text(str(ROOM))
+            print("kernel.%s is raised from %d to %d for what comes next." % (name, before[name], room), flush=True)
+            setting(name).write_text(str(room))
         yield
     finally:
         for name in low:

@@ -70,11 +70,11 @@ files:
   sample: [/etc/zombie_reaper/config.json]
 found:
   description: >-
-    What a schedule can rest on here. C(cron) is the path of the cron daemon, C(systemd) whether systemd runs, C(timer) whether a
-    timer of this project is installed.
+    What a schedule can rest on here. C(cron) is the path of the cron daemon, C(systemd) whether systemd runs, C(timer) and C(watch)
+    whether a timer of this project is installed, or its agent as a service that stays; C(watching) whether such an agent runs.
   returned: success
   type: dict
-  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false}
+  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "watch": true, "watching": true}
 """
 
 import json
@@ -93,6 +93,7 @@ SCRIPT = "/usr/local/bin/kill_zombie_parents.sh"
 CONFIG = "/etc/zombie_reaper/config.json"
 RUN = "/run/zombie_reaper"
 TIMER = "/etc/systemd/system/zombie-reaper.timer"
+SERVICE = "/etc/systemd/system/zombie-reaper.service"
 CRON_DAEMONS = ("/usr/sbin/cron", "/usr/sbin/crond")
 
 # Parses on any Python, so that an old one is told so. -I and -S: no user site, no environment, a third of the start-up time.
@@ -168,7 +169,7 @@ def write(module, path, text, mode):
 
 
 def present(module, options):
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, explain, policy  # all of the engine
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, explain, policy, watch  # all of the engine
 
     try:
         values = policy.validate(options)._asdict()
@@ -227,10 +228,14 @@ def main():
             files, diff = present(module, module.params["options"])
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import watch
+
     found = dict(
         cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
         systemd=os.path.isdir("/run/systemd/system"),
         timer=os.path.exists(TIMER),
+        watch="--watch" in (read(SERVICE) or ""),
+        watching=watch.status(RUN) is not None,
     )
     module.exit_json(changed=bool(files), files=files, found=found, diff=diff)
 

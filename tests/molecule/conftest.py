@@ -13,7 +13,7 @@ import pytest
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
-NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13")
+NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13", "fleet-watch")
 SYSCTLS = ("kernel/pid_max", "kernel/threads-max", "fs/file-max", "fs/nr_open")
 
 

@@ -14,8 +14,8 @@ ENGINE = Path(__file__).parents[3] / "plugins/module_utils/reaper"
 
 
 @pytest.fixture
-def has_timer(host) -> bool:
-    return host.backend.name == "fleet-debian13"
+def schedule(host) -> str:
+    return {"fleet-debian13": "timer", "fleet-watch": "watch"}.get(host.backend.name, "cron")
 
 
 def test_engine_is_that_of_the_collection(host):
@@ -60,10 +60,10 @@ def test_options(host):
     }
 
 
-def test_cron(host, has_timer):
+def test_cron(host, schedule):
     file = host.file("/etc/cron.d/kill_zombie_parents")
-    assert file.exists != has_timer
-    if has_timer:
+    assert file.exists == (schedule == "cron")
+    if not file.exists:
         return
     assert (file.user, file.mode) == ("root", 0o644)
     assert re.search(r"^SHELL=/bin/sh$", file.content_string, re.M)
@@ -74,9 +74,11 @@ def test_cron(host, has_timer):
     assert host.service("cron").is_enabled
 
 
-def test_timer(host, has_timer):
-    if not has_timer:
-        assert host.run("ls /etc/systemd/system/zombie-reaper*").failed
+def test_units(host, schedule):
+    """Of the resident agent more in test_watch.py."""
+    units = {"cron": "", "timer": "zombie-reaper.service\nzombie-reaper.timer", "watch": "zombie-reaper.service"}
+    assert host.run("ls /etc/systemd/system | grep zombie").stdout.strip() == units[schedule]
+    if schedule != "timer":
         return
     timer = host.service("zombie-reaper.timer")
     assert timer.is_running
@@ -91,11 +93,11 @@ def test_json(host):
     assert report["zombies"]["count"] == len(report["zombies"]["list"])
 
 
-def test_limits(host, has_timer):
+def test_limits(host, schedule):
     """Raised where it was asked for and is the node's own, left alone elsewhere; see prepare.yml."""
     kernel = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
     file = host.file("/etc/sysctl.d/99-zombie_reaper.conf")
-    assert file.exists == (has_timer and kernel >= (6, 14))
+    assert file.exists == (schedule == "timer" and kernel >= (6, 14))
     if file.exists:
         assert file.mode == 0o644
         assert [line for line in file.content_string.splitlines() if line[0] != "#"] == ["kernel.pid_max = 4194304"]

@@ -47,7 +47,8 @@ def apply(**options):
         ("protect", ["^/usr", "(mysql"], ["protect", "(mysql", "regular expression"]),
         ("min_usage", 1.5, ["min_usage", "1.5", "from 0 to 1"]),
         ("every_minutes", 7, ["every_minutes", "7", "10, 12, 15"]),
-        ("schedule", "hourly", ["schedule", "hourly", "cron, timer"]),
+        ("schedule", "hourly", ["schedule", "hourly", "cron, timer, watch"]),
+        ("interval", 0, ["interval: 0", "whole number of seconds, from 1 to 3600"]),
     ],
 )
 def test_wrong_option(node, option, value, words):

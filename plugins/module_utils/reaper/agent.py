@@ -31,13 +31,17 @@ def main(arguments=None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
     try:
         with contextlib.ExitStack() as until_reported:
-            options = policy.validate({**read_config(flags.config), **flags.options})
             paths = Paths(run=flags.run)
-            if flags.audit or flags.explain is not None or flags.status:
+            if flags.status:  # even where the configuration is wrong, and just then
+                return _tell_status(flags, paths, log)
+            options = policy.validate({**read_config(flags.config), **flags.options})
+            if flags.audit or flags.explain is not None:
                 return _look(flags, options, paths, log)
             if flags.watch:
                 from .watch import watch
 
+                if sys.stdout:
+                    sys.stdout.reconfigure(line_buffering=True)
                 watch(lambda: policy.validate({**read_config(flags.config), **flags.options}), paths, flags.interval, log)
                 return EXIT_OK
             done = sweep(options, paths, flags.check, flags.wait, until_reported)
@@ -156,18 +160,23 @@ def _fail(log, status, error) -> int:
     return status
 
 
+def _tell_status(flags, paths, log) -> int:
+    """Of the resident process."""
+    import json
+
+    from .watch import status
+
+    told = status(paths.run)
+    if told is None:
+        return _fail(log, EXIT_CANNOT_SWEEP, "no resident process watches this node (schedule: watch, or zombie-reaper --watch)")
+    _tell(json.dumps({"schema": report.SCHEMA, **told._asdict()}) + "\n" if flags.json else [report.watched_in_words(told, time.time())], log)
+    return EXIT_OK
+
+
 def _look(flags, options, paths, log) -> int:
     """What changes nothing and is only asked for by hand."""
     import json
 
-    if flags.status:
-        from .watch import status
-
-        told = status(paths.run)
-        if told is None:
-            return _fail(log, EXIT_CANNOT_SWEEP, "no resident process watches this node (schedule: watch, or zombie-reaper --watch)")
-        _tell(json.dumps({"schema": report.SCHEMA, **told._asdict()}) + "\n" if flags.json else [report.watched_in_words(told, time.time())], log)
-        return EXIT_OK
     if flags.audit:
         from .audit import as_dict, as_lines, audit
 

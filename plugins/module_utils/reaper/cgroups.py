@@ -14,8 +14,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from collections import namedtuple
 
+HIERARCHIES = (("", "cgroup.threads"), ("/unified", "cgroup.threads"), ("/pids", "tasks"))  # below the root: folder, name of its list of tasks
+PIDS_FIRST = (HIERARCHIES[2], HIERARCHIES[0])  # that count tasks, or may
+LOOKS = 3  # at the ledger, while there are new tasks in each
+REMOVED = (errno.ENOENT, errno.ENODEV)
 MOST_BYTES = 1 << 16  # of a list of tasks at a time
 WHOLE = 4000  # bytes; a read that gave fewer came to the end: the kernel fills at least a page but for one line (seq_file)
 
@@ -26,41 +31,54 @@ class Ledger:
     One hierarchy is enough, of whatever version and with whatever controller, since every task is in one of its cgroups. Where only a part
     of the hierarchy is visible (a node that is a container), all that is not visible counts as zombies, so the answer is never too low.
 
-    keep: whether descriptors stay open between two counts, for a resident process; then a count is one read for each cgroup.
+    keep: whether descriptors stay open between two counts, for a resident process; then a count is one read for each cgroup. Only of version 2:
+    a ``tasks`` that stays open is told as it was until nobody has read it for a second (cgroup_pidlist_start() of kernel/cgroup/cgroup-v1.c).
     """
 
     def __init__(self, root: str, procfs, keep: bool = False) -> None:
         self.procfs = procfs
-        self.keep = keep
         self.folder, self.list_name = _hierarchy(root)
+        self.keep = keep and self.list_name == "cgroup.threads"
+        self.counted, self.list_of_counted = _hierarchy(root, PIDS_FIRST)
         self.descriptors, self.number = [], None
 
     def zombies(self) -> int | None:
-        """None where that cannot be told. Tasks that begin and end meanwhile may make it a little too high, not too low."""
+        """None where that cannot be told. Tasks that begin and end meanwhile make it too high, not too low.
+
+        What is listed was there before, or got a PID since then, and PIDs are given in order: so at most that many are new. That is
+        known of the PID namespace of this process and those below it, which on a node is all.
+        """
         if self.folder is None:
             return None
+        counts = []
         try:
-            before = self._all()
-            listed = self._listed()
-            return max(before, self._all()) - listed
-        except OSError:  # a list that may not be read: cgroup.threads of a "domain invalid" cgroup (cgroup-v2.rst, Threads)
+            for _look in range(LOOKS):
+                tasks, last_pid = self._all()
+                listed = self._listed()
+                new = self._all()[1] - last_pid
+                if new >= 0:  # else they began from the lowest again
+                    counts.append(tasks + new - listed)
+                    if not new or counts[-1] <= 0:
+                        break
+        except OSError:  # a list that may not be opened, or no descriptor for it
             self.close()
             return None
+        return min(counts, default=None)
 
     def holding(self) -> list | None:
         """(folder, number of zombies) of each cgroup that holds some, those with most first; None where cgroups do not count tasks.
 
         Of a zombie whose cgroup was removed the one above is told.
         """
-        if self.folder is None:
+        if self.counted is None:
             return None
-        found, waiting = [], [(self.folder, self._all())]
         try:
+            found, waiting = [], [(self.counted, self._all()[0])]
             while waiting:
                 folder, tasks = waiting.pop()
                 below = [(each, _number(each, "pids.current")) for each in subfolders(folder)]
                 below = [(each, number) for each, number in below if number is not None or os.path.exists(each)]
-                with open("%s/%s" % (folder, self.list_name), "rb") as file:
+                with open("%s/%s" % (folder, self.list_of_counted), "rb") as file:
                     zombies = tasks - sum(number for _each, number in below) - _lines(file.fileno())
                 if zombies > 0:
                     found.append((folder, zombies))
@@ -75,22 +93,31 @@ class Ledger:
             os.close(fd)
         self.descriptors, self.number = [], None
 
-    def _all(self) -> int:
-        return int(self.procfs.read_text("loadavg").split()[3].partition("/")[2])
+    def _all(self) -> tuple:
+        """(number of all tasks, last PID that was given)."""
+        words = self.procfs.read_text("loadavg").split()
+        return int(words[3].partition("/")[2]), int(words[4])
 
     def _listed(self) -> int:
-        if not self.keep:
-            return sum(_lines_of(fd) for fd in self._open_each())
-        number = self._number_of_cgroups()
-        try:
-            if self.number is None or self.number != number:
-                raise _Changed
-            return sum(_lines(fd) for fd in self.descriptors)
-        except (_Changed, OSError):  # ENODEV: one of them was removed
+        if self.keep and self._all_are_open():
+            try:
+                return sum(_lines(fd) for fd in self.descriptors)
+            except OSError:  # ENODEV: one of them was removed
+                self.close()
+        return sum(_lines_of(fd) for fd in self._open_each())
+
+    def _all_are_open(self) -> bool:
+        """Open them where cgroups have come or gone; False where they would take more than half of the descriptors that there may be."""
+        number = _read(self.folder, "cgroup.stat")
+        if number is None or number != self.number:
             self.close()
-            self.descriptors.extend(self._open_each())
+            for fd in self._open_each():
+                self.descriptors.append(fd)
+                if len(self.descriptors) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+                    self.close()
+                    return False
             self.number = number
-            return sum(_lines(fd) for fd in self.descriptors)
+        return True
 
     def _open_each(self):
         """Yields a descriptor of the list of each cgroup. Those that are removed meanwhile have no tasks."""
@@ -99,21 +126,12 @@ class Ledger:
             folder = folders.pop()
             try:
                 fd = os.open("%s/%s" % (folder, self.list_name), os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            yield fd
-            folders += subfolders(folder)
-
-    def _number_of_cgroups(self):
-        """Of this hierarchy; when it has changed there are new ones. None where it is not told: then all are looked for each time."""
-        if self.list_name == "tasks":
-            lines = self.procfs.read_text("cgroups").splitlines()
-            return next((line.split()[2] for line in lines if line.startswith("pids\t")), None)
-        return _read(self.folder, "cgroup.stat")
-
-
-class _Changed(Exception):
-    pass
+            except OSError as error:
+                if error.errno not in REMOVED:
+                    raise
+            else:
+                yield fd
+                folders += subfolders(folder)
 
 
 class Pids(namedtuple("Pids", ("current", "max", "cgroup"))):
@@ -171,30 +189,32 @@ def subfolders(folder: str) -> list:
         return []
 
 
-def _hierarchy(root) -> tuple:
-    """(folder, name of the list of tasks) of one that is mounted here; (None, None) where there is none."""
-    for folder, name in ((root + "/pids", "tasks"), (root, "cgroup.threads"), (root + "/unified", "cgroup.threads")):
-        if os.path.exists(folder + "/" + name):
-            return folder, name
+def _hierarchy(root, names=HIERARCHIES) -> tuple:
+    """(folder, name of the list of tasks) of the first that is mounted here; (None, None) where there is none."""
+    for folder, name in names:
+        if os.path.exists(root + folder + "/" + name):
+            return root + folder, name
     return None, None
 
 
 def _lines_of(fd) -> int:
-    """Lines of a file, which is closed then."""
+    """Lines of a file, which is closed then; none when its cgroup was removed meanwhile."""
     try:
         return _lines(fd)
+    except OSError:
+        return 0
     finally:
         os.close(fd)
 
 
 def _lines(fd) -> int:
-    """Lines of a file, from its beginning."""
+    """Lines of a file, from its beginning; ``OSError`` when its cgroup was removed."""
     count, at = 0, 0
     while True:
         try:
             data = os.pread(fd, MOST_BYTES, at)
         except OSError as error:
-            if error.errno == errno.ENODEV and not at:
+            if error.errno in REMOVED and not at:
                 raise
             return count
         count += data.count(b"\n")

@@ -10,6 +10,7 @@ is locked (mlockall(2)), and the modules that a sweep needs are loaded before it
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import select
 import signal
@@ -22,8 +23,12 @@ from .state import Busy, CannotSweep, Memory, locked, write
 from .sweep import Resident, check_node, sweep
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
+RESERVE = 8 << 20  # bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
+SPARE = 1 << 20  # bytes given back where the kernel refuses memory for what it does itself, such as opening files
 SWEEP_EVERY = 60.0  # seconds between two sweeps where nothing is found, so that last.json is never older
 SHARE = 0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
+NOTIFY_WAIT = 1.0  # seconds for systemd to take a message; it may be stuck on a node that is full
 LOCK, STATUS = "watch.lock", "watch.json"
 
 
@@ -49,21 +54,22 @@ def watch(load, paths, interval: float, log) -> None:
     with contextlib.ExitStack() as until_done:
         until_done.enter_context(locked(paths.run, LOCK, wait=0))
         signals = until_done.enter_context(_signals())
+        notify = _notifier(until_done)
         watcher = _Watcher(options, paths, procfs, interval, log)
         until_done.callback(watcher.ledger.close)
         watcher.get_ready()
-        _notify("READY=1\nSTATUS=looking every %g s" % interval)
+        notify("READY=1\nSTATUS=looking every %g s" % interval)
         while True:
             numbers = _wait(signals, interval)
             if signal.SIGTERM in numbers or signal.SIGINT in numbers:
                 break
             if signal.SIGHUP in numbers:
-                _notify("RELOADING=1\nMONOTONIC_USEC=%d" % (1e6 * time.monotonic()))
+                notify("RELOADING=1\nMONOTONIC_USEC=%d" % (1e6 * time.monotonic()))
                 watcher.reload(load)
-                _notify("READY=1")
+                notify("READY=1")
             watcher.tick()
-            _notify("WATCHDOG=1\nSTATUS=%s" % watcher.said)
-        _notify("STOPPING=1")
+            notify("WATCHDOG=1\nSTATUS=%s" % watcher.said)
+        notify("STOPPING=1")
 
 
 def status(run: str) -> Watched | None:
@@ -88,13 +94,18 @@ class _Watcher:
         self.options = options
         self.paths = paths
         self.procfs = procfs
-        self.log = log
+        self.say = log
         self.ledger = cgroups.Ledger(paths.cgroup, procfs, keep=True)
         self.memory = Memory(paths.run, procfs)
         self.told = Watched(os.getpid(), time.time(), interval, 0, 0, None, None)
         self.said = "looking every %g s" % interval
         self.news = [], ()
         self.not_before = self.next_one = 0.0
+
+    def log(self, line) -> None:
+        """Whoever reads what it says may have gone, or the disk be full: that must not end it."""
+        with contextlib.suppress(OSError):
+            self.say(line)
 
     def get_ready(self) -> None:
         """Load what a sweep may need, while there is memory, and lock it."""
@@ -105,8 +116,12 @@ class _Watcher:
 
         with contextlib.suppress(CannotSweep):
             sweep(self.options, self.paths, check_mode=True)
-        ctypes.CDLL(None).mlockall(MCL_CURRENT | MCL_FUTURE)  # it may lack the right to; then it does without
+        libc = ctypes.CDLL(None)
+        libc.mlockall(MCL_CURRENT | MCL_FUTURE)  # it may lack the right to; then it does without
+        self.reserve = _reserved(libc)
+        self.spare = _spare()
         gc.freeze()
+        self._write_status()
 
     def reload(self, load) -> None:
         """Take new options; keep those of before where they are wrong."""
@@ -119,24 +134,48 @@ class _Watcher:
             self.told = self.told._replace(configuration_error=None)
             self.log("the configuration was read again")
         self.not_before = 0.0
+        self._write_status()
 
     def tick(self) -> None:
-        """Look at the ledger; sweep where it shows something, unless that was done just now and costs much."""
-        now = time.monotonic()
+        """Look at the ledger; sweep where it shows something, unless that was done just now, cost much and helped nobody."""
+        now, used = time.monotonic(), time.process_time()
         count = self.ledger.zombies()
-        if now < self.next_one and (count == 0 or now < self.not_before):
+        if now < self.next_one and (count is not None and count <= 0 or now < self.not_before):
             return
+        done = self._sweep()
+        took = time.monotonic() - now
+        tried = done and any(result.outcomes for result in done.results)
+        costs = took if tried else time.process_time() - used  # on a busy node a look takes long, and costs no more
+        self.not_before = 0.0 if done and report.changed(done) else now + took + costs / SHARE
+        self.next_one = now + SWEEP_EVERY
+
+    def _sweep(self):
+        """The report of a sweep, or None. One that fails is begun again with what is kept for a node without memory."""
         try:
-            with contextlib.ExitStack() as until_noted:
-                done = sweep(self.options, self.paths, until_reported=until_noted, resident=Resident(self.memory, self.ledger))
-                self._note(done)
+            return self._sweep_once()
+        except Busy as error:
+            self.log("error: %s" % error)
+            return None
+        except (CannotSweep, OSError, MemoryError):
+            if self.spare is not None:
+                self.spare.close()
+        try:
+            return self._sweep_once()
         except CannotSweep as error:
             self.log("error: %s" % error)
         except OSError as error:
             self.log("error: %s: %s" % (error.filename or "the node", error.strerror))
-        took = time.monotonic() - now
-        self.not_before = now + took + took / SHARE
-        self.next_one = now + SWEEP_EVERY
+        except MemoryError:
+            self.log("error: out of memory")
+        finally:
+            self.spare = _spare()
+        return None
+
+    def _sweep_once(self):
+        with contextlib.ExitStack() as until_noted:
+            done = sweep(self.options, self.paths, until_reported=until_noted, resident=Resident(self.memory, self.ledger))
+            self._note(done)
+            return done
 
     def _note(self, done) -> None:
         lines = report.as_lines(done)
@@ -156,6 +195,29 @@ class _Watcher:
 
         with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):  # the report says it where /run is full
             write(os.path.join(self.paths.run, STATUS), json.dumps(self.told._asdict()) + "\n")
+
+
+def _reserved(libc) -> list:
+    """Take :data:`RESERVE` bytes from the kernel, and give them back no further than to the allocators of Python and the C library.
+
+    These return memory to the kernel in arenas without any object (Objects/obmalloc.c of Python), and at the end of the heap. Of the objects made
+    here one in 100 KB is kept, so no arena is without; and the heap is told not to shrink.
+    """
+    with contextlib.suppress(AttributeError):  # not every C library has it
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 8 * RESERVE)
+    large = [bytes(1 << 20), bytes(1 << 20)]  # as long as any read
+    small = [bytes(400) for _number in range(RESERVE // 448)]
+    del large
+    return small[::200]
+
+
+def _spare():
+    """Memory that goes back to the kernel when it is closed; None where there is none to be had."""
+    try:
+        return mmap.mmap(-1, SPARE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # present at once, since it is locked
+    except OSError:
+        return None
 
 
 @contextlib.contextmanager
@@ -182,12 +244,18 @@ def _wait(signals, seconds) -> bytes:
     return os.read(signals, 4096) if poll.poll(1000 * seconds) else b""
 
 
-def _notify(state) -> None:
-    """Tell systemd (sd_notify(3)), where that started this process."""
+def _notifier(until_done):
+    """A function that tells systemd (sd_notify(3)), where that started this process. Its socket is there before memory is short."""
     address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        import socket
+    if not address:
+        return lambda state: None
+    import socket
 
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
-            connection.connect("\0" + address[1:] if address.startswith("@") else address)
-            connection.send(state.encode("utf-8", "replace"))
+    connection = until_done.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
+    connection.settimeout(NOTIFY_WAIT)
+
+    def notify(state) -> None:
+        with contextlib.suppress(OSError):
+            connection.sendto(state.encode("utf-8", "replace"), "\0" + address[1:] if address.startswith("@") else address)
+
+    return notify

@@ -1,0 +1,101 @@
+"""A resident agent in a node, and all that it says: to systemd, in its status file, on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import psutil
+from rig.node import wait_until
+
+
+class Watch:
+    """``zombie-reaper --watch`` in a node. before: words before its command. messages: (seconds on CLOCK_MONOTONIC, what it told systemd)."""
+
+    number = 0
+
+    def __init__(self, node, folder, *flags, before=(), config="/nonexistent", interval=1, ready=True):
+        self.node = node
+        Watch.number += 1
+        self.messages = []
+        self.told = threading.Condition()
+        self.address = str(folder / ("notify%d" % Watch.number))
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.address)
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.said = folder / ("said%d" % Watch.number)
+        with open(self.said, "wb") as said:
+            self.popen = subprocess.Popen(
+                [*node.enter, *before, *node.agent_command("--watch", "--interval", str(interval), *flags, config=config)],
+                stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "NOTIFY_SOCKET": self.address})
+        self.process = None
+        if ready:
+            wait_until(lambda: self.sent("READY=1") or self.popen.poll() is not None)
+            assert self.popen.poll() is None, self.text()
+            self.find()
+
+    def find(self) -> psutil.Process:
+        """The agent itself, the one child of nsenter."""
+        with open("/proc/%d/task/%d/children" % (self.popen.pid, self.popen.pid), encoding="ascii") as children:
+            self.process = psutil.Process(int(children.read()))
+        return self.process
+
+    def _listen(self):
+        while True:
+            try:
+                data = self.socket.recv(4096)
+            except OSError:
+                return
+            if not data:  # this test has ended it
+                return
+            with self.told:
+                self.messages.append((time.monotonic(), data.decode()))
+                self.told.notify_all()
+
+    def sent(self, text) -> int:
+        """How many messages have had that line."""
+        return sum(text in message.split("\n") for _when, message in list(self.messages))
+
+    def ticks(self, since=0.0, until=float("inf")) -> int:
+        """How many looks it has finished in that time: it tells the watchdog after each."""
+        return sum(since < when <= until and message.startswith("WATCHDOG=1") for when, message in list(self.messages))
+
+    def after_ticks(self, number) -> None:
+        """Returns when it has looked that many times more."""
+        wanted = self.ticks() + number
+        wait_until(lambda: self.ticks() >= wanted or self.popen.poll() is not None, 60)
+        assert self.popen.poll() is None, "it has ended: " + self.text()
+
+    def status(self):
+        """Its status file; None before there is one."""
+        try:
+            return json.loads((self.node.run_folder / "watch.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def text(self) -> str:
+        return self.said.read_text(encoding="utf-8", errors="replace")
+
+    def signal(self, number) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Ask it to end; its exit status."""
+        if self.popen.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.popen.wait(60)
+
+    def stop(self):
+        """Whatever state it is in."""
+        if self.popen.poll() is None:
+            if self.process:
+                self.process.kill()
+            self.popen.kill()
+        self.popen.wait()
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()

@@ -1,0 +1,143 @@
+"""The ledger's arithmetic, on files made by hand: which hierarchy it reads, long lists, and what it says when it cannot know."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+import pytest
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups
+
+LAYOUTS = {"v2": (".", "cgroup.threads"), "v1": ("pids", "tasks"), "hybrid": ("unified", "cgroup.threads")}  # what is counted there
+
+
+class Loads:
+    """A ``/proc`` of which only loadavg can be read: the next of these (tasks, last PID) each time, the last one again and again."""
+
+    def __init__(self, *loads):
+        self.loads = list(loads)
+
+    def read_text(self, name):
+        assert name == "loadavg"
+        tasks, last_pid = self.loads.pop(0) if len(self.loads) > 1 else self.loads[0]
+        return "0.00 0.01 0.05 1/%d %d\n" % (tasks, last_pid)
+
+
+def tasks(folder, path, number, first=1):
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join("%d\n" % (first + each) for each in range(number)), encoding="ascii")
+
+
+@pytest.fixture(params=[False, True], ids=["once", "keep"])
+def keep(request):
+    return request.param
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_counted_and_not_listed_is_a_zombie(tmp_path, layout, keep):
+    top, name = LAYOUTS[layout]
+    for number, folder in enumerate((".", "a", "a/b")):
+        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10 ** number)
+    if layout == "hybrid":
+        tasks(tmp_path, "pids/tasks", 5)
+    ledger = cgroups.Ledger(str(tmp_path), Loads((118, 500)), keep)
+    assert ledger.zombies() == 7
+    assert ledger.zombies() == 7
+    ledger.close()
+
+
+def test_of_two_hierarchies_that_of_version_2_is_read_since_its_lists_can_stay_open(tmp_path):
+    tasks(tmp_path, "pids/tasks", 5)
+    assert cgroups.Ledger(str(tmp_path), Loads((9, 1)), keep=True).keep is False
+    tasks(tmp_path, "unified/cgroup.threads", 6)
+    assert cgroups.Ledger(str(tmp_path), Loads((9, 1)), keep=True).keep is True
+
+
+@pytest.mark.parametrize("number", [0, 1, 585, 586, 10000, 14000, 100000])
+@pytest.mark.parametrize("first", [1, 10000, 4000000])
+def test_a_list_of_any_length_is_read_to_its_end(tmp_path, number, first, keep):
+    tasks(tmp_path, "cgroup.threads", number, first)
+    ledger = cgroups.Ledger(str(tmp_path), Loads((number + 3, 1)), keep)
+    assert ledger.zombies() == 3
+    ledger.close()
+
+
+def test_without_cgroups_it_cannot_be_told(tmp_path, keep):
+    ledger = cgroups.Ledger(str(tmp_path), Loads((9, 1)), keep)
+    assert ledger.zombies() is None
+    assert ledger.holding() is None
+
+
+def test_a_list_that_cannot_be_opened_is_not_taken_for_an_empty_one(tmp_path, monkeypatch, keep):
+    tasks(tmp_path, "cgroup.threads", 5)
+    tasks(tmp_path, "a/cgroup.threads", 5)
+    really = os.open
+
+    def refuse(path, *arguments):
+        if path.endswith("a/cgroup.threads"):
+            raise PermissionError(13, "Permission denied")
+        return really(path, *arguments)
+
+    monkeypatch.setattr(cgroups.os, "open", refuse)
+    ledger = cgroups.Ledger(str(tmp_path), Loads((10, 1)), keep)
+    before = os.listdir("/proc/self/fd")
+    assert ledger.zombies() is None
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_loadavg_that_cannot_be_read_is_none(tmp_path, keep):
+    class Refuses:
+        def read_text(self, name):
+            raise OSError(12, "Cannot allocate memory")
+
+    tasks(tmp_path, "cgroup.threads", 5)
+    ledger = cgroups.Ledger(str(tmp_path), Refuses(), keep)
+    assert ledger.zombies() is None
+
+
+def test_where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read(tmp_path):
+    for number in range(60):
+        tasks(tmp_path, "%d/cgroup.threads" % number, 2)
+    tasks(tmp_path, "cgroup.threads", 2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        ledger = cgroups.Ledger(str(tmp_path), Loads((125, 1)), keep=True)
+        assert (ledger.zombies(), ledger.zombies()) == (3, 3)
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# One zombie, 5 others. Meanwhile one of those that are listed ends, and a new one is listed: the number of all tasks is as before
+@pytest.mark.parametrize("loads, said", [
+    ([(6, 100)], 1),  # nothing happened
+    ([(5, 100), (5, 101), (6, 101), (6, 101)], 1),  # a look at which something began, and a quiet one
+    ([(5, 100), (5, 101)] * 3, 1),  # it is not taken for none, however often that happens
+    ([(5, 100), (4, 101)] * 3, 1),  # nor where one more has ended since
+    ([(9, 100), (9, 160), (8, 160), (8, 165), (7, 165), (7, 170)], 7),  # each look has its bound; the lowest is right
+    ([(6, 32767), (6, 301), (6, 301)], 1),  # PIDs began again from the lowest: that look tells nothing
+    ([(6, 32767), (6, 301)] * 3, None),
+])
+def test_what_begins_and_ends_meanwhile_never_hides_a_zombie(tmp_path, loads, said):
+    tasks(tmp_path, "cgroup.threads", 5)
+    assert cgroups.Ledger(str(tmp_path), Loads(*loads)).zombies() == said
+
+
+def test_holding_tells_the_cgroups_from_the_fullest_down(tmp_path):
+    tasks(tmp_path, "pids/tasks", 10)
+    for name, listed, current in (("a", 1, 1 + 5 + 2 + 1), ("a/b", 2, 2 + 1), ("c", 1, 1 + 7), ("d", 3, 3)):
+        tasks(tmp_path, "pids/%s/tasks" % name, listed)
+        (tmp_path / "pids" / name / "pids.current").write_text("%d\n" % current)
+    ledger = cgroups.Ledger(str(tmp_path), Loads((10 + 9 + 8 + 3 + 2, 1)))
+    root = str(tmp_path / "pids")
+    assert ledger.holding() == [(root + "/c", 7), (root + "/a", 5), (root, 2), (root + "/a/b", 1)]
+
+
+def test_holding_is_none_where_the_controller_is_not_turned_on_below(tmp_path):
+    tasks(tmp_path, "cgroup.threads", 1)
+    tasks(tmp_path, "a/cgroup.threads", 1)
+    assert cgroups.Ledger(str(tmp_path), Loads((5, 1))).holding() is None
