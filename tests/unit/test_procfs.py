@@ -324,7 +324,9 @@ def test_pidfd_on_a_kernel_that_tells_its_pid_only(tmp_path, pid, expected):
     assert procfs.ProcFS(str(tmp_path)).ns_pid_of(5) == expected
 
 
-ENVIRON = b"A=1\0MY_AKASH_OWNER=mine\0AKASH_OWNER=first\0AKASH_OWNER=second\0=x\0NOT\0B=b=c\0AKASH=3\0AKASH_OWNERS=4\0LONG=" + b"x" * 1000 + b"\0EMPTY=\0\xff=\xfe\0LAST=9"
+ENVIRON = (
+    b"A=1\0MY_AKASH_OWNER=mine\0AKASH_OWNER=first\0AKASH_OWNER=second\0=x\0NOT\0B=b=c\0AKASH=3\0AKASH_OWNERS=4\0LONG=" + b"x" * 1000
+    + b"\0EMPTY=\0\xff=\xfe\0LAST=9")
 
 
 def environment_of(folder, data, *names):
@@ -414,7 +416,11 @@ def test_system_call_of_real_processes(monkeypatch):
     assert real.system_call(pid) is None
     with child(lambda: None, is_zombie=True) as pid:
         assert real.system_call(pid) is None
-    monkeypatch.setattr(procfs.ProcFS, "_read", lambda *_arguments: (_ for _ in ()).throw(PermissionError(errno.EPERM, "no")))
+
+    def denied(*_arguments):
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(procfs.ProcFS, "_read", denied)
     assert real.system_call(1) is None
 
 

@@ -125,6 +125,7 @@ def test_a_canary_s_verdict_is_that_of_this_very_process(tmp_path):
     canaries = state.Canaries(str(tmp_path), REAL, "canaries")
     canaries.times = {gone: 1.0, earlier_with_that_pid: 0.0}
     canaries.note(os.getpid(), start_ticks(os.getpid()), 0.0)
+    canaries.forget_ended()
     assert set(canaries.times) == {(os.getpid(), start_ticks(os.getpid()))}
 
 

@@ -197,6 +197,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
     run = observer.paths.run
     with locked(run):
         memory.load(required=True)
+        memory.left_canaries.forget_ended()
         canaries, unfit = canary.release(observer.procfs, fit, note)
     told = canary.watch(canaries)
     for pid, start_ticks in fit:
