@@ -23,8 +23,8 @@ options:
       - Send every PID 1 an orphan that exits at once, a canary, and see whether it is collected within 6.5 seconds. All at the same time.
       - One that is not is collected by the remedy V(reap), which stops that PID 1 for milliseconds. Where V(reap) is refused, it stays,
         one zombie, and no sweep counts it.
-      - Not sent to containers that O(protect) or O(protect_namespaces) spare, to paused ones, nor to those whose processes may trace others
-        (C(CAP_SYS_PTRACE) without C(CAP_SYS_ADMIN)).
+      - Not sent to containers that O(protect) or O(protect_namespaces) spare, to paused ones, nor to those whose processes may look into
+        others (C(CAP_SYS_PTRACE) or C(CAP_PERFMON) without C(CAP_SYS_ADMIN)).
       - What it showed is remembered on the node, for the sweeps, until that PID 1 ends or the node is booted.
     type: bool
     default: false

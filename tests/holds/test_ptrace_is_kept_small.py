@@ -106,13 +106,15 @@ def test_a_parent_is_released_whatever_happens():
 
 
 def test_a_canary_waits_for_its_own_processes_and_calls_setns_and_prctl_of_libc():
-    assert {ast.unparse(call) for call in calls(CANARY, "os.waitpid")} == {"os.waitpid(mother, 0)", "os.waitpid(joined, os.WNOHANG)"}
+    assert {ast.unparse(call) for call in calls(CANARY, "os.waitpid")} == {
+        "os.waitpid(mother, 0)", "os.waitpid(canary, 0)", "os.waitpid(joined, os.WNOHANG)"}
     assert {name for name in attributes(CANARY, "os") if re.fullmatch("wait.*", name)} == {"waitpid"}
     assert set(attributes(CANARY, "ctypes")) == {"CDLL"}
     assert [ast.unparse(call) for call in calls(CANARY, "ctypes.CDLL")] == ["ctypes.CDLL(None)"]
     assert set(attributes(CANARY, "libc")) == {"setns", "prctl"}
     assert [ast.unparse(call) for name in ("libc.setns", "libc.prctl") for call in calls(CANARY, name)] == [
-        "libc.setns(namespace, CLONE_NEWPID)", "libc.prctl(PR_SET_NAME, NAME)"]
+        "libc.setns(fd, flag)", "libc.prctl(PR_SET_NAME, NAME)", "libc.prctl(PR_SET_DUMPABLE, 0)"]
+    assert "for kind, flag in (('net', CLONE_NEWNET), ('pid', CLONE_NEWPID)):" in ast.unparse(tree_of(CANARY))
 
 
 def test_a_canary_loses_its_rights_before_it_can_be_seen():

@@ -29,10 +29,10 @@ MUTATIONS = {
         "procfs.py", 'after_name = data.rfind(b") ") + 2', 'after_name = data.find(b") ") + 2',
         FAULTS + "::test_row_2_names_do_not_confuse"),
     "host_processes_count": (
-        "policy.py", 'options.scope == "containers" and offender.workload.kind == "host"', "False",
+        "policy.py", 'options.scope == "containers" and workload.kind == "host"', "False",
         FAULTS + "::test_row_6_a_daemon_of_the_host_whose_child_has_exited_is_left_alone"),
     "ending_in_vain": (
-        "policy.py", "init is None or init is verdict or not init.ripe", "True",
+        "policy.py", 'if "terminate" not in verdict.remedies or verdict.offender.pid == verdict.offender.init_pid or not leaks:', "if True:",
         FAULTS + "::test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done"),
     "nobody_is_followed_up": (
         "sweep.py", "            if not adopters or self.asked_to_end:", "            if True:",
@@ -62,7 +62,7 @@ MUTATIONS = {
         "policy.py", "if text and pattern.search(", "if False and pattern.search(",
         NEVER + "::test_a_parent_that_matches_protect"),
     "namespaces_are_not_protected": (
-        "policy.py", "if offender.workload.namespace in options.protect_namespaces:", "if False:",
+        "policy.py", "if workload.namespace in options.protect_namespaces:", "if False:",
         "tests/integration/test_pods.py::test_a_pod_of_kube_system_is_never_touched_by_default"),
     "cooldown_is_ignored": (
         "policy.py", "offender.ended_ago < options.cooldown", "False",

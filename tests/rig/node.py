@@ -6,6 +6,7 @@ What the sweep calls a container is a PID namespace below that. Both end with th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -114,8 +115,9 @@ class Program:
         return [child.pid for child in self.process.children() if child.status() == psutil.STATUS_ZOMBIE]
 
     def stop(self):
-        if self.process.is_running():
-            self.process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end by itself between the two
+            if self.process.is_running():
+                self.process.kill()
         self.popen.kill()
         self.popen.wait()
         self.popen.stdout.close()

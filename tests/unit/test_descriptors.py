@@ -28,7 +28,7 @@ forever()
 
 @pytest.mark.parametrize("limit, sizes", [(1000, [5]), (37, [5]), (36, [4, 1]), (34, [2, 2, 1]), (33, [1] * 5), (10, [1] * 5)])
 def test_slices(monkeypatch, limit, sizes):
-    monkeypatch.setattr(remedies, "_raise_descriptor_limit", lambda wanted: limit)
+    monkeypatch.setattr(remedies, "raise_descriptor_limit", lambda wanted: limit)
     monkeypatch.setattr(remedies.os, "listdir", lambda path: [])
     some = list(range(5))
     parts = list(remedies.slices(some))

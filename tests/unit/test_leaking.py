@@ -67,6 +67,7 @@ def test_parents_that_have_ended_are_forgotten(collected):
     ended, earlier_with_that_pid = (2**22 + 1, 5), (alive.pid, alive.start_ticks - 1)
     collected.times = {ended: 1.0, earlier_with_that_pid: 2.0, (alive.pid, alive.start_ticks): 3.0}
     collected.note(me.pid, me.start_ticks, 12.5)
+    collected.forget_ended()
     assert collected.times == {(alive.pid, alive.start_ticks): 3.0, (me.pid, me.start_ticks): 12.5}
 
 

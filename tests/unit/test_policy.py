@@ -200,7 +200,8 @@ def test_max_parents_counts_only_those_that_would_be_ended():
 
 
 ZOMBIES = st.builds(
-    zombie, pid=st.integers(2, 99), age=st.floats(0, 1000), num_threads=st.integers(1, 2), tracer_pid=st.sampled_from([0, 0, 9, None]))
+    zombie, pid=st.integers(2, 99), age=st.floats(0, 1000), num_threads=st.integers(1, 2), tracer_pid=st.sampled_from([0, 0, 9, None]),
+    canary=st.sampled_from([False, False, True]))
 FORECASTS = st.builds(limits.Forecast, st.none(), st.none() | st.floats(0, 10000))
 OFFENDERS = st.builds(
     lambda make, pid, changes: make(pid, **changes),
@@ -211,7 +212,8 @@ OFFENDERS = st.builds(
         "command_line": st.none() | st.binary(max_size=20), "frozen": st.booleans(), "init_pid": st.sampled_from([None, 1, 40, 50]),
         "zombies": st.lists(ZOMBIES, min_size=1, max_size=4).map(tuple),
         "workload": st.builds(workload, kind=st.sampled_from(["host", "container"]), service=st.sampled_from([None, "a.service"]),
-                              pod=st.sampled_from([(None, None), ("kube-system", "dns")])),
+                              pod=st.sampled_from([(None, None), ("kube-system", "dns")]), pod_uid=st.sampled_from([None, UID])),
+        "init_reaps": st.sampled_from([None, True, False]),
         "forecast": FORECASTS, "pids": st.sampled_from([None, cgroups.Pids(7, None, "/a"), cgroups.Pids(7, 100, "/a"), cgroups.Pids(96, 100, "/a")]),
         "ended_ago": st.none() | st.floats(0, 200), "collected_ago": st.none() | st.floats(0, 200),
     }))
@@ -237,7 +239,8 @@ def test_whatever_the_node_and_the_options(snapshot, options, before):
             assert verdict.offender.workload.namespace not in options.protect_namespaces
         if "terminate" in verdict.remedies and verdict.offender.ended_ago is not None:
             assert verdict.offender.ended_ago >= options.cooldown
-        assert all(zombie.age >= options.min_age and zombie.num_threads < 2 and not zombie.tracer_pid for zombie in verdict.ripe)
+        assert all(zombie.age >= options.min_age and zombie.num_threads < 2 and not zombie.tracer_pid and not zombie.canary
+                   for zombie in verdict.ripe)
         if verdict.remedies:
             assert_may_be_touched(verdict, snapshot, options)
 
@@ -258,6 +261,10 @@ def assert_may_be_touched(verdict, snapshot, options):
         assert offender.executable in (b"/usr/bin/python3", b"/bin/sh", b"\xff")
     if options.scope == "containers":
         assert offender.workload.kind == "container" and not offender.workload.service
+    if options.protect_namespaces and offender.workload.pod_uid:
+        assert offender.workload.namespace
+    if offender.init_reaps is False and offender.pid != offender.init_pid and "reap" not in options.remedies:
+        assert "terminate" not in verdict.remedies
 
 
 def test_an_init_beyond_the_cap_takes_nobody_with_it():
@@ -285,3 +292,105 @@ def test_act_within(changes, usage, act_within, reason):
 def test_a_node_that_will_be_full_soon_is_reason_enough():
     snapshot = node(container_process())._replace(forecast=limits.Forecast(1e6, 60.0))
     assert policy.judge(snapshot, DEFAULTS._replace(act_within=60))[0].reason == "act"
+
+
+@pytest.mark.parametrize("changes, options, reason", [
+    ({"pod_uid": UID}, DEFAULTS, "namespace_unknown"),
+    ({"pod_uid": UID}, DEFAULTS._replace(protect_namespaces=("lease-1",)), "namespace_unknown"),
+    ({"pod_uid": UID}, DEFAULTS._replace(protect_namespaces=()), "act"),
+    ({"pod_uid": UID, "pod": ("lease-1", "web-0")}, DEFAULTS, "act"),
+    ({"pod_uid": None}, DEFAULTS, "act"),  # a container of Docker has no namespace that could be protected
+])
+def test_a_pod_whose_namespace_is_not_known_may_be_a_protected_one(changes, options, reason):
+    verdict = verdict_on(container_process(workload=workload(**changes)), options)
+    assert verdict.reason == reason
+    if reason == "namespace_unknown":
+        assert UID in verdict.explanation and "/var/log/pods" in verdict.explanation
+
+
+CANARY = zombie(900, canary=True)
+
+
+def test_a_canary_is_no_fault_of_the_parent_however_old_it_is():
+    verdict = verdict_on(container_process(zombies=(CANARY._replace(age=1e6), CANARY._replace(pid=901))), EAGER)
+    assert (verdict.reason, verdict.ripe, verdict.remedies) == ("own_canary", (), ())
+
+
+def test_a_canary_beside_zombies_of_its_own_is_not_acted_on_and_does_not_count():
+    own = zombie(1)
+    both = container_process(zombies=(CANARY, own))
+    assert verdict_on(both).ripe == (own,)
+    assert verdict_on(both, DEFAULTS._replace(min_zombies=2)).reason == "too_few"
+    young = container_process(zombies=(CANARY, own._replace(age=1.0)))
+    assert verdict_on(young).reason == "too_young"
+
+
+@pytest.mark.parametrize("other, reason", [({"tracer_pid": 9}, "traced"), ({"num_threads": 2}, "leader_dead_threads_alive")])
+def test_a_canary_beside_one_that_nobody_can_collect(other, reason):
+    for zombies in ((CANARY, zombie(1, **other)), (zombie(1, **other), CANARY)):
+        assert verdict_on(container_process(zombies=zombies)).reason == reason
+
+
+def test_a_canary_does_not_make_its_init_one_that_keeps_zombies():
+    """Ending a process there would move its zombies to an init of which all that is known is the canary's own word."""
+    init = INIT._replace(zombies=(CANARY._replace(ppid=40, age=1e6),))
+    assert policy.judge(node(container_process(), init), DEFAULTS)[0].remedies == policy.REMEDIES
+
+
+LEAKING = container_process(init_reaps=False)
+
+
+@pytest.mark.parametrize("remedies", [("nudge", "terminate"), ("terminate",)])
+def test_where_the_adopter_leaks_and_reap_is_not_there_nothing_is_ended_in_vain(remedies):
+    verdict = verdict_on(LEAKING, DEFAULTS._replace(remedies=remedies))
+    assert (verdict.reason, verdict.remedies) == ("adopter_does_not_reap", remedies[:-1])
+    assert "PID 40, the init of its PID namespace" in verdict.explanation
+
+
+@pytest.mark.parametrize("remedies", [("nudge", "reap", "terminate"), ("reap", "terminate"), ("terminate", "reap")])
+def test_where_the_adopter_leaks_reap_helps_both(remedies):
+    verdict = verdict_on(LEAKING, DEFAULTS._replace(remedies=remedies))
+    assert (verdict.reason, verdict.remedies) == ("act", remedies)
+    assert "PID 40" in verdict.explanation and "reap is then for that one" in verdict.explanation
+
+
+@pytest.mark.parametrize("remedies", [("nudge", "terminate"), ("nudge", "reap", "terminate")])
+@pytest.mark.parametrize("init_reaps", [True, None])
+def test_where_the_adopter_reaps_or_is_not_known_nothing_changes(init_reaps, remedies):
+    options = DEFAULTS._replace(remedies=remedies)
+    verdict = verdict_on(container_process(init_reaps=init_reaps), options)
+    assert verdict == verdict_on(container_process(), options)._replace(offender=verdict.offender)
+    assert verdict.remedies == remedies
+
+
+def test_an_init_that_leaks_is_itself_ended_where_it_is_the_parent():
+    """With it ends the whole namespace, and nothing is left that could move."""
+    verdict = verdict_on(container_process(40, status=status((40, 1)), init_reaps=False), DEFAULTS._replace(remedies=("nudge", "terminate")))
+    assert (verdict.reason, verdict.remedies) == ("act", ("nudge", "terminate"))
+
+
+@pytest.mark.parametrize("remedies", [("nudge",), ("reap",), ()])
+def test_an_adopter_that_leaks_matters_to_terminate_only(remedies):
+    options = DEFAULTS._replace(remedies=remedies)
+    assert verdict_on(LEAKING, options) == verdict_on(container_process(), options)._replace(offender=LEAKING)
+
+
+def test_in_its_cooldown_the_adopter_is_not_what_keeps_it():
+    verdict = verdict_on(LEAKING._replace(ended_ago=1.0), DEFAULTS._replace(remedies=("nudge", "terminate")))
+    assert (verdict.reason, verdict.remedies) == ("cooldown", ("nudge",))
+
+
+@pytest.mark.parametrize("reason", [
+    *DENIED, "host_service", "host_process", "protected", "protected_namespace", "namespace_unknown"])
+def test_who_is_spared_is_spared_with_zombies_or_without(reason):
+    snapshot, options = CASES[reason]
+    without = snapshot.offenders[0]._replace(zombies=())
+    assert policy.spared(without, options, policy.compiled(options))[0] == reason
+    assert policy.spared(snapshot.offenders[0], options, policy.compiled(options)) == policy.judge(snapshot, options)[0][3:]
+
+
+@pytest.mark.parametrize("reason", [
+    "act", "usage_low", "own_canary", "too_young", "too_few", "parent_stopped", "parent_frozen", "report_only", "cooldown"])
+def test_who_is_not_spared_for_what_it_is(reason):
+    snapshot, options = CASES[reason]
+    assert policy.spared(snapshot.offenders[0], options, policy.compiled(options)) is None

@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import signal
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
-from rig.node import Node, ns_pids
+from rig.node import Node, ns_pids, wait_until
 
 NAME_BYTES = st.binary(max_size=64) | st.lists(
     st.sampled_from([b"(", b")", b" ", b"\n", b") Z 1", b"Z", b"0", b"\xff", b"\\"]), max_size=20).map(b"".join)
@@ -321,3 +322,141 @@ def test_pidfd_on_a_kernel_that_tells_its_pid_only(tmp_path, pid, expected):
     (tmp_path / "8").mkdir()
     (tmp_path / "8/status").write_bytes(status_text(procfs.Status(0, 0, (8, 3), 0, 0, 0, 0)))
     assert procfs.ProcFS(str(tmp_path)).ns_pid_of(5) == expected
+
+
+ENVIRON = (
+    b"A=1\0MY_AKASH_OWNER=mine\0AKASH_OWNER=first\0AKASH_OWNER=second\0=x\0NOT\0B=b=c\0AKASH=3\0AKASH_OWNERS=4\0LONG=" + b"x" * 1000
+    + b"\0EMPTY=\0\xff=\xfe\0LAST=9")
+
+
+def environment_of(folder, data, *names):
+    (folder / "7").mkdir(exist_ok=True)
+    (folder / "7/environ").write_bytes(data)
+    return procfs.ProcFS(str(folder)).environment(7, names)
+
+
+@pytest.mark.parametrize("names, expected", [
+    ([], {}), ([b"AKASH_OWNER"], {b"AKASH_OWNER": b"first"}), ([b"AKASH"], {b"AKASH": b"3"}), ([b"B"], {b"B": b"b=c"}), ([b"NOT"], {}),
+    ([b"EMPTY", b"LAST", b"NONE"], {b"EMPTY": b"", b"LAST": b"9"}), ([b"LONG"], {b"LONG": b"x" * 256}), ([b"\xff"], {b"\xff": b"\xfe"})])
+def test_only_the_variables_that_were_asked_for_are_returned_and_the_first_counts(tmp_path, names, expected):
+    assert environment_of(tmp_path, ENVIRON, *names) == expected
+
+
+@given(st.binary(max_size=300), st.lists(st.binary(max_size=3), max_size=3))
+def test_any_environment_is_read(tmp_path_factory, data, names):
+    found = environment_of(tmp_path_factory.getbasetemp(), data, *names)
+    assert set(found) <= set(names)
+
+
+def test_environment_of_a_real_process():
+    """As long as an environment may be, in one read."""
+    given_ = {"AKASH_OWNER": "akash1x", "LONG": "y" * 100000, "AKASH_PROVIDER": "akash1z"}
+    sleeping = subprocess.Popen(["/bin/sleep", "1000"], env=given_)
+    try:
+        found = wait_until(lambda: procfs.ProcFS().environment(sleeping.pid, [b"AKASH_PROVIDER", b"LONG", b"HOME"]))
+        assert found == {b"AKASH_PROVIDER": b"akash1z", b"LONG": b"y" * 256}
+    finally:
+        sleeping.kill()
+        sleeping.wait()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EPERM, errno.ENOMEM])
+def test_environment_that_is_refused_is_none(monkeypatch, number):
+    def refuse(*_arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(procfs.ProcFS, "_read", refuse)
+    assert procfs.ProcFS().environment(1, [b"HOME"]) == {}
+
+
+def test_environment_of_what_has_none():
+    real = procfs.ProcFS()
+    with child(lambda: None, is_zombie=True) as pid:
+        assert real.environment(pid, [b"PATH"]) == {}
+    assert real.environment(pid, [b"PATH"]) == {}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_children_by_the_kernel_s_own_list_or_by_the_table(monkeypatch, told):
+    real = procfs.ProcFS()
+    if not told:
+        read = real._read
+        monkeypatch.setattr(real, "_read", lambda pid, name, *most: None if name.endswith("/children") else read(pid, name, *most))
+    with child(lambda: None) as living, child(lambda: None, is_zombie=True) as zombie:
+        assert sorted(real.children(os.getpid())) == sorted(each.pid for each in psutil.Process().children())
+        assert {living, zombie} <= set(real.children(os.getpid()))
+        assert real.children(zombie) == real.children(living) == []
+    assert {living, zombie} & set(real.children(os.getpid())) == set()
+    assert real.children(living) == []
+
+
+def test_children_that_the_kernel_lists(tmp_path):
+    (tmp_path / "7/task/7").mkdir(parents=True)
+    for text, expected in ((b"", []), (b"8 ", [8]), (b"8 9 10 ", [8, 9, 10])):
+        (tmp_path / "7/task/7/children").write_bytes(text)
+        assert procfs.ProcFS(str(tmp_path)).children(7) == expected
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("61 0xffffffffffffffff 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc00 0x7fb2\n", (61, 2**64 - 1, 0x7FFC, 0, 0, 0, 0)),
+    ("0 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc00 0x7fb2\n", (0, 3, 0, 0, 0, 0, 0)),
+    ("running\n", None), ("-1 0x7ffc00 0x7fb2\n", None), ("", None), ("61 0x0\n", None), ("a b c d e f g h i\n", None),
+    ("61 0x 0 0 0 0 0 0 0\n", None)])
+def test_system_call(tmp_path, text, expected):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/syscall").write_text(text, encoding="ascii")
+    assert procfs.ProcFS(str(tmp_path)).system_call(7) == expected
+
+
+def test_system_call_of_real_processes(monkeypatch):
+    real = procfs.ProcFS()
+    with child(lambda: None) as pid:  # in pause(2), or what the kernel has for it
+        number, *rest = wait_until(lambda: real.system_call(pid))
+        assert number >= 0 and len(rest) == 6
+    assert real.system_call(pid) is None
+    with child(lambda: None, is_zombie=True) as pid:
+        assert real.system_call(pid) is None
+
+    def denied(*_arguments):
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(procfs.ProcFS, "_read", denied)
+    assert real.system_call(1) is None
+
+
+@pytest.mark.parametrize("permitted, bounding, expected", [(0, 0, 0), (1, 0, 1), (0, 1 << 19, 1 << 19), (1 << 21, 1 << 19, 1 << 21 | 1 << 19)])
+def test_capabilities_that_it_has_or_could_come_to_have(permitted, bounding, expected):
+    text = status_text(procfs.Status(0, 0, (1,), 0, 0, 0, 0)) + b"CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\n" % (
+        1 << 5, permitted, 1 << 6, bounding)
+    assert procfs.parse_status(text).capabilities == expected
+
+
+def test_capabilities_of_a_real_process():
+    """As setpriv leaves them: bounding set and permitted set told apart from the whole."""
+    for flags, kept in ((["--bounding-set=-all", "--inh-caps=-all", "--reuid=1", "--clear-groups"], 0),
+                        (["--bounding-set=-all,+sys_ptrace", "--inh-caps=-all", "--reuid=1", "--clear-groups"], 1 << 19),
+                        (["--bounding-set=-all,+kill"], 1 << 5)):
+        process = subprocess.Popen(["setpriv", *flags, "sleep", "1000"], stdin=subprocess.DEVNULL)
+        try:
+            wait_until(lambda process=process: psutil.Process(process.pid).name() == "sleep")
+            found = procfs.ProcFS().status(process.pid).capabilities
+            assert found == kept, hex(found)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("kind", ["pid", "net", "user"])
+def test_namespaces_are_those_that_the_kernel_names(kind):
+    real = procfs.ProcFS()
+    with child(lambda: None) as pid:
+        inode = int(os.readlink("/proc/%d/ns/%s" % (pid, kind)).partition("[")[2].rstrip("]"))
+        opened = real.open_namespace(pid, kind)
+        try:
+            assert os.fstat(opened).st_ino == inode
+        finally:
+            os.close(opened)
+        assert {"pid": real.pid_namespace, "user": real.user_namespace}.get(kind, lambda _pid: inode)(pid) == inode
+    assert real.user_namespace(pid) is None
+    with pytest.raises(OSError):
+        real.open_namespace(pid, kind)

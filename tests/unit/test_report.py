@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, ptrace, report
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, policy, ptrace, report
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import PASSING, Outcome, reap
 from ansible_collections.provider.fleet.plugins.modules import zombie_reap
 from rig.handmade import container_process, host_process, node, workload, zombie
@@ -293,3 +293,92 @@ def test_every_refusal_is_documented():
                 raised.add(call.args[0].value)
     assert documented_words("steps.refusal") == raised | {"reap"}
     assert set(PASSING) <= raised
+
+
+LEASE = {"owner": "akash1qq", "dseq": "123456", "gseq": "1", "oseq": "2", "provider": "akash1zz"}
+POD = {"pod_uid": "uid-1", "pod": ("lease-1", "web-0")}
+PLACES = [  # (what is known of the workload, in words)
+    ({}, "in container cccccccccccc"),
+    ({"container_name": "web"}, "in container web (cccccccccccc)"),
+    ({"container_id": None}, "in container of PID namespace 4026531999"),
+    ({"container_id": None, "pod_uid": "uid-1"}, "in container of PID namespace 4026531999 of pod uid-1"),
+    (POD, "in container cccccccccccc of pod lease-1/web-0"),
+    ({"pod_uid": "uid-1"}, "in container cccccccccccc of pod uid-1"),
+    ({**POD, "container_name": "app"}, "in container app (cccccccccccc) of pod lease-1/web-0"),
+    ({**POD, "container_name": "app", "lease": LEASE},
+     "in container app (cccccccccccc) of pod lease-1/web-0, lease 123456/1/2 of akash1qq"),
+    ({"lease": {**dict.fromkeys(LEASE), "gseq": "1"}}, "in container cccccccccccc, lease ?/1/? of an unknown owner"),
+    ({"kind": "host", "service": "web.service"}, "on the host"),
+]
+
+
+@pytest.mark.parametrize("known, words", PLACES)
+def test_place_in_words(known, words):
+    assert report.place(report.as_workload(workload(**known))) == words
+
+
+def test_workload_is_printable_whatever_is_in_it():
+    hostile = report.as_workload(workload(cgroup="/\x1b", container_name="\u202e", pod=("\n", "\udcff"), lease={**LEASE, "owner": "\x07" * 999}))
+    assert_printable(hostile)
+    assert (hostile["cgroup"], hostile["namespace"], hostile["pid_namespace"]) == ("/\\x1b", "\\x0a", 4026531999)
+    assert len(hostile["lease"]["owner"]) <= report.MOST_TEXT + 3
+    assert report.as_workload(workload())["lease"] is None
+
+
+NEVER = limits.Forecast(None, None)
+
+
+@pytest.mark.parametrize("seconds, words", [
+    (None, ""), (0, ", full in about 0 s if it grows on like that"), (119.9, ", full in about 119 s if it grows on like that"),
+    (120, ", full in about 2 min if it grows on like that"), (7199, ", full in about 119 min if it grows on like that"),
+    (7200, ", full in about 2 h if it grows on like that"), (172800, ", full in about 2 d if it grows on like that"),
+    (7 * 86400, ", full in about 7 d if it grows on like that"), (7 * 86400 + 1, "")])
+def test_how_soon_it_is_full_in_words(seconds, words):
+    assert report.in_words(limits.Forecast(60.0, seconds)) == words
+
+
+@pytest.mark.parametrize("forecast, shown", [
+    (NEVER, (None, None)), (limits.Forecast(0.0, None), (0.0, None)), (limits.Forecast(-12.345, None), (-12.3, None)),
+    (limits.Forecast(12.345, 99.6), (12.3, 100))])
+def test_forecast_in_numbers(forecast, shown):
+    assert report.as_forecast(forecast) == dict(zip(("growth_per_hour", "seconds_to_full"), shown))
+
+
+@pytest.mark.parametrize("pids, usage", [((7, 32), 0.21875), ((7, None), None), ((0, 0), None), ((33, 32), 1.03125), ((1, 3), 0.333333)])
+def test_pids_in_numbers(pids, usage):
+    assert report.as_pids(cgroups.Pids(*pids, "/a\x1b"), limits.Forecast(1.0, 60.0)) == {
+        "current": pids[0], "max": pids[1], "cgroup": "/a\\x1b", "usage": usage, "growth_per_hour": 1.0, "seconds_to_full": 60}
+    assert report.as_pids(None, NEVER) is None
+
+
+def test_line_of_a_parent_whose_container_is_nearly_full():
+    full = PARENT._replace(pids=cgroups.Pids(30, 32, "/x"), forecast=limits.Forecast(4.0, 1800.0))
+    assert "oldest 100 s: 30 of 32 PIDs of its cgroup taken, full in about 30 min if it grows on like that: left alone" in line_of(
+        result(full, remedies=()))
+    assert "30 of 32 PIDs of its cgroup taken: left alone" in line_of(result(full._replace(forecast=NEVER), remedies=()))
+    for unlimited in (None, cgroups.Pids(30, None, "/x")):
+        assert "PIDs of its cgroup" not in line_of(result(PARENT._replace(pids=unlimited), remedies=()))
+
+
+def test_line_of_a_parent_says_whose_it_is():
+    known = workload(**POD, container_name="app", lease=LEASE)
+    assert line_of(result(PARENT._replace(workload=known), remedies=())).startswith(
+        "PID 50 (python3) in container app (cccccccccccc) of pod lease-1/web-0, lease 123456/1/2 of akash1qq: 3 zombies")
+
+
+def test_process_table_that_fills_up():
+    after = node()._replace(forecast=limits.Forecast(600.0, 86400.0))
+    done = swept()._replace(after=after)
+    assert report.as_lines(done)[1] == (
+        "process table: 16384 of 32768 taken (50.0 %), bound by kernel.pid_max, full in about 24 h if it grows on like that")
+    table = report.as_dict(done)["limits"]
+    assert (table["growth_per_hour"], table["seconds_to_full"]) == (600.0, 86400)
+
+
+def test_every_key_of_a_workload_and_of_its_pids_is_documented():
+    documented = yaml.safe_load(zombie_reap.RETURN)["offenders"]["contains"]
+    (entry,) = report.as_dict(swept(result(PARENT._replace(workload=workload(lease=LEASE)), remedies=())))["offenders"]
+    for key in ("workload", "pids"):
+        described = documented[key]
+        told = set(described.get("contains") or described.get("sample") or re.findall(r"C\((\w+)\)", str(described["description"])))
+        assert set(entry[key]) <= told, (key, set(entry[key]) - told)

@@ -19,7 +19,7 @@ from .remedies.reap import reap
 from .state import CannotSweep, Memory, locked
 from .sweep import check_node
 
-CAP_SYS_PTRACE, CAP_SYS_ADMIN = 1 << 19, 1 << 21  # include/uapi/linux/capability.h
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = 1 << 19, 1 << 21, 1 << 38  # include/uapi/linux/capability.h
 MOST_CONTAINERS = 5000
 
 
@@ -197,6 +197,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
     run = observer.paths.run
     with locked(run):
         memory.load(required=True)
+        memory.left_canaries.forget_ended()
         canaries, unfit = canary.release(observer.procfs, fit, note)
     told = canary.watch(canaries)
     for pid, start_ticks in fit:
@@ -228,8 +229,8 @@ def _not_to_be_probed(init, living, observer, options) -> str | None:
     own = observer.procfs.user_namespace(os.getpid())
     for pid, process in living.items():
         if (process.pid_namespace == init.workload.pid_namespace and observer.procfs.user_namespace(pid) == own
-                and process.status.capabilities & (CAP_SYS_PTRACE | CAP_SYS_ADMIN) == CAP_SYS_PTRACE):
-            return "a process there may trace others (CAP_SYS_PTRACE), so the canary too"
+                and process.status.capabilities & (CAP_SYS_PTRACE | CAP_PERFMON) and not process.status.capabilities & CAP_SYS_ADMIN):
+            return "a process there may look into others (CAP_SYS_PTRACE, CAP_PERFMON), so the canary too"
     return None
 
 

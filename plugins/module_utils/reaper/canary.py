@@ -20,13 +20,14 @@ import os
 import time
 from collections import namedtuple
 
-from .remedies import is_there, open_descriptors, open_pidfd, send
+from .remedies import is_there, open_descriptors, open_pidfd, raise_descriptor_limit, send
 
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # include/uapi/linux/sched.h
 PR_SET_DUMPABLE, PR_SET_NAME = 4, 15  # include/uapi/linux/prctl.h
 NAME = b"zr-canary"
 NOBODY = 2147483646  # a UID and GID that is given to nobody, so that neither limits nor signals of a user are shared
 
+DESCRIPTORS = 2  # that stay open for each until all have exited
 PATIENCE = 6.5  # seconds that an init gets: runsvdir looks every 5 s, supervisord every second
 MOMENT = 2.0  # seconds for each process to start or end
 LONGEST = 15.0  # seconds for sending all of them, which a tenant can make slow; less than a sweep waits for the lock
@@ -60,6 +61,7 @@ def release(procfs, inits, note) -> tuple:
     Returns (list of :class:`Canary`, ``{pid: Fate}`` of those that none could be sent to). :func:`watch` has to follow.
     """
     canaries, fates = [], {}
+    raise_descriptor_limit(DESCRIPTORS * len(inits))
     deadline = time.monotonic() + LONGEST
     for pid, start_ticks in inits:
         if time.monotonic() > deadline:

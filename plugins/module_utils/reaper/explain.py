@@ -67,7 +67,8 @@ def _without_zombies(process, options) -> list:
     alone = policy.spared(process, options, policy.compiled(options))
     sentences = ["It holds no zombies, so a sweep does nothing to it."]
     if alone:
-        return sentences + ["If it kept some, it would still be left alone: %s (%s)." % (report.printable(alone[1].replace("the parent", "it"), 1000), alone[0])]
+        reason, why = alone[0], report.printable(alone[1].replace("the parent", "it"), 1000)
+        return sentences + ["If it kept some, it would still be left alone: %s (%s)." % (why, reason)]
     tried = ", then ".join(options.remedies) or "nothing: remedies is empty"
     return sentences + ["If it kept %s for %d s (min_age), a sweep would try %s." % (
         report.plural(options.min_zombies, "zombie"), options.min_age, tried)]

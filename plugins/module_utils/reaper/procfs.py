@@ -276,14 +276,15 @@ class ProcFS:
         As it began, unless the process wrote over it (proc_pid_environ(5)). Empty where it cannot be read.
         """
         try:
-            data = self._read(pid, "environ", ENVIRON_BYTES) or b""
+            data = b"\0" + (self._read(pid, "environ", ENVIRON_BYTES) or b"")
         except OSError:
             return {}
         found = {}
-        for variable in data.split(b"\0"):
-            name, equals, value = variable.partition(b"=")
-            if equals and name in names:
-                found.setdefault(name, value[:VALUE_BYTES])
+        for name in names:  # searched for, as there may be a million others
+            before = b"\0" + name + b"="
+            at = data.find(before)
+            if at >= 0:
+                found[name] = data[at + len(before):at + len(before) + VALUE_BYTES].partition(b"\0")[0]
         return found
 
     def children(self, pid: int) -> list:

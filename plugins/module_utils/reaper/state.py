@@ -133,10 +133,13 @@ class OfProcesses(Times):
         self.procfs = procfs
 
     def note(self, pid, start_ticks, number) -> None:
-        """This number for that process. Processes that have gone are forgotten."""
+        """This number for that process."""
+        self.times[(pid, start_ticks)] = number
+
+    def forget_ended(self) -> None:
+        """Processes that have gone are forgotten; one look at each."""
         stats = {key: self.procfs.stat(key[0]) for key in self.times}
         self.times = {key: kept for key, kept in self.times.items() if stats[key] and stats[key].start_ticks == key[1]}
-        self.times[(pid, start_ticks)] = number
 
 
 class Canaries(OfProcesses):
@@ -193,7 +196,9 @@ class Memory:
             each.load(required)
 
     def save(self) -> None:
-        """Write what has changed; ``OSError`` where that fails."""
+        """Forget what has ended, write what has changed; ``OSError`` where that fails."""
+        for each in (self.collected, self.canaries, self.left_canaries):
+            each.forget_ended()
         for each in self._all:
             each.save()
 

@@ -267,7 +267,6 @@ class _Run:
             return report._replace(warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),))
         return report
 
-
     def _note_sizes(self, snapshot) -> None:
         now = time.monotonic()
         self.memory.sizes.note((observe.NODE,), snapshot.limits.tasks, now)

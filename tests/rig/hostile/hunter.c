@@ -1,8 +1,8 @@
 /* PID 1 that lies in wait for the next two processes in its PID namespace, whose PIDs are known before they are there: of a canary these are
  * the mother, 1, and the canary itself, 2. Does to them, in this order and as soon as it can, what its arguments say: "1s" stops the
- * first, "2k" kills the second. Whoever was stopped stays so. Then it waits for whatever it is given. */
+ * first, "2k" kills the second. Whoever was stopped stays so. Then it calls itself "fed" and waits for whatever it is given. */
 #include <signal.h>
-#include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +18,7 @@ int main(int count, char **words)
         while (kill(pid, words[place][1] == 's' ? SIGSTOP : SIGKILL))
             ;
     }
+    prctl(PR_SET_NAME, "fed");
     for (;;)
         if (wait(0) < 0)
             usleep(20000);

@@ -89,7 +89,7 @@ def is_there(pidfd: int) -> bool:
 
 def slices(offenders):
     """Yields the offenders in slices that there are enough descriptors for, after raising this process's limit as far as it may."""
-    size = max(1, _raise_descriptor_limit(len(offenders)) - len(open_descriptors()) - SPARE_DESCRIPTORS)
+    size = max(1, raise_descriptor_limit(len(offenders)) - len(open_descriptors()) - SPARE_DESCRIPTORS)
     for start in range(0, len(offenders), size):
         yield offenders[start:start + size]
 
@@ -99,8 +99,8 @@ def open_descriptors() -> list:
     return [int(fd) for fd in os.listdir("/proc/self/fd")]
 
 
-def _raise_descriptor_limit(wanted: int) -> int:
-    """Raise the soft limit of open files towards the hard one if needed; returns what it is then."""
+def raise_descriptor_limit(wanted: int) -> int:
+    """Raise the soft limit of open files towards the hard one if more than it has room for are wanted; returns what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + 4 * SPARE_DESCRIPTORS
     if soft == resource.RLIM_INFINITY or soft >= needed:

@@ -1,0 +1,702 @@
+"""The audit of real PID 1s: what it says of them, what a canary does to them (nothing that lasts), and what a sweep makes of it.
+
+Most of it is one audit of many containers of one node, since the patience with those that leak is real, 6.5 s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from rig.node import AGENT, ENGINE, PYTHON, Node, ns_pids, offender_of, wait_until
+from rig.reaping import ANSWERS, answer, status_of
+
+from .test_modules import Ansible
+
+LEAKS = "ready()\nforever()"
+COLLECTS = """
+if os.fork() == 0:
+    forever()
+ready()
+while True:
+    os.wait()
+"""
+COLLECTS_EVERY_SECOND = """
+ready()
+while True:
+    time.sleep(1)
+    try:
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        pass
+"""
+IGNORES = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + LEAKS
+SECCOMP_STRICT = """
+never, _ = os.pipe()
+ready()
+ctypes.CDLL(None).prctl(22, 1)
+os.read(never, 1)
+"""
+PARENT_BELOW = """
+if os.fork() == 0:
+    zombie()
+    ready()
+    forever()
+forever()
+"""
+
+
+def patient(seconds):
+    """Code of an agent whose patience with a canary is another one."""
+    return AGENT.replace("from reaper.agent", "from reaper import canary; canary.PATIENCE = %s; from reaper.agent" % seconds)
+
+
+HURRIED = patient(0.4)
+REAL = patient(2.5) if "REAPER_ENGINE" in os.environ else AGENT  # tests/mutations run this often, and are not about patience
+
+
+def with_capabilities(bounding):
+    """Code of a PID 1 that has these and can never have others, as a runtime starts it."""
+    return """os.execvp("setpriv", ["setpriv", "--bounding-set=%s", "--inh-caps=-all", sys.executable, "-IS", "-c",
+    "import os, time; os.write(1, b'ready\\\\n'); time.sleep(10000)"])""" % bounding
+
+
+# Of Docker without any option; with --cap-add SYS_PTRACE one more
+DEFAULT = ("-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,"
+           "+audit_write,+setfcap")
+
+# name -> code of PID 1; name -> (verdict without and with the canary)
+CONTAINERS = {
+    "leaks": ANSWERS + LEAKS, "has zombies": "zombie()\nzombie()\n" + LEAKS, "collects": COLLECTS, "every second": COLLECTS_EVERY_SECOND,
+    "ignores": IGNORES, "parent below": PARENT_BELOW, "seccomp strict": SECCOMP_STRICT, "all capabilities": LEAKS,
+    "default capabilities": with_capabilities(DEFAULT), "may trace": with_capabilities(DEFAULT + ",+sys_ptrace"),
+    "may look": with_capabilities(DEFAULT + ",+perfmon"),
+    "privileged": with_capabilities("+all"), "protected": "# postgres\n" + LEAKS, "stopped": LEAKS, "paused": LEAKS,
+    "in kube-system": LEAKS, "in a pod of unknown namespace": LEAKS, "tenant": LEAKS,
+}
+VERDICTS = {
+    "leaks": ("unknown", "leaks"), "has zombies": ("leaks", "leaks"), "collects": ("reaps", "reaps"), "every second": ("unknown", "reaps"),
+    "ignores": ("reaps", "reaps"), "parent below": ("unknown", "leaks"), "seccomp strict": ("unknown", "leaks"),
+    "all capabilities": ("unknown", "leaks"), "default capabilities": ("unknown", "leaks"), "privileged": ("unknown", "leaks"),
+    "tenant": ("unknown", "leaks"),
+}
+LEFT_ALONE = {  # name -> why no canary is sent
+    "may trace": "CAP_SYS_PTRACE", "may look": "CAP_PERFMON", "protected": "protect: post[g]res",
+    "stopped": "stopped or paused", "paused": "stopped or paused",
+    "in kube-system": "kube-system", "in a pod of unknown namespace": "namespace of its pod",
+}
+OPTIONS = ("--min-age", "0", "--protect", "post[g]res")
+PODS = {"in kube-system": "kube-system", "in a pod of unknown namespace": None, "tenant": "lease-1"}
+UID, CONTAINER_ID = "8ed3b1b7-3f6e-4b5e-9d1c-%012d", "%064d"
+
+V1, V2 = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")
+FREEZERS = [  # hierarchy, file, what is written there to freeze and to thaw, the file that tells, what it tells
+    (V1.parent / "freezer", "freezer.state", "FROZEN", "THAWED", "freezer.state", "FROZEN"),
+    (V2, "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"), (V2 / "unified", "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1")]
+
+
+class Cgroups:
+    """Real ones, made for processes of a test and removed after it."""
+
+    def __init__(self):
+        self.made, self.members, self.frozen = [], [], []
+
+    def make(self, root, path, process) -> Path:
+        folder = root / ("zombie-reaper-audit-%d" % os.getpid())
+        for name in ("", *path.split("/")):
+            folder = folder / name if name else folder
+            if not folder.exists():
+                folder.mkdir()
+                self.made.append(folder)
+        for member in [process, *process.children(recursive=True)]:
+            (folder / "cgroup.procs").write_text(str(member.pid), encoding="ascii")
+        return folder
+
+    def freeze(self, process) -> bool:
+        """Whether there is a freezer on this machine."""
+        for root, name, frozen, thawed, tells, told in FREEZERS:
+            if (root / "cgroup.procs").exists():
+                folder = self.make(root, "paused", process)
+                self.frozen.append((folder / name, thawed))
+                (folder / name).write_text(frozen, encoding="ascii")
+                wait_until(lambda file=folder / tells, told=told: told in file.read_text(encoding="ascii"))
+                return True
+        return False
+
+    def thaw(self):
+        for file, thawed in self.frozen:
+            file.write_text(thawed, encoding="ascii")
+        self.frozen = []
+
+    def remove(self):
+        """When all that was in them has ended."""
+        for folder in reversed(self.made):
+            wait_until(lambda folder=folder: not (folder / "cgroup.procs").read_text(encoding="ascii"))
+            folder.rmdir()
+
+
+def audit(node, *flags, code=AGENT, config="/nonexistent") -> dict:
+    done = node.run(*node.agent_command("--audit", "--json", *flags, code=code, config=config))
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return json.loads(done.stdout)
+
+
+def entry_of(result, program) -> dict:
+    """Of the container with that PID 1, as the node counts."""
+    return next(entry for entry in result["containers"] if entry["init"] and entry["init"]["pid"] == program.pids[1])
+
+
+def evidence(entry, by) -> tuple:
+    """(verdict, detail) of the last piece of that kind."""
+    return next(((piece["verdict"], piece["detail"]) for piece in reversed(entry["evidence"]) if piece["by"] == by), (None, None))
+
+
+def children_of(pid) -> list:
+    """Their PIDs; psutil would look at all processes of the machine for this."""
+    try:
+        return [int(child) for child in Path("/proc/%d/task/%d/children" % (pid, pid)).read_text(encoding="ascii").split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def canaries(node, alive=False) -> list:
+    """PIDs of those in the node and its containers, wherever they hang; zombies too unless only those alive are asked for."""
+    found, above = [], [node.init.process.pid, *(program.process.pid for program in node.programs)]
+    while above:
+        pid = above.pop()
+        above += children_of(pid)
+        try:
+            name, state = Path("/proc/%d/stat" % pid).read_text(encoding="utf-8", errors="replace").rpartition(")")[::2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if name.endswith("(zr-canary") and not (alive and state.split()[0] == "Z"):
+            found.append(pid)
+    return found
+
+
+class Audited:
+    """All those containers in one node, before, while and after they are probed."""
+
+    def __init__(self, folder):
+        self.node, self.cgroups = Node(folder), Cgroups()
+        try:
+            for command in (["mount", "-t", "tmpfs", "tmpfs", "/var/log"], ["mkdir", "/var/log/pods", "/var/log/containers"]):
+                assert self.node.run(*command).returncode == 0  # in the mount namespace of the node only
+            self.programs = {name: self.node.container(code) for name, code in CONTAINERS.items()}
+            self.in_pods = self._put_into_pods()
+            os.kill(self.programs["stopped"].process.pid, signal.SIGSTOP)
+            self.is_paused = self.cgroups.freeze(self.programs["paused"].process)
+            self.before = self._states()
+            self.dry = audit(self.node, "--check", "--probe", *OPTIONS)
+            self.without = audit(self.node, *OPTIONS)
+            self.state_after_looking = self.node.run_folder.exists()
+            self.probed = audit(self.node, "--probe", *OPTIONS, code=REAL)
+            self.after = self._states()
+            self.living_canaries, self.canaries = canaries(self.node, alive=True), canaries(self.node)
+            self.again = audit(self.node, *OPTIONS)
+            self.sweep = self.node.sweep("--check", remedies="nudge,terminate")
+            self.sweep_with_reap = self.node.sweep("--check")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _put_into_pods(self) -> bool:
+        root = next((root for root in (V1, V2) if (root / "cgroup.procs").exists()), None)
+        for number, (name, namespace) in enumerate(PODS.items() if root else ()):
+            uid = UID % number
+            self.cgroups.make(root, "pod%s/%s" % (uid, CONTAINER_ID % number), self.programs[name].process)
+            if namespace:
+                self.node.run("mkdir", "/var/log/pods/%s_web-0_%s" % (namespace, uid))
+                self.node.run("touch", "/var/log/containers/web-0_%s_app-%s.log" % (namespace, CONTAINER_ID % number))
+        return root is not None
+
+    def _states(self) -> dict:
+        """Of each: start time, tracer, state, and its zombies as psutil sees them."""
+        statuses = {name: status_of(program) for name, program in self.programs.items()}
+        return {name: (status["start"], status["TracerPid"], status["State"][0], status["SigBlk"], sorted(self.programs[name].zombies()))
+                for name, status in statuses.items()}
+
+    def entry(self, result, name) -> dict:
+        if name in PODS and not self.in_pods:
+            pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
+        if name == "paused" and not self.is_paused:
+            pytest.skip("this machine has no cgroup freezer")
+        return entry_of(result, self.programs[name])
+
+    def stop(self):
+        self.cgroups.thaw()
+        for program in self.node.programs:
+            program.stop()
+        self.node.stop()
+        self.cgroups.remove()
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    made = Audited(tmp_path_factory.mktemp("audited"))
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdict_by_looking_and_by_canary(audited, name):
+    looked, probed = audited.entry(audited.without, name), audited.entry(audited.probed, name)
+    assert (looked["verdict"], probed["verdict"]) == VERDICTS[name]
+    assert evidence(looked, "canary") == (None, None)
+    collected = probed["seconds"] is not None
+    assert evidence(probed, "canary")[0] == ("reaps" if collected else "leaks")
+    assert collected == (VERDICTS[name][1] == "reaps")
+    if collected:
+        assert 0 <= probed["seconds"] < 6.5
+
+
+@pytest.mark.parametrize("name", LEFT_ALONE)
+def test_who_is_left_alone_gets_no_canary(audited, name):
+    entry = audited.entry(audited.probed, name)
+    verdict, why = evidence(entry, "canary")
+    assert (verdict, entry["verdict"], entry["seconds"]) == ("unknown", "unknown", None)
+    assert why.startswith("not probed: ") and LEFT_ALONE[name] in why
+
+
+@pytest.mark.parametrize("name", [*VERDICTS, *LEFT_ALONE])
+def test_a_pid_1_is_the_same_as_before(audited, name):
+    """The same process, untraced, in the same state, with the zombies it had and no other."""
+    if name == "seccomp strict":
+        assert audited.after[name][:4] == audited.before[name][:4]
+        assert len(audited.after[name][4]) == 1, "nobody could make it collect the canary"
+    else:
+        assert audited.after[name] == audited.before[name]
+    assert audited.programs[name].alive
+
+
+def test_one_that_was_made_to_collect_its_canary_works_on(audited):
+    assert answer(audited.programs["leaks"]) == "well"
+
+
+def test_nothing_of_a_canary_lives_on(audited):
+    assert audited.living_canaries == []
+    assert len(audited.canaries) == audited.probed["counts"]["canaries_left"] == 1, "the zombie that could not be collected"
+
+
+def test_a_dry_run_sends_none_and_writes_nothing(audited):
+    assert not audited.state_after_looking
+    assert [piece for entry in audited.dry["containers"] for piece in entry["evidence"] if piece["by"] == "canary"] == []
+    assert audited.dry["counts"] == audited.without["counts"]
+
+
+def test_totals_agree_with_the_rows(audited):
+    for result in (audited.without, audited.probed, audited.again):
+        verdicts = [entry["verdict"] for entry in result["containers"]]
+        counts = result["counts"]
+        assert counts["containers"] == len(verdicts) == len(CONTAINERS)
+        assert [counts[word] for word in ("reaps", "leaks", "unknown")] == [verdicts.count(word) for word in ("reaps", "leaks", "unknown")]
+        assert verdicts == sorted(verdicts, key=["leaks", "unknown", "reaps"].index)
+        assert counts["zombies"] == sum(entry["zombies"] for entry in result["containers"])
+        assert result["warnings"] == []
+    assert audited.without["counts"]["zombies"] == 3
+    assert audited.probed["counts"]["canaries_left"] == 1
+
+
+def test_a_row_tells_what_pid_1_is(audited):
+    entry = audited.entry(audited.without, "has zombies")
+    assert (entry["zombies"], entry["workload"]["kind"], entry["init"]["uid"], entry["init"]["name"]) == (2, "container", 0, "python")
+    assert "-IS -c" in entry["init"]["command_line"]
+    assert evidence(entry, "zombies") == ("leaks", "it keeps 2 zombies, the oldest seen for 0 s")
+
+
+def test_zombies_of_any_parent_in_the_container_are_counted_but_only_those_of_pid_1_say_something_of_it(audited):
+    entry = audited.entry(audited.without, "parent below")
+    assert entry["zombies"] == 1
+    assert evidence(entry, "zombies") == (None, None)
+
+
+def test_a_row_tells_whose_it_is(audited):
+    workload = audited.entry(audited.probed, "tenant")["workload"]
+    assert (workload["namespace"], workload["pod"], workload["container_name"]) == ("lease-1", "web-0", "app")
+    assert (workload["pod_uid"], workload["container_id"]) == (UID % 2, CONTAINER_ID % 2)
+    assert audited.entry(audited.probed, "tenant")["pids"]["current"] == 1
+
+
+def test_a_table_for_people(audited):
+    summary = audited.probed["summary"]
+    counts = audited.probed["counts"]
+    assert summary[0] == "%d containers on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d" % (
+        counts["containers"], counts["reaps"], counts["leaks"], counts["unknown"])
+    assert summary[1].split() == ["verdict", "zombies", "pids", "PID", "1", "container", "why"]
+    assert len(summary) == len(CONTAINERS) + 3
+    assert summary[-1] == "1 canary that was sent could not be collected again"
+    (line,) = [line for line in summary if " %d python " % audited.programs["every second"].pids[1] in line]
+    assert line.startswith("reaps ") and "it collected an orphan after " in line
+
+
+def test_what_a_canary_showed_is_remembered(audited):
+    """An audit that only looks, later, says the same."""
+    for name, (_looked, probed) in VERDICTS.items():
+        entry = audited.entry(audited.again, name)
+        assert (entry["verdict"], entry["seconds"]) == (probed, None)
+        assert "of an earlier audit" in evidence(entry, "canary")[1]
+    for name in LEFT_ALONE:
+        assert evidence(audited.entry(audited.again, name), "canary") == (None, None)
+
+
+def test_what_a_canary_showed_feeds_the_sweep(audited):
+    """A parent whose adopter leaks is not ended in vain; where reap may be tried, that helps whoever has the zombies."""
+    below = audited.programs["parent below"]
+    (child,) = (child for child in below.process.children() if child.status() != psutil.STATUS_ZOMBIE)
+    pid = ns_pids(child.pid)[1]
+    without, with_reap = (next(entry for entry in result["offenders"] if entry["pid"] == pid) for result in (audited.sweep, audited.sweep_with_reap))
+    assert (without["reason"], without["remedies"]) == ("adopter_does_not_reap", ["nudge"])
+    assert (with_reap["reason"], with_reap["remedies"]) == ("act", ["nudge", "reap", "terminate"])
+    for entry in (without, with_reap):
+        assert "PID %d, the init of its PID namespace" % below.pids[1] in entry["explanation"]
+
+
+def test_a_canary_that_stays_is_no_fault_of_the_one_who_could_not_collect_it(audited):
+    entry = offender_of(audited.sweep, audited.programs["seccomp strict"])
+    assert (entry["reason"], entry["remedies"], entry["ripe"]) == ("own_canary", [], 0)
+
+
+# One at a time, and in a hurry
+
+
+def test_where_the_adopter_leaks_its_child_is_not_ended_and_reap_helps(node):
+    below = node.container(PARENT_BELOW)
+    audit(node, "--probe", code=HURRIED)
+    (child,) = (child for child in below.process.children() if child.status() != psutil.STATUS_ZOMBIE)
+    result = node.sweep(remedies="nudge,terminate")
+    (entry,) = (entry for entry in result["offenders"] if entry["zombies"])
+    assert (entry["reason"], entry["outcome"]) == ("adopter_does_not_reap", "not_cleared")
+    assert child.is_running() and len(child.children()) == 1
+    result = node.sweep()
+    assert result["counts"]["cleared_by"] == {"nudge": 0, "reap": 1, "terminate": 0}
+    assert child.is_running() and child.children() == []
+    assert below.alive
+
+
+def test_a_canary_that_stays_is_not_counted_by_any_later_sweep(node):
+    """Neither it nor its parent is touched, not even once it is of age; what the parent keeps besides is its own."""
+    init = node.container("""
+def one_more(*_):
+    zombie()
+    os.write(1, b"made\\n")
+signal.signal(signal.SIGUSR1, one_more)
+""" + LEAKS)
+    result = audit(node, "--probe", "--remedies", "nudge,terminate", code=HURRIED)
+    assert result["counts"]["canaries_left"] == 1
+    assert result["counts"]["leaks"] == 1
+    assert len(init.zombies()) == 1
+    for options in ({"min_age": 0}, {"min_age": 1}, {"min_age": 0, "scope": "all", "protect_namespaces": ""}):
+        time.sleep(options["min_age"])
+        swept = node.sweep("--wait", remedies="nudge,terminate", **options)
+        assert offender_of(swept, init)["reason"] == "own_canary"
+        assert (offender_of(swept, init)["ripe"], swept["changed"], swept["counts"]["cleared"]) == (0, False, 0)
+    assert node.sweep()["changed"] is False, "not even with reap"
+    assert init.alive and len(init.zombies()) == 1
+    assert evidence(entry_of(audit(node, "--min-age", "0"), init), "zombies") == (None, None)
+    os.kill(init.process.pid, signal.SIGUSR1)
+    assert init.popen.stdout.readline() == b"made\n"
+    swept = node.sweep(remedies="nudge,reap", min_zombies=2)
+    assert (offender_of(swept, init)["reason"], offender_of(swept, init)["zombies"]) == ("too_few", 2)
+    swept = node.sweep(remedies="nudge,reap")
+    assert (offender_of(swept, init)["ripe"], swept["counts"]["cleared"]) == (1, 1)
+    assert init.alive and len(init.zombies()) == 1, "the canary"
+
+
+def test_a_zombie_with_the_pid_of_a_canary_is_not_one(node):
+    """The start time is compared."""
+    init = node.container("zombie()\n" + LEAKS)
+    zombie = ns_pids(init.zombies()[0])[1]
+    node.sweep("--check")
+    node.run_folder.mkdir(mode=0o700)
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    (node.run_folder / "left_canaries").write_text("%s\n%d 1 0.000\n" % (boot_id, zombie), encoding="ascii")
+    assert offender_of(node.sweep("--check"), init)["reason"] == "act"
+
+
+IN_PROCESS = """
+import json, os, sys
+sys.path.append(sys.argv[1])
+from reaper import audit, canary, policy, sweep
+canary.PATIENCE = 0.4
+def seen():
+    try:
+        children = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) or "some live"
+    except ChildProcessError:
+        children = None
+    return sorted(os.listdir("/proc/self/fd")), children, os.getcwd(), os.getuid(), os.readlink("/proc/self/root")
+before = seen()
+for _turn in range(3):
+    done = audit.audit(policy.Options(), sweep.Paths(run=sys.argv[2]), probe=True)
+print(json.dumps([before == seen(), [each.verdict for each in done.containers]]))
+"""
+
+
+def test_an_audit_loses_no_descriptor_and_leaves_no_child(node):
+    node.container(LEAKS)
+    node.container(COLLECTS)
+    ended = node.container(LEAKS)
+    ended.process.suspend()
+    done = node.run(PYTHON, "-IS", "-c", IN_PROCESS, str(ENGINE), str(node.run_folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == [True, ["leaks", "unknown", "reaps"]]
+    ended.process.resume()
+
+
+WHAT_IT_IS = """
+import json, os, sys
+sys.path.append(sys.argv[1])
+from reaper import audit, canary, policy, sweep
+canary.PATIENCE = 0.4
+os.environ["SECRET"], secret = "x", open(sys.argv[1] + "/sweep_module.py")
+watch = canary.watch
+def told(pid):
+    status = dict(line.split(":\t", 1) for line in open("/proc/%d/status" % pid).read().splitlines())
+    link = lambda name: os.readlink("/proc/%d/%s" % (pid, name))
+    return {"uids": status["Uid"].split(), "gids": status["Gid"].split(), "groups": status["Groups"].split(),
+            "capabilities": [int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")], "name": status["Name"],
+            "files": [link("fd/" + fd).split(":")[0] for fd in os.listdir("/proc/%d/fd" % pid)], "cwd": link("cwd"), "session": os.getsid(pid),
+            "owner": os.stat("/proc/%d/environ" % pid).st_uid, "depth": len(status["NSpid"].split())}
+def watched(canaries):
+    seen.extend(told(each.stat.pid) for each in canaries)
+    return watch(canaries)
+seen, canary.watch = [], watched
+audit.audit(policy.Options(), sweep.Paths(run=sys.argv[2]), probe=True)
+print(json.dumps([seen, os.getsid(0)]))
+"""
+
+
+def test_what_a_tenant_could_see_of_a_canary(node):
+    """Its copy of the audit has nothing open but the pipes that it and its parent wait for, no right, and nobody may look into its memory."""
+    node.container(LEAKS)
+    done = node.run(PYTHON, "-IS", "-c", WHAT_IT_IS, str(ENGINE), str(node.run_folder))
+    assert (done.returncode, done.stderr) == (0, "")
+    (seen,), session = json.loads(done.stdout)
+    nobody = ["2147483646"] * 4
+    assert (seen["uids"], seen["gids"], seen["groups"]) == (nobody, nobody, [])
+    assert seen["capabilities"] == [0, 0, 0, 0]
+    assert (seen["name"], seen["files"], seen["depth"]) == ("zr-canary", ["pipe", "pipe"], 2)
+    assert seen["session"] != session
+    assert seen["owner"] == 0, "undumpable: its files in /proc are root's, not its own user's"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_audit_that_is_ended_at_any_moment_leaves_nothing_that_a_sweep_would_blame_on_anybody(node, number):
+    """Zombies that it leaves are noted as its own; nothing of it lives on."""
+    leaking = [node.container(LEAKS) for _place in range(6)]
+    command = node.agent_command("--audit", "--probe", "--remedies", "nudge,terminate", code=HURRIED)
+    ended = left = 0
+    for _turn in range(8):
+        running = subprocess.Popen([*node.enter, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        agent = wait_until(lambda running=running: children_of(running.pid))[0]
+        wait_until(lambda agent=agent, running=running: children_of(agent) or running.poll() is not None)
+        time.sleep(random.uniform(0, 0.12))
+        try:
+            os.kill(agent, number)
+            ended += 1
+        except ProcessLookupError:
+            pass
+        running.wait()
+        wait_until(lambda: not canaries(node, alive=True))
+        result = node.sweep("--check", remedies="nudge,terminate")
+        assert {entry["reason"] for entry in result["offenders"]} <= {"own_canary"}
+        left = max(left, result["zombies"]["count"])
+    assert ended >= 4, "hardly any was ended in time"
+    assert left, "it was never ended while there were canaries"
+    assert all(init.alive for init in leaking)
+
+
+@pytest.mark.parametrize("what, words", [("stops", "it was stopped or paused meanwhile"), ("ends", "it has ended meanwhile")])
+def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything(node, what, words):
+    init = node.container(LEAKS)
+    command = node.agent_command("--audit", "--probe", "--json", code=patient(3))
+    running = subprocess.Popen([*node.enter, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(init.zombies)
+    os.kill(init.process.pid, signal.SIGSTOP if what == "stops" else signal.SIGKILL)
+    out, errors = running.communicate()
+    assert (running.returncode, errors) == (0, "")
+    entry = entry_of(json.loads(out), init)
+    assert (entry["verdict"], entry["seconds"]) == ("unknown", None)
+    assert evidence(entry, "canary") == ("unknown", words)
+    if what == "stops":
+        os.kill(init.process.pid, signal.SIGCONT)
+        assert evidence(entry_of(audit(node), init), "canary") == (None, None), "nothing of it is remembered"
+        assert offender_of(node.sweep("--check"), init)["reason"] == "own_canary"
+
+
+FULL = """
+open("/proc/sys/kernel/pid_max", "w").write("400")  # PIDs below 300 are not used again
+children = []
+try:
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+            os._exit(0)
+        children.append(pid)
+except OSError:
+    pass
+def one_less(*_):
+    os.kill(children[-1], signal.SIGKILL)
+    os.waitpid(children.pop(), 0)
+    os.write(1, b"free\\n")
+signal.signal(signal.SIGUSR1, one_less)
+""" + LEAKS
+
+
+def test_a_pid_namespace_that_is_full(node):
+    """It has room for no process, then for one, which is one too few, then for both that it takes."""
+    if [int(number) for number in os.uname().release.split("-")[0].split(".")[:2]] < [6, 14]:
+        pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
+    init = node.container(FULL)
+    for free in range(3):
+        if free:
+            os.kill(init.process.pid, signal.SIGUSR1)
+            assert init.popen.stdout.readline() == b"free\n"
+        entry = entry_of(audit(node, "--probe", code=HURRIED), init)
+        expected = ("leaks", "it did not collect an orphan within 0.4 s") if free == 2 else (
+            "unknown", "no process could be started in its PID namespace")
+        assert evidence(entry, "canary") == expected
+        assert init.alive and init.zombies() == []
+        assert canaries(node, alive=True) == []
+
+
+def test_a_state_folder_that_cannot_be_written_sends_no_canary(node):
+    """What cannot be noted is not sent: a sweep would blame its parent for it."""
+    init = node.container(LEAKS)
+    node.run_folder.mkdir()
+    for command in (["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", str(node.run_folder)],
+                    ["sh", "-c", "touch %s/lock && cat /dev/zero >%s/fill 2>/dev/null; true" % (node.run_folder, node.run_folder)]):
+        assert node.run(*command).returncode == 0
+    result = audit(node, "--probe", code=HURRIED)
+    verdict, why = evidence(entry_of(result, init), "canary")
+    assert (verdict, why) == ("unknown", "no canary could be sent: No space left on device")
+    assert init.zombies() == [] and canaries(node, alive=True) == []
+
+
+def test_a_state_folder_that_is_read_only_fails_a_probe_with_one_sentence_and_no_look(node):
+    init = node.container(LEAKS)
+    node.run_folder.mkdir()
+    assert node.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(node.run_folder)).returncode == 0
+    done = node.agent("--audit", "--probe")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "lock cannot be opened: Read-only file system" in line
+    assert entry_of(audit(node), init)["verdict"] == "unknown"
+    assert init.zombies() == []
+
+
+IN_NO_MOOD_TO_WAIT = AGENT.replace(
+    "from reaper.agent", "from reaper import canary, state; canary.PATIENCE, state.LOCK_WAIT = 1, 0.3; from reaper.agent")
+HOLDS_THE_LOCK = """
+import fcntl
+held = os.open(%r, os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(held, fcntl.LOCK_EX)
+"""
+
+
+def test_while_a_sweep_holds_the_lock_no_canary_is_sent(node):
+    init = node.container(LEAKS)
+    node.run_folder.mkdir(mode=0o700)
+    node.program(HOLDS_THE_LOCK % str(node.run_folder / "lock") + LEAKS)
+    done = node.run(*node.agent_command("--audit", "--probe", "--remedies", "nudge", code=IN_NO_MOOD_TO_WAIT))
+    assert (done.returncode, done.stdout) == (75, "")
+    assert "another sweep holds" in done.stderr
+    assert init.zombies() == [] and canaries(node) == []
+    assert entry_of(audit(node), init)["verdict"] == "unknown", "one that only looks needs no lock"
+
+
+def test_a_sweep_that_holds_the_lock_afterwards_keeps_no_canary_where_it_is(node):
+    """What was found out is said, and is not remembered."""
+    init = node.container(LEAKS)
+    node.run_folder.mkdir(mode=0o700)
+    node.program("""
+ready()
+def canary_there():
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if open("/proc/%s/comm" % pid).read() == "zr-canary\\n":
+                return True
+        except OSError:
+            pass
+while not canary_there():
+    time.sleep(0.01)
+""" + HOLDS_THE_LOCK % str(node.run_folder / "lock") + "forever()")
+    result = audit(node, "--probe", code=IN_NO_MOOD_TO_WAIT)
+    assert evidence(entry_of(result, init), "canary")[0] == "leaks"
+    (warning,) = result["warnings"]
+    assert warning.startswith("what the canaries showed is not remembered: another sweep holds ")
+    assert result["counts"]["canaries_left"] == 0 and init.zombies() == []
+
+
+def test_in_a_user_namespace_of_its_own_it_may_trace_what_it_likes_there(node):
+    """Its capabilities do not reach the canary, which is of the node's."""
+    done = subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False)
+    if done.returncode:
+        pytest.skip("this kernel lets nobody make a user namespace")
+    init = node.container("""
+os.execvp("unshare", ["unshare", "--user", "--map-root-user", "setpriv", "--bounding-set=-all,+sys_ptrace", "--inh-caps=-all", sys.executable,
+    "-IS", "-c", "import os, time; os.write(1, b'ready\\\\n'); time.sleep(10000)"])
+""")
+    entry = entry_of(audit(node, "--probe", code=HURRIED), init)
+    assert evidence(entry, "canary")[0] == "leaks"
+    assert init.alive and init.zombies() == []
+
+
+def test_a_name_is_a_tenant_s_to_choose(node, tmp_path):
+    """What is called tini, and is not, is found out by its signals, and by the canary."""
+    shutil.copy("/bin/sleep", tmp_path / "tini")
+    init = node.container("ready()\nos.execv(%r, ['/sbin/tini', '1000'])" % str(tmp_path / "tini"))
+    wait_until(lambda: init.process.name() == "tini")
+    entry = entry_of(audit(node), init)
+    assert evidence(entry, "name") == ("unknown", "it is called tini, but does not handle signals as that does")
+    assert entry["verdict"] == "unknown"
+    assert entry_of(audit(node, "--probe", code=HURRIED), init)["verdict"] == "leaks"
+
+
+# Through Ansible
+
+
+@pytest.fixture
+def ansible(node, tmp_path):
+    return Ansible(node, tmp_path)
+
+
+def test_the_module_looks_and_probes(node, ansible):
+    collecting = node.container(COLLECTS)
+    status, result, _shown = ansible("provider.fleet.init_audit", probe=True)
+    assert (status, result["changed"], entry_of(result, collecting)["verdict"]) == ("SUCCESS", False, "reaps")
+    assert entry_of(result, collecting)["seconds"] is not None
+    leaking = node.container(ANSWERS + LEAKS)
+    status, result, _shown = ansible("provider.fleet.init_audit", "--check", probe=True)
+    assert (status, result["changed"]) == ("SUCCESS", False)
+    assert [entry_of(result, init)["verdict"] for init in (leaking, collecting)] == ["unknown", "reaps"]
+    assert leaking.zombies() == []
+    status, result, _shown = ansible("provider.fleet.init_audit", probe=True, remedies=["nudge"])
+    assert (status, result["changed"], result["counts"]["canaries_left"]) == ("CHANGED", True, 1)
+    assert [entry_of(result, init)["verdict"] for init in (leaking, collecting)] == ["leaks", "reaps"]
+    assert len(leaking.zombies()) == 1 and answer(leaking) == "well"
+
+
+def test_the_module_fails_with_one_sentence(node, ansible):
+    """That names all that is wrong."""
+    status, result, shown = ansible("provider.fleet.init_audit", min_age=-1, protect=["a(b"], remedies=["explode"])
+    assert status == "FAILED!" and "Traceback" not in shown
+    assert all(word in result["msg"] for word in ("min_age", "-1", "protect", "a(b", "remedies", "explode"))
+
+
+def test_zombie_info_gives_facts_when_asked(node, ansible):
+    init = node.container("zombie()\n" + LEAKS)
+    status, result, _shown = ansible("provider.fleet.zombie_info", facts=True, min_age=0)
+    facts = result["ansible_facts"]["zombies"]
+    assert (status, set(facts)) == ("SUCCESS", {"counts", "limits", "offenders"})
+    assert facts == {key: result[key] for key in facts}
+    assert offender_of(facts, init)["zombies"] == 1

@@ -1,0 +1,819 @@
+"""Tenants that lie and hinder: in names, arguments, environment, cgroups, mounts and signals, and when an audit sends them a canary.
+
+Whatever they try, it reaches nobody but themselves: next to each of them runs a bystander with zombies of its own, protected, that must
+stay as it is. The report stays valid JSON and safe to print, and nobody gets protection, or another's name, for what he says of himself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from rig.node import AGENT, PRELUDE, PYTHON, Node, Program, left_in_node, ns_pids, offender_of, wait_until
+from rig.podman import Podman
+
+HOSTILE = Path(__file__).parents[1] / "rig/hostile"
+HIERARCHIES = [path for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")) if (path / "cgroup.procs").exists()]
+PROTECT = "# by[s]tander"
+UID, ID = "8ed3b1b7-3f6e-4b5e-9d1c-%010d%%02d" % os.getpid(), "%064d"
+LEAK = "zombie()\nready()\nforever()"
+
+# Overwrites the environment as the kernel shows it, in the space that it was started with (proc_pid_environ(5))
+REWRITE = """
+def rewrite(data):
+    fields = open("/proc/self/stat").read().rpartition(")")[2].split()
+    start, end = int(fields[47]), int(fields[48])
+    assert len(data) < end - start, "too little space"
+    ctypes.memmove(start, data + bytes(end - start - len(data)), end - start)
+"""
+PADDING = ["PADDING%d=%s" % (number, "x" * 130000) for number in range(9)]
+OWNER = "akash1" + "q" * 38
+
+# The engine's own audit, that is held between sending canaries and letting them exit until there is a file
+GATED = """
+import os, sys, time
+sys.path.append(sys.argv.pop(1))
+from reaper import agent, canary
+real = canary.watch
+def watch(canaries):
+    open(%r, "w").close()
+    while not os.path.exists(%r):
+        time.sleep(0.01)
+    return real(canaries)
+canary.watch = watch
+canary.PATIENCE = 3.0
+sys.exit(agent.main())
+"""
+
+# The engine's own audit, that waits until the hunter in the container has done what it lies in wait for
+HUNTED = """
+import sys, time
+sys.path.append(sys.argv.pop(1))
+from reaper import agent, canary
+def release(procfs, init_pid, *words, real=canary._release):
+    def only_child(procfs, pid, real=real_only_child):
+        deadline = time.monotonic() + 10
+        while procfs.stat(init_pid).comm != b"fed" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return real(procfs, pid)
+    canary._only_child = only_child
+    return real(procfs, init_pid, *words)
+real_only_child, canary._release = canary._only_child, release
+canary.MOMENT, canary.PATIENCE = 0.7, 2.5
+sys.exit(agent.main())
+"""
+
+HURRIED = AGENT.replace("from reaper.agent", "from reaper import canary; canary.PATIENCE, canary.LONGEST = 2.5, %s; from reaper.agent")
+
+
+def built(folder, name) -> str:
+    program = folder / name
+    subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, HOSTILE / (name + ".c")], check=True)
+    program.chmod(0o755)
+    return str(program)
+
+
+class Bystander:
+    """A container that has done nothing wrong, but for two zombies, which are protected."""
+
+    def __init__(self, node):
+        self.program = node.container("# bystander\nzombie()\nzombie()\nready()\nforever()")
+        self.before = self._seen()
+
+    def _seen(self) -> list:
+        processes = [self.program.process, *self.program.process.children(recursive=True)]
+        return [(process.pid, process.create_time(), process.status() == psutil.STATUS_ZOMBIE) for process in processes]
+
+    def assert_unharmed(self):
+        assert self._seen() == self.before
+        assert [is_zombie for _pid, _start, is_zombie in self.before] == [False, True, True]
+
+
+@pytest.fixture
+def bystander(node):
+    made = Bystander(node)
+    yield made
+    made.assert_unharmed()
+
+
+class Pods:
+    """Cgroups and log folders as a kubelet makes them, and programs that are in them from their start."""
+
+    def __init__(self, node):
+        self.node = node
+        self.top = HIERARCHIES[0] / ("zombie-reaper-hostile-%d" % os.getpid())
+        assert node.run("mount", "-t", "tmpfs", "tmpfs", "/var/log").returncode == 0  # in the mount namespace of the node only
+
+    def cgroup(self, number, namespace="lease-1", name="web") -> Path:
+        """Of the container of one pod. namespace: None for a pod that the kubelet has no folder of."""
+        folder = self.top / ("pod" + UID % number) / (ID % number)
+        folder.mkdir(parents=True)
+        if namespace:
+            assert self.node.run("mkdir", "-p", "/var/log/pods/%s_%s-%d_%s" % (namespace, name, number, UID % number)).returncode == 0
+        return folder
+
+    def start(self, number, code, environment=(), **names) -> Program:
+        """A container whose PID 1 runs that code, and had that environment when it began."""
+        return self.start_command(number, ["env", *environment, PYTHON, "-IS", "-c", PRELUDE + REWRITE + code], **names)
+
+    def start_command(self, number, command, **names) -> Program:
+        enter = 'echo 0 >"$0" && exec "$@"'
+        return self.node._started(Program(
+            [*self.node.enter, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", enter,
+             str(self.cgroup(number, **names) / "cgroup.procs"), *command], depth=2))
+
+    def stop(self):
+        while self.node.programs:
+            self.node.programs.pop().stop()
+        for folder, _folders, _files in os.walk(os.fsencode(self.top), topdown=False):
+            wait_until(lambda folder=folder: not Path(os.fsdecode(folder), "cgroup.procs").read_text())
+            os.rmdir(folder)
+
+
+@pytest.fixture
+def pods(node):
+    if not HIERARCHIES:
+        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
+    started = Pods(node)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def podman(node):
+    """podman refuses a folder with a long name, so it is not below pytest's own."""
+    started = Podman(node, Path(tempfile.mkdtemp(prefix="zr-")))
+    started.import_host()
+    yield started
+    started.stop()
+
+
+def texts_in(value):
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from texts_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)
+
+
+def checked(done, as_json=True):
+    """What a run of the agent said, once it is known to be well and safe."""
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(line.isprintable() for line in done.stdout.split("\n"))
+    if not as_json:
+        return done.stdout
+    result = json.loads(done.stdout)
+    assert [text for text in texts_in(result) if not text.isprintable()] == []
+    return result
+
+
+def look(node, *flags):
+    return checked(node.agent("--json", "--min-age", "0", "--protect", PROTECT, *flags))
+
+
+def audit(node, *flags, code=AGENT):
+    return checked(node.run(*node.agent_command("--audit", "--json", "--min-age", "0", "--protect", PROTECT, *flags, code=code)))
+
+
+def sweep(node, *flags, **options):
+    return look(node, "--grace", "0.3", *flags, *[word for name, value in options.items() for word in ("--" + name, str(value))])
+
+
+def row_of(result, program) -> dict:
+    return next(row for row in result["containers"] if row["init"] and row["init"]["pid"] == program.pids[1])
+
+
+def canary_of(row) -> dict:
+    return next(evidence for evidence in row["evidence"] if evidence["by"] == "canary")
+
+
+@contextlib.contextmanager
+def journal(folder):
+    """What comes to a socket of the test meanwhile, as /dev/log."""
+    log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    log.bind(str(folder / "log"))
+    lines = []
+
+    def listen():
+        while lines[-1:] != [b""]:
+            lines.append(log.recv(65536))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    yield lines
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.sendto(b"", str(folder / "log"))
+    listener.join()
+    log.close()
+
+
+def everything_said(node, folder, pids) -> str:
+    """All that a node says to anybody: reports, tables, explanations, the last result, the journal. Ends parents in the end."""
+    said = [json.dumps(look(node, "--check")), json.dumps(audit(node))]
+    for flags in (["--check"], ["--audit"], *(["--explain", str(pid)] for pid in pids)):
+        said.append(checked(node.agent(*flags, "--min-age", "0", "--protect", PROTECT), as_json=False))
+    said += [json.dumps(look(node, "--explain", str(pids[0])))]
+    with_log = 'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log && exec "$@"'
+    with journal(folder) as lines:
+        done = node.run("unshare", "--mount", "sh", "-c", with_log, str(folder), *node.agent_command(
+            "--syslog", "--min-age", "0", "--grace", "0.3", "--remedies", "terminate", "--protect", PROTECT))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    journalled = [line.decode("ascii" if line.isascii() else "utf-8") for line in lines]
+    assert any("zombie_reaper" in line and "ended PID" in line for line in journalled)
+    last = (node.run_folder / "last.json").read_text(encoding="utf-8")
+    assert [text for text in texts_in(json.loads(last)) if not text.isprintable()] == []
+    assert all(line.rstrip("\0\n").isprintable() for line in journalled)
+    return "\n".join([*said, *journalled, last])
+
+
+# What they call themselves
+
+NAMES = ("kubelet", "containerd-shim-runc-v2", "tini", "systemd", "dockerd")
+
+
+def test_an_executable_named_like_one_of_the_node_s_protects_nobody_in_a_container(node, podman, bystander):
+    """Real copies in a real container: its PID 1 is called systemd, its leaking children kubelet, a shim, and so on."""
+    copies = "; ".join("cp /usr/bin/sleep /tmp/%s" % name for name in NAMES)
+    children = " ".join("sh -c '(exit 3) & exec /tmp/%s 1000' &" % name for name in NAMES if name != "systemd")
+    container = podman.run_host("%s; %s exec /tmp/systemd 1000" % (copies, children), {})
+    wait_until(lambda: len([entry for entry in look(node, "--check")["offenders"] if entry["executable"].startswith("/tmp/")]) == len(NAMES) - 1)
+    result = sweep(node)
+    entries = [entry for entry in result["offenders"] if entry["reason"] != "protected"]
+    assert {entry["workload"]["container_id"] for entry in entries} == {container}
+    assert {(entry["verdict"], entry["remedy"], entry["outcome"]) for entry in entries} == {("act", "reap", "cleared")}
+    (row,) = [row for row in audit(node)["containers"] if row["workload"]["container_id"] == container]
+    assert (row["init"]["name"], row["verdict"]) == ("systemd", "unknown")  # it does not handle signals as systemd does
+    assert [running["Id"] for running in podman.running()] == [container]
+
+
+NAME = b"\x1b]0;owned\x07\n)Z1"
+WORDS = b"\x1b[2J\x1b]0;owned\x07 \xff\xfe ) Z 1 \xe2\x80\xae\xe2\x80\xa8{{ 1-0 }}\n\r\t\x7f"
+
+HOSTILE_NAMES = """
+comm, words, folder = %r, %r, %r
+if len(sys.argv) < 2:
+    import shutil
+    os.makedirs(folder, exist_ok=True)
+    os.chdir(folder)
+    shutil.copy("/bin/sleep", words)
+    os.execv(sys.executable, [sys.executable, "-IS", "-c", sys.orig_argv[3], words, b"y" * 65536])
+def become():
+    open("/proc/self/comm", "wb").write(comm)
+    os.setpgid(0, 0)
+become()
+zombie(become)
+if os.fork() == 0:
+    here = os.readlink("/proc/self/exe")
+    if os.fork():
+        zombie()
+        os.execv(words, [words, b"1000"])
+    while os.readlink("/proc/%%d/exe" %% os.getppid()) == here:
+        time.sleep(0.01)
+    ready()
+forever()
+"""
+
+
+def test_hostile_names_are_harmless_wherever_they_are_shown(node, pods, bystander, tmp_path):
+    """In the name, the path of the executable, 64 KiB of arguments and the cgroup: escapes, newlines, `) Z 1`, bytes that are no UTF-8, and
+    characters that turn the reading direction."""
+    tenant = pods.start(1, HOSTILE_NAMES % (NAME, WORDS, bytes(tmp_path / "bin")))
+    child = next(process for process in tenant.process.children() if process.status() != psutil.STATUS_ZOMBIE)
+    below = os.path.join(bytes(pods.top), b"pod" + (UID % 1).encode(), (ID % 1).encode(), WORDS.replace(b"\n", b""))
+    os.mkdir(below)
+    Path(os.fsdecode(below), "cgroup.procs").write_text(str(child.pid))
+    result = look(node, "--check")
+    entries = [entry for entry in result["offenders"] if entry["workload"]["pod_uid"] == UID % 1]
+    assert {entry["workload"]["container_id"] for entry in entries} == {ID % 1}
+    assert {entry["verdict"] for entry in entries} == {"act"}
+    assert len(entries) == 2
+    assert all(len(text) < 600 for entry in entries for text in texts_in(entry))
+    said = everything_said(node, tmp_path, [tenant.pids[1], *ns_pids(child.pid)[1:2]])
+    assert "owned" in said and "\\\\x1b" in said
+    assert tenant.ends()
+
+
+def test_a_path_of_an_executable_that_is_too_long_for_the_kernel_stops_no_sweep(node, bystander, tmp_path):
+    """The link in /proc cannot be read then. One tenant of that kind would have made every sweep of the node fail."""
+    tenant = node.container("""
+import shutil
+os.chdir(%r)
+for _level in range(20):
+    os.mkdir("d" * 250)
+    os.chdir("d" * 250)
+shutil.copy("/bin/sleep", "program")
+zombie()
+if os.fork() == 0:
+    while True:
+        try:
+            os.readlink("/proc/1/exe")
+        except OSError:
+            ready()
+            forever()
+os.execv("program", ["program", "1000"])
+""" % str(tmp_path))
+    try:
+        assert row_of(audit(node), tenant)["init"]["executable"] is None
+        checked(node.agent("--explain", str(tenant.pids[1])), as_json=False)
+        entry = offender_of(sweep(node), tenant)
+        assert (entry["executable"], entry["outcome"], entry["remedy"]) == (None, "cleared", "reap")
+    finally:
+        tenant.stop()
+        subprocess.run(["rm", "-r", tmp_path / ("d" * 250)], check=True)
+
+
+# What they have in their environment
+
+SECRET = b"SECRET=hunter2hunter2\0API_KEY=hunter2\0"
+ENVIRONMENTS = {  # what PID 1 shows, as an expression of Python -> the lease that is told
+    "as Akash sets it": (
+        "b'AKASH_OWNER=%s\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_GROUP_SEQUENCE=1\\0AKASH_ORDER_SEQUENCE=2\\0AKASH_PROVIDER=%s\\0' % (OWNER, OWNER)",
+        {"owner": OWNER, "dseq": "7", "gseq": "1", "oseq": "2", "provider": OWNER}),
+    "1 MB": ("b'AKASH_OWNER=akash1' + b'q' * 1000000 + b'\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0'", {"dseq": "7"}),
+    "more than is read": ("b'AKASH_OWNER=' + b'q' * 1100000 + b'\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0'", None),
+    "control characters": ("b'AKASH_OWNER=%s\\x1b[2J\\0AKASH_PROVIDER=\\n%s\\0' % (OWNER, OWNER)", None),
+    "a newline at the end": ("b'AKASH_OWNER=%s\\n\\0AKASH_DEPLOYMENT_SEQUENCE=7\\n\\0' % OWNER", None),
+    "doubled": ("b'AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_DEPLOYMENT_SEQUENCE=8\\0'", {"dseq": "7"}),  # as getenv(3) has it
+    "the wrong shape": (
+        "b'AKASH_OWNER=$(reboot)\\0AKASH_DEPLOYMENT_SEQUENCE=-1\\0AKASH_GROUP_SEQUENCE=1e3\\0AKASH_ORDER_SEQUENCE=\\xd9\\xa1\\0AKASH_PROVIDER=\\0'",
+        None),
+    "nearly the name": ("b'XAKASH_OWNER=%s\\0akash_owner=%s\\0AKASH_OWNER\\0=AKASH_OWNER=%s\\0' % (OWNER, OWNER, OWNER)", None),
+    "no end and no name": ("b'=' * 3000 + b'AKASH_OWNER=' + OWNER", None),
+    "a million empty ones": ("bytes(1100000) + b'AKASH_DEPLOYMENT_SEQUENCE=7'", None),
+}
+
+
+def test_a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_is(node, pods, bystander, tmp_path):
+    tenants = {
+        name: pods.start(number, "OWNER = %r\nrewrite(%r + %s)\n%s" % (OWNER.encode(), SECRET, shown, LEAK), PADDING, name="p")
+        for number, (name, (shown, _lease)) in enumerate(ENVIRONMENTS.items())
+    }
+    tenants["128 KiB through execve"] = pods.start(50, LEAK, ["SECRET=hunter2", "AKASH_OWNER=" + "q" * 131000, "AKASH_GROUP_SEQUENCE=3"])
+    expected = {name: lease for name, (_shown, lease) in ENVIRONMENTS.items()}
+    expected["128 KiB through execve"] = {"gseq": "3"}
+    result, audited = look(node, "--check"), audit(node)
+    for name, tenant in tenants.items():
+        told = expected[name] and {**dict.fromkeys(("owner", "dseq", "gseq", "oseq", "provider")), **expected[name]}
+        assert offender_of(result, tenant)["workload"]["lease"] == told, name
+        assert row_of(audited, tenant)["workload"]["lease"] == told, name
+    said = everything_said(node, tmp_path, [tenant.pids[1] for tenant in list(tenants.values())[:2]])
+    assert "hunter2" not in said and "SECRET" not in said and "API_KEY" not in said and "PADDING" not in said
+    assert OWNER in said
+    assert "q" * 100 not in said
+
+
+IN_THE_NAMES_OF_OTHERS = """
+LEASE = {"AKASH_OWNER": %r, "AKASH_DEPLOYMENT_SEQUENCE": "666"}
+LEAK = sys.orig_argv[3].partition("LEASE = ")[0] + "os.dup2(9, 1)\\nzombie()\\nready()\\nforever()"
+here, there = os.pipe()
+os.dup2(there, 9)
+deeper = ["unshare", "--pid", "--fork"]
+for levels in range(3):
+    if os.fork() == 0:
+        command = [*deeper * levels, sys.executable, "-IS", "-c", LEAK]
+        os.execvpe(command[0], command, {**os.environ, **LEASE})
+    os.read(here, 6)
+ready()
+forever()
+""" % OWNER
+
+
+def test_only_the_container_s_own_pid_1_tells_its_lease(node, pods, bystander):
+    """Not another process of it, nor PID 1 of a PID namespace that the tenant made in it, nor of one in that."""
+    with_lease = pods.start(1, IN_THE_NAMES_OF_OTHERS, ["AKASH_DEPLOYMENT_SEQUENCE=7"])
+    without = pods.start(2, IN_THE_NAMES_OF_OTHERS)
+    result = look(node, "--check")
+    leases = {number: [entry["workload"]["lease"] for entry in result["offenders"] if entry["workload"]["container_id"] == ID % number]
+              for number in (1, 2)}
+    assert [lease["dseq"] for lease in leases[1]] == ["7"] * 3
+    assert [lease["owner"] for lease in leases[1]] == [None] * 3
+    assert leases[2] == [None] * 3
+    assert row_of(audit(node), with_lease)["workload"]["lease"]["dseq"] == "7"
+    assert row_of(audit(node), without)["workload"]["lease"] is None
+
+
+# Where they say they are
+
+def test_a_cgroup_made_in_a_container_gives_it_nobody_else_s_name_or_protection(node, pods, bystander):
+    """The tenant moves its leaking children to cgroups below its own that are named like a pod of kube-system, a pod that the kubelet does
+    not know, a service of the node, and the container of somebody else."""
+    pods.cgroup(2, namespace="kube-system", name="calico")
+    names = ["pod%s/%s" % (UID % 2, ID % 2), "pod" + UID % 2, "pod" + UID % 77, "system.slice/kubelet.service", "kubelet.service", ID % 3,
+             "docker-%s.scope" % (ID % 3), "kubepods.slice/kubepods-pod%s.slice/cri-containerd-%s.scope" % (UID.replace("-", "_") % 2, ID % 2)]
+    own = str(pods.top / ("pod" + UID % 1) / (ID % 1))
+    tenant = pods.start(1, """
+here, there = os.pipe()
+out = os.dup(1)
+os.dup2(there, 1)
+own = %r
+for name in %r:
+    os.makedirs(os.path.join(own, name), exist_ok=True)
+    if os.fork() == 0:
+        open(os.path.join(own, name, "cgroup.procs"), "w").write("0")
+        zombie()
+        ready()
+        forever()
+    os.read(here, 6)
+os.dup2(out, 1)
+zombie()
+ready()
+forever()
+""" % (own, names))
+    result = sweep(node)
+    entries = [entry for entry in result["offenders"] if entry["reason"] != "protected"]
+    assert len(entries) == len(names) + 1
+    for entry in entries:
+        workload = entry["workload"]
+        assert (workload["container_id"], workload["pod_uid"]) == (ID % 1, UID % 1), workload["cgroup"]
+        assert (workload["namespace"], workload["pod"], workload["service"]) == ("lease-1", "web-1", None)
+        assert (entry["verdict"], entry["outcome"]) == ("act", "cleared")
+    assert tenant.alive
+    (row,) = [row for row in audit(node)["containers"] if row["workload"]["container_id"]]
+    assert row["workload"]["pod"] == "web-1"
+
+
+def test_the_topmost_pod_in_a_path_is_the_true_one(node, pods, bystander):
+    """A process in a pod's own cgroup, with no container's in between, that makes cgroups there."""
+    calico = pods.cgroup(2, namespace="kube-system", name="calico")
+    below = pods.cgroup(1).parent / calico.parent.name / calico.name
+    below.mkdir(parents=True)
+    tenant = node.container(LEAK)
+    (below / "cgroup.procs").write_text(str(tenant.process.pid))
+    entry = offender_of(sweep(node), tenant)
+    assert (entry["workload"]["pod_uid"], entry["workload"]["namespace"], entry["outcome"]) == (UID % 1, "lease-1", "cleared")
+
+
+# What they mount
+
+MOUNTS = {
+    "nothing in /proc": "mount -t tmpfs tmpfs /proc",
+    "other files in /proc/1": "for name in stat status cgroup cmdline comm environ; do mount --bind /etc/hostname /proc/1/$name; done",
+    "another process in /proc/1": "mount --bind /proc/$$ /proc/1",
+    "the node's names of itself": "mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/pods/kube-system_calico_%s" % (UID % 1),
+    "no cgroups": "mount -t tmpfs tmpfs /sys/fs/cgroup",
+}
+
+
+def test_what_a_container_mounts_over_its_files_is_not_what_a_sweep_reads(node, pods, bystander):
+    mounting = "zombie()\nimport subprocess\nsubprocess.run(['sh', '-ec', %r], check=True)\nready()\nforever()"
+    tenants = [pods.start(number, mounting % command) for number, command in enumerate(MOUNTS.values(), 1)]
+    for result in (look(node, "--check"), sweep(node)):
+        for number, tenant in enumerate(tenants, 1):
+            entry = offender_of(result, tenant)
+            workload = entry["workload"]
+            assert (workload["container_id"], workload["pod"], entry["zombies"], entry["verdict"]) == (ID % number, "web-%d" % number, 1, "act")
+    assert all(tenant.alive and tenant.zombies() == [] for tenant in tenants)
+
+
+def test_what_a_container_mounts_over_its_termination_log_is_not_written_to(node, pods, bystander, tmp_path):
+    """A file of the kernel there might be one for which a few letters are a command. The one that lies below it is not written either."""
+    log = tmp_path / "log"
+    log.touch()
+    log.chmod(0o666)
+    tenant = pods.start(1, """
+zombie()
+import subprocess
+subprocess.run(["sh", "-ec", '''
+mount -t tmpfs tmpfs /dev
+touch /dev/termination-log
+mount --bind "$0" /dev/termination-log
+mount --bind /proc/1/sched /dev/termination-log
+''', %r], check=True)
+ready()
+forever()
+""" % str(log))
+    entry = offender_of(sweep(node, remedies="terminate"), tenant)
+    assert entry["outcome"] == "cleared"
+    assert "termination log" not in json.dumps(entry["steps"])
+    assert tenant.ends()
+    assert log.read_text() == ""
+
+
+# What they do to a canary
+
+SNOOP = """
+import ctypes, json, os, sys, time
+pid, uid = int(sys.argv[1]), int(sys.argv[2])
+libc = ctypes.CDLL(None, use_errno=True)
+if uid:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    libc.prctl(4, 1)
+got = []
+def attempt(what, action):
+    try:
+        found = action()
+    except OSError:
+        return
+    if found:
+        got.append(what)
+def read(name):
+    with open("/proc/%d/%s" % (pid, name), "rb") as file:
+        return file.read(4096)
+def call(*words):
+    if libc.syscall(*words) < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return True
+for name in ("environ", "maps", "auxv", "mem", "io", "stack", "syscall", "smaps", "pagemap", "mountinfo", "mounts"):
+    attempt(name, lambda: read(name))
+for name in ("root/", "cwd/", "map_files"):
+    attempt(name, lambda: os.listdir("/proc/%d/%s" % (pid, name)) or True)
+for name in ("exe", "root", "cwd", "ns/net", "ns/mnt", "ns/pid"):
+    attempt(name, lambda: os.readlink("/proc/%d/%s" % (pid, name)))
+for number in range(64):
+    attempt("fd/%d" % number, lambda: os.readlink("/proc/%d/fd/%d" % (pid, number)))
+    attempt("pidfd_getfd", lambda: call(438, os.pidfd_open(pid), number, 0))
+buffer = ctypes.create_string_buffer(4096)
+area = (ctypes.c_ulong * 2)(ctypes.addressof(buffer), 4096)
+theirs = (ctypes.c_ulong * 2)(0x400000, 4096)
+attempt("process_vm_readv", lambda: call(310, pid, area, 1, theirs, 1, 0))
+attempt("PTRACE_ATTACH", lambda: call(101, 16, pid, 0, 0))
+attempt("PTRACE_SEIZE", lambda: call(101, 0x4206, pid, 0, 0))
+attempt("sockets of the node", lambda: len(read("net/unix").splitlines()) > 1)
+attempt("signal", lambda: os.kill(pid, 19) or True)
+print(json.dumps(got))
+"""
+
+COLLECTS_CANARIES_ONLY = """
+zombie(lambda: open("/proc/self/comm", "w").write("other"))
+zombie(lambda: open("/proc/self/comm", "w").write("zr-canary"))
+kept = {int(pid) for pid in open("/proc/1/task/1/children").read().split()}
+ready()
+while True:
+    for pid in {int(pid) for pid in open("/proc/1/task/1/children").read().split()} - kept:
+        if open("/proc/%d/comm" % pid).read() == "zr-canary\\n":
+            os.waitpid(pid, os.WNOHANG)
+    time.sleep(0.01)
+"""
+REAPING = "while true; do sleep 0.1; done"
+
+
+class Visited:
+    """A node whose tenants are hostile to a canary: one audit, and what was seen while all canaries were there and alive."""
+
+    def __init__(self, folder):
+        self.node = Node(folder)
+        self.share = Path(tempfile.mkdtemp(prefix="zr-"))
+        self.podman = Podman(self.node, Path(tempfile.mkdtemp(prefix="zr-")))
+
+    def visit(self, folder):
+        self.podman.import_host()
+        self.bystander = Bystander(self.node)
+        built(self.share, "hunter")
+        self.containers = {
+            "holds it": self.podman.run_host("exec /share/hunter 2s", {self.share: "/share"}),
+            "may trace": self.podman("run", "--detach", "--network", "none", "--cap-add", "SYS_PTRACE", "busybox", "sleep", "1000"),
+            "may profile": self.podman("run", "--detach", "--network", "none", "--cap-add", "PERFMON", "busybox", "sleep", "1000"),
+            "is paused": self.podman.run(REAPING),
+        }
+        self.programs = {
+            "calls itself tini": self._run_as("tini", built(folder, "pretender")),
+            "called tini, a sleep": self.node.container("ready()\nos.execv(%r, ['tini', '1000'])" % self._copied("tini-sleep", "/bin/sleep")),
+            "collects canaries only": self.node.container(COLLECTS_CANARIES_ONLY),
+        }
+        self._probe(folder)
+        self.podman("unpause", self.containers["is paused"])
+        self.after = audit(self.node)
+
+    def _copied(self, name, program) -> str:
+        folder = self.share / name
+        folder.mkdir()
+        subprocess.run(["cp", program, folder / "tini"], check=True)
+        return str(folder / "tini")
+
+    def _run_as(self, name, program):
+        return self.node.container("os.execv(%r, [%r])" % (self._copied(name, program), name))
+
+    def _probe(self, folder):
+        sent, go = folder / "sent", folder / "go"
+        self.before = audit(self.node)
+        agent = subprocess.Popen(
+            [*self.node.enter, "setpriv", "--groups", "4,24", *self.node.agent_command(
+                "--audit", "--probe", "--json", "--min-age", "0", "--protect", PROTECT, code=GATED % (str(sent), str(go)))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_until(sent.exists)
+            self.agent_session = os.getsid(agent.pid)
+            self._look_at_canaries()
+            self.podman("pause", self.containers["is paused"])
+            go.touch()
+            said, complaints = agent.communicate(timeout=60)
+        finally:
+            agent.kill()
+            agent.wait()
+        assert (agent.returncode, complaints) == (0, "")
+        self.result = checked(subprocess.CompletedProcess([], 0, said, complaints))
+
+    def canaries(self) -> list:
+        return [process for process in self.node.init.process.parent().children(recursive=True) if process.name() == "zr-canary"]
+
+    def _look_at_canaries(self):
+        init = next(process for process in self.node.init.process.children(recursive=True) if process.name() == "fed")
+        (held,) = [process for process in init.children() if process.name() == "zr-canary"]
+        self.held_state = wait_until(lambda: held.status() == psutil.STATUS_STOPPED and held.status())
+        proc = Path("/proc/%d" % held.pid)
+        self.status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
+        self.descriptors = [os.readlink(link).partition(":")[0] for link in (proc / "fd").iterdir()]
+        self.root = [name for name in ("root", "cwd") if self._shows_something(proc / name)]
+        self.session = os.getsid(held.pid)
+        self.network = os.readlink(proc / "ns/net"), os.readlink("/proc/%d/ns/net" % init.pid), os.readlink("/proc/self/ns/net")
+        self.uids = {line.split()[1] for line in self._statuses() if line.startswith("Uid:")}
+        self.snooped = {
+            (capabilities, uid): self._snoop(init.pid, ns_pids(held.pid)[-1], capabilities, uid)
+            for capabilities in ("-sys_ptrace,-perfmon,-sys_admin",) for uid in ("0", self.status["Uid"].split()[0])}
+        self.snooped_with_everything = self._snoop(init.pid, ns_pids(held.pid)[-1], "+all", "0")
+
+    @staticmethod
+    def _shows_something(folder) -> bool:
+        """Its root is a folder of a process that has ended."""
+        try:
+            return bool(os.listdir(folder))
+        except ProcessLookupError:
+            return False
+
+    def _statuses(self):
+        for process in psutil.process_iter():
+            with contextlib.suppress(OSError):
+                if process.name() != "zr-canary":
+                    yield from Path("/proc/%d/status" % process.pid).read_text(errors="replace").splitlines()
+
+    @staticmethod
+    def _snoop(init_pid, pid, capabilities, uid) -> list:
+        """What a process of that container with these capabilities gets out of the canary. Its program is the test's own."""
+        done = subprocess.run(
+            ["nsenter", "--target", str(init_pid), "--pid", "unshare", "--mount", "sh", "-c", 'mount -t proc proc /proc && exec "$@"', "sh",
+             "setpriv", "--bounding-set", capabilities, "--inh-caps", "-all", "/usr/bin/python3", "-IS", "-c", SNOOP, str(pid), uid],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    def row(self, name, result=None) -> dict:
+        result = result or self.result
+        if name in self.programs:
+            return row_of(result, self.programs[name])
+        return next(row for row in result["containers"] if row["workload"]["container_id"] == self.containers[name])
+
+    def stop(self):
+        with contextlib.suppress(AssertionError):
+            self.podman("unpause", "--all")
+        self.podman.stop()
+        self.node.stop()
+        subprocess.run(["rm", "-r", self.share], check=True)
+
+
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("visited")
+    made = Visited(folder)
+    try:
+        made.visit(folder)
+        yield made
+    finally:
+        made.stop()
+
+
+def test_a_canary_that_a_tenant_holds_has_nothing_to_take(visited):
+    """As seen from the node, while root of a real container keeps it stopped."""
+    uid = visited.status["Uid"].split()[0]
+    assert visited.status["Uid"].split() == visited.status["Gid"].split() == [uid] * 4
+    assert uid not in visited.uids
+    assert visited.status["Groups"].strip() == ""
+    assert {visited.status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
+    assert set(visited.descriptors) == {"pipe"}
+    assert visited.root == []
+    assert visited.session != visited.agent_session
+    of_canary, of_container, of_node = visited.network
+    assert of_canary == of_container != of_node
+
+
+def test_a_tenant_cannot_look_into_a_canary(visited):
+    """As root of its container with all capabilities but three, or under the very UID of the canary; it may send it signals. With
+    these three it could look."""
+    assert set(map(tuple, visited.snooped.values())) == {("signal",)}
+    assert {"environ", "maps", "root", "PTRACE_ATTACH"} <= set(visited.snooped_with_everything)
+
+
+@pytest.mark.parametrize("name", ["may trace", "may profile"])  # CAP_PERFMON: memory maps and environment, mm_access() of Linux 6.15
+def test_where_a_tenant_may_look_into_other_processes_no_canary_is_sent(visited, name):
+    assert "look into others" in canary_of(visited.row(name))["detail"]
+    assert visited.row(name)["verdict"] == visited.row(name, visited.before)["verdict"]
+
+
+def test_a_canary_that_was_stopped_is_killed_and_tells_the_truth_all_the_same(visited):
+    row = visited.row("holds it")
+    assert (row["verdict"], canary_of(row)["verdict"]) == ("reaps", "reaps")
+    assert row["seconds"] > 1
+
+
+def test_a_container_that_is_paused_during_a_probe_is_not_judged(visited):
+    evidence = canary_of(visited.row("is paused"))
+    assert evidence["verdict"] == "unknown" and "stopped or paused" in evidence["detail"]
+    wait_until(lambda: visited.row("is paused", audit(visited.node))["zombies"] == 0)  # goes on, and collects what it missed
+
+
+def test_a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer_than_until_a_canary(visited):
+    """What looks like tini in everything that can be seen is taken for it until it is asked; what only bears the name is not."""
+    pretender, sleeper = "calls itself tini", "called tini, a sleep"
+    assert visited.row(pretender, visited.before)["verdict"] == "reaps"
+    assert visited.row(sleeper, visited.before)["verdict"] == "unknown"
+    assert visited.row(pretender)["verdict"] == visited.row(sleeper)["verdict"] == "leaks"
+    assert visited.row(pretender, visited.after)["verdict"] == "leaks"  # it is remembered
+
+
+def test_one_that_collects_canaries_only_deceives_an_audit_but_no_sweep(visited):
+    """A zombie that bears the name of a canary is as much a zombie as any."""
+    tenant = visited.programs["collects canaries only"]
+    assert canary_of(visited.row("collects canaries only"))["verdict"] == "reaps"
+    assert visited.row("collects canaries only")["verdict"] == "leaks"  # zombies are stronger evidence
+    entry = offender_of(look(visited.node, "--check", "--remedies", "nudge,terminate"), tenant)
+    assert (entry["verdict"], entry["ripe"], entry["remedies"]) == ("act", 2, ["nudge", "terminate"])
+    entry = offender_of(sweep(visited.node), tenant)
+    assert (entry["outcome"], entry["cleared"]) == ("cleared", 2)
+    assert tenant.alive and tenant.zombies() == []
+
+
+def test_nothing_of_a_hindered_audit_is_left_and_nobody_else_has_noticed(visited):
+    assert visited.result["counts"]["canaries_left"] == 1  # of the one that was paused then
+    assert visited.result["warnings"] == []
+    wait_until(lambda: visited.canaries() == [])
+    visited.bystander.assert_unharmed()
+
+
+HUNTS = {"stops the mother": ["1s"], "stops the canary, kills the mother": ["2s", "1k"], "kills the canary": ["2k"], "kills the mother": ["1k"]}
+
+
+def test_whoever_stops_or_kills_a_canary_or_its_mother_ends_the_audit_no_later_and_keeps_nothing(node, bystander, tmp_path):
+    hunter = built(tmp_path, "hunter")
+    alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+             "setpriv", "--bounding-set", "-sys_ptrace,-perfmon,-sys_admin", "--inh-caps", "-all"]
+    tenants = {name: node._started(Program([*node.enter, *alone, hunter, *orders], depth=2)) for name, orders in HUNTS.items()}
+    began = time.monotonic()
+    result = audit(node, "--probe", code=HUNTED)
+    assert time.monotonic() - began < 60
+    assert all(canary_of(row_of(result, tenant))["verdict"] in ("unknown", "reaps") for tenant in tenants.values())
+    assert result["counts"]["canaries_left"] == 0
+    assert {name: Path("/proc/%d/comm" % tenant.process.pid).read_text() for name, tenant in tenants.items()} == dict.fromkeys(HUNTS, "fed\n")
+    for tenant in tenants.values():
+        wait_until(lambda tenant=tenant: tenant.process.children(recursive=True) == [])
+        assert tenant.alive
+    assert [zombie for zombie in left_in_node(look(node, "--check")) if zombie["ppid"] != bystander.program.pids[1]] == []
+
+
+def test_an_audit_whose_time_for_sending_is_up_says_so(node, bystander):
+    """Tenants can make it slow; a sweep that waits for the lock meanwhile must not be held up for long."""
+    tenant = node.container("ready()\nforever()")
+    row = row_of(audit(node, "--probe", code=HURRIED % "-1"), tenant)
+    assert canary_of(row)["detail"] == "no canary was sent: those before it took too long"
+
+
+# How many they are
+
+@pytest.mark.parametrize("chains, depth", [(60, 40), (200, 1)])
+def test_thousands_of_pid_namespaces_nested_and_side_by_side(node, pods, bystander, tmp_path, chains, depth):
+    """As deep as the kernel goes, 32 levels from the machine's own, each chain with a zombie at its end."""
+    tenant = pods.start_command(1, [built(tmp_path, "namespaces"), str(chains), str(depth)])
+    count, deepest = (int(word) for word in tenant.popen.stdout.readline().split())
+    assert deepest == min(depth, 33 - len(tenant.pids)) and count == chains * deepest
+    (row,) = [row for row in audit(node, "--probe", code=HURRIED % "15")["containers"] if row["workload"]["pod"]]
+    assert (row["init"]["pid"], row["zombies"], row["workload"]["pod"]) == (tenant.pids[1], chains, "web-1")
+    result = sweep(node)
+    entries = [entry for entry in result["offenders"] if entry["reason"] != "protected"]
+    assert {(entry["workload"]["container_id"], entry["workload"]["pod"], entry["outcome"]) for entry in entries} == {(ID % 1, "web-1", "cleared")}
+    assert len(entries) == min(chains, 999)  # a report has a thousand parents at most, the bystander first
+    assert result["counts"]["cleared"] == chains
+    assert tenant.alive
+    tenant.stop()
+    wait_until(lambda: not any(entry["workload"]["pod"] for entry in look(node, "--check")["offenders"]))
+    assert [row for row in audit(node)["containers"] if row["workload"]["pod"]] == []
+
+
+def test_a_container_that_forks_and_collects_as_fast_as_it_can_disturbs_no_audit(node, bystander):
+    tenants = [node.container("""
+ready()
+while True:
+    if os.fork() == 0:
+        os._exit(3)
+    os.wait()
+""") for _number in range(2)]
+    for flags in ([], ["--probe"], [], ["--probe"]):
+        result = audit(node, "--min-age", "60", *flags)
+        assert result["warnings"] == []
+        assert {row_of(result, tenant)["init"]["name"] for tenant in tenants} == {row_of(result, tenants[0])["init"]["name"]}
+    assert {row_of(result, tenant)["verdict"] for tenant in tenants} == {"reaps"}
+    assert not sweep(node, **{"min-age": 60})["changed"]
+    assert all(tenant.alive for tenant in tenants)

@@ -1,0 +1,218 @@
+"""Limits of tasks and the freezer, read from cgroups of version 1, version 2 and both side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, procfs, workloads
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
+from rig.node import wait_until
+
+POD, CONTAINER = "/kubepods/pod1", "/kubepods/pod1/c1"
+MOUNTED = {  # layout -> (controllers of the line, folder of the hierarchy)
+    "v1": ("pids", "pids"),
+    "v1, others mounted with it, under the whole name": ("cpu,pids", "cpu,pids"),
+    "v1, others mounted with it, under this name": ("cpu,pids", "pids"),
+    "v1, others mounted with it, under the other's name": ("cpu,pids", "cpu"),
+    "v2": ("", ""),
+    "v2 in hybrid": ("", "unified"),
+}
+EVERY_LAYOUT = pytest.mark.parametrize("layout", MOUNTED)
+
+
+class Tree:
+    """/sys/fs/cgroup, made by hand."""
+
+    def __init__(self, root, layout):
+        self.root = str(root)
+        self.controllers, folder = MOUNTED[layout]
+        self.hierarchy = root / folder
+
+    def cgroup(self, path, **files):
+        folder = self.hierarchy / path.lstrip("/")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name.replace("_", ".")).write_text(text, encoding="ascii")
+
+    def pids(self, path):
+        return cgroups.pids(self.root, self.controllers, path)
+
+
+@pytest.fixture
+def tree(tmp_path, layout):
+    return Tree(tmp_path, layout)
+
+
+@EVERY_LAYOUT
+def test_the_level_with_the_least_room_is_told(tree):
+    tree.cgroup("/kubepods", pids_current="900\n", pids_max="910\n")
+    tree.cgroup(POD, pids_current="30\n", pids_max="1000\n")
+    tree.cgroup(CONTAINER, pids_current="20\n", pids_max="32\n")
+    assert tree.pids(CONTAINER) == cgroups.Pids(900, 910, "/kubepods")
+    tree.cgroup("/kubepods", pids_max="913\n")
+    assert tree.pids(CONTAINER) == cgroups.Pids(20, 32, CONTAINER)
+    assert tree.pids(POD) == cgroups.Pids(900, 913, "/kubepods")
+
+
+@EVERY_LAYOUT
+def test_of_levels_with_the_same_room_the_nearest_is_told(tree):
+    tree.cgroup(POD, pids_current="50\n", pids_max="100\n")
+    tree.cgroup(CONTAINER, pids_current="50\n", pids_max="100\n")
+    assert tree.pids(CONTAINER).cgroup == CONTAINER
+
+
+@EVERY_LAYOUT
+def test_no_limit_anywhere(tree):
+    tree.cgroup(POD, pids_current="30\n", pids_max="max\n")
+    tree.cgroup(CONTAINER, pids_current="20\n", pids_max="max\n")
+    assert tree.pids(CONTAINER) == cgroups.Pids(20, None, CONTAINER)
+
+
+@EVERY_LAYOUT
+def test_a_limit_above_one_without(tree):
+    tree.cgroup(POD, pids_current="30\n", pids_max="4096\n")
+    tree.cgroup(CONTAINER, pids_current="20\n", pids_max="max\n")
+    assert tree.pids(CONTAINER) == cgroups.Pids(30, 4096, POD)
+
+
+@EVERY_LAYOUT
+def test_a_limit_that_was_lowered_below_what_is_there(tree):
+    tree.cgroup(POD, pids_current="30\n", pids_max="10\n")
+    tree.cgroup(CONTAINER, pids_current="30\n", pids_max="30\n")
+    assert tree.pids(CONTAINER) == cgroups.Pids(30, 10, POD)
+
+
+@EVERY_LAYOUT
+@pytest.mark.parametrize("path", [CONTAINER, "/", "", "/nowhere", "/kubepods/../kubepods/pod1", "/../kubepods/pod1", "/.."])
+def test_what_is_not_counted_is_not_told(tree, path):
+    """No file, or a path that leads out of the sweep's cgroup namespace: there another cgroup may be of that name."""
+    if ".." in path:
+        tree.cgroup(POD, pids_current="30\n", pids_max="10\n")
+    else:
+        tree.cgroup(POD)
+    assert tree.pids(path) is None
+
+
+@EVERY_LAYOUT
+@pytest.mark.parametrize("missing", ["pids.max", "pids.current"])
+def test_half_of_the_files(tree, missing):
+    tree.cgroup(POD, pids_current="30\n", pids_max="1000\n")
+    tree.cgroup(CONTAINER, pids_current="30\n", pids_max="31\n")
+    (tree.hierarchy / CONTAINER[1:] / missing).unlink()
+    assert tree.pids(CONTAINER) == cgroups.Pids(30, 1000, POD)
+
+
+def test_where_version_1_counts_version_2_is_not_asked(tmp_path):
+    for layout, most in (("v1", "10\n"), ("v2 in hybrid", "max\n")):
+        Tree(tmp_path, layout).cgroup(POD, pids_current="5\n", pids_max=most)
+    lines = (CgroupLine("", "/kubepods/pod" + "a" * 32), CgroupLine("memory", "/x"), CgroupLine("pids", "/kubepods/pod" + "a" * 32 + "/sub"))
+    assert workloads.level_with_pids(lines, ()) == ("pids", "/kubepods/pod" + "a" * 32)
+    assert cgroups.pids(str(tmp_path), "pids", POD).max == 10
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(["", "..", ".", "kubepods", "\udcff"])).map("/".join),
+       st.sampled_from(["", "pids", "cpu,pids", ",", "name=systemd"]))
+def test_any_path_has_an_answer(tmp_path_factory, path, controllers):
+    root = str(tmp_path_factory.getbasetemp() / "no tree")
+    path = path.replace("\0", "")
+    assert cgroups.pids(root, controllers, path) is None
+    assert cgroups.is_frozen(root, (CgroupLine(controllers, path),)) is False
+
+
+FREEZER = {  # layout -> (controllers, folder, file, what it says when thawed, when frozen)
+    "v1": ("freezer", "freezer", "freezer.state", "THAWED\n", "FROZEN\n"),
+    "v1, on the way there": ("freezer", "freezer", "freezer.state", "THAWED\n", "FREEZING\n"),
+    "v1, mounted with another": ("cpu,freezer", "cpu,freezer", "freezer.state", "THAWED\n", "FROZEN\n"),
+    "v1, mounted with another, under its own name": ("cpu,freezer", "freezer", "freezer.state", "THAWED\n", "FROZEN\n"),
+    "v2": ("", "", "cgroup.events", "populated 1\nfrozen 0\n", "populated 1\nfrozen 1\n"),
+    "v2 in hybrid": ("", "unified", "cgroup.events", "populated 1\nfrozen 0\n", "populated 1\nfrozen 1\n"),
+}
+
+
+@pytest.mark.parametrize("layout", FREEZER)
+def test_frozen(tmp_path, layout):
+    controllers, folder, name, thawed, frozen = FREEZER[layout]
+    lines = (CgroupLine(controllers, CONTAINER), CgroupLine("memory", "/elsewhere"))
+    assert not cgroups.is_frozen(str(tmp_path), lines), "no such file"
+    cgroup = tmp_path / folder / CONTAINER[1:]
+    cgroup.mkdir(parents=True)
+    for text, expected in ((thawed, False), (frozen, True), ("", False)):
+        (cgroup / name).write_text(text, encoding="ascii")
+        assert cgroups.is_frozen(str(tmp_path), lines) is expected
+    (cgroup / name).write_text(frozen, encoding="ascii")
+    assert not cgroups.is_frozen(str(tmp_path), (CgroupLine(controllers, "/kubepods/../kubepods/pod1/c1"),))
+    assert not cgroups.is_frozen(str(tmp_path), (CgroupLine("memory", CONTAINER),))
+    assert not cgroups.is_frozen(str(tmp_path), ())
+
+
+PARENT_OF_FIVE = """
+import os, signal, sys
+with open(sys.argv[1] + "/cgroup.procs", "w") as procs:
+    procs.write(str(os.getpid()))
+for _ in range(3):
+    if os.fork() == 0:
+        signal.pause()
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def real_cgroup():
+    """A cgroup of this machine that counts tasks: (controllers of its line, its path, its folder)."""
+    for controllers, mounted in (("pids", Path("/sys/fs/cgroup/pids")), ("", Path("/sys/fs/cgroup"))):
+        folder = mounted / ("zombie-reaper-unit-%d" % os.getpid())
+        if (mounted / "cgroup.procs").exists() and (controllers or (mounted / "cgroup.subtree_control").exists()):
+            folder.mkdir()
+            inner = folder / "inner"
+            if not controllers and (folder / "pids.max").exists():
+                (folder / "cgroup.subtree_control").write_text("+pids", encoding="ascii")
+            inner.mkdir()
+            try:
+                if (inner / "pids.max").exists():
+                    yield controllers, "/%s/inner" % folder.name, inner
+                    return
+            finally:
+                inner.rmdir()
+                folder.rmdir()
+    pytest.skip("no cgroup of this machine counts tasks, or none can be made")
+
+
+def test_a_real_cgroup(real_cgroup):
+    """Three that live, two zombies and their parent, as the kernel counts them and as psutil does."""
+    controllers, path, folder = real_cgroup
+    (folder / "pids.max").write_text("17", encoding="ascii")
+    (folder.parent / "pids.max").write_text("4000", encoding="ascii")
+    parent = subprocess.Popen([sys.executable, "-IS", "-c", PARENT_OF_FIVE, folder], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        assert parent.stdout.readline() == b"ready\n"
+        witness = psutil.Process(parent.pid)
+        lines = procfs.ProcFS().cgroup(parent.pid)
+        own_path = next(line.path for line in lines if "pids" in line.controllers.split(",") or not controllers and not line.controllers)
+        assert own_path == path
+        found = cgroups.pids("/sys/fs/cgroup", controllers, path)
+        assert found == cgroups.Pids(1 + len(witness.children()), 17, path) == cgroups.Pids(6, 17, path)
+        (folder.parent / "pids.max").write_text("7", encoding="ascii")
+        assert cgroups.pids("/sys/fs/cgroup", controllers, path) == cgroups.Pids(6, 7, os.path.dirname(path))
+        (folder.parent / "pids.max").write_text("max", encoding="ascii")
+        (folder / "pids.max").write_text("max", encoding="ascii")
+        assert cgroups.pids("/sys/fs/cgroup", controllers, path) == cgroups.Pids(6, None, path)
+        assert not cgroups.is_frozen("/sys/fs/cgroup", lines)
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+        parent.communicate()
+        wait_until(lambda: not (folder / "cgroup.procs").read_text(encoding="ascii"))
