@@ -14,10 +14,11 @@ import collect
 import idle_sweep
 import latency
 import role_tasks
+import scale
 import scan
 import stubborn_parents
 
-NEEDED, NEEDED_IN_FULL = ("gdb",), ("nginx", "wrk", "redis-server", "redis-benchmark", "pgbench")
+NEEDED, NEEDED_IN_FULL = ("gcc", "gdb"), ("nginx", "wrk", "redis-server", "redis-benchmark", "pgbench")
 LOADED = 10  # seconds for each server, with and without
 
 INTRODUCTION = """\
@@ -32,7 +33,7 @@ which there is nothing but what is named.
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="larger sizes too, and servers under load; raises kernel.pid_max for as long as that takes")
+    size.add_argument("--full", action="store_true", help="larger sizes too, and servers under load; raises kernel.pid_max and kernel.threads-max for as long as that takes")
     size.add_argument("--tiny", action="store_true", help="the least that shows that it works")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables into this file too")
     arguments = parser.parse_args()
@@ -44,16 +45,21 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # cleans up after both, even where a shell in the background ignores SIGINT
         signal.signal(number, signal.default_int_handler)
     processes, runs, counts, parents, collected = 250, 21, [1000, 10000], 1000, [1, 10, 100, 1000]
+    known, living, cleared, storms = [1000, 10000], [10000], [1000], [10000]
     if arguments.full:
         counts.append(100000)
         collected += [10000, 50000]
+        known, living, cleared, storms = [1000, 10000, 100000, 1000000], [10000, 100000], [1000, 10000, 100000, 1000000], [10000, 100000, 300000]
     if arguments.tiny:
         processes, runs, counts, parents, collected = 5, 1, [20], 3, [2]
+        known, living, cleared, storms = [5, 50], [20], [20], [20]
+    plot_file = arguments.write.with_name(arguments.write.stem + "-scale.svg") if arguments.write else None
     page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
     print(page)
     measurements = [
         lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents),
-        lambda: collect.measure(collected), role_tasks.measure]
+        lambda: collect.measure(collected), role_tasks.measure, lambda: scale.measure_known(known, living, plot_file),
+        lambda: scale.measure_cleared(cleared), lambda: scale.measure_storms(storms), scale.measure_tick]
     if arguments.full:
         measurements.append(lambda: latency.measure(LOADED))
     for measure in measurements:

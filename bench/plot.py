@@ -8,10 +8,7 @@ from xml.sax.saxutils import escape
 WIDTH, HEIGHT = 820, 470
 LEFT, RIGHT, TOP, BOTTOM = 70, 210, 20, 50  # margins; on the right stand the names of the lines
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#7f7f7f", "#56b4e9"]  # most are of Okabe and Ito, which all eyes tell apart
-STYLE = """
-text { font: 13px sans-serif; fill: #333 } .grid { stroke: #888; stroke-opacity: .3 } .line { fill: none; stroke-width: 2.2 }
-@media (prefers-color-scheme: dark) { text { fill: #ddd } }
-"""
+STYLE = "text { font: 13px sans-serif; fill: #7a8088 } .grid { stroke: #888; stroke-opacity: .3 } .line { fill: none; stroke-width: 2.2 }"
 
 
 def write(path, across, up, lines) -> None:

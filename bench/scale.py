@@ -27,48 +27,45 @@ NAMES = {
 SLOW = ["psutil", "bash"]  # left out where the table is full of the zombies of 1,000 parents a million times
 MILLION = 1000000
 LIVING = "ledger", "resident", "scan", "psutil", "ps", "bash"
-ALL = tuple(NAMES)
+KNOWN = (
+    "All ways on the same processes, in turns. The ledger alone tells how many zombies there are, and where there are none that is all that is "
+    "read; resident: with its files open. Named: also which cgroups hold them and, from the list of children of the first parent there, one "
+    "of them. `zombies.find()` is what a sweep does before it judges: it looks at each zombie, of one parent at most 50,000, and counts the rest. "
+    "The one parent is the PID 1 of a container; 1,000 parents are 1,000 processes of a node. ps is `ps -eo pid,ppid,stat,comm`, and awk counts by "
+    "parent; the bash loop uses what bash has built in and starts nothing. Those in Python are without the start of the interpreter.")
+DRAWN = {
+    "ledger": "ledger, the number alone", "named": "ledger, a parent named", "find": "zombies.find()", "scan": "ProcFS.zombies(), a full scan",
+    "psutil": "psutil.process_iter", "ps": "ps with awk", "bash": "bash loop over /proc"}
 
 
-def measure(counts, living, cleared, storms, plot_file=None) -> list:
-    """The tables, as Markdown. counts, living, cleared, storms: sizes. plot_file: where to write the picture of the first."""
-    with compiled() as program:
-        known, points = _known(program, counts, living)
-        if plot_file:
-            plot.write(plot_file, "zombies of one parent", "seconds until they and their parent are known", points)
-            known += "\n![seconds until known, by number of zombies of one parent](%s)\n" % plot_file.name
-        return [known, _cleared(program, cleared), _storms(program, storms), _tick(program)]
-
-
-def _known(program, counts, living) -> tuple:
-    """(table, {way: [(zombies, seconds)]} of one parent)."""
+def measure_known(counts, living, plot_file=None) -> str:
+    """The table, as Markdown. counts: of zombies. living: of processes on a node without any. plot_file: where to write a picture of it."""
     cases = [("living", count, 0) for count in living] + [("container", count, 1) for count in counts]
     cases += [("parents", count, PARENTS) for count in counts if count >= PARENTS]
     rows, points = [], {}
     for kind, count, parents in cases:
-        ways = LIVING if kind == "living" else [way for way in ALL if not (parents > 1 and count >= MILLION and way in SLOW)]
+        ways = LIVING if kind == "living" else [way for way in NAMES if not (parents > 1 and count >= MILLION and way in SLOW)]
         runs = 7 if count <= 1000 else 3 if count <= 10000 else 1
         title = "%s %s" % (format(count, ","), "living, no zombie" if kind == "living" else "zombies of %s parent%s" % (
             format(parents, ","), "s" * (parents > 1)))
         if not has_memory(kind, count):
-            print("%s: not measured, there is too little memory." % title, flush=True)
+            rows.append([title, "not measured: too little memory"] + [""] * 4)
             continue
-        with _crowd(program, kind, count, parents, "keeps") as run:
+        with _crowd(kind, count, parents, "keeps") as (run, _program):
             figures = run(HERE / "known_once.py", runs, 0 if kind == "living" else count, *ways)
         for way, figure in figures.items():
             _check(way, figure["told"], kind, count, parents)
             rows.append([title, NAMES[way], _seconds(figure["cpu"]), _seconds(figure["seconds"]),
                          _times(figures["ps"]["cpu"] / figure["cpu"]), _times(figures["ps"]["seconds"] / figure["seconds"])])
-            if kind == "container" and way not in ("ledger", "resident"):
-                points.setdefault(NAMES[way].replace("`", ""), []).append((count, figure["seconds"]))
+            if kind == "container" and way in DRAWN:
+                points.setdefault(DRAWN[way], []).append((count, figure["cpu"]))
+    text = KNOWN
+    if plot_file:
+        plot.write(plot_file, "zombies of one parent", "CPU until they and their parent are known", points)
+        text += "\n\n![%s](%s)" % ("CPU until known, by the number of zombies of one parent: the rows below, on two logarithmic scales", plot_file.name)
     return table(
-        "Who has them: until zombies and their parent are known",
-        "All ways on the same table of processes, in turns. The ledger alone tells how many there are, which is all that is read where there are "
-        "none; resident: with its descriptors open. Named: also the cgroups that hold them, and in the list of children of the first parent "
-        "there the first zombie. `zombies.find()` is what a sweep does before it acts: it looks at each zombie, of one parent at most 50,000, and "
-        "counts the rest. One parent is the PID 1 of a container. ps is `ps -eo pid,ppid,stat,comm`, its awk counts by parent; the bash loop uses "
-        "what bash has built in and starts nothing. CPU of the Python ones is without the start of the interpreter.",
-        ["processes", "way", "CPU", "seconds", "times less CPU than ps with awk", "times sooner"], rows), points
+        "Until zombies and their parent are known", text,
+        ["processes", "way", "CPU", "seconds", "times less CPU than ps with awk", "times sooner"], rows)
 
 
 def _check(way, told, kind, count, parents) -> None:
@@ -85,15 +82,17 @@ def _check(way, told, kind, count, parents) -> None:
         raise SystemExit("%s told something wrong of %d %s: %s" % (way, count, kind, str(told)[:200]))
 
 
-def _cleared(program, counts) -> str:
+def measure_cleared(counts) -> str:
+    """The table, as Markdown."""
     rows = []
     for count in counts:
-        hows = ("check", "terminate") if count >= MILLION else ("check", "reap", "watch", "terminate")
-        for how in hows:
-            if how in ("check", hows[1], "watch", "terminate") and not has_memory("zombies", count):
-                continue
-            with _crowd(program, "container", count, 1, "reaps") as run:
-                rows.append([format(count, ","), WHAT[how], *_of_agent(run(HERE / "cleared_once.py", how, 2))])
+        if not has_memory("zombies", count):
+            rows.append([format(count, ","), "not measured: too little memory"] + [""] * 4)
+            continue
+        for hows in (("check", "terminate"), ("reap",), ("watch",)):
+            if count < MILLION or "check" in hows:
+                with _crowd("container", count, 1, "reaps") as (run, _program):
+                    rows += [[format(count, ","), WHAT[how], *_of_agent(run(HERE / "cleared_once.py", how, 2))] for how in hows]
     return table(
         "Until they are gone, and the memory of the agent",
         "The whole agent, interpreter included, on zombies of the PID 1 of a container, until the last is gone. `reap` by one sweep after the other, "
@@ -109,13 +108,15 @@ def _of_agent(figure) -> list:
     return [figure["runs"], "%.1f" % figure["seconds"], "%.1f s" % figure["cpu"], "%.0f MB" % figure["memory"]]
 
 
-def _storms(program, counts) -> str:
+def measure_storms(counts) -> str:
+    """The table, as Markdown."""
     rows = []
     for count in counts:
         for how, kind, init, words in STORMS:
             if not has_memory("zombies", count):
+                rows.append([format(count, ","), words, "not measured: too little memory"] + [""] * 3)
                 continue
-            with _crowd(program, kind, count, 1, init) as run, _meter(program) as outside:
+            with _crowd(kind, count, 1, init) as (run, program), _meter(program) as outside:
                 figure = run(HERE / "storm_once.py", program, how, 2, init)
             rows.append([format(count, ","), words, *("%.0f ms" % (1000 * gap) for gap in (
                 figure["calm"], figure["longest"], outside[0])), "%.1f" % figure["seconds"]])
@@ -148,10 +149,11 @@ def _meter(program):
         longest.append(float(popen.communicate()[0]))
 
 
-def _tick(program) -> str:
+def measure_tick() -> str:
+    """The table, as Markdown."""
     rows = []
     with contextlib.ExitStack() as until_measured:
-        run = until_measured.enter_context(_crowd(program, "living", CONTAINERS * IN_EACH, 0, "keeps"))
+        run, _program = until_measured.enter_context(_crowd("living", CONTAINERS * IN_EACH, 0, "keeps"))
         for hierarchy in HIERARCHIES:
             containers = until_measured.enter_context(_cgroups(hierarchy, CONTAINERS))
             figure = run(HERE / "tick_once.py", hierarchy, IN_EACH, *containers)
@@ -166,12 +168,13 @@ def _tick(program) -> str:
 
 
 @contextlib.contextmanager
-def _crowd(program, kind, count, parents, init):
-    """:func:`.crowd.crowd_of` in a cgroup of its own, with room for all."""
+def _crowd(kind, count, parents, init):
+    """What :func:`.crowd.crowd_of` yields, in a cgroup of its own and with room for all, and the program."""
     room = room_for_many(count + 50000) if count > USUAL_TABLE else contextlib.nullcontext()
     with room, contextlib.ExitStack() as until_gone:
         cgroups = [until_gone.enter_context(_cgroups(hierarchy, 0))[0] for hierarchy in HIERARCHIES]
-        yield until_gone.enter_context(crowd_of([program, kind, count, parents, init], cgroups))
+        program = until_gone.enter_context(compiled())
+        yield until_gone.enter_context(crowd_of([program, kind, count, parents, init], cgroups)), program
 
 
 @contextlib.contextmanager

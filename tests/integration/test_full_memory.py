@@ -91,6 +91,15 @@ def short(tmp_path):
         yield Short(tmp_path, stack)
 
 
+def child_count(program) -> int:
+    """All of them zombies; 0 when it has ended."""
+    try:
+        with open("/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii") as file:
+            return len(file.read().split())
+    except OSError:
+        return 0
+
+
 def told_to_fill(program):
     program.process.send_signal(signal.SIGUSR1)
     assert program.popen.stdout.readline() == b"full\n"
@@ -108,7 +117,7 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
         watch.process.suspend()
         told_to_fill(parent)
         assert int(short.pids.read("pids.current")) == TASKS
-        assert len(parent.zombies()) > TASKS - 20
+        assert child_count(parent) > TASKS - 20
         if oom_killer == "may take nobody":
             if short.memory.version != 1:
                 pytest.skip("the OOM killer cannot be forbidden in a memory cgroup of version 2")
@@ -120,8 +129,8 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
             wait_until(lambda: not hog.alive or short.used() > MEMORY - (1 << 20))
         began = time.monotonic()
         watch.process.resume()
-        wait_until(lambda: len(parent.zombies()) < 20, 60)
-        assert watch.ticks(began) <= 3
+        wait_until(lambda: child_count(parent) < 20, 60)
+        assert watch.ticks(began) <= 3, watch.text()
         if "reap" in remedies:
             assert parent.alive
         else:
@@ -139,7 +148,7 @@ def test_the_memory_of_the_agent_is_locked_and_in_reserve(tmp_path):
     watch = Watch(node, tmp_path, "--min-age", "0", "--remedies", "reap")
     try:
         locked, resident = lines(watch, "VmLck", "VmRSS")
-        assert locked >= resident > 0
+        assert locked >= resident - 64 > 0, "but for the few pages that nobody may lock, in KB"
         node.container("for _ in range(1000): zombie()\nready()\nforever()")
         wait_until(lambda: (watch.status() or {}).get("cleared") == 1000)
         assert lines(watch, "VmRSS")[0] <= resident + 256, "it had to ask for more, in KB"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from xml.etree import ElementTree
 
 import psutil
 
@@ -19,11 +20,16 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
     text = page.read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## A sweep that finds nothing", "## Looking for zombies in the process table", "## 3 parents that ignore SIGTERM",
-        "## Collecting zombies from inside their living parent", "## The role on a node where nothing changes"]
-    tasks = text.split("## The role on a node")[1].split("| ---: |\n")[1].splitlines()
+        "## Collecting zombies from inside their living parent", "## The role on a node where nothing changes",
+        "## Until zombies and their parent are known", "## Until they are gone, and the memory of the agent",
+        "## The storm: for how long nothing can fork", "## A tick of the resident agent where nothing is wrong"]
+    tasks = text.split("## The role on a node")[1].split("| ---: |\n")[1].split("\n\n")[0].splitlines()
     assert 3 <= len(tasks) <= 8
     assert re.search(r"\| `zombie-reaper` \| [\d.]+ ms \| 1 of it \|", text)
     assert all(line in done.stdout for line in text.splitlines())
+    assert "](page-scale.svg)" in text
+    picture = ElementTree.parse(tmp_path / "page-scale.svg").getroot()
+    assert len(picture.findall("{*}path[@class='line']")) == 7
 
 
 def test_interrupted_benchmark_leaves_nothing_behind(root, tmp_path):

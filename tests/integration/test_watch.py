@@ -1,0 +1,393 @@
+"""The resident agent: what it says, what it listens to, and what it must not do."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+from rig.node import AGENT, wait_until
+from rig.watched import Watch
+
+LEAK = """
+for _ in range(3): zombie()
+ready()
+forever()
+"""
+LEAKS_WHEN_TOLD = """
+signal.signal(signal.SIGUSR1, lambda *_: zombie())
+ready()
+forever()
+"""
+
+
+@pytest.fixture
+def watch(node, tmp_path):
+    """Starts one; the arguments are those of rig.watched.Watch after the first two."""
+    with contextlib.ExitStack() as stack:
+        def start(*flags, **kwargs):
+            started = Watch(node, tmp_path, *flags, **kwargs)
+            stack.callback(started.stop)
+            return started
+
+        yield start
+
+
+def children(program) -> int:
+    with open("/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii") as file:
+        return len(file.read().split())
+
+
+def cleared(watch, number):
+    return wait_until(lambda: (watch.status() or {}).get("cleared", 0) >= number and watch.status(), 60)
+
+
+def test_it_sees_what_comes_and_status_tells(node, watch):
+    watching = watch("--min-age", "1", "--remedies", "reap")
+    init = node.container(LEAK)
+    told = cleared(watching, 3)
+    assert init.alive and children(init) == 0
+    done = node.agent("--status", "--json")
+    assert done.returncode == 0, done.stderr
+    status = json.loads(done.stdout)
+    assert (status["schema"], status["interval"], status["configuration_error"]) == (1, 1.0, None)
+    assert status["cleared"] == 3 and status["sweeps"] >= told["sweeps"] >= 2
+    assert abs(time.time() - status["last_sweep"]) < 120 and status["since"] <= status["last_sweep"]
+    line = node.agent("--status").stdout
+    assert re.fullmatch(r"PID %d has watched this node for \d+ (s|min), every 1 s: \d+ sweeps?, 3 zombies cleared, last sweep \d+ s ago\n" % status["pid"], line)
+    assert "3 cleared" in watching.text()
+    last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
+    assert last["schema"] == 1
+
+
+def test_status_where_nobody_watches_says_so(node, watch):
+    done = node.agent("--status")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no resident process watches this node" in done.stderr
+    assert not node.run_folder.exists()
+    watching = watch()
+    assert node.agent("--status").returncode == 0
+    assert watching.end() == 0
+    assert node.agent("--status").returncode == 1, "what it has left is not taken for a live one"
+
+
+def test_a_second_one_is_refused_and_the_first_goes_on(node, watch):
+    watching = watch("--remedies", "reap", "--min-age", "0")
+    done = node.agent("--watch", "--interval", "1")
+    assert done.returncode != 0
+    assert re.search(r"another .*holds .*/watch\.lock", done.stderr), done.stderr
+    init = node.container(LEAK)
+    cleared(watching, 3)
+    assert init.alive
+
+
+def configured(path, **options):
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(options), encoding="utf-8")
+    new.rename(path)
+
+
+def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad(node, watch, tmp_path):
+    config = tmp_path / "config.json"
+    configured(config, min_age=0, remedies=[])
+    watching = watch(config=config)
+    init = node.container(LEAK)
+    watching.after_ticks(3)
+    assert children(init) == 3
+
+    config.write_text('{"min_age": 0, "remedies": ["reap"', encoding="utf-8")
+    watching.signal(signal.SIGHUP)
+    error = wait_until(lambda: (watching.status() or {}).get("configuration_error"))
+    assert "is not JSON" in error
+    watching.after_ticks(2)
+    assert children(init) == 3, "the one of before is in force"
+    assert "its configuration is the one of before: " in node.agent("--status").stdout
+    assert "the configuration was not taken" in watching.text()
+
+    configured(config, min_age=-1)
+    watching.signal(signal.SIGHUP)
+    wait_until(lambda: "min_age" in ((watching.status() or {}).get("configuration_error") or ""))
+
+    configured(config, min_age=0, remedies=["reap"])
+    watching.signal(signal.SIGHUP)
+    told = cleared(watching, 3)
+    assert told["configuration_error"] is None
+    assert init.alive
+    assert "configuration is the one of before" not in node.agent("--status").stdout
+    said = [message for _when, message in watching.messages]
+    assert sum(message.startswith("RELOADING=1\nMONOTONIC_USEC=") for message in said) == 3
+    for place, message in enumerate(said):
+        if message.startswith("RELOADING=1"):
+            assert said[place + 1].startswith("READY=1")
+    assert watching.end() == 0
+
+
+def test_what_it_tells_systemd(watch):
+    watching = watch()
+    watching.after_ticks(3)
+    assert watching.end() == 0
+    said = [message for _when, message in watching.messages]
+    assert said[0].split("\n")[0] == "READY=1"
+    assert said[-1] == "STOPPING=1"
+    assert all(re.match(r"WATCHDOG=1\nSTATUS=\d+ zombies? on this node", message) for message in said[1:-1])
+    times = [when for when, message in watching.messages if message.startswith("WATCHDOG=1")]
+    assert all(after - before > 0.8 for before, after in zip(times, times[1:])), "one look each interval"
+
+
+def test_systemd_that_does_not_listen_does_not_stop_it(node, watch):
+    """Its socket is full: on a node that is full systemd may be stuck, and that is when this is needed."""
+    watching = watch("--min-age", "0", "--remedies", "reap", ready=False)
+    watching.socket.shutdown(0)  # nobody reads any more
+    init = node.container(LEAKS_WHEN_TOLD)
+    wait_until(lambda: watching.status() is not None)
+    watching.find()
+    for number in range(1, 4):
+        init.process.send_signal(signal.SIGUSR1)
+        cleared(watching, number)
+    assert watching.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_when_it_is_idle(watch, number):
+    watching = watch(interval=3600)
+    watching.signal(number)
+    assert watching.popen.wait(20) == 0
+    assert [message for _when, message in watching.messages][-1] == "STOPPING=1"
+    assert "Traceback" not in watching.text()
+
+
+SLOW = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGUSR1, lambda *_: zombie())
+ready()
+forever()
+"""
+
+
+def test_sigterm_during_a_sweep_ends_it_when_that_is_reported(node, watch):
+    """It is waiting for a parent to end, half way: it goes on with that, takes up nothing new, and says so."""
+    watching = watch("--min-age", "0", "--grace", "4", "--remedies", "terminate", interval=2)
+    init = node.container(SLOW)
+    init.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: holds_a_pidfd(watching))
+    time.sleep(0.3)
+    watching.signal(signal.SIGTERM)
+    assert watching.popen.wait(60) == 0
+    assert init.ends()
+    assert "asked to end by SIGTERM" in watching.text()
+    assert "Traceback" not in watching.text()
+    last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
+    assert last["ended_early"] and last["counts"]["parents_ended"] == 1
+
+
+def holds_a_pidfd(watch) -> bool:
+    folder = "/proc/%d/fd" % watch.process.pid
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            if "pidfd" in os.readlink("%s/%s" % (folder, fd)):
+                return True
+    return False
+
+
+def test_sighup_during_a_sweep_is_taken_up_after_it(node, watch, tmp_path):
+    config = tmp_path / "config.json"
+    configured(config, min_age=0, grace=3, remedies=["terminate"])
+    watching = watch(config=config)
+    init = node.container(SLOW)
+    init.process.send_signal(signal.SIGUSR1)
+    wait_until(lambda: holds_a_pidfd(watching))
+    configured(config, min_age=0, remedies=[])
+    watching.signal(signal.SIGHUP)
+    wait_until(lambda: "the configuration was read again" in watching.text())
+    assert init.ends()
+    other = node.container(LEAK)
+    watching.after_ticks(3)
+    assert children(other) == 3
+
+
+def test_ages_survive_a_restart(node, watch):
+    """A zombie that the one before had seen for long enough counts at once; no zombie ever counts earlier than that."""
+    first = watch("--min-age", "3600", "--remedies", "reap")
+    init = node.container(LEAK)
+    wait_until(lambda: (node.run_folder / "first_seen").exists() and len(ages(node)) == 3)
+    seen = ages(node)
+    time.sleep(3)
+    assert first.end() == 0
+    assert ages(node) == seen, "it forgets nothing at its end"
+    second = watch("--min-age", "3600", "--remedies", "reap")
+    second.after_ticks(2)
+    assert ages(node) == seen
+    assert second.end() == 0
+    third = watch("--min-age", "3", "--remedies", "reap")
+    cleared(third, 3)
+    assert third.status()["sweeps"] == 1, "its first one"
+    assert init.alive and children(init) == 0
+
+
+def ages(node) -> list:
+    return sorted(line for line in (node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()[1:])
+
+
+def test_ages_are_kept_in_memory_where_the_file_is_lost(node, watch):
+    watching = watch("--min-age", "4", "--remedies", "reap")
+    init = node.container(LEAK)
+    wait_until(lambda: (node.run_folder / "first_seen").exists() and len(ages(node)) == 3)
+    for _turn in range(3):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(node.run_folder / "first_seen")
+        time.sleep(0.7)
+    cleared(watching, 3)
+    assert init.alive
+
+
+def test_a_sweep_by_hand_beside_it_takes_turns(node, watch):
+    """While a sweep by hand holds the lock the resident one does nothing; then it goes on."""
+    watching = watch("--min-age", "0", "--remedies", "reap")
+    watching.after_ticks(1)
+    with open(node.run_folder / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        init = node.container(LEAK)
+        time.sleep(3)
+        assert children(init) == 3
+        assert not watching.status() or watching.status()["cleared"] == 0
+    cleared(watching, 3)
+    for _turn in range(5):
+        assert node.agent("--min-age", "0", "--remedies", "reap").returncode == 0
+    other = node.container(LEAK)
+    results = [node.sweep(remedies="reap") for _turn in range(3)]
+    wait_until(lambda: children(other) == 0)
+    by_hand = sum(result["counts"]["cleared"] for result in results)
+    wait_until(lambda: watching.status()["cleared"] + by_hand == 6)
+    assert init.alive and other.alive
+
+
+def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, watch):
+    code = AGENT.replace("from reaper.agent", "from reaper import state; state.LOCK_WAIT = 1; from reaper.agent")
+    really, node.agent_command = node.agent_command, lambda *flags, **kwargs: really(*flags, **{**kwargs, "code": code})
+    watching = watch("--min-age", "0", "--remedies", "reap")
+    watching.after_ticks(1)
+    with open(node.run_folder / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        init = node.container(LEAK)
+        wait_until(lambda: "error: another process holds" in watching.text(), 60)
+        assert children(init) == 3
+    cleared(watching, 3)
+
+
+FULL_RUN = 'mkdir -p "$0" && mount -t tmpfs -o size=64k none "$0" && exec "$@"'
+
+
+def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
+    """In its own mount namespace: a file system of 64 KB, filled to its last byte, and emptied again."""
+    before = ["unshare", "--mount", "sh", "-c", FULL_RUN, str(node.run_folder)]
+    watching = watch("--min-age", "2", "--remedies", "reap", before=before)
+    folder = "/proc/%d/root%s" % (watching.process.pid, node.run_folder)
+    init = node.container(LEAKS_WHEN_TOLD)
+    watching.after_ticks(1)
+    with open(folder + "/filled", "wb", buffering=0) as filled, contextlib.suppress(OSError):
+        while True:
+            filled.write(bytes(512))
+    for _zombie in range(5):
+        init.process.send_signal(signal.SIGUSR1)
+        time.sleep(0.1)
+    wait_until(lambda: children(init) == 5)
+    wait_until(lambda: children(init) == 0, 60)
+    assert init.alive
+    wait_until(lambda: "cannot be written: No space left on device" in watching.text())
+    for name in os.listdir(folder):
+        assert not name.endswith(".new"), "half a file"
+        if name.endswith(".json"):
+            with open("%s/%s" % (folder, name), encoding="utf-8") as file:
+                json.load(file)
+    os.unlink(folder + "/filled")
+    init.process.send_signal(signal.SIGUSR1)
+
+    def told():
+        with open(folder + "/watch.json", encoding="utf-8") as file:
+            return json.load(file)["cleared"] == 6
+    wait_until(told, 60)
+
+
+def test_no_process_no_thread_and_no_other_program_ever(node, watch, tmp_path):
+    """From its first system call on, start-up included; strace notes each such call, and those of its children."""
+    trace = tmp_path / "trace"
+    before = ["strace", "-f", "-q", "-e", "trace=fork,vfork,clone,clone3,execve,execveat", "-o", str(trace)]
+    config = tmp_path / "config.json"
+    configured(config, min_age=0, grace=0.3, remedies=["nudge", "reap", "terminate"])
+    watching = watch(config=config, before=before)
+    node.container(LEAK)
+    wait_until(lambda: (watching.status() or {}).get("cleared") == 3)
+    configured(config, min_age=0, grace=0.3, remedies=["terminate"], cooldown=0)
+    watching.find()
+    agent = watching.process.children()[0]
+    agent.send_signal(signal.SIGHUP)
+    init = node.container(LEAK)
+    wait_until(lambda: (watching.status() or {}).get("cleared") == 6)
+    assert init.ends()
+    assert agent.num_threads() == 1 and agent.children() == []
+    agent.send_signal(signal.SIGTERM)
+    assert watching.popen.wait(60) == 0
+    calls = [line for line in trace.read_text(encoding="utf-8").splitlines() if "(" in line]
+    assert len(calls) == 1 and " execve(" in calls[0], calls
+
+
+def test_descriptors_and_memory_stay_as_they_are(node, watch):
+    watching = watch("--min-age", "0", "--remedies", "nudge,reap")
+    init = node.container("""
+def more(*_):
+    for _ in range(20): zombie()
+signal.signal(signal.SIGUSR1, more)
+ready()
+forever()
+""")
+    for turn in range(8):
+        init.process.send_signal(signal.SIGUSR1)
+        cleared(watching, 20 * (turn + 1))
+        if turn == 2:
+            before = footprint(watching)
+    after = footprint(watching)
+    assert after["descriptors"] == before["descriptors"]
+    assert after["resident"] <= before["resident"] + 512, "KB"
+
+
+def footprint(watch) -> dict:
+    with open("/proc/%d/status" % watch.process.pid, encoding="ascii") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    folder = "/proc/%d/fd" % watch.process.pid
+    open_files = [os.readlink("%s/%s" % (folder, fd)) for fd in os.listdir(folder)]
+    return {"resident": int(fields["VmRSS"].split()[0]), "threads": int(fields["Threads"]),
+            "descriptors": sorted(name for name in open_files if "/cgroup" not in name)}  # of cgroups, others may come and go
+
+
+def test_nothing_that_is_protected_is_ended(node, watch):
+    protected = node.container("# spare me\n" + LEAK)
+    daemon = node.program(LEAK)
+    young = node.container("ready()\nwhile True:\n    child = zombie()\n    time.sleep(0.7)\n    os.waitpid(child, 0)\n")
+    watching = watch("--min-age", "3", "--grace", "0.3", "--remedies", "nudge,terminate", "--protect", "spare me")
+    other = node.container(LEAK)
+    wait_until(lambda: not other.alive, 60)
+    watching.after_ticks(4)
+    assert protected.alive and daemon.alive and young.alive
+    assert children(protected) == children(daemon) == 3
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--interval", "0.5"], "is not allowed: give seconds, from 1 to 3600"), (["--check"], "--watch does not go with"),
+    (["--json"], "--watch does not go with"), (["--status"], "not both")])
+def test_flags_that_do_not_go_with_it(node, flags, said):
+    done = node.agent("--watch", *flags)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_bad_configuration_at_its_start_is_refused(node, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text("[]", encoding="utf-8")
+    done = node.agent("--watch", config=config)
+    assert done.returncode == 2
+    assert "must hold one JSON object" in done.stderr

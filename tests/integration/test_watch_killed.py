@@ -1,0 +1,183 @@
+"""SIGKILL of the resident agent at random moments while it works: the next one starts as if nothing had been, and no reader meets half a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from rig.fed import Fed, build_worker
+from rig.node import Node, wait_until
+from rig.watched import Watch
+
+NODES = 5
+KILLS = int(os.environ.get("REAPER_WATCH_KILLS", "100"))
+FILES = "last.json", "watch.json"
+TEXTS = "first_seen", "collected", "sizes", "ended"  # each begins with the boot and ends with a newline
+KINDS = "nanosleep", "epoll_wait", "calls"  # their PID 1 checks its own work all the time; test_reap_killed.py: these go on whatever happens
+AT_LEAST = 0.4  # of the parents that are held at that very moment go on well, by the standard of test_reap_killed.py
+LATEST = 0.25  # seconds after it is ready; its first sweep has begun by then or is in the middle
+
+
+class Reader:
+    """Reads the files of the run folder again and again, as a monitoring agent would, and notes what was not whole."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.torn = []
+        self.reads = Counter()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+
+    def _read(self):
+        while not self.done.is_set():
+            for name in (*FILES, *TEXTS):
+                with contextlib.suppress(FileNotFoundError):
+                    self.look(name)
+            time.sleep(0.001)
+
+    def look(self, name):
+        text = (self.folder / name).read_text(encoding="utf-8")
+        self.reads[name] += 1
+        try:
+            if name in FILES:
+                assert isinstance(json.loads(text), dict)
+            else:
+                assert text.endswith("\n") and len(text.split("\n")[0]) == 36
+        except (ValueError, AssertionError):
+            self.torn.append((name, text))
+
+    def stop(self):
+        self.done.set()
+        self.thread.join()
+
+
+@pytest.fixture
+def parents(node, tmp_path):
+    worker = build_worker(tmp_path)
+    return {kind: started(node, tmp_path, worker, kind) for kind in KINDS}
+
+
+def started(node, tmp_path, worker, kind):
+    program = Fed(node, tmp_path, kind, [worker, kind, "{progress}"])
+    wait_until(lambda: program.done() or program.complaint())
+    return program
+
+
+def kill(watch, moment):
+    """After so many seconds."""
+    time.sleep(moment)
+    watch.process.kill()
+    watch.popen.wait(60)
+    watch.stop()
+
+
+def well(program) -> bool:
+    """It goes on with its work, and has found nothing wrong in it."""
+    before = program.done()
+    deadline = time.monotonic() + 10
+    while program.done() <= before + 1 and not program.complaint() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not program.complaint() and time.monotonic() < deadline
+
+
+def zombies(program) -> int:
+    found = 0
+    with contextlib.suppress(OSError), open("/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii") as file:
+        for child in file.read().split():
+            with contextlib.suppress(OSError), open("/proc/%s/stat" % child, "rb") as stat:
+                found += stat.read().rpartition(b") ")[2].startswith(b"Z")
+    return found
+
+
+def lives_and_deaths(node, folder, worker) -> tuple:
+    """Kill the agent of one node again and again; returns how many parents came to harm, and what was read meanwhile."""
+    parents = {kind: started(node, folder, worker, kind) for kind in KINDS[:2]}
+    reader = Reader(node.run_folder)
+    flags = ("--min-age", "0", "--remedies", "reap")
+    harmed = 0
+    watch = None
+    try:
+        for turn in range(KILLS // NODES):
+            for program in parents.values():
+                program.feed(60)
+            watch = Watch(node, folder, *flags)
+            kill(watch, random.uniform(0, LATEST) + (1 if turn % 4 else 0))  # it looks a second after it is ready
+            assert "Traceback" not in watch.text(), watch.text()
+            for kind, program in list(parents.items()):
+                wait_until(lambda program=program: not program.alive or program.held_by() == [])
+                if not well(program):
+                    harmed += 1
+                    program.stop()
+                    parents[kind] = started(node, folder, worker, kind)
+        watch = Watch(node, folder, *flags)
+        for program in parents.values():
+            program.feed(5)
+        wait_until(lambda: (watch.status() or {}).get("sweeps") and not any(zombies(program) for program in parents.values()), 60)
+        assert "warning" not in watch.text() and "error" not in watch.text(), watch.text()
+        assert node.agent("--status").returncode == 0
+        assert watch.end() == 0
+        assert [name for name in os.listdir(node.run_folder) if name.endswith(".new")] == [], "half a file is left"
+        assert json.loads(node.agent(*flags, "--json").stdout)["warnings"] == []
+        assert all(program.alive for program in parents.values())
+    finally:
+        if watch:
+            watch.stop()
+        reader.stop()
+    assert reader.torn == []
+    return harmed, reader.reads
+
+
+def test_killed_at_random_moments(tmp_path):
+    worker = build_worker(tmp_path)
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(NODES) as pool:
+        jobs = []
+        for number in range(NODES):
+            folder = tmp_path / ("node%d" % number)
+            folder.mkdir()
+            node = Node(folder)
+            stack.callback(node.stop)
+            jobs.append(pool.submit(lives_and_deaths, node, folder, worker))
+        results = [job.result() for job in jobs]
+    harmed = sum(result[0] for result in results)
+    reads = sum((result[1] for result in results), Counter())
+    print("killed %d times, %d parents harmed, files read: %s" % (KILLS // NODES * NODES, harmed, dict(reads)))
+    assert harmed <= (1 - AT_LEAST) * KILLS
+    assert reads["last.json"] > KILLS and reads["watch.json"] > KILLS
+
+
+def test_killed_where_reap_is_not_in_the_middle_every_parent_stays_well(node, tmp_path, parents):
+    """With zombies that are too young, and with nudge, nobody is ever stopped: whatever the moment, it harms nobody."""
+    reader = Reader(node.run_folder)
+    masks = {kind: program.masks() for kind, program in parents.items()}
+    for turn in range(10):
+        for program in parents.values():
+            program.feed(20)
+        flags = ("--min-age", "0", "--remedies", "nudge") if turn % 2 else ("--min-age", "3600")
+        watch = Watch(node, tmp_path, *flags)
+        kill(watch, random.uniform(0.9, 1.6))
+    for kind, program in parents.items():
+        assert well(program) and program.masks() == masks[kind] and program.held_by() == []
+    reader.stop()
+    assert reader.torn == []
+
+
+def test_ages_of_one_that_was_killed_count_for_the_next(node, tmp_path, parents):
+    for program in parents.values():
+        program.feed(3)
+    watch = Watch(node, tmp_path, "--min-age", "3600")
+    seen = wait_until(lambda: (node.run_folder / "first_seen").exists()
+                      and len((node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()) == 10
+                      and (node.run_folder / "first_seen").read_text(encoding="ascii"))
+    kill(watch, 0)
+    again = Watch(node, tmp_path, "--min-age", "3600")
+    again.after_ticks(2)
+    assert (node.run_folder / "first_seen").read_text(encoding="ascii") == seen
+    again.stop()
