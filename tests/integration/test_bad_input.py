@@ -137,8 +137,9 @@ def test_the_command_line(node, arguments):
     assert not node.run_folder.exists()
 
 
-# The agent, which gets SIGINT from itself when its report is out, while Python takes itself down: no handler of a sweep is there any more.
 SLEEPS = "230", "115"  # clock_nanosleep(2) on x86-64, aarch64
+
+# The agent, which gets SIGINT from itself when its report is out, while Python takes itself down: no handler of a sweep is there any more.
 INTERRUPTED_LATE = AGENT.replace("sys.exit(main())", "import os; status = main(); os.kill(os.getpid(), 2); sys.exit(status)")
 
 
