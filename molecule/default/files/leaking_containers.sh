@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs in a node, privileged, in a mount namespace of its own: two real containers with the cgroups of pods.
+# Runs in a node, privileged, in a mount namespace of its own: two real containers with the cgroups and the log folders of pods.
 set -eu
 # runc needs its cgroups writable, and (on cgroup v1) systemd's hierarchy to begin at the node, not at the machine.
 for mount in /sys/fs/cgroup /sys/fs/cgroup/*/; do
@@ -16,16 +16,17 @@ start() { # NAME DIGIT SCRIPT: the digit makes up the IDs of the pod and of the 
     ln -s busybox "$bundle/rootfs/bin/sh"
     cd "$bundle"
     runc spec
-    python3 - "$2" "$3" <<'PYTHON'
-import json, sys
+    python3 - "$@" <<'PYTHON'
+import json, os, sys
 
-digit, script = sys.argv[1:]
+name, digit, script = sys.argv[1:]
 with open("config.json") as file:
     config = json.load(file)
 config["process"].update(terminal=False, args=["/bin/sh", "-c", script])
 config["process"].pop("rlimits", None)
 config["mounts"] = [mount for mount in config["mounts"] if mount["type"] != "cgroup"]
 uid = "-".join(digit * length for length in (8, 4, 4, 4, 12))
+os.makedirs("/var/log/pods/tenant_%s_%s" % (name, uid))
 config["linux"]["cgroupsPath"] = "/kubepods/besteffort/pod%s/%s" % (uid, digit * 64)
 config["linux"].pop("resources", None)
 with open("config.json", "w") as file:

@@ -35,9 +35,8 @@ def report(host) -> str:
 
 def test_report_names_container_and_pod(report):
     assert not report.startswith("after"), report
-    for letter in "ab":
-        uid = "-".join(letter * length for length in (8, 4, 4, 4, 12))
-        assert "in container %s of pod %s: 1 zombie" % (letter * 12, uid) in report
+    for letter, pod in (("a", "leaky-init"), ("b", "leaky-child")):
+        assert "in container %s of pod tenant/%s: 1 zombie" % (letter * 12, pod) in report
 
 
 @pytest.fixture
