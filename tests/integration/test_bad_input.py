@@ -149,7 +149,7 @@ def test_ctrl_c_ends_it_without_a_traceback(node, code):
     init = node.container(LEAK)
     flags = ("--wait",) if code == AGENT else ("--min-age", "0")
     sweep_at_work = subprocess.Popen(
-        [*node.enter, "env", "--default-signal=INT", *node.agent_command(*flags, code=code)],  # a job in the background has it ignored
+        ["env", "--default-signal=INT", *node.enter, *node.agent_command(*flags, code=code)],  # a job in the background has it ignored
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if code == AGENT:
         agent = only_child(sweep_at_work)
