@@ -333,7 +333,7 @@ def test_a_table_for_people(audited):
         counts["containers"], counts["reaps"], counts["leaks"], counts["unknown"])
     assert summary[1].split() == ["verdict", "zombies", "pids", "PID", "1", "container", "why"]
     assert len(summary) == len(CONTAINERS) + 3
-    assert summary[-1] == "1 canary that was sent could not be collected again"
+    assert summary[-1] == "canaries that could not be collected again: 1"
     (line,) = [line for line in summary if " %d python " % audited.programs["every second"].pids[1] in line]
     assert line.startswith("reaps ") and "it collected an orphan after " in line
 

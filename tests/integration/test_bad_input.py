@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, sweep
-from rig.node import CHECKOUT, ENGINE, PYTHON, old_pythons
+from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON, old_pythons, wait_until
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -134,3 +136,35 @@ def test_the_command_line(node, arguments):
     assert "Traceback" not in done.stderr
     assert done.returncode == (0 if arguments == ["--help"] else 2)
     assert not node.run_folder.exists()
+
+
+SLEEPS = "230", "115"  # clock_nanosleep(2) on x86-64, aarch64
+
+# The agent, which gets SIGINT from itself when its report is out, while Python takes itself down: no handler of a sweep is there any more.
+INTERRUPTED_LATE = AGENT.replace("sys.exit(main())", "import os; status = main(); os.kill(os.getpid(), 2); sys.exit(status)")
+
+
+@pytest.mark.parametrize("code", [AGENT, INTERRUPTED_LATE], ids=["while it waits", "when all is said"])
+def test_ctrl_c_ends_it_without_a_traceback(node, code):
+    """As a shell expects: by that signal, and not a word on standard error."""
+    init = node.container(LEAK)
+    flags = ("--wait",) if code == AGENT else ("--min-age", "0")
+    sweep_at_work = subprocess.Popen(
+        ["env", "--default-signal=INT", *node.enter, *node.agent_command(*flags, code=code)],  # a job in the background has it ignored
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if code == AGENT:
+        agent = only_child(sweep_at_work)
+        wait_until(lambda: Path("/proc/%d/syscall" % agent).read_text().split()[0] in SLEEPS)  # until the zombie is of age
+        os.kill(agent, signal.SIGINT)
+    report, errors = sweep_at_work.communicate()
+    assert (sweep_at_work.returncode, errors) == (-signal.SIGINT, "")
+    assert bool(report) == (code == INTERRUPTED_LATE)
+    assert init.alive
+
+
+def only_child(popen) -> int:
+    """PID of the agent, below nsenter."""
+    def child():
+        with open("/proc/%d/task/%d/children" % (popen.pid, popen.pid), encoding="ascii") as children:
+            return children.read()
+    return int(wait_until(child))

@@ -754,7 +754,9 @@ def test_nothing_of_a_hindered_audit_is_left_and_nobody_else_has_noticed(visited
     visited.bystander.assert_unharmed()
 
 
-HUNTS = {"stops the mother": ["1s"], "stops the canary, kills the mother": ["2s", "1k"], "kills the canary": ["2k"], "kills the mother": ["1k"]}
+HUNTS = {
+    "stops the mother": ["1s"], "stops the canary, kills the mother": ["2s", "1k", "1w"],
+    "kills the canary": ["2k"], "kills the mother": ["1k", "1w"]}
 
 
 def test_whoever_stops_or_kills_a_canary_or_its_mother_ends_the_audit_no_later_and_keeps_nothing(node, bystander, tmp_path):

@@ -24,6 +24,7 @@ EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3
 
 def main(arguments=None) -> int:
     """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when left out."""
+    sys.excepthook = _no_traceback_at_ctrl_c
     arguments = sys.argv[1:] if arguments is None else arguments
     flags = _Flags(arguments) if arguments in ([], ["--syslog"]) else _parse(arguments)
     log = to_syslog if flags.syslog else _to_stdout
@@ -151,6 +152,12 @@ def _interval(text) -> float:
     if not 1 <= number <= 3600:
         raise argparse.ArgumentTypeError("%r is not allowed: give seconds, from 1 to 3600" % text[:20])
     return number
+
+
+def _no_traceback_at_ctrl_c(kind, error, trace) -> None:
+    """Python then ends by SIGINT itself, as a shell expects of a program that was interrupted."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _fail(log, status, error) -> int:

@@ -121,7 +121,7 @@ def as_lines(done: Audit) -> list:
     if len(entries) > report.MOST_LINES:
         lines.append("and %s" % report.plural(len(entries) - report.MOST_LINES, "more container"))
     if done.left:
-        lines.append("%s could not be collected again" % report.plural(done.left, "canary that was sent").replace("canarys", "canaries"))
+        lines.append("canaries that could not be collected again: %d" % done.left)
     return lines + ["warning: %s" % report.printable(warning) for warning in done.warnings]
 
 
