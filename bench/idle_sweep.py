@@ -18,10 +18,13 @@ COMMAND = """\
 #!%(python)s -IS
 import sys
 sys.path.append("%(folder)s")
-from zombie_reaper import agent
-agent._Flags.config, agent._Flags.run = "%(folder)s/config.json", "%(folder)s/run"
-sys.exit(agent.main())
+import zombie_reaper
+zombie_reaper.CONFIG, zombie_reaper.RUN = "%(folder)s/config.json", "%(folder)s/run"
+%(also)s
+from zombie_reaper.command import main
+raise SystemExit(main())
 """
+WAYS = {"zombie-reaper": "", "whole sweep": "from zombie_reaper import quiet; quiet.TRUSTED = -1"}
 CONFIG = {"scope": "containers", "remedies": ["nudge", "reap", "terminate"], "min_age": 60, "protect": [], "grace": 2.0}
 
 
@@ -29,11 +32,13 @@ def measure(processes, runs) -> str:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ENGINE / "reaper", Path(folder, "zombie_reaper"), ignore=shutil.ignore_patterns("__pycache__"))
         Path(folder, "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
-        command = Path(folder, "zombie-reaper")
-        command.write_text(COMMAND % {"python": PYTHON, "folder": folder}, encoding="utf-8")
-        command.chmod(0o755)
-        commands = {
-            "zombie-reaper": [str(command)],
+        commands = {}
+        for name, also in WAYS.items():
+            command = Path(folder, name.replace(" ", "-"))
+            command.write_text(COMMAND % {"python": PYTHON, "folder": folder, "also": also}, encoding="utf-8")
+            command.chmod(0o755)
+            commands[name] = [str(command)]
+        commands |= {
             "kill_zombie_parents.sh": [str(HERE / "kill_zombie_parents.sh")],
             "python3 -I -S -c pass": [PYTHON, "-I", "-S", "-c", "pass"],
         }
@@ -42,7 +47,9 @@ def measure(processes, runs) -> str:
     return table(
         "A sweep that finds nothing",
         "CPU of the whole process, interpreter included, on a node with %s processes. Median of %d runs. "
-        "It is to stay below 30 ms." % (format(processes, ","), runs),
+        "The schedule calls `zombie-reaper` again and again: a sweep that finds nothing is noted, and for ten minutes the next ones end after a "
+        "look at the ledger, unless that shows a zombie or anything else is new. That is to cost no more than the script. The ledger is of the "
+        "whole machine: while others have zombies on it, no sweep ends early." % (format(processes, ","), runs),
         ["command", "CPU", "zombie-reaper takes"],
         [["`%s`" % name, "%.1f ms" % (1e3 * seconds), ratio(cpu["zombie-reaper"], seconds)]
          for name, seconds in cpu.items()])

@@ -104,7 +104,7 @@ import sys
 if sys.version_info < (3, 9):
     raise SystemExit("zombie-reaper: Python 3.9 or later is needed; %%s is %%d.%%d" %% ((sys.executable,) + tuple(sys.version_info[:2])))
 sys.path.append("%(library)s")
-from zombie_reaper.agent import main
+from zombie_reaper.command import main
 raise SystemExit(main())
 """
 
@@ -169,13 +169,13 @@ def write(module, path, text, mode):
 
 
 def present(module, options):
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, explain, policy, watch  # all of the engine
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit, command, explain, policy, watch  # all of the engine
 
     try:
         values = policy.validate(options)._asdict()
     except policy.OptionError as error:
         module.fail_json(msg=str(error))
-    engine = engine_files(agent.__package__)
+    engine = engine_files(command.__package__)
     wanted = dict((path, (text, 0o644)) for path, text in engine.items())
     wanted[COMMAND] = (COMMAND_TEXT % dict(python=interpreter(module), library=os.path.dirname(ENGINE)), 0o755)
     wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)

@@ -3,21 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file, or a look.
 
-It must start fast and without fork: as the schedule calls it, it imports no argparse, and nothing runs but this process.
+It must start fast and without fork: as the schedule calls it, it imports no argparse, and nothing runs but this process. Where the schedule
+finds nothing again and again, :mod:`.command` does not even come here.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 
-from . import policy, report
-from .state import Busy, CannotSweep
-from .sweep import SYSLOG_TAG, Paths, sweep, to_syslog
+from . import CONFIG, SYSLOG_TAG, policy, quiet, report, zombies
+from .procfs import ProcFS
+from .state import Busy, CannotSweep, locked, write
+from .sweep import Paths, sweep, to_syslog
 
 VERSION = "0.1.0"  # of the collection too: galaxy.yml
-CONFIG = "/etc/zombie_reaper/config.json"
 MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
 
@@ -26,7 +28,7 @@ def main(arguments=None) -> int:
     """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when left out."""
     sys.excepthook = _no_traceback_at_ctrl_c
     arguments = sys.argv[1:] if arguments is None else arguments
-    flags = _Flags(arguments) if arguments in ([], ["--syslog"]) else _parse(arguments)
+    flags = _Flags(arguments) if arguments in quiet.SCHEDULED else _parse(arguments)
     log = to_syslog if flags.syslog else _to_stdout
     if sys.stdout:
         sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
@@ -35,6 +37,7 @@ def main(arguments=None) -> int:
             paths = Paths(run=flags.run)
             if flags.status:  # even where the configuration is wrong, and just then
                 return _tell_status(flags, paths, log)
+            config_stamp = quiet.stamp(flags.config)
             options = policy.validate({**read_config(flags.config), **flags.options})
             if flags.audit or flags.explain is not None:
                 return _look(flags, options, paths, log)
@@ -47,6 +50,8 @@ def main(arguments=None) -> int:
                 return EXIT_OK
             done = sweep(options, paths, flags.check, flags.wait, until_reported)
             _tell(report.as_json(done) if flags.json else report.as_lines(done), log)
+            if arguments in quiet.SCHEDULED:
+                _note_if_quiet(done, paths, config_stamp)
     except policy.OptionError as error:
         return _fail(log, EXIT_USAGE, error)
     except Busy as error:
@@ -56,6 +61,12 @@ def main(arguments=None) -> int:
     except OSError as error:
         return _fail(log, EXIT_CANNOT_SWEEP, "%s: %s" % (error.filename or "the node", error.strerror))
     return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
+
+
+def _note_if_quiet(done, paths, config_stamp) -> None:
+    if done.after.way == zombies.LEDGER and not done.results and not done.warnings:
+        with contextlib.suppress(OSError, CannotSweep), locked(paths.run, wait=0):
+            write(os.path.join(paths.run, quiet.NOTE), quiet.note(paths.run, config_stamp, done.after.limits, ProcFS(paths.proc)))
 
 
 def read_config(path: str) -> dict:

@@ -53,9 +53,9 @@ class Ledger:
         counts = []
         try:
             for _look in range(LOOKS):
-                tasks, last_pid = self._all()
+                tasks, last_pid = self.tasks()
                 listed = self._listed()
-                new = self._all()[1] - last_pid
+                new = self.tasks()[1] - last_pid
                 if new >= 0:  # else they began from the lowest again
                     counts.append(tasks + new - listed)
                     if not new or counts[-1] <= 0:
@@ -73,7 +73,7 @@ class Ledger:
         if self.counted is None:
             return None
         try:
-            found, waiting = [], [(self.counted, self._all()[0])]
+            found, waiting = [], [(self.counted, self.tasks()[0])]
             while waiting:
                 folder, tasks = waiting.pop()
                 below = [(each, _number(each, "pids.current")) for each in subfolders(folder)]
@@ -87,16 +87,16 @@ class Ledger:
             return None
         return sorted(found, key=lambda each: -each[1])
 
+    def tasks(self) -> tuple:
+        """(number of all tasks of the machine, last PID that was given)."""
+        words = self.procfs.read_text("loadavg").split()
+        return int(words[3].partition("/")[2]), int(words[4])
+
     def close(self) -> None:
         """Close what is kept open."""
         for fd in self.descriptors:
             os.close(fd)
         self.descriptors, self.number = [], None
-
-    def _all(self) -> tuple:
-        """(number of all tasks, last PID that was given)."""
-        words = self.procfs.read_text("loadavg").split()
-        return int(words[3].partition("/")[2]), int(words[4])
 
     def _listed(self) -> int:
         if self.keep and self._all_are_open():

@@ -14,7 +14,7 @@ import re
 import time
 from collections import namedtuple
 
-from . import observe, policy
+from . import CGROUP, RUN, SYSLOG_TAG, observe, policy
 from .procfs import ProcFS
 from .remedies.nudge import nudge
 from .remedies.reap import reap
@@ -24,14 +24,12 @@ from .state import CannotSweep, Memory, locked, write
 
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
-SYSLOG_TAG = "zombie_reaper"
 
 
 class Paths(
     namedtuple(
         "Paths", ("proc", "cgroup", "logs", "docker", "docker_config", "podman", "run"),
-        defaults=("/proc", "/sys/fs/cgroup", "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage",
-                  "/run/zombie_reaper"))
+        defaults=("/proc", CGROUP, "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage", RUN))
 ):
     """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps its own (run: lock, times, last report)."""
 

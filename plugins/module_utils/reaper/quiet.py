@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a scheduled sweep may end before it begins: the one before found no zombie, the ledger shows none now, and nothing else is new.
+
+On most nodes that is every sweep but one in :data:`TRUSTED` seconds. To import all that a sweep needs costs several times the CPU of this look,
+more than the ``ps`` of a script; so this file imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from . import cgroups
+
+TRUSTED = 600.0  # seconds; after that a whole sweep looks again, and writes a new last.json
+GROWN = 0.01  # of the limit that binds; with so many tasks more than then a whole sweep looks again
+SCHEDULED = [], ["--syslog"]  # the arguments of a call by cron or the timer
+NOTE, LAST = "quiet", "last.json"  # in the run folder: what is noted here, and the report that it belongs to
+
+
+def stamp(path: str) -> str:
+    """What changes whenever a file is written or replaced; ``-`` where it cannot be seen."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "-"
+    return "%d:%d:%d:%d" % (found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size)
+
+
+def note(run: str, config_stamp: str, limits, procfs) -> str:
+    """The text to note after a whole scheduled sweep that found nothing.
+
+    config_stamp: of the configuration that this sweep had, taken before it was read. limits: :class:`.limits.Limits` at its end.
+    """
+    words = [procfs.read_text("sys/kernel/random/boot_id").strip(), str(int(time.monotonic())), str(int(limits.tasks + GROWN * limits.limit)),
+             config_stamp, stamp(os.path.join(run, LAST))]
+    return " ".join(words) + "\n"
+
+
+def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
+    """Seconds since the sweep that noted it, where all is as it was then and there is no zombie; None where a whole sweep has to look.
+
+    config: path of the configuration, which is not read: it is the very file which that sweep read.
+    """
+    try:
+        with open(os.path.join(run, NOTE), encoding="ascii") as file:
+            boot_id, then, most_tasks, *stamps = file.read().split()
+        ago = time.monotonic() - float(then)
+        if not 0 <= ago <= TRUSTED or stamps != [stamp(config), stamp(os.path.join(run, LAST))]:
+            return None
+        if boot_id != procfs.read_text("sys/kernel/random/boot_id").strip():
+            return None
+        ledger = cgroups.Ledger(cgroup_root, procfs)
+        count = ledger.zombies()
+        return ago if count is not None and count <= 0 and ledger.tasks()[0] <= int(most_tasks) else None
+    except (OSError, ValueError):
+        return None

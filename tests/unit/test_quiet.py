@@ -1,0 +1,102 @@
+"""When a scheduled sweep may end before it begins: each thing that must be as it was, changed alone, on files made by hand."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import quiet
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.limits import Limits
+
+BOOT = "6f5902ac-237c-4c2f-9d4a-5b6a4f0f1d6e"
+
+
+class Node:
+    """A ``/proc`` with these tasks, none of which is a zombie as long as the cgroup lists as many."""
+
+    def __init__(self, folder):
+        self.root = folder / "cgroup"
+        self.root.mkdir()
+        self.tasks, self.boot_id = 50, BOOT
+        self.list_tasks(50)
+
+    def list_tasks(self, number):
+        (self.root / "cgroup.threads").write_text("".join("%d\n" % pid for pid in range(1, number + 1)), encoding="ascii")
+
+    def read_text(self, name):
+        return {"loadavg": "0.00 0.01 0.05 1/%d 500\n" % self.tasks, "sys/kernel/random/boot_id": self.boot_id + "\n"}[name]
+
+
+@pytest.fixture
+def node(tmp_path):
+    return Node(tmp_path)
+
+
+@pytest.fixture
+def noted(node, tmp_path):
+    """(folder of the state, path of the configuration), right after a sweep that found nothing: 50 tasks, and room for 1,000."""
+    config, run = tmp_path / "config.json", tmp_path / "run"
+    run.mkdir()
+    config.write_text("{}", encoding="ascii")
+    (run / "last.json").write_text("{}", encoding="ascii")
+    text = quiet.note(str(run), quiet.stamp(str(config)), Limits(2000, 1000, 50, 1000, 0.05), node)
+    (run / "quiet").write_text(text, encoding="ascii")
+    return run, config
+
+
+def asked(node, noted):
+    return quiet.quiet_for(str(noted[0]), str(noted[1]), str(node.root), node)
+
+
+def rewritten(path, text):
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="ascii")
+    os.rename(new, path)
+
+
+CHANGES = {
+    "a zombie": lambda node, run, config: setattr(node, "tasks", 51),
+    "many more tasks": lambda node, run, config: (setattr(node, "tasks", 61), node.list_tasks(61)),
+    "another boot": lambda node, run, config: setattr(node, "boot_id", BOOT[::-1]),
+    "the configuration written in place": lambda node, run, config: config.write_text("{} ", encoding="ascii"),
+    "the configuration replaced by one as long": lambda node, run, config: rewritten(config, "{}"),
+    "the configuration gone": lambda node, run, config: config.unlink(),
+    "the report of another sweep": lambda node, run, config: rewritten(run / "last.json", "{}"),
+    "the report gone": lambda node, run, config: (run / "last.json").unlink(),
+    "no note": lambda node, run, config: (run / "quiet").unlink(),
+    "a note that is torn": lambda node, run, config: (run / "quiet").write_text((run / "quiet").read_text()[:60]),
+    "a note that is empty": lambda node, run, config: (run / "quiet").write_text(""),
+    "a note that is no text": lambda node, run, config: (run / "quiet").write_bytes(b"\xff\xfe"),
+    "no cgroups": lambda node, run, config: (node.root / "cgroup.threads").unlink(),
+}
+
+
+def test_nothing_is_new(node, noted):
+    assert 0 <= asked(node, noted) < 60
+    node.tasks = 60
+    node.list_tasks(60)
+    assert asked(node, noted) is not None, "a hundredth of the limit is nothing new"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_something_is_new(node, noted, change):
+    assert asked(node, noted) is not None
+    CHANGES[change](node, *noted)
+    assert asked(node, noted) is None
+
+
+@pytest.mark.parametrize("seconds, trusted", [(0, True), (quiet.TRUSTED - 60, True), (quiet.TRUSTED + 1, False), (-60, False)])
+def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
+    file = noted[0] / "quiet"
+    boot_id, then, *rest = file.read_text(encoding="ascii").split()
+    file.write_text(" ".join([boot_id, "%.3f" % (float(then) - seconds), *rest]), encoding="ascii")
+    assert (asked(node, noted) is not None) is trusted
+
+
+def test_no_configuration_is_a_configuration_too(node, noted):
+    noted[1].unlink()
+    (noted[0] / "quiet").write_text(quiet.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000, 0.05), node), encoding="ascii")
+    assert asked(node, noted) is not None
+    noted[1].write_text("{}", encoding="ascii")
+    assert asked(node, noted) is None
