@@ -48,6 +48,7 @@ CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
     "parent_frozen": (node(container_process(frozen=True)), DEFAULTS),
     "report_only": (node(container_process()), DEFAULTS._replace(remedies=())),
     "cooldown": (node(container_process(ended_ago=3599.0)), DEFAULTS),
+    "too_many_orphans": (node(container_process(more=policy.MOST_ORPHANS)), DEFAULTS),
     "ends_with_init": (node(container_process(), INIT), DEFAULTS),
     "adopter_does_not_reap": (node(container_process(), INIT._replace(command_line=b"keep")), DEFAULTS._replace(protect=("keep",))),
     "max_parents": (node(container_process()), DEFAULTS._replace(max_parents=1)),
@@ -64,7 +65,7 @@ def test_reason(reason):
     verdict = policy.judge(*CASES[reason], TERMINATED_BEFORE.get(reason, 0))[0]
     assert verdict.reason == reason
     assert verdict.explanation
-    without_terminate = dict.fromkeys(("cooldown", "ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge", "reap"))
+    without_terminate = dict.fromkeys(("cooldown", "too_many_orphans", "ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge", "reap"))
     partly = {"act": ("nudge", "reap", "terminate"), **without_terminate}
     assert verdict.remedies == partly.get(reason, ())
 
@@ -272,6 +273,20 @@ def test_an_init_beyond_the_cap_takes_nobody_with_it():
     worst = container_process(60, init_pid=60)
     verdicts = policy.judge(node(worst, container_process(50), INIT), DEFAULTS._replace(max_parents=1))
     assert [(verdict.offender.pid, verdict.reason) for verdict in verdicts] == [(60, "act"), (50, "max_parents"), (40, "max_parents")]
+
+
+@pytest.mark.parametrize("changes, usage, reason", [
+    ({"more": policy.MOST_ORPHANS - 1}, 0.5, "act"),
+    ({"more": policy.MOST_ORPHANS}, 0.5, "too_many_orphans"),
+    ({"more": policy.MOST_ORPHANS}, 0.949, "too_many_orphans"),
+    ({"more": policy.MOST_ORPHANS}, 0.95, "act"),  # nothing can start as it is
+    ({"more": policy.MOST_ORPHANS, "pids": cgroups.Pids(94, 100, "/a")}, 0.5, "too_many_orphans"),
+    ({"more": policy.MOST_ORPHANS, "pids": cgroups.Pids(95, 100, "/a")}, 0.5, "act"),
+    ({"more": policy.MOST_ORPHANS, "init_pid": 50, "status": status((50, 1))}, 0.5, "act"),  # its namespace ends with it
+])
+def test_a_storm_of_orphans_is_not_let_loose_while_there_is_room(changes, usage, reason):
+    verdict, = policy.judge(node(container_process(**changes), usage=usage), DEFAULTS)
+    assert (verdict.reason, "terminate" in verdict.remedies) == (reason, reason == "act")
 
 
 @pytest.mark.parametrize("changes, usage, act_within, reason", [

@@ -17,6 +17,7 @@ from .procfs import PF_KTHREAD
 SCOPES = ("containers", "all")
 REMEDIES = ("nudge", "reap", "terminate")
 FULL = 0.95  # of a limit; from there on nobody waits for a forecast
+MOST_ORPHANS = 100000  # that an adopter is given at once; bench/run, "The storm"
 MOST = 10 ** 9  # of seconds, zombies or parents in an option
 
 # The executables of container runtimes, their shims and monitors, and of the kubelet in its various distributions.
@@ -62,7 +63,8 @@ class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "
     ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
     ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``namespace_unknown``, ``own_canary``,
     ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``usage_low``, ``not_soon``, ``too_young``, ``parent_uninterruptible``,
-    ``parent_stopped``, ``parent_frozen``, ``report_only``, ``cooldown``, ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
+    ``parent_stopped``, ``parent_frozen``, ``report_only``, ``cooldown``, ``too_many_orphans``, ``ends_with_init``, ``adopter_does_not_reap``,
+    ``max_parents``.
     """
 
     __slots__ = ()
@@ -187,6 +189,10 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if offender.ended_ago is not None and offender.ended_ago < options.cooldown and "terminate" in options.remedies:
         return Verdict(offender, ripe, _without_terminate(options.remedies), "cooldown", (
             "a parent of this workload was ended %.0f s ago, less than cooldown: %d" % (offender.ended_ago, options.cooldown)))
+    if "terminate" in options.remedies and offender.count > MOST_ORPHANS and offender.pid != offender.init_pid and not _is_full(snapshot, offender):
+        return Verdict(offender, ripe, _without_terminate(options.remedies), "too_many_orphans", (
+            "its end would give %d zombies to one adopter at once, more than %d, and nothing could start for a while; "
+            "there is room left to have it collect them, or to end its whole container" % (offender.count, MOST_ORPHANS)))
     return Verdict(offender, ripe, options.remedies, "act", "%d held for %.0f s or longer" % (
         len(ripe), min(zombie.age for zombie in ripe)))
 
@@ -198,10 +204,13 @@ def _collectable(zombie) -> bool:
 
 def _full_within(seconds, snapshot, offender) -> bool:
     """Whether the node, or the cgroup of the parent, is full already but for a few, or is so soon if it grows on."""
-    pids = offender.pids
-    full = snapshot.limits.usage >= FULL or bool(pids and pids.max and pids.current >= FULL * pids.max)
     left = (snapshot.forecast.seconds_to_full, offender.forecast.seconds_to_full)
-    return full or any(each is not None and each <= seconds for each in left)
+    return _is_full(snapshot, offender) or any(each is not None and each <= seconds for each in left)
+
+
+def _is_full(snapshot, offender) -> bool:
+    pids = offender.pids
+    return snapshot.limits.usage >= FULL or bool(pids and pids.max and pids.current >= FULL * pids.max)
 
 
 def _spare_in_vain(verdicts):
