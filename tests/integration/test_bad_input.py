@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, sweep
-from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON, old_pythons, wait_until
+from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON, offender_of, old_pythons, wait_until
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -90,6 +91,20 @@ def test_with_hidepid(node):
         node, "mount -t proc -o hidepid=ptraceable proc /proc",
         "setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace")
     refused(node, done, 1, "hides other processes", "hidepid")
+
+
+def test_without_cap_kill_the_parents_of_other_users_are_reported_and_the_rest_goes_on(node):
+    theirs = node.container("zombie()\nos.setresuid(1000, 1000, 1000)\nready()\nforever()")
+    ours = node.container("zombie()\nready()\nforever()")
+    lacking = node.run("setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill", *node.agent_command(
+        "--json", "--min-age", "0", "--grace", "0", "--remedies", "nudge,terminate"))
+    assert (lacking.returncode, lacking.stderr) == (0, "")
+    result = json.loads(lacking.stdout)
+    entry = offender_of(result, theirs)
+    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "failed"), ("terminate", "failed")]
+    assert "it cannot be signalled: Operation not permitted" in entry["steps"][0]["detail"]
+    assert entry["outcome"] == "not_cleared" and theirs.alive
+    assert offender_of(result, ours)["outcome"] == "cleared" and ours.ends()
 
 
 @pytest.mark.parametrize("breakage", ["python", "kernel"])

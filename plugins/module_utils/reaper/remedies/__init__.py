@@ -65,6 +65,19 @@ def open_pidfd(procfs, offender) -> int | None:
     return pidfd if is_the_offender else None
 
 
+def open_to_signal(procfs, offender) -> int | None:
+    """As :func:`open_pidfd`; ``OSError`` too where this process may not signal it (kill(2)): it belongs to another user, and CAP_KILL is missing."""
+    pidfd = open_pidfd(procfs, offender)
+    try:
+        if pidfd is None or is_there(pidfd):
+            return pidfd
+    except OSError:
+        os.close(pidfd)
+        raise
+    os.close(pidfd)
+    return None
+
+
 def send(pidfd: int, name: str) -> bool:
     """Send the signal of that name (signal(7)) to the process of a pidfd; False when it has ended."""
     import signal  # 3 ms of start-up that a sweep with nothing to do does without

@@ -15,7 +15,7 @@ import time
 from collections import deque
 
 from .. import observe
-from . import Outcome, open_pidfd, send, slices
+from . import Outcome, open_to_signal, send, slices
 
 PAUSES = 0.005, 0.1  # seconds between two reminders: the shortest while they help, the longest when they do not
 PATIENCE = 0.4  # seconds without effect until a parent is given up
@@ -38,9 +38,9 @@ def _nudge_slice(procfs, offenders, began) -> list:
     outcomes, at_work = {}, []
     for offender in offenders:
         try:
-            pidfd = open_pidfd(procfs, offender)
+            pidfd = open_to_signal(procfs, offender)
         except OSError as error:
-            outcomes[offender.pid] = _outcome(offender, "failed", 0, "no descriptor for it: %s" % error.strerror, began)
+            outcomes[offender.pid] = _outcome(offender, "failed", 0, "it cannot be signalled: %s" % error.strerror, began)
             continue
         if pidfd is None:
             outcomes[offender.pid] = _outcome(offender, "gone", 0, "", began)

@@ -14,7 +14,7 @@ import select
 import time
 
 from .. import observe
-from . import Outcome, open_pidfd, send, slices, termination_log
+from . import Outcome, open_to_signal, send, slices, termination_log
 
 AFTER_SIGKILL = 3.0  # seconds a process may take to die of SIGKILL; longer means uninterruptible sleep
 SIGTERM_BIT = 1 << 14  # of signal 15 in the masks of /proc/PID/status
@@ -49,9 +49,9 @@ def _terminate_slice(procfs, offenders, grace) -> list:
     try:
         for offender in offenders:
             try:
-                pidfd = open_pidfd(procfs, offender)
+                pidfd = open_to_signal(procfs, offender)
             except OSError as error:
-                results[offender.pid] = ("failed", "no descriptor for it: %s" % error.strerror, began)
+                results[offender.pid] = ("failed", "it cannot be signalled: %s" % error.strerror, began)
                 continue
             if pidfd is None:
                 results[offender.pid] = ("gone", "", began)
