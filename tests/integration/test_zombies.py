@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -291,3 +293,17 @@ forever()
     assert [step["result"] for step in entry["steps"]] == ["unfinished"]
     assert init.alive
     assert len(init.zombies()) < 2999
+
+
+@pytest.mark.parametrize("remedy, call", [("nudge", r"pidfd_open\((\d+)"), ("reap", r"ptrace\(PTRACE_SEIZE, (\d+)"), ("terminate", r"pidfd_open\((\d+)")])
+def test_whoever_holds_most_is_first(node, tmp_path, remedy, call):
+    """So a node that is full can start something after the first of them, not the last."""
+    parents = [node.container("for _ in range(%d): zombie()\nready()\nforever()" % count) for count in (2, 30, 1, 9)]
+    log = tmp_path / "calls"
+    done = node.run("strace", "-o", log, "-e", "trace=ptrace,pidfd_open", *node.agent_command(
+        "--json", "--min-age", "0", "--grace", "0", "--remedies", remedy))
+    assert done.returncode == 0, done.stderr
+    here = [parents[place].pids[1] for place in (1, 3, 0, 2)]
+    order = [int(pid) for pid in re.findall(call, log.read_text(encoding="utf-8")) if int(pid) in here]
+    assert list(dict.fromkeys(order)) == here
+    assert [entry["pid"] for entry in json.loads(done.stdout)["offenders"] if entry["pid"] in here] == here
