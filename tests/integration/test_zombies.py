@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import time
 from pathlib import Path
 
 import psutil
 import pytest
-from rig.node import VFORK, is_alive, offender_of, wait_until
+from rig.node import AGENT, VFORK, is_alive, offender_of, wait_until
 
 INIT_WITH_A_LEAKING_CHILD = """
 child = os.fork()
@@ -291,3 +293,41 @@ forever()
     assert [step["result"] for step in entry["steps"]] == ["unfinished"]
     assert init.alive
     assert len(init.zombies()) < 2999
+
+
+@pytest.mark.parametrize("remedy, call", [("nudge", r"pidfd_open\((\d+)"), ("reap", r"ptrace\(PTRACE_SEIZE, (\d+)"), ("terminate", r"pidfd_open\((\d+)")])
+def test_whoever_holds_most_is_first(node, tmp_path, remedy, call):
+    """So a node that is full can start something after the first of them, not the last."""
+    parents = [node.container("for _ in range(%d): zombie()\nready()\nforever()" % count) for count in (2, 30, 1, 9)]
+    log = tmp_path / "calls"
+    done = node.run("strace", "-o", log, "-e", "trace=ptrace,pidfd_open", *node.agent_command(
+        "--json", "--min-age", "0", "--grace", "0", "--remedies", remedy))
+    assert done.returncode == 0, done.stderr
+    here = [parents[place].pids[1] for place in (1, 3, 0, 2)]
+    order = [int(pid) for pid in re.findall(call, log.read_text(encoding="utf-8")) if int(pid) in here]
+    assert list(dict.fromkeys(order)) == here
+    assert [entry["pid"] for entry in json.loads(done.stdout)["offenders"] if entry["pid"] in here] == here
+
+
+# It makes another zombie when it is reminded of the one it has; that comes of age while reap takes its time
+ANOTHER_AT_A_REMINDER = """
+def another(*_):
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    zombie()
+zombie()
+signal.signal(signal.SIGCHLD, another)
+ready()
+forever()
+"""
+REAP_TAKES_ITS_TIME = AGENT.replace("from reaper.agent", "import time; from reaper import sweep; real = sweep.reap; "
+                                    "sweep.reap = lambda *words: (real(*words), time.sleep(4))[0]; from reaper.agent")
+
+
+def test_nobody_is_ended_for_a_zombie_that_nothing_gentler_was_tried_on(node):
+    parent = node.container(ANOTHER_AT_A_REMINDER)
+    done = node.run(*node.agent_command("--json", "--wait", "--min-age", "3", "--grace", "0", code=REAP_TAKES_ITS_TIME))
+    assert (done.returncode, done.stderr) == (0, "")
+    entry = offender_of(json.loads(done.stdout), parent)
+    assert parent.alive
+    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
+    assert (entry["outcome"], entry["cleared"], len(parent.zombies())) == ("cleared", 1, 1)

@@ -147,14 +147,22 @@ class _Run:
         return any(zombie.ppid == offender.pid for zombie in observe.still_zombies(self.procfs, offender))
 
     def down_the_ladder(self, verdicts, targets) -> None:
-        """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after each."""
+        """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after each.
+
+        A harder one is only for zombies that the gentler ones were for too: what has come of age meanwhile is left to the next sweep.
+        """
+        due = {(zombie.pid, zombie.start_ticks) for verdict in verdicts for zombie in verdict.ripe}
         for name in self.options.remedies:
             if self.asked_to_end:
                 break
             acting = [verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets]
             if acting:
                 targets = targets - self._apply(name, acting)
-                verdicts = self.look()[1]
+                verdicts = [self._of_those_due(verdict, due) for verdict in self.look()[1]]
+
+    def _of_those_due(self, verdict, due):
+        ripe = tuple(zombie for zombie in verdict.ripe if (zombie.pid, zombie.start_ticks) in due)
+        return verdict._replace(ripe=ripe, remedies=verdict.remedies if len(ripe) >= self.options.min_zombies else ())
 
     def follow_up(self, wait) -> tuple:
         """The same for whoever adopted zombies of a parent that was ended, in bounded rounds. Returns warnings.
