@@ -34,6 +34,9 @@ MUTATIONS = {
     "ending_in_vain": (
         "policy.py", 'if "terminate" not in verdict.remedies or verdict.offender.pid == verdict.offender.init_pid or not leaks:', "if True:",
         FAULTS + "::test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done"),
+    "what_came_of_age_meanwhile_is_ended_for": (
+        "sweep.py", "[self._of_those_due(verdict, due) for verdict in self.look()[1]]", "self.look()[1]",
+        ZOMBIES + "::test_nobody_is_ended_for_a_zombie_that_nothing_gentler_was_tried_on"),
     "nobody_is_followed_up": (
         "sweep.py", "            if not adopters or self.asked_to_end:", "            if True:",
         FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run"),
