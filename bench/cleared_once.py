@@ -28,7 +28,7 @@ FLAGS = {
     "check": ["--check"], "reap": ["--remedies", "reap"], "watch": ["--remedies", "reap", "--watch", "--interval", "1"],
     "terminate": ["--remedies", "terminate"]}
 PROCFS = ProcFS()
-MOST_SECONDS = 600
+MOST_SECONDS = 300
 
 
 def agent(how, folder) -> tuple:
@@ -65,6 +65,8 @@ def wait_until_gone() -> None:
 with tempfile.TemporaryDirectory() as folder:
     began, figures = time.monotonic(), []
     while not figures or sys.argv[2] == "reap" and not is_gone():
+        if time.monotonic() - began > MOST_SECONDS:
+            sys.exit("its zombies are still there after %d s" % MOST_SECONDS)
         figures.append(agent(sys.argv[2], folder))
     if sys.argv[2] == "terminate":
         while PROCFS.stat(int(sys.argv[3])) is not None:

@@ -17,10 +17,10 @@ FEW_RUNS = 5
 MOST_BY_GDB = 1000  # above that the rest is computed
 
 
-def measure(counts) -> str:
+def measure(counts, few_runs=FEW_RUNS) -> str:
     rows = []
     for count in counts:
-        apart = [once(count, "reap") for _run in range(FEW_RUNS if count <= 100 else 1)]
+        apart = [once(count, "reap") for _run in range(few_runs if count <= 100 else 1)]
         together = once(count, "reap", cpus={min(os.sched_getaffinity(0))})
         gdb = once(min(count, MOST_BY_GDB), "gdb")["seconds"] * max(1, count / MOST_BY_GDB)
         seconds = statistics.median(result["seconds"] for result in apart)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-
-import psutil
 
 HERE = Path(__file__).resolve().parent
 ENGINE = HERE.parent / "plugins/module_utils"
@@ -56,13 +58,14 @@ while True:
 """
 
 
-@contextmanager
-def compiled():
-    """Yields the path of the program crowd.c."""
-    with tempfile.TemporaryDirectory(prefix="zr-") as folder:
-        program = Path(folder, "crowd")
-        subprocess.run(["gcc", "-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-o", program, HERE / "crowd.c"], check=True)
-        yield program
+@functools.cache
+def compiled() -> Path:
+    """The program crowd.c, which is removed when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="zr-")
+    atexit.register(folder.cleanup)
+    program = Path(folder.name, "crowd")
+    subprocess.run(["gcc", "-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-o", program, HERE / "crowd.c"], check=True)
+    return program
 
 
 def crowd(code, count):
@@ -77,18 +80,18 @@ def crowd_of(command, cgroups=()):
     command: the PID 1 of the namespace, with its arguments. cgroups: folders of those that it and all its processes are in.
     """
     popen = subprocess.Popen(
-        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+        ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
          "sh", "-c", 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"', "sh", *map(str, cgroups), "--",
          *map(str, command)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,  # unshare complains when its init is killed
-        start_new_session=True)  # Ctrl-C is for this process alone
+        start_new_session=True)  # Ctrl-C is for this process alone; where that is killed all the same, these end too
     try:
         if popen.stdout.readline() != b"ready\n":
             raise RuntimeError("the processes could not be made: %s" % " ".join(map(str, command[-4:])))
-        [init] = psutil.Process(popen.pid).children()
+        [init] = children_of(popen)
 
         def run(program, *arguments):
-            entered = ["nsenter", "--target", str(init.pid), "--pid", "--mount", sys.executable, program, ENGINE, *arguments]
+            entered = ["nsenter", "--target", str(init), "--pid", "--mount", sys.executable, program, ENGINE, *arguments]
             # its complaints are kept: one that is killed with the namespace after Ctrl-C may have some
             done = subprocess.run([str(word) for word in entered], capture_output=True, text=True, check=False, start_new_session=True)
             if done.returncode:
@@ -97,8 +100,13 @@ def crowd_of(command, cgroups=()):
 
         yield run
     finally:
-        inits = psutil.Process(popen.pid).children()
-        for process in inits or [popen]:
-            process.kill()  # of an init: the kernel ends all others with it, and unshare waits for that
+        for pid in children_of(popen) or [popen.pid]:
+            os.kill(pid, signal.SIGKILL)  # of an init: the kernel ends all others with it, and unshare waits for that
         popen.wait()
         popen.stdout.close()
+
+
+def children_of(popen) -> list:
+    """PIDs. psutil would read the whole table for them, a million entries."""
+    with open("/proc/%d/task/%d/children" % (popen.pid, popen.pid), encoding="utf-8") as file:
+        return [int(pid) for pid in file.read().split()]

@@ -19,6 +19,7 @@ import scan
 import stubborn_parents
 
 NEEDED, NEEDED_IN_FULL = ("gcc", "gdb"), ("nginx", "wrk", "redis-server", "redis-benchmark", "pgbench")
+STOPS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 LOADED = 10  # seconds for each server, with and without
 
 INTRODUCTION = """\
@@ -42,24 +43,27 @@ def main() -> int:
         parser.error("not installed: %s; ./run-tests installs them" % ", ".join(missing))
     if os.geteuid() != 0:
         parser.error("root is needed, for the PID namespaces")
-    for number in (signal.SIGINT, signal.SIGTERM):  # cleans up after both, even where a shell in the background ignores SIGINT
-        signal.signal(number, signal.default_int_handler)
-    processes, runs, counts, parents, collected = 250, 21, [1000, 10000], 1000, [1, 10, 100, 1000]
-    known, living, cleared, storms = [1000, 10000], [10000], [1000], [10000]
+    for number in STOPS:  # cleans up after each, even where a shell in the background ignores SIGINT
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, stop)
+    processes, runs, counts, parents, sample, collected = 250, 21, [1000, 10000], 1000, 2, [1, 10, 100, 1000]
+    few_runs, containers = collect.FEW_RUNS, scale.CONTAINERS
+    known, known_runs, living, cleared, storms = [1000, 10000], None, [10000], [[1000]], [[10000]]
     if arguments.full:
         counts.append(100000)
         collected += [10000, 50000]
-        known, living, cleared, storms = [1000, 10000, 100000, 1000000], [10000, 100000], [1000, 10000, 100000, 1000000], [10000, 100000, 300000]
+        known, living, cleared, storms = [1000, 10000, 100000, 1000000], [10000, 100000], [[1000, 10000, 100000]], [[10000, 100000]]
     if arguments.tiny:
-        processes, runs, counts, parents, collected = 5, 1, [20], 3, [2]
-        known, living, cleared, storms = [5, 50], [20], [20], [20]
+        processes, runs, counts, parents, sample, collected = 5, 1, [20], 3, 1, [2]
+        few_runs, containers = 1, 5
+        known, known_runs, living, cleared, storms = [5, 50], 1, [20], [[20], scale.WAYS_TO_CLEAR[:2]], [[20], 0.2, slice(0, 4, 2)]
     plot_file = arguments.write.with_name(arguments.write.stem + "-scale.svg") if arguments.write else None
     page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
     print(page)
     measurements = [
-        lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents),
-        lambda: collect.measure(collected), role_tasks.measure, lambda: scale.measure_known(known, living, plot_file),
-        lambda: scale.measure_cleared(cleared), lambda: scale.measure_storms(storms), scale.measure_tick]
+        lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents, sample),
+        lambda: collect.measure(collected, few_runs), role_tasks.measure, lambda: scale.measure_known(known, living, plot_file, known_runs),
+        lambda: scale.measure_cleared(*cleared), lambda: scale.measure_storms(*storms), lambda: scale.measure_tick(containers)]
     if arguments.full:
         measurements.append(lambda: latency.measure(LOADED))
     for measure in measurements:
@@ -69,6 +73,13 @@ def main() -> int:
     if arguments.write:
         arguments.write.write_text(page, encoding="utf-8")
     return 0
+
+
+def stop(_number, _frame) -> None:
+    """End once, and let nothing disturb the cleaning up."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def machine() -> str:

@@ -24,35 +24,41 @@ CONTAINERS, IN_EACH = 200, 2
 NAMES = {
     "ledger": "ledger, one-shot", "resident": "ledger, resident", "named": "ledger, a parent named", "find": "`zombies.find()`",
     "scan": "`ProcFS.zombies()`, a full scan", "psutil": "psutil.process_iter", "ps": "ps with awk", "bash": "bash loop over /proc"}
-SLOW = ["psutil", "bash"]  # left out where the table is full of the zombies of 1,000 parents a million times
+SLOW = ["psutil", "bash"]  # left out at a million, where they take minutes
 MILLION = 1000000
+WAYS_TO_CLEAR = ("check", "terminate"), ("reap",), ("watch",)
 LIVING = "ledger", "resident", "scan", "psutil", "ps", "bash"
 KNOWN = (
     "All ways on the same processes, in turns. The ledger alone tells how many zombies there are, and where there are none that is all that is "
     "read; resident: with its files open. Named: also which cgroups hold them and, from the list of children of the first parent there, one "
     "of them. `zombies.find()` is what a sweep does before it judges: it looks at each zombie, of one parent at most 50,000, and counts the rest. "
     "The one parent is the PID 1 of a container; 1,000 parents are 1,000 processes of a node. ps is `ps -eo pid,ppid,stat,comm`, and awk counts by "
-    "parent; the bash loop uses what bash has built in and starts nothing. Those in Python are without the start of the interpreter.")
+    "parent; the bash loop uses what bash has built in and starts nothing. Those in Python are without the start of the interpreter. psutil and bash are "
+    "left out at a million, where they take minutes.")
 DRAWN = {
     "ledger": "ledger, the number alone", "named": "ledger, a parent named", "find": "zombies.find()", "scan": "ProcFS.zombies(), a full scan",
     "psutil": "psutil.process_iter", "ps": "ps with awk", "bash": "bash loop over /proc"}
 
 
-def measure_known(counts, living, plot_file=None) -> str:
-    """The table, as Markdown. counts: of zombies. living: of processes on a node without any. plot_file: where to write a picture of it."""
+def measure_known(counts, living, plot_file=None, runs=None) -> str:
+    """The table, as Markdown.
+
+    counts: of zombies. living: of processes on a node without any. plot_file: where to write a picture of it. runs: of each; the fewer the
+    larger the number where that is None.
+    """
     cases = [("living", count, 0) for count in living] + [("container", count, 1) for count in counts]
     cases += [("parents", count, PARENTS) for count in counts if count >= PARENTS]
     rows, points = [], {}
     for kind, count, parents in cases:
-        ways = LIVING if kind == "living" else [way for way in NAMES if not (parents > 1 and count >= MILLION and way in SLOW)]
-        runs = 7 if count <= 1000 else 3 if count <= 10000 else 1
+        ways = LIVING if kind == "living" else [way for way in NAMES if not (count >= MILLION and way in SLOW)]
+        times = runs or (7 if count <= 1000 else 3 if count <= 10000 else 1)
         title = "%s %s" % (format(count, ","), "living, no zombie" if kind == "living" else "zombies of %s parent%s" % (
             format(parents, ","), "s" * (parents > 1)))
         if not has_memory(kind, count):
             rows.append([title, "not measured: too little memory"] + [""] * 4)
             continue
-        with _crowd(kind, count, parents, "keeps") as (run, _program):
-            figures = run(HERE / "known_once.py", runs, 0 if kind == "living" else count, *ways)
+        with _crowd(kind, count, parents, "keeps") as run:
+            figures = run(HERE / "known_once.py", times, 0 if kind == "living" else count, *ways)
         for way, figure in figures.items():
             _check(way, figure["told"], kind, count, parents)
             rows.append([title, NAMES[way], _seconds(figure["cpu"]), _seconds(figure["seconds"]),
@@ -82,17 +88,16 @@ def _check(way, told, kind, count, parents) -> None:
         raise SystemExit("%s told something wrong of %d %s: %s" % (way, count, kind, str(told)[:200]))
 
 
-def measure_cleared(counts) -> str:
-    """The table, as Markdown."""
+def measure_cleared(counts, ways=WAYS_TO_CLEAR) -> str:
+    """The table, as Markdown. ways: those of each tuple have the same zombies, one after the other."""
     rows = []
     for count in counts:
         if not has_memory("zombies", count):
             rows.append([format(count, ","), "not measured: too little memory"] + [""] * 4)
             continue
-        for hows in (("check", "terminate"), ("reap",), ("watch",)):
-            if count < MILLION or "check" in hows:
-                with _crowd("container", count, 1, "reaps") as (run, _program):
-                    rows += [[format(count, ","), WHAT[how], *_of_agent(run(HERE / "cleared_once.py", how, 2))] for how in hows]
+        for hows in ways:
+            with _crowd("container", count, 1, "reaps") as run:
+                rows += [[format(count, ","), WHAT[how], *_of_agent(run(HERE / "cleared_once.py", how, 2))] for how in hows]
     return table(
         "Until they are gone, and the memory of the agent",
         "The whole agent, interpreter included, on zombies of the PID 1 of a container, until the last is gone. `reap` by one sweep after the other, "
@@ -108,23 +113,23 @@ def _of_agent(figure) -> list:
     return [figure["runs"], "%.1f" % figure["seconds"], "%.1f s" % figure["cpu"], "%.0f MB" % figure["memory"]]
 
 
-def measure_storms(counts) -> str:
-    """The table, as Markdown."""
+def measure_storms(counts, calm=2.0, some=slice(None)) -> str:
+    """The table, as Markdown. calm: seconds before each storm, and after. some: which of :data:`STORMS`."""
     rows = []
     for count in counts:
-        for how, kind, init, words in STORMS:
+        for how, kind, init, words in STORMS[some]:
             if not has_memory("zombies", count):
                 rows.append([format(count, ","), words, "not measured: too little memory"] + [""] * 3)
                 continue
-            with _crowd(kind, count, 1, init) as (run, program), _meter(program) as outside:
-                figure = run(HERE / "storm_once.py", program, how, 2, init)
+            with _crowd(kind, count, 1, init) as run, _meter() as outside:
+                figure = run(HERE / "storm_once.py", compiled(), how, 2, init, calm)
             rows.append([format(count, ","), words, *("%.0f ms" % (1000 * gap) for gap in (
                 figure["calm"], figure["longest"], outside[0])), "%.1f" % figure["seconds"]])
     return table(
         "The storm: for how long nothing can fork",
         "When a parent ends, all its zombies go at once to whoever adopts them, under a lock that every fork needs. A process in the same PID "
         "namespace and one outside of it fork all the time; the longest time from one fork to the next, during one sweep and until the adopter "
-        "is done. Calm: the same for 2 s before.",
+        "is done. Calm: the same for %g s before. That `terminate` leaves alone whoever holds too many is turned off for this." % calm,
         ["zombies", "sweep", "calm", "longest, in the namespace", "longest, outside", "seconds until over"], rows)
 
 
@@ -137,10 +142,10 @@ STORMS = [
 
 
 @contextlib.contextmanager
-def _meter(program):
+def _meter():
     """A list that has the longest time without a fork in it, afterwards."""
     longest = []
-    popen = subprocess.Popen([program, "forks"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    popen = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", compiled(), "forks"], stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         popen.stdout.readline()
         yield longest
@@ -149,13 +154,13 @@ def _meter(program):
         longest.append(float(popen.communicate()[0]))
 
 
-def measure_tick() -> str:
-    """The table, as Markdown."""
+def measure_tick(number=CONTAINERS) -> str:
+    """The table, as Markdown. number: of containers."""
     rows = []
     with contextlib.ExitStack() as until_measured:
-        run, _program = until_measured.enter_context(_crowd("living", CONTAINERS * IN_EACH, 0, "keeps"))
+        run = until_measured.enter_context(_crowd("living", number * IN_EACH, 0, "keeps"))
         for hierarchy in HIERARCHIES:
-            containers = until_measured.enter_context(_cgroups(hierarchy, CONTAINERS))
+            containers = until_measured.enter_context(_cgroups(hierarchy, number))
             figure = run(HERE / "tick_once.py", hierarchy, IN_EACH, *containers)
             rows.append(["2, `cgroup.threads`" if figure["list"] == "cgroup.threads" else "1, `tasks`", figure["cgroups"],
                          "%.2f ms" % (1000 * figure["resident"]), "%.2f ms" % (1000 * figure["afresh"])])
@@ -163,18 +168,17 @@ def measure_tick() -> str:
         "A tick of the resident agent where nothing is wrong",
         "CPU of one look at the ledger on a node with %d containers of %d processes each, and the cgroups that this machine has otherwise. It is to "
         "stay below 1 ms. Afresh: as a one-shot sweep does it, which opens all lists; with version 1 the resident agent does that too. Where both are "
-        "mounted version 2 is taken." % (CONTAINERS, IN_EACH),
+        "mounted version 2 is taken." % (number, IN_EACH),
         ["cgroup version", "cgroups", "CPU of a tick", "afresh"], rows)
 
 
 @contextlib.contextmanager
 def _crowd(kind, count, parents, init):
-    """What :func:`.crowd.crowd_of` yields, in a cgroup of its own and with room for all, and the program."""
+    """What :func:`.crowd.crowd_of` yields, in a cgroup of its own and with room for all."""
     room = room_for_many(count + 50000) if count > USUAL_TABLE else contextlib.nullcontext()
     with room, contextlib.ExitStack() as until_gone:
         cgroups = [until_gone.enter_context(_cgroups(hierarchy, 0))[0] for hierarchy in HIERARCHIES]
-        program = until_gone.enter_context(compiled())
-        yield until_gone.enter_context(crowd_of([program, kind, count, parents, init], cgroups)), program
+        yield until_gone.enter_context(crowd_of([compiled(), kind, count, parents, init], cgroups))
 
 
 @contextlib.contextmanager
@@ -182,20 +186,20 @@ def _cgroups(hierarchy, number):
     """A cgroup in a hierarchy and so many in it; the first of the paths is that of the outer one where number is 0."""
     outer = hierarchy / ("zr-bench-%d-%d" % (os.getpid(), number))
     folders = [outer / str(place) for place in range(number)]
-    made = []
     try:
         for folder in [outer, *folders]:
             folder.mkdir()
-            made.append(folder)
         yield folders or [outer]
     finally:
-        for folder in reversed(made):
+        for folder in [*folders, outer]:
             _remove(folder)
 
 
 def _remove(folder) -> None:
-    """Move what is left in it one up, and remove a cgroup. The last of its processes may take a moment to go."""
+    """Move what is left in it one up, and remove a cgroup, if it is there. The last of its processes may take a moment to go."""
     for _try in range(100):
+        if not folder.exists():
+            return
         for pid in (folder / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):
                 (folder.parent / "cgroup.procs").write_text(pid)

@@ -45,6 +45,7 @@ def room_for_many(room=ROOM):
     finally:
         for name in low:
             setting(name).write_text(str(before[name]))
+        for name in low:  # only now, as nobody may be there any more to read it
             print("kernel.%s is %s again." % (name, setting(name).read_text().strip()), flush=True)
 
 

@@ -8,13 +8,12 @@ from crowd import STUBBORN_PARENTS, crowd
 from tables import ratio, table
 
 HERE = Path(__file__).resolve().parent
-SAMPLE = 2  # parents on which the script is timed
 
 
-def measure(parents) -> str:
+def measure(parents, sample=2) -> str:
+    """The table, as Markdown. sample: parents on which the script is timed."""
     with crowd(STUBBORN_PARENTS, parents) as run:
         swept = run(HERE / "seconds_until_gone.py", "zombie-reaper")
-    sample = min(parents, SAMPLE)
     with crowd(STUBBORN_PARENTS, sample) as run:
         script = run(HERE / "seconds_until_gone.py", HERE / "kill_zombie_parents.sh") / sample * parents
     return table(

@@ -169,7 +169,8 @@ def write(module, path, text, mode):
 
 
 def present(module, options):
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit, command, explain, policy, watch  # all of the engine
+    # all of the engine, with what it loads only when that is needed
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, policy, watch
 
     try:
         values = policy.validate(options)._asdict()

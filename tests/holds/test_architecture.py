@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from pathlib import Path
 
 import pytest
+from rig.node import ENGINE as UTILS
 
-ENGINE = Path(__file__).parents[2] / "plugins/module_utils/reaper"
+ENGINE = UTILS / "reaper"
 FILES = sorted(ENGINE.rglob("*.py"))
 STARTS_A_PROCESS_OR_SIGNALS_A_PID = re.compile(r"fork.*|exec.*|spawn.*|posix_spawn.*|system|popen|startfile|kill|killpg|pthread_kill|clone")
 FORBIDDEN_MODULES = {

@@ -1,4 +1,7 @@
-"""SIGKILL of the resident agent at random moments while it works: the next one starts as if nothing had been, and no reader meets half a file."""
+"""SIGKILL of the resident agent at random moments while it works: the next one starts as if nothing had been, and no reader meets half a file.
+
+REAPER_WATCH_KILLS: how often, 40 unless it says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import contextlib
 import json
 import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from rig.fed import Fed, build_worker
@@ -17,7 +22,7 @@ from rig.node import Node, wait_until
 from rig.watched import Watch
 
 NODES = 5
-KILLS = int(os.environ.get("REAPER_WATCH_KILLS", "100"))
+KILLS = int(os.environ.get("REAPER_WATCH_KILLS", "40"))
 FILES = "last.json", "watch.json"
 TEXTS = "first_seen", "collected", "sizes", "ended"  # each begins with the boot and ends with a newline
 KINDS = "nanosleep", "epoll_wait", "calls"  # their PID 1 checks its own work all the time; test_reap_killed.py: these go on whatever happens
@@ -79,6 +84,14 @@ def kill(watch, moment):
     watch.stop()
 
 
+def runs_freely(program) -> bool:
+    """Or has ended, which may be in the middle of the look."""
+    try:
+        return not program.alive or program.held_by() == []
+    except FileNotFoundError:
+        return True
+
+
 def well(program) -> bool:
     """It goes on with its work, and has found nothing wrong in it."""
     before = program.done()
@@ -112,7 +125,7 @@ def lives_and_deaths(node, folder, worker) -> tuple:
             kill(watch, random.uniform(0, LATEST) + (1 if turn % 4 else 0))  # it looks a second after it is ready
             assert "Traceback" not in watch.text(), watch.text()
             for kind, program in list(parents.items()):
-                wait_until(lambda program=program: not program.alive or program.held_by() == [])
+                wait_until(lambda program=program: runs_freely(program))
                 if not well(program):
                     harmed += 1
                     program.stop()
@@ -166,6 +179,54 @@ def test_killed_where_reap_is_not_in_the_middle_every_parent_stays_well(node, tm
     for kind, program in parents.items():
         assert well(program) and program.masks() == masks[kind] and program.held_by() == []
     reader.stop()
+    assert reader.torn == []
+
+
+LEAKS_WHEN_TOLD = """
+def leak(*_):
+    for _ in range(20): zombie()
+signal.signal(signal.SIGUSR1, leak)
+ready()
+forever()
+"""
+ROOM = 64  # KB
+
+
+def fill(folder, left):
+    """But for so many bytes, or pages of them. What was filled before is given back first."""
+    (folder / "filled").unlink(missing_ok=True)
+    with open(folder / "filled", "wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        file.truncate(max(0, file.tell() - left))
+
+
+def test_killed_while_its_run_folder_is_full(node, tmp_path):
+    """A file system of its own, in which there is room for everything, for a part of it, or for nothing."""
+    mounted = node.run("sh", "-c", 'mkdir -p "$0" && mount -t tmpfs -o size=%dk none "$0"' % ROOM, str(node.run_folder))
+    assert mounted.returncode == 0, mounted.stderr
+    folder = Path("/proc/%d/root%s" % (node.init.process.pid, node.run_folder))
+    parent = node.container(LEAKS_WHEN_TOLD)
+    reader = Reader(folder)
+    try:
+        for turn in range(8):
+            fill(folder, (0, 4096, 8192, ROOM << 10)[turn % 4])
+            parent.process.send_signal(signal.SIGUSR1)
+            kill(Watch(node, tmp_path, "--min-age", "0", "--remedies", "nudge"), random.uniform(0.8, 1.4))
+        (folder / "filled").unlink()
+        watch = Watch(node, tmp_path, "--min-age", "0", "--remedies", "nudge,reap")
+        wait_until(lambda: not parent.zombies(), 60)
+        watch.after_ticks(2)
+        assert "cannot be written" not in watch.text() and "Traceback" not in watch.text(), watch.text()
+        assert node.agent("--status").returncode == 0
+        assert watch.end() == 0
+        assert json.loads(node.agent("--json", "--remedies", "reap").stdout)["warnings"] == []
+        assert json.loads((folder / "last.json").read_text(encoding="utf-8"))["schema"] == 1
+        assert [name for name in os.listdir(folder) if name.endswith(".new")] == [], "half a file is left"
+        assert parent.alive
+    finally:
+        reader.stop()
     assert reader.torn == []
 
 

@@ -10,37 +10,44 @@ import fcntl
 import json
 import os
 import random
+import re
 import signal
 import time
 
 from rig.node import wait_until
+from rig.own_cgroup import ROOT, UNIFIED, own_cgroup
 from rig.watched import Watch
 
 SECONDS = float(os.environ.get("REAPER_SOAK_SECONDS", "180"))
 MIN_AGE = 2
-PATIENCE = 30  # seconds beyond that: a look each second, a lock that others hold, and a machine that has other things to do
+PATIENCE = 120  # seconds beyond that: where a sweep helped nobody, the next one comes after twenty times what it took; and the machine may be busy
 MOST = 8  # containers at a time
 GROWTH = 1024  # KB
 
-LEAKS_WHEN_TOLD = """
-def some(*_):
+LEAK = """
+def leak(*_):
     for _ in range(%d): zombie()
-signal.signal(signal.SIGUSR1, some)
 """
-KINDS = {
-    "leaks": LEAKS_WHEN_TOLD,
-    "leaks from a thread": """
-told = threading.Semaphore(0)
+LEAKS_WHEN_TOLD = LEAK + "signal.signal(signal.SIGUSR1, leak)\n"
+# What is told to a child waits until that is ready for it: the handler that it has of its parent would tell the whole process group
+CHILD_LEAKS = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+child = os.fork()
+signal.signal(signal.SIGUSR1, leak if child == 0 else lambda *_: os.kill(child, signal.SIGUSR1))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+if child == 0:
+    forever()
+"""
+# A pipe, since a handler may interrupt itself: a lock would then be waited for by who holds it
+THREAD_LEAKS = """
+reading, writing = os.pipe()
 def work():
-    while True:
-        told.acquire()
-        for _ in range(%d): zombie()
-signal.signal(signal.SIGUSR1, lambda *_: told.release())
+    while os.read(reading, 1):
+        leak()
+signal.signal(signal.SIGUSR1, lambda *_: os.write(writing, b"x"))
 threading.Thread(target=work, daemon=True).start()
-""",
-    "has a child that leaks": "signal.signal(signal.SIGUSR1, lambda *_: os.kill(child, signal.SIGUSR1))\nchild = os.fork()\nif child == 0:\n" + "".join(
-        "    %s\n" % line for line in LEAKS_WHEN_TOLD.strip().splitlines()) + "    ready()\n    forever()\n",
-}
+"""
+KINDS = {"leaks": LEAKS_WHEN_TOLD, "leaks from a thread": LEAK + THREAD_LEAKS, "has a child that leaks": LEAK + CHILD_LEAKS}
 # Ends only if it is ended: seccomp lets no other call be made in it, so no remedy but the last helps
 CANNOT_COLLECT = """
 told = []
@@ -59,7 +66,10 @@ while True:
     children = [zombie() for _ in range(3)]
     time.sleep(0.5)
     for child in children:
-        os.waitpid(child, 0)
+        try:
+            os.waitpid(child, 0)
+        except ChildProcessError:  # it had no CPU for so long that it was taken for one that forgets them
+            pass
 """
 PROTECTED = "# spare me\nfor _ in range(3): zombie()\nready()\nforever()\n"
 
@@ -85,12 +95,14 @@ def zombies_of(pid):
 class Churn:
     """What goes on in the node, one random step after the other; looks after each whether all is as it must be."""
 
-    def __init__(self, node, watch, config):
+    def __init__(self, node, watch, config, stack):
         self.node = node
+        self.stack = stack
         self.watch = watch
         self.config = config
         self.containers = []
         self.to_be_ended = []
+        self.may_end = set()  # PIDs, as the node counts
         self.first_seen = {}
         self.oldest = 0.0
         self.steps = dict.fromkeys(("come", "go", "leak", "reload", "bad_configuration", "hold_the_lock", "sweep_by_hand", "refuse"), 0)
@@ -98,7 +110,8 @@ class Churn:
     def step(self):
         """One thing, at random, and a look."""
         weights = {"come": 3, "go": 2, "leak": 10, "reload": 1, "bad_configuration": 1, "hold_the_lock": 1, "sweep_by_hand": 1, "refuse": 1}
-        name = random.choices(list(weights), list(weights.values()))[0]
+        unknown = [name for name, times in self.steps.items() if not times]
+        name = unknown[0] if unknown else random.choices(list(weights), list(weights.values()))[0]
         getattr(self, name)()
         self.steps[name] += 1
         self.look()
@@ -106,18 +119,32 @@ class Churn:
 
     def come(self):
         if len(self.containers) < MOST:
-            code = random.choice(list(KINDS.values())) % random.randint(1, 40)
-            self.containers.append(self.node.container(code + "ready()\nforever()\n"))
+            kind = random.choice(list(KINDS))
+            cgroup = contextlib.ExitStack()
+            before = cgroup.enter_context(own_cgroup("")).entering if UNIFIED and random.random() < 0.5 else ()
+            container = self.node.container(KINDS[kind] % random.randint(1, 40) + "ready()\nforever()\n", before)
+            container.kind = kind
+            container.ended = contextlib.ExitStack()
+            container.ended.push(cgroup)
+            container.ended.callback(self.forget, container)
+            self.stack.push(container.ended)  # closed before, it does nothing
+            self.containers.append(container)
 
     def go(self):
         if len(self.containers) > 2:
             gone = self.containers.pop(random.randrange(len(self.containers)))
-            assert gone.alive, "it was ended: " + self.watch.text()[-2000:]
-            self.forget(gone)
+            self.require_alive(gone)
+            gone.ended.close()
 
     def forget(self, program):
         program.stop()
         self.node.programs.remove(program)
+
+    def require_alive(self, container):
+        """Else tell who ended it: nsenter ends with 1 where its child got SIGKILL or an exception."""
+        if not container.alive:
+            raise AssertionError("PID %d, which %s, has ended, and nsenter with %s: %s" % (
+                container.pids[1], container.kind, container.popen.wait(20), self.watch.text()[-4000:]))
 
     def leak(self):
         for container in self.containers:
@@ -149,6 +176,7 @@ class Churn:
     def refuse(self):
         if not self.to_be_ended:
             container = self.node.container(CANNOT_COLLECT % 3)
+            self.may_end.add(container.pids[1])
             container.process.send_signal(signal.SIGUSR1)
             self.to_be_ended.append((time.monotonic(), container))
 
@@ -157,7 +185,7 @@ class Churn:
         now = time.monotonic()
         seen = {}
         for container in self.containers:
-            assert container.alive, "it was ended: " + self.watch.text()[-2000:]
+            self.require_alive(container)
             for zombie in zombies_of(container.process.pid):
                 seen[zombie] = self.first_seen.get(zombie, now)
         self.first_seen = seen
@@ -173,19 +201,41 @@ class Churn:
 
 
 def footprint(watch) -> tuple:
-    """(KB resident, open files but for those of cgroups, which others make and remove)."""
+    """(KB resident, number of open files but for those of cgroups: the fewest of three looks, for a sweep may be at work)."""
     with open("/proc/%d/status" % watch.process.pid, encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     assert fields["Threads"].split() == ["1"]
-    folder = "/proc/%d/fd" % watch.process.pid
-    open_files = []
+    looks = [len(kept_open(watch)) for _look in range(3) if not time.sleep(0.2)]
+    return int(fields["VmRSS"].split()[0]), min(looks)
+
+
+def kept_open(watch) -> list:
+    """Open files but for those of cgroups, which others make and remove, and the lock, which is held for a moment at the end of each sweep."""
+    return sorted(name for name in open_files(watch) if "/cgroup" not in name and not name.endswith("/lock"))
+
+
+def as_at_first(watch, first) -> bool:
+    """It has no more open than it had before the first zombie, but for the one socket to syslog(3)."""
+    now = kept_open(watch)
+    return set(now) == set(first) and len(now) <= len(first) + 1
+
+
+def open_files(watch) -> list:
+    """Those of one moment, in which a sweep may be at work."""
+    folder, found = "/proc/%d/fd" % watch.process.pid, []
     for fd in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):  # a sweep is at work
-            open_files.append(os.readlink("%s/%s" % (folder, fd)))
-    lasting = [name for name in open_files if "/cgroup" not in name and not name.startswith("/proc") and "pidfd" not in name
-               and not name.endswith((".new", "/lock"))]
-    assert len(open_files) < 1000
-    return int(fields["VmRSS"].split()[0]), sorted(lasting)
+        with contextlib.suppress(FileNotFoundError):
+            found.append(re.sub(r"socket:.*", "socket", os.readlink("%s/%s" % (folder, fd))))
+    return found
+
+
+def no_more_cgroups_open_than_there_are(watch) -> bool:
+    return sum("/cgroup" in name for name in open_files(watch)) <= 1 + sum(1 for _folder in (UNIFIED or ROOT).glob("**/"))
+
+
+def ended_by(watch) -> set:
+    """PIDs of all parents that it says it has ended, or tried to, as the node counts."""
+    return {int(pid) for pid in re.findall(r"^PID (\d+) .*\bterminate \((?:ended|SIGKILL is pending)", watch.text(), re.MULTILINE)}
 
 
 def test_churn(node, tmp_path):
@@ -194,29 +244,34 @@ def test_churn(node, tmp_path):
     seed = random.randrange(1 << 30)
     print("seed %d" % seed)
     random.seed(seed)
-    protected = [node.container(PROTECTED), node.program(PROTECTED), node.container(HEALTHY)]
-    watch = Watch(node, tmp_path, config=config)
-    churn = Churn(node, watch, config)
-    footprints = []
-    began = time.monotonic()
-    try:
+    with contextlib.ExitStack() as stack:
+        protected = [node.container(PROTECTED), node.program(PROTECTED), node.container(HEALTHY)]
+        watch = Watch(node, tmp_path, config=config)
+        stack.callback(watch.stop)
+        churn = Churn(node, watch, config, stack)
+        watch.after_ticks(2)
+        first = kept_open(watch)
+        footprints = []
+        began = time.monotonic()
         while time.monotonic() < began + SECONDS:
             churn.step()
-            assert all(program.alive for program in protected), watch.text()[-2000:]
+            assert all(program.alive for program in protected), watch.text()[-4000:]
             if time.monotonic() > began + SECONDS * (len(footprints) + 1) / 20:
                 footprints.append(footprint(watch))
         churn.reload()
         wait_until(lambda: not any(zombies_of(container.process.pid) for container in churn.containers), MIN_AGE + PATIENCE)
         wait_until(lambda: not any(container.alive for _since, container in churn.to_be_ended), MIN_AGE + PATIENCE)
+        watch.after_ticks(1)
         assert [len(zombies_of(program.process.pid)) for program in protected[:2]] == [3, 3]
+        assert ended_by(watch) and ended_by(watch) <= churn.may_end, watch.text()[-4000:]
+        wait_until(lambda: no_more_cgroups_open_than_there_are(watch))
+        wait_until(lambda: as_at_first(watch, first), MIN_AGE + PATIENCE)
         told = watch.status()
-        print("%d s, %s, %d sweeps, %d zombies cleared, the oldest stayed %.1f s" % (
-            SECONDS, churn.steps, told["sweeps"], told["cleared"], churn.oldest))
-        print("KB resident: %s" % [resident for resident, _files in footprints])
+        print("%d s, %s, %d sweeps, %d zombies cleared, %d parents ended, the oldest zombie stayed %.1f s" % (
+            SECONDS, churn.steps, told["sweeps"], told["cleared"], len(ended_by(watch)), churn.oldest))
+        print("KB resident: %s" % [resident for resident, _number in footprints])
+        print("descriptors but for those of cgroups: %s, at first %d" % ([number for _resident, number in footprints], len(first)))
         third = len(footprints) // 3
-        assert max(resident for resident, _files in footprints[third:]) <= footprints[third][0] + GROWTH
-        assert footprints[-1][1] == footprints[third][1]
+        assert max(resident for resident, _number in footprints[third:]) <= footprints[third][0] + GROWTH
         assert "Traceback" not in watch.text()
         assert watch.end() == 0
-    finally:
-        watch.stop()

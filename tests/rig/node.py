@@ -22,7 +22,7 @@ PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
 OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
 AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
 
-# What the programs below may use. ready() tells the test to go on; zombie() returns when its child is one.
+# What the programs below may use. ready() tells the test to go on; zombie() returns when its child is one, or was: a sweep may be faster.
 PRELUDE = """
 import ctypes, os, signal, sys, threading, time
 def zombie(before_exit=lambda: None):
@@ -30,7 +30,10 @@ def zombie(before_exit=lambda: None):
     if pid == 0:
         before_exit()
         os._exit(3)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        pass
     return pid
 def ready():
     os.write(1, b"ready\\n")
@@ -134,13 +137,13 @@ class Node:
         self.init = Program(command, init, depth=1)
         self.enter = ["nsenter", "--target", str(self.init.process.pid), "--pid", "--mount"]
 
-    def program(self, code) -> Program:
-        """A process of the node itself, running Python code."""
-        return self._started(Program(self.enter, code, depth=1))
+    def program(self, code, before=()) -> Program:
+        """A process of the node itself, running Python code. before: words before its command."""
+        return self._started(Program([*self.enter, *before], code, depth=1))
 
-    def container(self, code) -> Program:
-        """A container of the node: a PID namespace whose PID 1 runs Python code."""
-        inner = [*self.enter, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    def container(self, code, before=()) -> Program:
+        """A container of the node: a PID namespace whose PID 1 runs Python code. before: words before its command."""
+        inner = [*self.enter, *before, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         return self._started(Program(inner, code, depth=2))
 
     def command(self, *command) -> Program:

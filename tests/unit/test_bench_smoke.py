@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import re
 import signal
 import subprocess
@@ -10,12 +12,13 @@ import time
 from xml.etree import ElementTree
 
 import psutil
+import pytest
 
 
 def test_tiny_benchmark_writes_its_tables(root, tmp_path):
     page = tmp_path / "page.md"
     done = subprocess.run(
-        [sys.executable, root / "bench/main.py", "--tiny", "--write", page], capture_output=True, text=True, timeout=120, check=False)
+        [sys.executable, root / "bench/main.py", "--tiny", "--write", page], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
@@ -46,3 +49,21 @@ def test_interrupted_benchmark_leaves_nothing_behind(root, tmp_path):
     _gone, alive = psutil.wait_procs(started, timeout=10)
     assert alive == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_limits_of_the_kernel_are_put_back_even_where_nobody_reads_what_is_said(root, tmp_path, monkeypatch, error):
+    monkeypatch.syspath_prepend(root / "bench")
+    scan = importlib.import_module("scan")
+    monkeypatch.setattr(scan, "setting", lambda name: tmp_path / name)
+    (tmp_path / "pid_max").write_text("32768")
+    (tmp_path / "threads-max").write_text("5000")
+
+    def refuse(*_words, **_options):
+        raise BrokenPipeError
+
+    with pytest.raises((error, BrokenPipeError)), scan.room_for_many(100000):
+        assert [(tmp_path / name).read_text() for name in scan.LIMITS] == ["100000", "100000"]
+        monkeypatch.setattr(builtins, "print", refuse)
+        raise error
+    assert [(tmp_path / name).read_text() for name in scan.LIMITS] == ["32768", "5000"]

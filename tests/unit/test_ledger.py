@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 
@@ -125,6 +126,63 @@ def test_where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read(
 def test_what_begins_and_ends_meanwhile_never_hides_a_zombie(tmp_path, loads, said):
     tasks(tmp_path, "cgroup.threads", 5)
     assert cgroups.Ledger(str(tmp_path), Loads(*loads)).zombies() == said
+
+
+def test_a_task_that_ends_between_the_two_numbers_makes_it_too_high_and_not_too_low(tmp_path):
+    """So all tasks have to be counted first, and what is listed then."""
+    tasks(tmp_path, "cgroup.threads", 5)
+
+    class OneEnds(Loads):
+        def read_text(self, name):
+            tasks(tmp_path, "cgroup.threads", 4)
+            return super().read_text(name)
+
+    assert cgroups.Ledger(str(tmp_path), OneEnds((5, 100))).zombies() == 1
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A ledger of 3 cgroups with 2 tasks each, whose lists are open; there is 1 zombie."""
+    for path in (".", "a", "b"):
+        tasks(tmp_path, path + "/cgroup.threads", 2)
+    (tmp_path / "cgroup.stat").write_text("nr_descendants 2\nnr_dying_descendants 0\n")
+    ledger = cgroups.Ledger(str(tmp_path), Loads((7, 1)), keep=True)
+    assert ledger.zombies() == 1 and len(ledger.descriptors) == 3
+    yield ledger
+    ledger.close()
+
+
+def test_lists_that_are_open_are_not_opened_again(kept, monkeypatch):
+    monkeypatch.setattr(cgroups.os, "open", None)
+    assert kept.zombies() == 1
+
+
+def test_a_cgroup_that_is_new_is_seen(kept, tmp_path):
+    tasks(tmp_path, "c/cgroup.threads", 1)
+    (tmp_path / "cgroup.stat").write_text("nr_descendants 3\nnr_dying_descendants 0\n")
+    assert kept.zombies() == 0
+
+
+def test_a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_they_are(kept, tmp_path, monkeypatch):
+    """The kernel gives no list of it any more; its tasks were moved to another cgroup before."""
+    removed, really = kept.descriptors[1], os.pread
+    inode = os.fstat(removed).st_ino
+    gone = next(path for path in ("a", "b") if (tmp_path / path / "cgroup.threads").stat().st_ino == inode)
+    (tmp_path / gone / "cgroup.threads").unlink()
+    (tmp_path / gone).rmdir()
+    tasks(tmp_path, "cgroup.threads", 4)
+
+    def pread(fd, *arguments):
+        if os.fstat(fd).st_ino == inode:
+            raise OSError(errno.ENODEV, "No such device")
+        return really(fd, *arguments)
+
+    monkeypatch.setattr(cgroups.os, "pread", pread)
+    before = [fd for fd in kept.descriptors if fd != removed]
+    assert kept.zombies() == 1
+    for fd in before:
+        with pytest.raises(OSError):
+            os.fstat(fd)
 
 
 def test_holding_tells_the_cgroups_from_the_fullest_down(tmp_path):

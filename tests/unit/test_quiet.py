@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import quiet
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, command, quiet, sweep
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.limits import Limits
 
 BOOT = "6f5902ac-237c-4c2f-9d4a-5b6a4f0f1d6e"
@@ -100,3 +101,22 @@ def test_no_configuration_is_a_configuration_too(node, noted):
     assert asked(node, noted) is not None
     noted[1].write_text("{}", encoding="ascii")
     assert asked(node, noted) is None
+
+
+@pytest.mark.parametrize("arguments, ends_early", [
+    ([], True), (["--syslog"], True), (["--json"], False), (["--min-age", "5"], False), (["--syslog", "--wait"], False)])
+def test_only_the_schedule_s_own_calls_end_early(monkeypatch, capsys, arguments, ends_early):
+    """Whoever asks for more has to get it, and the ledger says nothing of options."""
+    monkeypatch.setattr(command.sys, "argv", ["zombie-reaper", *arguments])
+    monkeypatch.setattr(command.quiet, "quiet_for", lambda *_arguments: 5.0)
+    monkeypatch.setattr(command, "_say", lambda line, _arguments: None)
+    monkeypatch.setattr(agent, "main", lambda arguments: 70)
+    assert command.main() == (0 if ends_early else 70)
+
+
+@pytest.mark.parametrize("way, results, warnings, noted", [
+    ("ledger", (), (), True), ("scan", (), (), False), ("children", (), (), False), ("ledger", ("one",), (), False), ("ledger", (), ("a",), False)])
+def test_only_a_sweep_that_found_nothing_is_noted(tmp_path, way, results, warnings, noted):
+    done = SimpleNamespace(after=SimpleNamespace(way=way, limits=Limits(2000, 1000, 50, 1000, 0.05)), results=results, warnings=warnings)
+    agent._note_if_quiet(done, sweep.Paths(run=str(tmp_path)), "-")
+    assert (tmp_path / "quiet").exists() is noted

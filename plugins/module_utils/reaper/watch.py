@@ -110,6 +110,7 @@ class _Watcher:
     def get_ready(self) -> None:
         """Load what a sweep may need, while there is memory, and lock it."""
         import ctypes
+        import encodings.ascii  # noqa: F401 - what earlier sweeps noted is read with it
         import gc
         import json  # noqa: F401
         import syslog  # noqa: F401

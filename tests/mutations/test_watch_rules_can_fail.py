@@ -1,0 +1,157 @@
+"""Break each rule of the ledger, of the resident process and of the lock once, in a copy of the engine, and see its test go red.
+
+Only tests without a race are named: of the source, or of files, clocks and signals made by hand.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+LEDGER, FIND, WATCH, LOCK, POLICY = (
+    "tests/unit/test_%s.py::test_" % name for name in ("ledger", "find_zombies", "watch_unit", "locked", "policy"))
+LIBC = "tests/holds/test_ptrace_is_kept_small.py::test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc"
+HOUSE = "tests/holds/test_architecture.py::test_"
+BOUNDS = LEDGER + "what_begins_and_ends_meanwhile_never_hides_a_zombie"
+REMOVED = LEDGER + "a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_they_are"
+ACCOUNTED = FIND + "whatever_is_not_accounted_for_is_looked_for_in_the_whole_table"
+MANY = FIND + "of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at"
+ENDS = WATCH + "each_interval_it_looks_until_it_is_asked_to_end"
+BEGUN_AGAIN = WATCH + "a_sweep_that_fails_is_begun_again_with_the_spare_memory"
+STATUS = WATCH + "status_is_that_of_the_process_that_holds_the_lock"
+FREE = LOCK + "it_is_free_again_whatever_happens_to_whoever_held_it"
+
+# what is broken: (file, text that stands there once, what stands there then, the test that has to fail)
+MUTATIONS = {
+    # the ledger
+    "tasks_that_began_meanwhile_hide_zombies": ("cgroups.py", "tasks + new - listed", "tasks - listed", BOUNDS),
+    "pids_that_began_again_count": ("cgroups.py", "if new >= 0:", "if True:", BOUNDS),
+    "one_look_is_enough": ("cgroups.py", "LOOKS = 3 ", "LOOKS = 1 ", BOUNDS),
+    "what_is_listed_is_read_first": (
+        "cgroups.py", "tasks, last_pid = self.tasks()\n                listed = self._listed()",
+        "listed = self._listed()\n                tasks, last_pid = self.tasks()",
+        LEDGER + "a_task_that_ends_between_the_two_numbers_makes_it_too_high_and_not_too_low"),
+    "only_the_top_of_a_long_list_is_read": (
+        "cgroups.py", "if len(data) < WHOLE:", "if True:", LEDGER + "a_list_of_any_length_is_read_to_its_end"),
+    "a_cgroup_that_was_removed_ends_the_count": (
+        "cgroups.py", "except OSError:  # ENODEV: one of them was removed", "except FileNotFoundError:", REMOVED),
+    "a_cgroup_that_was_removed_stays_open": ("cgroups.py", "if error.errno in REMOVED and not at:", "if False:", REMOVED),
+    "a_list_that_may_not_be_opened_is_empty": (
+        "cgroups.py", "if error.errno not in REMOVED:", "if False:", LEDGER + "a_list_that_cannot_be_opened_is_not_taken_for_an_empty_one"),
+    "new_cgroups_are_not_seen": (
+        "cgroups.py", "if number is None or number != self.number:", "if number is None or self.number is None:",
+        LEDGER + "a_cgroup_that_is_new_is_seen"),
+    "lists_of_version_1_stay_open": (
+        "cgroups.py", 'self.keep = keep and self.list_name == "cgroup.threads"', "self.keep = keep",
+        LEDGER + "of_two_hierarchies_that_of_version_2_is_read_since_its_lists_can_stay_open"),
+    "all_descriptors_are_taken": (
+        "cgroups.py", "if len(self.descriptors) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:", "if False:",
+        LEDGER + "where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read"),
+    "cgroups_that_do_not_count_are_relied_on": (
+        "cgroups.py", "except (OSError, TypeError):", "except OSError:",
+        LEDGER + "holding_is_none_where_the_controller_is_not_turned_on_below"),
+    "those_below_are_counted_twice": (
+        "cgroups.py", "tasks - sum(number for _each, number in below) - ", "tasks - ",
+        LEDGER + "holding_tells_the_cgroups_from_the_fullest_down"),
+    # the ways to find them
+    "what_the_ledger_cannot_tell_is_nothing": ("zombies.py", "if count is not None and count <= 0:", "if not count:", ACCOUNTED),
+    "children_are_all_there_is": ("zombies.py", "if unseen <= 0 else None", "if True else None", ACCOUNTED),
+    "lists_of_children_have_to_be_there": (
+        "zombies.py", "except OSError:", "except KeyError:", FIND + "without_lists_of_children_the_table_is_read"),
+    "each_of_a_million_is_looked_at": ("zombies.py", "zombie_children(pid, MOST_LISTED)", "zombie_children(pid, 1 << 40)", MANY),
+    "those_not_looked_at_do_not_count": ("zombies.py", "if longest is not None and number > here:", "if False:", MANY),
+    # what the resident process listens to
+    "a_bad_configuration_is_no_reason_not_to_begin": (
+        "watch.py", "    options = load()\n", "    options = policy.validate({})\n", WATCH + "it_does_not_begin_with_a_bad_configuration"),
+    "a_bad_configuration_makes_it_forget": (
+        "watch.py", "        except policy.OptionError as error:\n",
+        "        except policy.OptionError as error:\n            self.options = policy.validate({})\n",
+        WATCH + "good_options_are_taken_and_bad_ones_are_not"),
+    "a_bad_configuration_is_not_told": (
+        "watch.py", "configuration_error=report.printable(str(error), 1000)", "configuration_error=None",
+        WATCH + "good_options_are_taken_and_bad_ones_are_not"),
+    "sighup_is_not_heard": (
+        "watch.py", "if signal.SIGHUP in numbers:", "if False:", WATCH + "sighup_has_the_options_read_again_before_the_next_look"),
+    "sigterm_is_not_heard": (
+        "watch.py", "if signal.SIGTERM in numbers or signal.SIGINT in numbers:", "if signal.SIGINT in numbers:", ENDS + "[TERM]"),
+    "sigint_is_not_heard": (
+        "watch.py", "if signal.SIGTERM in numbers or signal.SIGINT in numbers:", "if signal.SIGTERM in numbers:", ENDS + "[INT]"),
+    "sighup_ends_it": (
+        "watch.py", "numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)", "numbers = (signal.SIGTERM, signal.SIGINT)",
+        WATCH + "a_signal_is_noted_and_not_lost_before_it_waits"),
+    "two_watch_a_node": (
+        "watch.py", "until_done.enter_context(locked(paths.run, LOCK, wait=0))", "pass", WATCH + "there_is_only_one_of_a_node"),
+    # what may fail around it
+    "a_log_that_fails_ends_it": (
+        "watch.py", "with contextlib.suppress(OSError):\n            self.say(line)", "self.say(line)",
+        WATCH + "a_log_that_fails_does_not_end_it"),
+    "a_run_folder_that_fails_ends_it": (
+        "watch.py", "with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):", "with locked(self.paths.run):",
+        WATCH + "a_run_folder_that_cannot_be_written_does_not_end_it"),
+    "systemd_that_fails_ends_it": (
+        "watch.py", "with contextlib.suppress(OSError):\n            connection", "if True:\n            connection",
+        WATCH + "systemd_that_has_gone_does_not_end_it"),
+    "without_memory_it_ends": (
+        "watch.py", "except (CannotSweep, OSError, MemoryError):", "except (CannotSweep, OSError):", BEGUN_AGAIN + "[memory]"),
+    "without_files_it_ends": (
+        "watch.py", "except (CannotSweep, OSError, MemoryError):", "except (CannotSweep, MemoryError):", BEGUN_AGAIN + "[a file]"),
+    "the_spare_memory_is_not_used": (
+        "watch.py", "            if self.spare is not None:\n                self.spare.close()\n", "            pass\n", BEGUN_AGAIN + "[memory]"),
+    "the_spare_memory_is_there_but_once": (
+        "watch.py", "        finally:\n            self.spare = _spare()\n", "        finally:\n            pass\n", BEGUN_AGAIN + "[memory]"),
+    "it_ends_when_two_sweeps_fail": (
+        "watch.py", "        except MemoryError:\n", "        except KeyError:\n", WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]"),
+    "a_node_that_is_busy_is_swept_all_the_same": (
+        "watch.py", "        except Busy as error:\n", "        except KeyError as error:\n", WATCH + "a_node_that_somebody_else_sweeps_is_left_to_them"),
+    "its_memory_is_not_locked": ("watch.py", "        libc.mlockall(MCL_CURRENT | MCL_FUTURE)", "        pass", LIBC),
+    "it_calls_libc_for_more": (
+        "watch.py", "        self.reserve = _reserved(libc)\n", "        self.reserve = _reserved(libc)\n        libc.kill(1, 0)\n", LIBC),
+    "modules_are_loaded_when_the_node_is_full": (
+        "watch.py", "import encodings.ascii ", "pass ", WATCH + "what_a_sweep_may_need_is_loaded_before_there_is_one"),
+    "it_starts_processes": (
+        "watch.py", "        gc.freeze()\n", "        gc.freeze()\n        os.fork()\n", HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]"),
+    "it_starts_programs": (
+        "watch.py", "        gc.freeze()\n", '        gc.freeze()\n        os.execv("/bin/true", ["true"])\n',
+        HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]"),
+    "it_starts_threads": (
+        "watch.py", "        import gc\n", "        import gc\n        import threading\n",
+        HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]"),
+    # when it sweeps, and what it tells
+    "what_cannot_be_counted_waits": (
+        "watch.py", "(count is not None and count <= 0 or", "(not count or",
+        WATCH + "where_it_shows_something_or_cannot_tell_it_sweeps_at_once[None]"),
+    "without_a_zombie_it_never_sweeps": (
+        "watch.py", "if now < self.next_one and (", "if (", WATCH + "where_the_ledger_shows_nothing_it_sweeps_once_a_minute[0]"),
+    "what_helps_nobody_is_tried_all_the_time": (
+        "watch.py", "costs / SHARE", "0", WATCH + "sweeps_that_help_nobody_take_a_small_share_of_its_time"),
+    "to_wait_in_vain_costs_nothing": (
+        "watch.py", "costs = took if tried else", "costs = took if False else", WATCH + "of_sweeps_that_tried_something_in_vain_the_time_counts"),
+    "new_options_wait": (
+        "watch.py", "        self.not_before = 0.0\n        self._write_status()", "        self._write_status()",
+        WATCH + "new_options_are_tried_at_once"),
+    "status_is_told_of_one_that_has_ended": (
+        "watch.py", "locked(run, LOCK, wait=0):\n        return None", "locked(run, LOCK, wait=0):\n        pass", STATUS),
+    "status_that_is_torn_ends_whoever_asks": ("watch.py", "except (OSError, ValueError, TypeError):", "except (OSError, TypeError):", STATUS),
+    # the lock
+    "a_lock_is_waited_for_without_end": (
+        "state.py", "if time.monotonic() > deadline:", "if False:", LOCK + "it_is_waited_for_so_long_and_no_longer"),
+    "nobody_waits_for_a_lock": (
+        "state.py", "if time.monotonic() > deadline:", "if True:", LOCK + "whoever_waits_gets_it_when_it_is_free"),
+    "two_hold_a_lock": ("state.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", LOCK + "it_is_waited_for_so_long_and_no_longer"),
+    "whoever_fails_keeps_the_lock": ("state.py", "        yield\n    finally:\n        os.close(fd)\n", "        yield\n    finally:\n        pass\n", FREE),
+    # act_within, and orphans
+    "act_within_is_not_looked_at": ("policy.py", "if options.act_within and not", "if False and not", POLICY + "act_within"),
+    "a_node_that_is_full_is_left_to_be_full": (
+        "policy.py", "return _is_full(snapshot, offender) or any(", "return any(", POLICY + "act_within"),
+    "any_growth_is_soon": ("policy.py", "each is not None and each <= seconds", "each is not None", POLICY + "act_within"),
+    "the_node_is_never_full_soon": (
+        "policy.py", "left = (snapshot.forecast.seconds_to_full, ", "left = (", POLICY + "a_node_that_will_be_full_soon_is_reason_enough"),
+    "any_number_of_orphans_is_let_loose": (
+        "policy.py", "offender.count > MOST_ORPHANS and", "False and", POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room"),
+}
+
+CHANGES = {name: ([(file, old, new)], test) for name, (file, old, new, test) in MUTATIONS.items()}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_mutation(mutated, name):
+    mutated(name)

@@ -1,0 +1,409 @@
+"""The rules of the resident process one by one: its clock, its signals, its sweeps and its ledger are made by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from rig.node import ENGINE, PYTHON, Node
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, state, sweep, watch
+
+DEFAULTS, OTHERS = policy.validate({}), policy.validate({"min_age": 7})
+TERM, INTERRUPT, HANGUP = (bytes([number]) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+
+
+class Clock:
+    """now: seconds on every clock. cpu: of this process."""
+
+    def __init__(self):
+        self.now, self.cpu = 1000.0, 0.0
+
+    def monotonic(self):
+        return self.now
+
+    time = monotonic
+
+    def process_time(self):
+        return self.cpu
+
+
+def wrong():
+    raise policy.OptionError("min_age: -1 is not allowed\n")
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return sweep.Paths(run=str(tmp_path / "run"), cgroup=str(tmp_path / "cgroup"))
+
+
+@pytest.fixture
+def watcher(paths):
+    """One with these default options; ``said``: what it logged."""
+    said = []
+    made = watch._Watcher(DEFAULTS, paths, procfs.ProcFS(), 10.0, said.append)
+    made.spare, made.lines = watch._spare(), said
+    return made
+
+
+def told(paths) -> dict:
+    with open(os.path.join(paths.run, watch.STATUS), encoding="utf-8") as file:
+        return json.load(file)
+
+
+# What it listens to
+
+class Acts:
+    """In place of a watcher: notes what it is asked for."""
+
+    def __init__(self, events):
+        self.events, self.said = events, "said"
+        self.ledger = SimpleNamespace(close=lambda: events.append("close"))
+
+    def get_ready(self):
+        self.events.append("ready")
+
+    def reload(self, load):
+        self.events.append("reload")
+
+    def tick(self):
+        self.events.append("tick")
+
+
+@pytest.fixture
+def watched(paths, monkeypatch):
+    """Calls watch() with these signals, one text of bytes after each interval; returns what was done. ``begun_with``: options."""
+    def call(*signals, load=lambda: DEFAULTS):
+        events, coming = [], list(signals)
+
+        def begin(options, *_arguments):
+            call.begun_with = options
+            return Acts(events)
+
+        def wait(_signals, seconds):
+            assert seconds == 10.0
+            assert coming, "it went on"
+            return coming.pop(0)
+
+        monkeypatch.setattr(watch, "_Watcher", begin)
+        monkeypatch.setattr(watch, "_wait", wait)
+        watch.watch(load, paths, 10.0, events.append)
+        assert not coming
+        return events
+
+    return call
+
+
+@pytest.mark.parametrize("last", [TERM, INTERRUPT, HANGUP + TERM, TERM + HANGUP], ids=["TERM", "INT", "HUP TERM", "TERM HUP"])
+def test_each_interval_it_looks_until_it_is_asked_to_end(watched, last):
+    assert watched(b"", b"", last) == ["ready", "tick", "tick", "close"]
+
+
+def test_sighup_has_the_options_read_again_before_the_next_look(watched):
+    assert watched(b"", HANGUP, b"", TERM) == ["ready", "tick", "reload", "tick", "tick", "close"]
+
+
+def test_it_does_not_begin_with_a_bad_configuration(watched, paths):
+    with pytest.raises(policy.OptionError):
+        watched(TERM, load=wrong)
+    assert not os.path.exists(paths.run)
+
+
+def test_there_is_only_one_of_a_node(watched, paths):
+    with state.locked(paths.run, watch.LOCK, wait=0), pytest.raises(state.Busy, match=r"watch\.lock"):
+        watched(TERM)
+    assert watched(TERM) == ["ready", "close"], "the one before has ended"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_is_noted_and_not_lost_before_it_waits(number):
+    before = signal.getsignal(number)
+    with watch._signals() as signals:
+        assert callable(signal.getsignal(number)) and signal.getsignal(number) != before
+        os.kill(os.getpid(), number)
+        assert watch._wait(signals, 60) == bytes([number])
+        assert watch._wait(signals, 0) == b""
+    assert signal.getsignal(number) == before
+
+
+def test_more_signals_than_it_can_note_do_not_stop_it():
+    with watch._signals() as signals:
+        assert not os.get_blocking(signals)
+        for _number in range(70000):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert set(watch._wait(signals, 60)) == {signal.SIGHUP}
+
+
+# What it tells systemd
+
+@pytest.fixture
+def systemd(monkeypatch):
+    """A socket that takes what is told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind("\0zombie-reaper-test-%d" % os.getpid())
+        listening.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@zombie-reaper-test-%d" % os.getpid())
+        yield listening
+
+
+def test_it_tells_systemd_what_it_does(watched, systemd):
+    watched(b"", HANGUP, TERM)
+    said = [systemd.recv(1000).decode() for _message in range(6)]
+    assert said[2].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert said[:2] + said[3:] == [
+        "READY=1\nSTATUS=looking every 10 s", "WATCHDOG=1\nSTATUS=said", "READY=1", "WATCHDOG=1\nSTATUS=said", "STOPPING=1"]
+
+
+def test_it_does_not_wait_for_systemd(systemd, monkeypatch):
+    """Nobody reads: its socket is full after some messages. SIGALRM would end a wait without end."""
+    monkeypatch.setattr(watch, "NOTIFY_WAIT", 0.01)
+
+    def ring(_number, _frame):
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with contextlib.ExitStack() as until_done:
+            notify = watch._notifier(until_done)
+            signal.alarm(5)
+            for _message in range(20):
+                notify("x" * 50000)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_systemd_that_has_gone_does_not_end_it(watched, systemd):
+    systemd.close()
+    assert watched(b"", TERM) == ["ready", "tick", "close"]
+
+
+# Its options
+
+def test_good_options_are_taken_and_bad_ones_are_not(watcher, paths):
+    watcher.reload(wrong)
+    assert watcher.options is DEFAULTS
+    assert told(paths)["configuration_error"] == r"min_age: -1 is not allowed\x0a"
+    assert "the one of before is in force" in watcher.lines[0]
+    watcher.reload(lambda: OTHERS)
+    assert watcher.options is OTHERS
+    assert told(paths)["configuration_error"] is None
+    watcher.reload(wrong)
+    assert watcher.options is OTHERS
+
+
+def test_a_log_that_fails_does_not_end_it(watcher):
+    def full(_line):
+        raise OSError(28, "No space left on device")
+
+    watcher.say = full
+    watcher.reload(wrong)
+    watcher.reload(lambda: OTHERS)
+    assert watcher.options is OTHERS
+
+
+def test_a_run_folder_that_cannot_be_written_does_not_end_it(watcher, paths):
+    with open(paths.run, "w", encoding="ascii"):  # a file in its place
+        watcher.reload(lambda: OTHERS)
+    assert watcher.options is OTHERS
+
+
+# When it sweeps
+
+@pytest.fixture
+def ticking(watcher, monkeypatch):
+    """Looks every 10 s for 3 minutes; returns the seconds at which it swept. The ledger shows ``count``, a sweep takes ``cpu`` and ``wall``."""
+    clock = Clock()
+    monkeypatch.setattr(watch, "time", clock)
+    monkeypatch.setattr(watch.report, "changed", lambda done: done.changed)
+
+    def call(count, cpu=0.0, wall=0.0, changed=False, tried=False):
+        swept = []
+
+        def once():
+            swept.append(clock.now - 1000)
+            clock.cpu += cpu
+            clock.now += wall
+            return SimpleNamespace(changed=changed, results=[SimpleNamespace(outcomes=["reap"] if tried else [])])
+
+        watcher.ledger = SimpleNamespace(zombies=lambda: count)
+        watcher._sweep_once = once
+        for turn in range(18):
+            clock.now = max(clock.now, 1000.0 + 10 * turn)
+            watcher.tick()
+        return swept
+
+    return call
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_where_the_ledger_shows_nothing_it_sweeps_once_a_minute(ticking, count):
+    assert ticking(count) == [0, 60, 120]
+
+
+@pytest.mark.parametrize("count", [1, 100000, None])
+def test_where_it_shows_something_or_cannot_tell_it_sweeps_at_once(ticking, count):
+    assert ticking(count, changed=True, cpu=5.0) == [10 * turn for turn in range(18)]
+
+
+def test_sweeps_that_help_nobody_take_a_small_share_of_its_time(ticking):
+    assert ticking(3, cpu=1.0) == [0, 20, 40, 60, 80, 100, 120, 140, 160], "1 s of CPU, then 20 s without"
+
+
+def test_of_sweeps_that_tried_something_in_vain_the_time_counts(ticking):
+    """To wait for a parent that does not end costs no CPU, and keeps it from others."""
+    assert ticking(3, wall=1.0, tried=True) == [0, 30, 60, 90, 120, 150], "1 s, then 20 s more"
+
+
+def test_new_options_are_tried_at_once(ticking, watcher):
+    assert ticking(3, cpu=100.0) == [0, 60, 120], "no later than after a minute: last.json would be too old"
+    assert watcher.not_before > 0
+    watcher.reload(lambda: OTHERS)
+    assert watcher.not_before == 0.0
+
+
+# What becomes of a sweep that fails
+
+@pytest.fixture
+def sweeping(watcher):
+    """Sweeps once, where what is in the list is raised or returned, one after the other; returns (report, whether there was a spare each time)."""
+    def call(*effects):
+        coming, spare = list(effects), []
+
+        def once():
+            spare.append(not watcher.spare.closed)
+            effect = coming.pop(0)
+            if isinstance(effect, BaseException):
+                raise effect
+            return effect
+
+        watcher._sweep_once = once
+        done = watcher._sweep()
+        assert not coming
+        return done, spare
+
+    return call
+
+
+FAILURES = [MemoryError(), OSError(12, "Cannot allocate memory", "/proc/7/stat"), OSError(24, "Too many open files"), state.CannotSweep("why")]
+KINDS = ["memory", "a file", "descriptors", "something missing"]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=KINDS)
+def test_a_sweep_that_fails_is_begun_again_with_the_spare_memory(watcher, sweeping, failure):
+    assert sweeping(failure, "done") == ("done", [True, False])
+    assert not watcher.spare.closed, "there is one for the next"
+
+
+@pytest.mark.parametrize("failure, said", list(zip(FAILURES, [
+    "out of memory", "/proc/7/stat: Cannot allocate memory", "the node: Too many open files", "why"])), ids=KINDS)
+def test_a_sweep_that_fails_twice_is_said_and_ends_nothing(watcher, sweeping, failure, said):
+    assert sweeping(failure, failure)[0] is None
+    assert watcher.lines == ["error: " + said]
+    assert not watcher.spare.closed
+    assert sweeping("done") == ("done", [True])
+
+
+def test_a_node_that_somebody_else_sweeps_is_left_to_them(watcher, sweeping):
+    assert sweeping(state.Busy("another process holds it")) == (None, [True])
+    assert watcher.lines == ["error: another process holds it"]
+
+
+def test_without_any_memory_there_is_no_spare_and_that_ends_nothing(watcher, sweeping, monkeypatch):
+    def refuse(*_arguments, **_more):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(watch.mmap, "mmap", refuse)
+    assert sweeping(MemoryError(), "done")[0] == "done"
+    assert watcher.spare is None
+
+
+# What --status tells
+
+def test_status_is_that_of_the_process_that_holds_the_lock(watcher, paths):
+    assert watch.status(paths.run) is None
+    assert not os.path.exists(paths.run), "whoever asks leaves nothing"
+    with state.locked(paths.run, watch.LOCK, wait=0):
+        assert watch.status(paths.run) == watch.Watched(*[None] * 7), "it has just begun"
+        watcher._write_status()
+        assert watch.status(paths.run) == watcher.told
+        with open(os.path.join(paths.run, watch.STATUS), "w", encoding="ascii") as file:
+            file.write('{"pid": 5, "sin')
+        assert watch.status(paths.run) == watch.Watched(*[None] * 7)
+    watcher._write_status()
+    assert watch.status(paths.run) is None, "nobody holds it: what stands there is of one that has ended"
+
+
+# A process of its own, since what it locks stays locked
+
+BEGIN = """
+import json, os, sys
+sys.path.append(sys.argv[1])
+from reaper import policy, procfs, sweep, watch
+def options(**values):
+    return policy.validate({"min_age": 0, "grace": 0.3, **values})
+watcher = watch._Watcher(options(remedies=["nudge", "reap"]), sweep.Paths(proc=sys.argv[3], run=sys.argv[2]), procfs.ProcFS(), 1.0, print)
+watcher.get_ready()
+"""
+LOCKED = """
+with open("/proc/self/status") as file:
+    print(next(line for line in file if line.startswith("VmLck:")).split()[1])
+"""
+SWEEPS = """
+modules = set(sys.modules)
+print("ready", flush=True)
+for remedies in ["nudge", "reap"], ["terminate"]:
+    sys.stdin.readline()
+    watcher.options = options(remedies=remedies)
+    done = watcher._sweep()
+    print(json.dumps([sorted(set(sys.modules) - modules), [[outcome.result for outcome in result.outcomes] for result in done.results]]), flush=True)
+"""
+MAY_LOCK = 1 << 14  # CAP_IPC_LOCK of include/uapi/linux/capability.h
+
+
+def test_its_memory_is_locked(tmp_path):
+    with open("/proc/self/status", encoding="ascii") as file:
+        rights = int(next(line for line in file if line.startswith("CapEff:")).split()[1], 16)
+    if not rights & MAY_LOCK:
+        pytest.skip("this user may not lock memory")
+    done = subprocess.run([PYTHON, "-IS", "-c", BEGIN + LOCKED, ENGINE, tmp_path / "run", "/nonexistent"], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout.split()[-1]) * 1024 > watch.RESERVE
+
+
+def test_what_a_sweep_may_need_is_loaded_before_there_is_one(tmp_path):
+    """Also what only a later sweep needs, or one of a node with zombies; here there are none, and nothing was noted before."""
+    needed = ["ctypes", "encodings.ascii", "json", "reaper.ptrace", "reaper.remedies.reap", "reaper.remedies.terminate", "syslog"]
+    done = subprocess.run(
+        [PYTHON, "-IS", "-c", BEGIN + "print([name for name in %r if name not in sys.modules])" % needed, ENGINE, tmp_path / "run", "/nonexistent"],
+        capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_sweep_that_acts_loads_no_module_that_was_not_there_before(tmp_path):
+    node = Node(tmp_path)
+    try:
+        resident = subprocess.Popen(
+            [*node.enter, PYTHON, "-IS", "-c", BEGIN + SWEEPS, str(ENGINE), str(tmp_path / "run"), "/proc"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with resident:
+            while resident.stdout.readline() != "ready\n":
+                assert resident.poll() is None
+            for result in "cleared", "parent_ended":
+                node.container("zombie()\nready()\nforever()")
+                resident.stdin.write("\n")
+                resident.stdin.flush()
+                line = "said"
+                while not line.startswith("["):
+                    line = resident.stdout.readline()
+                    assert line, "it has ended"
+                loaded, outcomes = json.loads(line)
+                assert loaded == []
+                assert any(result in each for each in outcomes), outcomes
+    finally:
+        node.stop()
