@@ -609,7 +609,7 @@ def test_while_a_sweep_holds_the_lock_no_canary_is_sent(node):
     node.program(HOLDS_THE_LOCK % str(node.run_folder / "lock") + LEAKS)
     done = node.run(*node.agent_command("--audit", "--probe", "--remedies", "nudge", code=IN_NO_MOOD_TO_WAIT))
     assert (done.returncode, done.stdout) == (75, "")
-    assert "another sweep holds" in done.stderr
+    assert "another process holds" in done.stderr
     assert init.zombies() == [] and canaries(node) == []
     assert entry_of(audit(node), init)["verdict"] == "unknown", "one that only looks needs no lock"
 
@@ -633,7 +633,7 @@ while not canary_there():
     result = audit(node, "--probe", code=IN_NO_MOOD_TO_WAIT)
     assert evidence(entry_of(result, init), "canary")[0] == "leaks"
     (warning,) = result["warnings"]
-    assert warning.startswith("what the canaries showed is not remembered: another sweep holds ")
+    assert warning.startswith("what the canaries showed is not remembered: another process holds ")
     assert result["counts"]["canaries_left"] == 0 and init.zombies() == []
 
 

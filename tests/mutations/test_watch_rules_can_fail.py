@@ -79,7 +79,7 @@ MUTATIONS = {
         "watch.py", "numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)", "numbers = (signal.SIGTERM, signal.SIGINT)",
         WATCH + "a_signal_is_noted_and_not_lost_before_it_waits"),
     "two_watch_a_node": (
-        "watch.py", "until_done.enter_context(locked(paths.run, LOCK, wait=0))", "pass", WATCH + "there_is_only_one_of_a_node"),
+        "watch.py", "until_done.enter_context(locked(paths.run, LOCK, wait=MOMENT))", "pass", WATCH + "there_is_only_one_of_a_node"),
     # what may fail around it
     "a_log_that_fails_ends_it": (
         "watch.py", "with contextlib.suppress(OSError):\n            self.say(line)", "self.say(line)",
