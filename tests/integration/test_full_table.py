@@ -9,11 +9,13 @@ import contextlib
 import os
 import queue
 import re
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from rig.node import OLD_SCRIPT, Node, Program, wait_until
+from rig.node import OLD_SCRIPT, Node, wait_until
 from rig.own_cgroup import own_cgroup
 from rig.watched import Watch
 
@@ -32,8 +34,6 @@ def fill():
         try:
             zombie()
             refused = 0
-        except ChildProcessError:
-            pass
         except BlockingIOError:
             refused += 1
             time.sleep(0.01)
@@ -68,24 +68,27 @@ while True:
 
 
 class Lines:
-    """What a program writes: (word, seconds on CLOCK_MONOTONIC) each."""
+    """What a program writes: (word, seconds on CLOCK_MONOTONIC) each. last: the last of these words, None before the first."""
 
     def __init__(self, program):
         self.lines = queue.Queue()
+        self.last = None
         threading.Thread(target=self._read, args=(program.popen.stdout,), daemon=True).start()
 
     def _read(self, stream):
         for line in stream:
             word, when = line.split()
-            self.lines.put((word.decode(), float(when)))
+            self.last = word.decode()
+            self.lines.put((self.last, float(when)))
         self.lines.put((None, 0.0))
 
-    def next(self, word, after=0.0):
-        """When it wrote that word next; None when it has ended."""
+    def next(self, word, after=0.0) -> float:
+        """When it wrote that word next."""
         while True:
-            found, when = self.lines.get(timeout=60)
-            if found is None or found == word and when > after:
-                return when or None
+            found, when = self.lines.get(timeout=120)
+            assert found is not None, "it has ended"
+            if found == word and when > after:
+                return when
 
 
 class Limited:
@@ -95,15 +98,11 @@ class Limited:
         self.node = Node(folder)
         self.before = cgroup.entering if cgroup else []
 
-    def program(self, code) -> Program:
-        program = Program([*self.node.enter, *self.before], code, depth=1)
-        self.node.programs.append(program)
-        return program
+    def program(self, code):
+        return self.node.program(code, self.before)
 
-    def container(self, code) -> Program:
-        program = Program([*self.node.enter, *self.before, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], code, depth=2)
-        self.node.programs.append(program)
-        return program
+    def container(self, code):
+        return self.node.container(code, self.before)
 
 
 def limited(kind, folder, stack):
@@ -127,28 +126,42 @@ def stack():
         yield entered
 
 
+def fill_up(parent, says, tries) -> None:
+    """Returns when nothing can be started any more. says, tries: the :class:`Lines` of who fills it and of who tries to start something.
+
+    Who tries gives a PID back each time. Where that took longer than the other one went on, there is one left.
+    """
+    for _time in range(20):
+        parent.process.send_signal(signal.SIGUSR1)
+        says.next("full")
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: tries.last == "cannot", 3)
+            return
+    raise AssertionError("it does not get full")
+
+
 def recoveries(limit, folder, remedy) -> int:
-    """Fill it again and again, and see the agent free it each time. Returns how often."""
+    """Fill it again and again, and see the agent free it each time. Returns how often.
+
+    The agent is stopped while it is filled, or it would now and then have acted before it is full.
+    """
     tries = Lines(limit.program(TRIES))
     watch = Watch(limit.node, folder, "--min-age", "0", "--grace", "0.3", "--remedies", LADDER[remedy], "--cooldown", "0", before=limit.before)
     try:
-        parent = lines = None
-        done = too_early = 0
-        while done < ROUNDS[remedy]:
+        parent = says = None
+        for number in range(ROUNDS[remedy]):
             if parent is None:
                 parent = limit.container(FILLS_WHEN_TOLD)
-                lines = Lines(parent)
-                watch.after_ticks(1)
-            parent.process.send_signal(10)
-            full = lines.next("full")
-            if full:
-                free = tries.next("can", full)
-                ticks = watch.ticks(full, free)
-                assert ticks <= TICKS, "round %d: freed %.1f s and %d ticks after it was full: %s" % (done, free - full, ticks, watch.text())
-                done += 1
-            else:
-                too_early += 1
-                assert remedy == "terminate" and too_early < 10, "ended before the table was full, again and again"
+                says = Lines(parent)
+            wait_until(lambda parent=parent: not parent.zombies(), 60)  # then it is not stopped in the middle of anything
+            watch.after_ticks(1)
+            watch.suspend()
+            fill_up(parent, says, tries)
+            full = time.monotonic()
+            watch.resume()
+            free = tries.next("can", full)
+            ticks = watch.ticks(full, free)
+            assert ticks <= TICKS, "round %d: freed %.1f s and %d ticks after it was full: %s" % (number, free - full, ticks, watch.text())
             if remedy == "reap":
                 assert parent.alive
             else:
@@ -157,7 +170,7 @@ def recoveries(limit, folder, remedy) -> int:
                 limit.node.programs.remove(parent)
                 parent = None
         assert watch.end() == 0
-        return done
+        return ROUNDS[remedy]
     finally:
         watch.stop()
 

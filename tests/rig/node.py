@@ -65,7 +65,7 @@ os.wait()
 """
 
 
-def wait_until(condition, seconds=20.0):
+def wait_until(condition, seconds=60.0):
     """What condition() returns once that is true; fails the test when it never is."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -104,7 +104,7 @@ class Program:
     def alive(self) -> bool:
         return is_alive(self.process)
 
-    def ends(self, seconds=3.0) -> bool:
+    def ends(self, seconds=30.0) -> bool:
         """Whether it ends; a signal that was sent may take a moment."""
         deadline = time.monotonic() + seconds
         while self.alive and time.monotonic() < deadline:
@@ -113,9 +113,13 @@ class Program:
 
     def zombies(self) -> list:
         """PIDs of its zombies, as psutil sees them."""
-        if not self.process.is_running():
-            return []
-        return [child.pid for child in self.process.children() if child.status() == psutil.STATUS_ZOMBIE]
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in self.process.children():
+                with contextlib.suppress(psutil.NoSuchProcess):  # it was collected at this moment
+                    if child.status() == psutil.STATUS_ZOMBIE:
+                        found.append(child.pid)
+        return found
 
     def stop(self):
         with contextlib.suppress(psutil.NoSuchProcess):  # it may end by itself between the two

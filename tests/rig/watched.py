@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,11 +16,14 @@ from rig.node import wait_until
 
 
 class Watch:
-    """``zombie-reaper --watch`` in a node. before: words before its command. messages: (seconds on CLOCK_MONOTONIC, what it told systemd)."""
+    """``zombie-reaper --watch`` in a node. before: words before its command. messages: (seconds on CLOCK_MONOTONIC, what it told systemd).
+
+    listens: whether what it tells is read; else the socket is full from the beginning.
+    """
 
     number = 0
 
-    def __init__(self, node, folder, *flags, before=(), config="/nonexistent", interval=1, ready=True):
+    def __init__(self, node, folder, *flags, before=(), config="/nonexistent", interval=1, listens=True):
         self.node = node
         Watch.number += 1
         self.messages = []
@@ -27,14 +31,17 @@ class Watch:
         self.address = str(folder / ("notify%d" % Watch.number))
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.address)
-        threading.Thread(target=self._listen, daemon=True).start()
+        if listens:
+            threading.Thread(target=self._listen, daemon=True).start()
+        else:
+            self._fill_up()
         self.said = folder / ("said%d" % Watch.number)
         with open(self.said, "wb") as said:
             self.popen = subprocess.Popen(
                 [*node.enter, *before, *node.agent_command("--watch", "--interval", str(interval), *flags, config=config)],
                 stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "NOTIFY_SOCKET": self.address})
         self.process = None
-        if ready:
+        if listens:
             wait_until(lambda: self.sent("READY=1") or self.popen.poll() is not None)
             assert self.popen.poll() is None, self.text()
             self.find()
@@ -44,6 +51,11 @@ class Watch:
         with open("/proc/%d/task/%d/children" % (self.popen.pid, self.popen.pid), encoding="ascii") as children:
             self.process = psutil.Process(int(children.read()))
         return self.process
+
+    def _fill_up(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sending, contextlib.suppress(BlockingIOError):
+            while True:
+                sending.sendto(b"x", self.address)
 
     def _listen(self):
         while True:
@@ -84,6 +96,15 @@ class Watch:
     def signal(self, number) -> None:
         self.process.send_signal(number)
 
+    def suspend(self) -> None:
+        """Stop it, until :meth:`resume`. nsenter does as its child does."""
+        self.process.suspend()
+        wait_until(lambda: psutil.Process(self.popen.pid).status() == psutil.STATUS_STOPPED, 60)
+
+    def resume(self) -> None:
+        self.process.resume()
+        self.popen.send_signal(signal.SIGCONT)
+
     def end(self) -> int:
         """Ask it to end; its exit status."""
         if self.popen.poll() is None:
@@ -91,11 +112,13 @@ class Watch:
         return self.popen.wait(60)
 
     def stop(self):
-        """Whatever state it is in."""
+        """Whatever state it is in; more than once too."""
         if self.popen.poll() is None:
             if self.process:
-                self.process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ends at this moment
+                    self.process.kill()
             self.popen.kill()
         self.popen.wait()
-        self.socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()

@@ -10,6 +10,7 @@ is locked (mlockall(2)), and the modules that a sweep needs are loaded before it
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import select
@@ -24,10 +25,12 @@ from .sweep import Resident, check_node, sweep
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
+MADV_POPULATE_WRITE = 23  # madvise(2), Linux 5.14
 RESERVE = 8 << 20  # bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
 SPARE = 1 << 20  # bytes given back where the kernel refuses memory for what it does itself, such as opening files
-SWEEP_EVERY = 60.0  # seconds between two sweeps where nothing is found, so that last.json is never older
+SWEEP_EVERY = 60.0  # seconds between two sweeps, whatever they cost, so that last.json is never older
 SHARE = 0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
+MOMENT = 1.0  # seconds for which it may be held by one that only asks who watches
 NOTIFY_WAIT = 1.0  # seconds for systemd to take a message; it may be stuck on a node that is full
 LOCK, STATUS = "watch.lock", "watch.json"
 
@@ -52,7 +55,7 @@ def watch(load, paths, interval: float, log) -> None:
     check_node(procfs)
     options = load()
     with contextlib.ExitStack() as until_done:
-        until_done.enter_context(locked(paths.run, LOCK, wait=0))
+        until_done.enter_context(locked(paths.run, LOCK, wait=MOMENT))
         signals = until_done.enter_context(_signals())
         notify = _notifier(until_done)
         watcher = _Watcher(options, paths, procfs, interval, log)
@@ -152,6 +155,8 @@ class _Watcher:
 
     def _sweep(self):
         """The report of a sweep, or None. One that fails is begun again with what is kept for a node without memory."""
+        if self.spare is None:
+            self.spare = _spare()
         try:
             return self._sweep_once()
         except Busy as error:
@@ -214,11 +219,21 @@ def _reserved(libc) -> list:
 
 
 def _spare():
-    """Memory that goes back to the kernel when it is closed; None where there is none to be had."""
+    """Memory that goes back to the kernel when it is closed; None where there is none to be had.
+
+    Shared, with nobody: what is private the kernel joins with its neighbours, and then it needs memory to take it out again (munmap(2), ENOMEM).
+    """
     try:
-        return mmap.mmap(-1, SPARE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # present at once, since it is locked
+        spare = mmap.mmap(-1, SPARE)
     except OSError:
         return None
+    try:
+        spare.madvise(MADV_POPULATE_WRITE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a kernel that does not know this; there it is present anyway if it is locked
+            spare.close()
+            return None
+    return spare
 
 
 @contextlib.contextmanager
@@ -257,6 +272,7 @@ def _notifier(until_done):
 
     def notify(state) -> None:
         with contextlib.suppress(OSError):
-            connection.sendto(state.encode("utf-8", "replace"), "\0" + address[1:] if address.startswith("@") else address)
+            connection.connect("\0" + address[1:] if address.startswith("@") else address)  # else poll(2) cannot tell when there is room
+            connection.send(state.encode("utf-8", "replace"))
 
     return notify
