@@ -331,3 +331,28 @@ def test_nobody_is_ended_for_a_zombie_that_nothing_gentler_was_tried_on(node):
     assert parent.alive
     assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
     assert (entry["outcome"], entry["cleared"], len(parent.zombies())) == ("cleared", 1, 1)
+
+
+# Its child holds a zombie too, and ends before reap could come to it: that zombie moves to this one, on which reap was tried only for its own
+AND_A_CHILD_THAT_HOLDS_ONE = """
+zombie()
+if os.fork() == 0:
+    zombie()
+    ready()
+    forever()
+forever()
+"""
+THE_CHILD_ENDS_AT_REAP = AGENT.replace(
+    "from reaper.agent", "import os, time; from reaper import sweep; real = sweep.reap; "
+    "sweep.reap = lambda procfs, found, asked: ([os.kill(o.pid, 9) for o in found if o.pid != o.init_pid], time.sleep(0.3), real(procfs, found, asked))[2]; "
+    "from reaper.agent")
+
+
+def test_nobody_is_ended_for_a_zombie_that_it_inherited_meanwhile(node):
+    init = node.container(AND_A_CHILD_THAT_HOLDS_ONE)
+    done = node.run(*node.agent_command("--json", "--wait", "--min-age", "0", "--grace", "0", code=THE_CHILD_ENDS_AT_REAP))
+    assert (done.returncode, done.stderr) == (0, "")
+    entry = offender_of(json.loads(done.stdout), init)
+    assert init.alive
+    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
+    assert len(init.zombies()) == 2  # the child and what it held

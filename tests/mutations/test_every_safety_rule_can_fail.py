@@ -37,6 +37,10 @@ MUTATIONS = {
     "what_came_of_age_meanwhile_is_ended_for": (
         "sweep.py", "[self._of_those_due(verdict, due) for verdict in self.look()[1]]", "self.look()[1]",
         ZOMBIES + "::test_nobody_is_ended_for_a_zombie_that_nothing_gentler_was_tried_on"),
+    "what_was_inherited_meanwhile_is_ended_for": (
+        "sweep.py", "if (zombie.pid, zombie.start_ticks, zombie.ppid) in due)",
+        "if (zombie.pid, zombie.start_ticks) in {key[:2] for key in due})",
+        ZOMBIES + "::test_nobody_is_ended_for_a_zombie_that_it_inherited_meanwhile"),
     "nobody_is_followed_up": (
         "sweep.py", "            if not adopters or self.asked_to_end:", "            if True:",
         FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run"),

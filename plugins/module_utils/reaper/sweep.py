@@ -155,9 +155,10 @@ class _Run:
     def down_the_ladder(self, verdicts, targets) -> None:
         """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after each.
 
-        A harder one is only for zombies that the gentler ones were for too: what has come of age meanwhile is left to the next sweep.
+        A harder one is only for zombies that the gentler ones were for too, with this very parent: what has come of age
+        or was inherited meanwhile is left to the next sweep.
         """
-        due = {(zombie.pid, zombie.start_ticks) for verdict in verdicts for zombie in verdict.ripe}
+        due = {(zombie.pid, zombie.start_ticks, zombie.ppid) for verdict in verdicts for zombie in verdict.ripe}
         for name in self.options.remedies:
             if self.asked_to_end:
                 break
@@ -167,7 +168,7 @@ class _Run:
                 verdicts = [self._of_those_due(verdict, due) for verdict in self.look()[1]]
 
     def _of_those_due(self, verdict, due):
-        ripe = tuple(zombie for zombie in verdict.ripe if (zombie.pid, zombie.start_ticks) in due)
+        ripe = tuple(zombie for zombie in verdict.ripe if (zombie.pid, zombie.start_ticks, zombie.ppid) in due)
         return verdict._replace(ripe=ripe, remedies=verdict.remedies if len(ripe) >= self.options.min_zombies else ())
 
     def follow_up(self, wait) -> tuple:
