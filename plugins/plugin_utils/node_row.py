@@ -16,7 +16,7 @@ SWEPT, LOOKED, FAILED, UNREACHABLE = "swept", "looked", "failed", "unreachable"
 class NodeRow(namedtuple("NodeRow", (
         "host", "state", "why", "check_mode", "zombies", "cleared", "left", "cleared_by", "would_act", "parents_ended",
         "tenants", "tasks", "limit", "bound_by", "usage", "seconds_to_full", "short_of_pids", "lines"))):
-    """host: str, its name in the inventory. state: one of :data:`SWEPT`, :data:`LOOKED` (nothing was to be done), :data:`FAILED` and
+    """host: str, its name in the inventory. state: one of :data:`SWEPT`, :data:`LOOKED` (it only looked: check mode, zombie_info), :data:`FAILED` and
     :data:`UNREACHABLE`. why: str, the error where there was one.
 
     zombies, cleared, left: int, zombies found, gone and still there. cleared_by: dict, remedy to number. would_act: int, parents that a real run
@@ -40,7 +40,7 @@ def node_row(host: str, result: dict, state: str = "") -> NodeRow:
     usage, seconds = limits.get("usage"), limits.get("seconds_to_full")
     return NodeRow(
         host=host,
-        state=state or (SWEPT if "cleared" in counts else LOOKED),
+        state=state or (LOOKED if result.get("check_mode") else SWEPT),
         why=_one_line(result.get("msg") or "no result") if state else "",
         check_mode=bool(result.get("check_mode")),
         zombies=counts.get("zombies", 0),
