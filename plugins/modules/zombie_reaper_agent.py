@@ -30,6 +30,12 @@ options:
       - The options of the sweep, by the names that M(provider.fleet.zombie_reap) documents. What is left out has its default.
     type: dict
     default: {}
+  schedule_files:
+    description:
+      - The files of the schedule as they are to be, path to text, empty where there is to be none. They are compared, not written; RV(scheduled) has
+        the answer.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Says what would be written and removed.
@@ -75,6 +81,23 @@ found:
   returned: success
   type: dict
   sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "watch": true, "watching": true}
+scheduled:
+  description: >-
+    Whether the schedule is the one of O(schedule_files) and no other, and what runs it is there. A cron daemon has to be installed; a unit of
+    systemd has to be active and enabled.
+  returned: success
+  type: bool
+limits:
+  description: The limits of the process table, as M(provider.fleet.zombie_info) returns them, without a forecast.
+  returned: success
+  type: dict
+  sample:
+    {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max", "pid_max_ceiling": 4194304}
+limits_settable:
+  description: Which of them can be set on this node.
+  returned: success
+  type: dict
+  sample: {"pid_max": true, "threads_max": true}
 """
 
 import json
@@ -92,6 +115,7 @@ COMMAND = "/usr/local/sbin/zombie-reaper"
 SCRIPT = "/usr/local/bin/kill_zombie_parents.sh"
 CONFIG = "/etc/zombie_reaper/config.json"
 RUN = "/run/zombie_reaper"
+CRON_FILE = "/etc/cron.d/kill_zombie_parents"
 TIMER = "/etc/systemd/system/zombie-reaper.timer"
 SERVICE = "/etc/systemd/system/zombie-reaper.service"
 CRON_DAEMONS = ("/usr/sbin/cron", "/usr/sbin/crond")
@@ -213,11 +237,36 @@ def absent(module):
     return gone, [dict(before_header=path, after_header=path, before=path + "\n", after="") for path in gone]
 
 
+def found():
+    """What a schedule can rest on."""
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import watch
+
+    return dict(
+        cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
+        systemd=os.path.isdir("/run/systemd/system"),
+        timer=os.path.exists(TIMER),
+        watch="--watch" in (read(SERVICE) or ""),
+        watching=watch.status(RUN) is not None,
+    )
+
+
+def is_scheduled(module, wanted, found):
+    """Whether these are the files of the schedule, no other, and what runs it is there. wanted: {path: text}; found: from found()."""
+    for path in (CRON_FILE, TIMER, SERVICE):
+        if path in wanted and not is_right(path, wanted[path], 0o644) or path not in wanted and os.path.lexists(path):
+            return False
+    if CRON_FILE in wanted:
+        return found["cron"] is not None
+    unit = os.path.basename(TIMER if TIMER in wanted else SERVICE)
+    return bool(wanted) and all(module.run_command(["systemctl", word, "--quiet", unit])[0] == 0 for word in ("is-active", "is-enabled"))
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(
             state=dict(type="str", choices=["present", "absent"], default="present"),
             options=dict(type="dict", default={}),
+            schedule_files=dict(type="dict", default={}),
         ),
         supports_check_mode=True,
     )
@@ -229,16 +278,13 @@ def main():
             files, diff = present(module, module.params["options"])
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import watch
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs, report
 
-    found = dict(
-        cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
-        systemd=os.path.isdir("/run/systemd/system"),
-        timer=os.path.exists(TIMER),
-        watch="--watch" in (read(SERVICE) or ""),
-        watching=watch.status(RUN) is not None,
-    )
-    module.exit_json(changed=bool(files), files=files, found=found, diff=diff)
+    proc, here = procfs.ProcFS(), found()
+    module.exit_json(
+        changed=bool(files), files=files, found=here, diff=diff, scheduled=is_scheduled(module, module.params["schedule_files"], here),
+        limits=report.as_limits(limits.read(proc)),
+        limits_settable=dict((name, limits.settable(proc, name)) for name in limits.SYSCTLS))
 
 
 if __name__ == "__main__":

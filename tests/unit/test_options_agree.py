@@ -66,7 +66,7 @@ def test_role_defaults_and_argument_specs(role):
 def test_role_passes_every_option_on(role):
     every = {name: "{{ %s%s }}" % (PREFIX, name) for name in NAMES}
     [sweep] = [task for task in load(role / "tasks/sweep.yml") if "provider.fleet.zombie_reap" in task]
-    [look] = [task for task in load(role / "tasks/present.yml") if "provider.fleet.zombie_info" in task]
+    [look] = [task for task in load(role / "tasks/limits.yml") if "provider.fleet.zombie_info" in task]
     assert sweep["provider.fleet.zombie_reap"] == look["provider.fleet.zombie_info"] == every
     assert load(role / "vars/main.yml")["__zombie_reaper_options"] == every
 
