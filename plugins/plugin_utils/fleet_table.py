@@ -39,7 +39,7 @@ def audits_as_lines(audits) -> list:
 
 
 def _worst_first(row) -> tuple:
-    return (-row.left - row.would_act, not row.short_of_pids, -row.zombies, row.host)
+    return (not row.short_of_pids, -row.left, -row.zombies, row.host)
 
 
 def _states(rows) -> str:
@@ -90,7 +90,7 @@ def _each(known) -> list:
 
 
 def _table(known) -> list:
-    """Nodes that have zombies or are short of PIDs, those in which most is left first."""
+    """Nodes that have zombies or are short of PIDs; those that are short come first, then those on which most zombies are left."""
     rows = [row for row in known if row.zombies or row.short_of_pids]
     shown = rows[:MOST_LINES]
     cells = [("node", "zombies", "cleared", "left", "by", "PIDs taken")] + [

@@ -1,0 +1,90 @@
+"""The summary at the end of a run, of playbooks that are run on a node of the tests."""
+
+from __future__ import annotations
+
+import pytest
+from rig.playbook import Playbook
+
+LEAK = "for _ in range(3): zombie()\nready()\nforever()"
+OFF = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+WRONG = {"zombie_reaper_min_age": -1}
+OWN_PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: nothing of ours
+    - provider.fleet.zombie_info:
+      when: look | default(false) | bool
+"""
+
+
+@pytest.fixture
+def sweep(node, tmp_path):
+    done = node.run("mount", "-t", "tmpfs", "tmpfs", "/run")  # in the mount namespace of the node only
+    assert done.returncode == 0, done.stderr
+    return Playbook(node, tmp_path, "sweep.yml")
+
+
+def summary(played) -> list:
+    """Its lines; every run has at most one."""
+    before, banner, after = played.text.partition("\nZOMBIES ***")
+    assert banner and "ZOMBIES ***" not in after, played.text
+    return after.splitlines()[1:]
+
+
+def test_one_node(node, sweep):
+    node.container(LEAK)
+    played = sweep(zombie_reaper_min_age=0)
+    assert played.succeeded
+    lines = summary(played)
+    assert lines[:3] == ["1 node: 1 swept", "3 zombies on 1 node: 3 cleared (reap 3), 0 left", ""]
+    assert lines[3] == "node1: 3 zombies on this node; 3 cleared, 0 left"
+    assert any(line.startswith("node1: PID ") and "cleared: " in line for line in lines)
+
+
+def test_check_mode_says_what_would_be_done(node, sweep):
+    init = node.container(LEAK)
+    lines = summary(sweep("--check", zombie_reaper_min_age=0))
+    assert lines[:2] == ["1 node: 1 looked at", "3 zombies on 1 node; a sweep would act on 1 parent"]
+    assert len(init.zombies()) == 3
+
+
+def test_hosts_that_failed_or_were_not_reached(sweep):
+    played = sweep(hosts={"fine": {}, "off": OFF, "wrong": WRONG})
+    assert not played.succeeded
+    lines = summary(played)
+    assert lines[0] == "3 nodes: 1 swept, 1 failed, 1 unreachable"
+    assert any(line.startswith("failed: wrong: ") and "min_age" in line for line in lines)
+    assert any(line.startswith("unreachable: off: ") for line in lines)
+
+
+def test_not_one_host_was_reached(sweep):
+    played = sweep(hosts={"off1": OFF, "off2": OFF})
+    assert summary(played)[0] == "2 nodes: 2 unreachable"
+
+
+def test_limit(sweep):
+    played = sweep("--limit", "node2", hosts={"node1": {}, "node2": {}})
+    assert summary(played)[0] == "1 node: 1 swept"
+    assert "node1" not in "".join(summary(played))
+
+
+def test_a_limit_that_leaves_nothing(sweep):
+    played = sweep("--limit", "nobody")
+    assert "ZOMBIES" not in played.text and "Traceback" not in played.text
+
+
+def test_a_playbook_of_ones_own(node, sweep, tmp_path):
+    """It has a summary when that is enabled, once, and only if there is something to sum up."""
+    sweep.path = tmp_path / "own.yml"
+    sweep.path.write_text(OWN_PLAYBOOK, encoding="utf-8")
+    assert "ZOMBIES" not in sweep(look=True).text
+    sweep.environment["ANSIBLE_CALLBACKS_ENABLED"] = "provider.fleet.fleet_summary"
+    assert summary(sweep(look=True))[0] == "1 node: 1 looked at"
+    assert "ZOMBIES" not in sweep().text
+
+
+def test_enabled_and_beside_the_playbook_it_is_told_once(sweep):
+    sweep.environment["ANSIBLE_CALLBACKS_ENABLED"] = "provider.fleet.fleet_summary"
+    assert summary(sweep())[0] == "1 node: 1 swept"
