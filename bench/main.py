@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import collect
+import fleet
 import idle_sweep
 import latency
 import role_tasks
@@ -47,15 +48,16 @@ def main() -> int:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, stop)
     processes, runs, counts, parents, sample, collected = 250, 21, [1000, 10000], 1000, 2, [1, 10, 100, 1000]
-    few_runs, containers = collect.FEW_RUNS, scale.CONTAINERS
+    few_runs, containers, fleet_size = collect.FEW_RUNS, scale.CONTAINERS, (20, 1)
     known, known_runs, living, cleared, storms = [1000, 10000], None, [10000], [[1000]], [[10000]]
     if arguments.full:
         counts.append(100000)
+        fleet_size = 200, 1
         collected += [10000, 50000]
         known, living, cleared, storms = [1000, 10000, 100000, 1000000], [10000, 100000], [[1000, 10000, 100000]], [[10000, 100000]]
     if arguments.tiny:
         processes, runs, counts, parents, sample, collected = 5, 1, [20], 3, 1, [2]
-        few_runs, containers = 1, 5
+        few_runs, containers, fleet_size = 1, 5, (2, 1)
         known, known_runs, living, cleared, storms = [5, 50], 1, [20], [[20], scale.WAYS_TO_CLEAR[:2]], [[20], 0.2, slice(0, 4, 2)]
     plot_file = arguments.write.with_name(arguments.write.stem + "-scale.svg") if arguments.write else None
     page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
@@ -63,7 +65,8 @@ def main() -> int:
     measurements = [
         lambda: idle_sweep.measure(processes, runs), lambda: scan.measure(counts), lambda: stubborn_parents.measure(parents, sample),
         lambda: collect.measure(collected, few_runs), role_tasks.measure, lambda: scale.measure_known(known, living, plot_file, known_runs),
-        lambda: scale.measure_cleared(*cleared), lambda: scale.measure_storms(*storms), lambda: scale.measure_tick(containers)]
+        lambda: scale.measure_cleared(*cleared), lambda: scale.measure_storms(*storms), lambda: scale.measure_tick(containers),
+        lambda: fleet.measure(*fleet_size)]
     if arguments.full:
         measurements.append(lambda: latency.measure(LOADED))
     for measure in measurements:
