@@ -35,7 +35,8 @@ which there is nothing but what is named.
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--full", action="store_true", help="larger sizes too, and servers under load; raises kernel.pid_max and kernel.threads-max for as long as that takes")
+    size.add_argument("--full", action="store_true", help="larger sizes too, and servers under load; raises kernel.pid_max and kernel.threads-max for as "
+                      "long as that takes")
     size.add_argument("--tiny", action="store_true", help="the least that shows that it works")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the tables into this file too")
     arguments = parser.parse_args()

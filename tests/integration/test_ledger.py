@@ -13,7 +13,7 @@ import time
 
 import psutil
 import pytest
-from rig.node import PYTHON, Node, Program, wait_until
+from rig.node import Node, Program, wait_until
 from rig.own_cgroup import ROOT, UNIFIED, own_cgroup
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, zombies

@@ -63,7 +63,8 @@ def test_it_sees_what_comes_and_status_tells(node, watch):
     assert status["cleared"] == 3 and status["sweeps"] >= told["sweeps"] >= 2
     assert abs(time.time() - status["last_sweep"]) < 120 and status["since"] <= status["last_sweep"]
     line = node.agent("--status").stdout
-    assert re.fullmatch(r"PID %d has watched this node for \d+ (s|min), every 1 s: \d+ sweeps?, 3 zombies cleared, last sweep \d+ s ago\n" % status["pid"], line)
+    assert re.fullmatch(
+        r"PID %d has watched this node for \d+ (s|min), every 1 s: \d+ sweeps?, 3 zombies cleared, last sweep \d+ s ago\n" % status["pid"], line)
     assert "3 cleared" in watching.text()
     last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
     assert last["schema"] == 1

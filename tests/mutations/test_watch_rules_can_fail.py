@@ -146,7 +146,7 @@ MUTATIONS = {
     "the_node_is_never_full_soon": (
         "policy.py", "left = (snapshot.forecast.seconds_to_full, ", "left = (", POLICY + "a_node_that_will_be_full_soon_is_reason_enough"),
     "any_number_of_orphans_is_let_loose": (
-        "policy.py", "offender.count > MOST_ORPHANS and", "False and", POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room"),
+        "policy.py", "offender.zombie_count > MOST_ORPHANS and", "False and", POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room"),
 }
 
 CHANGES = {name: ([(file, old, new)], test) for name, (file, old, new, test) in MUTATIONS.items()}

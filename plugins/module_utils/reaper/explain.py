@@ -49,7 +49,7 @@ def explain(pid: int, options: policy.Options, paths) -> list:
 def _parent(verdict, verdicts, observer, options) -> list:
     offender = verdict.offender
     counted = "%s; the oldest was first seen %s ago. %s (min_age: %d)." % (
-        report.plural(offender.count, "zombie"), report.duration_in_words(max(zombie.age for zombie in offender.zombies)),
+        report.plural(offender.zombie_count, "zombie"), report.duration_in_words(max(zombie.age for zombie in offender.zombies)),
         "None of them counts" if not verdict.ripe else "All of them count" if len(verdict.ripe) == len(offender.zombies)
         else "%d of them count" % len(verdict.ripe), options.min_age)
     sentences = _who(offender, verdicts, observer) + ["It holds " + counted]

@@ -57,7 +57,7 @@ class Offender(
         return self.frozen or self.state in ("T", "t")
 
     @property
-    def count(self) -> int:
+    def zombie_count(self) -> int:
         """Zombies that it holds."""
         return len(self.zombies) + self.more
 
@@ -121,7 +121,7 @@ def snapshot(procfs, paths, history: History, now: float, ledger=None) -> Snapsh
                 found.append(offender._replace(more=everything.more.get(ppid, 0)))
             else:
                 without_parent += held
-    found.sort(key=lambda offender: (-offender.count, offender.pid))
+    found.sort(key=lambda offender: (-offender.zombie_count, offender.pid))
     table = limits.read(procfs)
     return Snapshot(tuple(found), without_parent, table, limits.forecast(table.tasks, table.limit, history.sizes.get((NODE,)), now), everything.way)
 

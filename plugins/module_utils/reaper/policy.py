@@ -189,10 +189,10 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if offender.ended_ago is not None and offender.ended_ago < options.cooldown and "terminate" in options.remedies:
         return Verdict(offender, ripe, _without_terminate(options.remedies), "cooldown", (
             "a parent of this workload was ended %.0f s ago, less than cooldown: %d" % (offender.ended_ago, options.cooldown)))
-    if "terminate" in options.remedies and offender.count > MOST_ORPHANS and offender.pid != offender.init_pid and not _is_full(snapshot, offender):
+    if "terminate" in options.remedies and offender.zombie_count > MOST_ORPHANS and offender.pid != offender.init_pid and not _is_full(snapshot, offender):
         return Verdict(offender, ripe, _without_terminate(options.remedies), "too_many_orphans", (
             "its end would give %d zombies to one adopter at once, more than %d, and nothing could start for about %.1f s; "
-            "there is room left to have it collect them, or to end its whole container" % (offender.count, MOST_ORPHANS, offender.count / 1e6)))
+            "there is room left to have it collect them, or to end its whole container" % (offender.zombie_count, MOST_ORPHANS, offender.zombie_count / 1e6)))
     return Verdict(offender, ripe, options.remedies, "act", "%d held for %.0f s or longer" % (
         len(ripe), min(zombie.age for zombie in ripe)))
 

@@ -133,7 +133,7 @@ def as_diff(report: Report) -> dict:
 
 
 def _listing(offenders) -> str:
-    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), plural(offender.count, "zombie"))
+    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), plural(offender.zombie_count, "zombie"))
                    for offender in offenders)
 
 
@@ -173,7 +173,7 @@ def watched_in_words(told, now: float) -> str:
 def parent_in_words(offender) -> str:
     """One printable line on a parent that keeps zombies: which process, where, how many."""
     return "PID %d (%s) %s, which kept %s" % (
-        offender.pid, printable(offender.comm), place(as_workload(offender.workload)), plural(offender.count, "zombie"))
+        offender.pid, printable(offender.comm), place(as_workload(offender.workload)), plural(offender.zombie_count, "zombie"))
 
 
 def in_words(forecast) -> str:
@@ -249,7 +249,7 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "command_line": printable((offender.command_line or b"").replace(b"\0", b" ").strip()),
         "uid": offender.status.uid,
         "state": offender.state,
-        "zombies": offender.count,
+        "zombies": offender.zombie_count,
         "ripe": len(verdict.ripe),
         "oldest_age": round(max(ages), 1) if ages else 0,
         "workload": as_workload(offender.workload),
@@ -322,7 +322,7 @@ def _outcomes(report: Report):
 
 
 def _count(snapshot) -> int:
-    return sum(offender.count for offender in snapshot.offenders) + len(snapshot.without_parent)
+    return sum(offender.zombie_count for offender in snapshot.offenders) + len(snapshot.without_parent)
 
 
 def _zombies(report: Report) -> list:
