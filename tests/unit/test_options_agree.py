@@ -36,7 +36,7 @@ def role(root):
 
 
 def test_engine_has_a_check_and_a_help_text_for_every_option():
-    assert tuple(policy.HELP) == tuple(policy._CHECKS) == NAMES == tuple(OTHER_THAN_DEFAULT)
+    assert tuple(policy.HELP) == tuple(policy.CHECKS) == NAMES == tuple(OTHER_THAN_DEFAULT)
     assert policy.validate(DEFAULTS) == policy.Options()
 
 
