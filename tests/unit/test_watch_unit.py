@@ -198,6 +198,13 @@ def test_good_options_are_taken_and_bad_ones_are_not(watcher, paths):
     assert watcher.options is OTHERS
 
 
+def test_metrics_go_where_the_new_options_say(watcher, paths):
+    watcher.reload(lambda: (OTHERS, "/somewhere"))
+    assert watcher.paths == paths._replace(textfiles="/somewhere")
+    watcher.reload(wrong)
+    assert watcher.paths.textfiles == "/somewhere"
+
+
 def test_a_log_that_fails_does_not_end_it(watcher):
     def full(_line):
         raise OSError(28, "No space left on device")
