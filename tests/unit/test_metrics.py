@@ -187,6 +187,14 @@ def test_whoever_has_it_open_reads_the_old_one_to_its_end(paths, file):
         assert plain(reading.read())["sweeps_total"] == 1
 
 
+def test_what_its_owner_writes_there_is_not_taken_over(paths, file):
+    metrics.record(swept(), paths)
+    for tell, sweeps in ((lambda: textfile.looked(paths.run, REAL, 5), 1), (lambda: metrics.record(swept(), paths), 2), (lambda: metrics.failed(paths), 2)):
+        file.write_text("%s 1000\n%s 1\n" % (metrics.SWEEPS, textfile.SUCCESS), encoding="utf-8")
+        tell()
+        assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == sweeps
+
+
 def to_a_victim(place, victim):
     place.symlink_to(victim)
 
