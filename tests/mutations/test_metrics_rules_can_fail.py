@@ -6,7 +6,6 @@ import pytest
 
 TEXT, QUIET = ("tests/unit/test_%s.py::test_" % name for name in ("metrics", "quiet"))
 HOSTILE = TEXT + "whatever_a_tenant_is_called_is_one_line_that_can_be_read"
-LINK = TEXT + "a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written_nor_read"
 FAILS = TEXT + "one_that_fails_is_told_and_the_other_figures_stay"
 
 # what is broken: (file, text that stands there once, what stands there then, the test that has to fail)
@@ -17,27 +16,31 @@ MUTATIONS = {
     "names_are_told_as_they_are": (
         "metrics.py", "numbers = {}\n    for offender in offenders:\n        series = _series(as_workload(offender.workload))",
         "numbers = {}\n    for offender in offenders:\n        series = _series(offender.workload._asdict())", HOSTILE),
-    "any_number_of_series": ("metrics.py", "dict(workloads[:MOST_WORKLOADS])", "dict(workloads)", TEXT + "of_many_workloads_those_with_most_have_a_series"),
+    "any_number_of_series": (
+        "metrics.py", "dict(workloads[:MOST_WORKLOADS])", "dict(workloads)", TEXT + "of_many_workloads_those_with_most_have_a_series"),
     "those_with_fewest_have_a_series": (
         "metrics.py", "-each[1], each[0]", "each[1], each[0]", TEXT + "of_many_workloads_those_with_most_have_a_series"),
     "a_series_stands_there_twice": (
         "metrics.py", "numbers.get(series, 0) + offender.count", "offender.count", TEXT + "workloads_are_named_as_far_as_they_are_known"),
     # the counters
     "nothing_is_counted_on": ("metrics.py", "SWEEPS: before[SWEEPS] + 1", "SWEEPS: 1", TEXT + "each_sweep_adds_to_what_was_there"),
-    "a_torn_copy_is_believed": ("textfile.py", ' and text.endswith("\\n") else None', " else None", TEXT + "totals_that_are_broken_count_from_zero[torn]"),
+    "a_torn_copy_is_believed": (
+        "textfile.py", ' and text.endswith("\\n") else None', " else None", TEXT + "totals_that_are_broken_count_from_zero[torn]"),
     "a_copy_of_another_boot_is_believed": (
         "textfile.py", "if boot_id == _boot_id(procfs) and", "if", TEXT + "totals_that_are_broken_count_from_zero[of another boot]"),
     "a_copy_that_is_no_text_ends_a_sweep": (
         "textfile.py", "except (OSError, ValueError):", "except OSError:", TEXT + "totals_that_are_broken_count_from_zero[no text]"),
     # how it is written
-    "what_lies_there_is_written_to": ("files.py", "os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW", "os.O_CLOEXEC", LINK + "[zombie_reaper.prom.new-to_a_victim]"),
+    "what_lies_there_is_written_to": (
+        "files.py", "os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW", "os.O_CLOEXEC", TEXT + "a_link_that_is_put_there_at_the_last_moment_is_not_followed"),
     "what_lies_there_is_read": (
         "textfile.py", '            boot_id, directory, text = file.read().split("\\n", 2)\n',
         '            boot_id, directory, text = file.read().split("\\n", 2)\n'
         "        with open(os.path.join(directory, NAME), encoding='utf-8') as file:\n            text = file.read()\n",
         TEXT + "what_its_owner_writes_there_is_not_taken_over"),
     "a_link_leads_to_the_directory": (
-        "textfile.py", "os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW", "os.O_PATH | os.O_DIRECTORY", TEXT + "a_directory_that_a_link_leads_to_is_not_written_to"),
+        "textfile.py", "os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW", "os.O_PATH | os.O_DIRECTORY",
+        TEXT + "a_directory_that_a_link_leads_to_is_not_written_to"),
     "it_is_written_in_place": (
         "files.py", "        os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)\n",
         "        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder), 'w') as file:\n            file.write(text)\n",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import subprocess
 
@@ -189,7 +191,8 @@ def test_whoever_has_it_open_reads_the_old_one_to_its_end(paths, file):
 
 def test_what_its_owner_writes_there_is_not_taken_over(paths, file):
     metrics.record(swept(), paths)
-    for tell, sweeps in ((lambda: textfile.looked(paths.run, REAL, 5), 1), (lambda: metrics.record(swept(), paths), 2), (lambda: metrics.failed(paths), 2)):
+    for tell, sweeps in (
+            (lambda: textfile.looked(paths.run, REAL, 5), 1), (lambda: metrics.record(swept(), paths), 2), (lambda: metrics.failed(paths), 2)):
         file.write_text("%s 1000\n%s 1\n" % (metrics.SWEEPS, textfile.SUCCESS), encoding="utf-8")
         tell()
         assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == sweeps
@@ -217,6 +220,23 @@ def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written
     assert not file.is_symlink()
     assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == 1
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_link_that_is_put_there_at_the_last_moment_is_not_followed(paths, file, tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("keep", encoding="utf-8")
+    really = os.unlink
+
+    def unlink(path, **where):
+        with contextlib.suppress(FileNotFoundError):
+            really(path, **where)
+        if path == file.name + ".new":
+            file.with_name(path).symlink_to(victim)
+
+    monkeypatch.setattr(files.os, "unlink", unlink)
+    assert metrics.record(swept(), paths) == ("%s cannot be written: File exists" % file,)
+    assert victim.read_text(encoding="utf-8") == "keep"
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("below", ["", "/below"])

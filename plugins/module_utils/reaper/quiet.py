@@ -42,7 +42,8 @@ def note(run: str, config_stamp: str, limits, procfs) -> str:
 def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
     """Seconds since the sweep that noted it, where all is as it was then and there is no zombie; None where a whole sweep has to look.
 
-    The metrics, where there are any, then tell of this look. config: path of the configuration, which is not read: it is the very file which that sweep read.
+    The metrics, where there are any, then tell of this look.
+    config: path of the configuration, which is not read: it is the very file which that sweep read.
     """
     try:
         with open(os.path.join(run, NOTE), encoding="ascii") as file:
