@@ -46,7 +46,7 @@ MUTATIONS = {
         "        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder), 'w') as file:\n            file.write(text)\n",
         TEXT + "whoever_has_it_open_reads_the_old_one_to_its_end"),
     "half_a_file_is_left": (
-        "files.py", "        with contextlib.suppress(OSError):\n            os.unlink(new, dir_fd=folder)\n        raise", "        raise",
+        "files.py", "        _remove(new, folder)\n        raise", "        raise",
         TEXT + "one_that_cannot_be_written_is_a_warning_and_leaves_nothing"),
     "nobody_else_may_read_it": ("files.py", "os.fchmod(fd, mode)", "pass", TEXT + "it_is_readable_for_all_and_the_only_thing_there"),
     "a_directory_that_is_gone_ends_the_sweep": (
@@ -66,7 +66,7 @@ MUTATIONS = {
     "another_sweep_at_work_is_an_error": (
         "sweep.py", "    except Busy:\n        raise\n", "", TEXT + "one_that_finds_another_at_work_is_no_error"),
     "a_quiet_look_does_not_tell_when_it_was": (
-        "quiet.py", "return ago if textfile.looked(run, procfs, tasks) else None", "return ago",
+        "quiet.py", "if os.path.exists(os.path.join(run, METRICS)):", "if False:",
         QUIET + "nothing_is_new_and_metrics_say_when_that_was_seen"),
     "a_quiet_look_that_cannot_tell_is_enough": (
         "textfile.py", "    except (OSError, CannotSweep):\n        return False", "    except (OSError, CannotSweep):\n        return True",

@@ -398,11 +398,6 @@ def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
     assert textfile.kept(paths.run, REAL).text == file.read_text(encoding="utf-8"), "the next sweep goes on from this"
 
 
-def test_where_there_are_no_metrics_a_quiet_look_is_enough(paths, tmp_path):
-    assert textfile.looked(paths.run, REAL, 5)
-    assert list((tmp_path / "run").iterdir()) == []
-
-
 def test_a_quiet_look_that_cannot_tell_needs_a_whole_sweep(paths, file):
     metrics.record(swept(), paths)
     with files.locked(paths.run):

@@ -13,9 +13,10 @@ import os
 import time
 from collections import namedtuple
 
+from . import METRICS
 from .files import NEW, CannotSweep, locked, write
 
-NAME, COPY = "zombie_reaper.prom", "metrics"
+NAME = "zombie_reaper.prom"
 DIRECTORIES = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector", "/var/lib/node_exporter")  # Debian's first
 LAST_SWEEP, PIDS_USED, SUCCESS = (
     "zombie_reaper_last_sweep_timestamp_seconds", "zombie_reaper_pids_used", "zombie_reaper_last_sweep_success")
@@ -31,7 +32,7 @@ class Kept(namedtuple("Kept", ("directory", "text"))):
 def kept(run: str, procfs) -> Kept | None:
     """The :class:`Kept` of this boot, or None."""
     try:
-        with open(os.path.join(run, COPY), encoding="utf-8") as file:
+        with open(os.path.join(run, METRICS), encoding="utf-8") as file:
             boot_id, directory, text = file.read().split("\n", 2)
     except (OSError, ValueError):
         return None
@@ -40,7 +41,7 @@ def kept(run: str, procfs) -> Kept | None:
 
 def publish(run: str, procfs, directory: str, text: str) -> None:
     """Write the copy, then the file. The lock is held. ``OSError`` where that fails; ``filename`` of it says which."""
-    copy = os.path.join(run, COPY)
+    copy = os.path.join(run, METRICS)
     write(copy, "\n".join((_boot_id(procfs), directory, text)))
     try:
         folder = _opened(directory)
@@ -55,7 +56,7 @@ def publish(run: str, procfs, directory: str, text: str) -> None:
 
 def remove(run: str, directory: str) -> None:
     """Take back what :func:`publish` wrote: the values of yesterday would be told for ever. The lock is held."""
-    for path in (os.path.join(run, COPY), os.path.join(directory, NAME), os.path.join(directory, NAME + NEW)):
+    for path in (os.path.join(run, METRICS), os.path.join(directory, NAME), os.path.join(directory, NAME + NEW)):
         try:
             os.unlink(path)
         except OSError:
@@ -73,12 +74,10 @@ def with_values(text: str, values: dict) -> str:
 
 
 def looked(run: str, procfs, tasks: int) -> bool:
-    """Have the metrics, where there are any, tell of a look at this moment that found nothing new; False where that needs a whole sweep.
+    """Have the metrics tell of a look at this moment that found nothing new; False where that cannot be done, and a whole sweep has to.
 
-    tasks: of the whole machine. It is so too where the last sweep could not be done, which only a sweep can put right.
+    tasks: of the whole machine. It has to as well where the last sweep could not be done: only a sweep can put that right.
     """
-    if not os.path.exists(os.path.join(run, COPY)):
-        return True
     try:
         with locked(run, wait=0):
             before = kept(run, procfs)
