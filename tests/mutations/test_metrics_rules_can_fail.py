@@ -25,7 +25,7 @@ MUTATIONS = {
     # the counters
     "nothing_is_counted_on": ("metrics.py", "SWEEPS: before[SWEEPS] + 1", "SWEEPS: 1", TEXT + "each_sweep_adds_to_what_was_there"),
     "a_torn_copy_is_believed": (
-        "textfile.py", ' and text.endswith("\\n") else None', " else None", TEXT + "totals_that_are_broken_count_from_zero[torn]"),
+        "textfile.py", ' and text.endswith("\\n") else (', " else (", TEXT + "totals_that_are_broken_count_from_zero[torn]"),
     "a_copy_of_another_boot_is_believed": (
         "textfile.py", "if boot_id == _boot_id(procfs) and", "if", TEXT + "totals_that_are_broken_count_from_zero[of another boot]"),
     "a_copy_that_is_no_text_ends_a_sweep": (
@@ -54,15 +54,15 @@ MUTATIONS = {
         TEXT + "a_directory_that_is_not_there_is_a_warning_and_is_not_made"),
     # where it is written
     "off_leaves_it_behind": (
-        "metrics.py", "if before and before.directory != folder:", "if False:", TEXT + "off_takes_it_back_and_another_directory_moves_it"),
+        "metrics.py", "if before not in (None, folder):", "if False:", TEXT + "off_takes_it_back_and_another_directory_moves_it"),
     "modules_begin_it": (
-        "metrics.py", "return before.directory if before else None", "return before.directory if before else _folder(AUTO, None)",
+        "metrics.py", "        return before\n", "        return before or _folder(AUTO, None)\n",
         TEXT + "modules_go_on_with_what_the_agent_began_and_begin_nothing"),
     # sweeps that fail, and quiet looks
     "a_failure_is_not_told": ("sweep.py", "            metrics.failed(paths)\n", "            pass\n", FAILS),
     "a_failure_is_a_success": ("metrics.py", "textfile.SUCCESS: 0}", "textfile.SUCCESS: 1}", FAILS),
     "a_failure_makes_it_forget": (
-        "metrics.py", "textfile.with_values(before.text, values) if before else _written(values)", "_written(values)", FAILS),
+        "metrics.py", "textfile.with_values(text, values) if text else _written(values)", "_written(values)", FAILS),
     "another_sweep_at_work_is_an_error": (
         "sweep.py", "    except Busy:\n        raise\n", "", TEXT + "one_that_finds_another_at_work_is_no_error"),
     "a_quiet_look_does_not_tell_when_it_was": (
@@ -72,7 +72,7 @@ MUTATIONS = {
         "textfile.py", "    except (OSError, CannotSweep):\n        return False", "    except (OSError, CannotSweep):\n        return True",
         QUIET + "metrics_that_cannot_be_told_need_a_whole_sweep"),
     "a_quiet_look_hides_a_failure": (
-        "textfile.py", 'if before is None or "\\n%s 1\\n" % SUCCESS not in before.text:', "if before is None:", FAILS),
+        "textfile.py", 'if "\\n%s 1\\n" % SUCCESS not in text:', "if directory is None:", FAILS),
 }
 
 CHANGES = {name: ([(file, old, new)], test) for name, (file, old, new, test) in MUTATIONS.items()}

@@ -321,7 +321,7 @@ def test_totals_that_are_broken_count_from_zero(paths, file, tmp_path, broken):
     metrics.record(swept(), paths)
     text = BREAKS[broken](copy.read_text(encoding="utf-8"))
     copy.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert textfile.kept(paths.run, REAL) is None
+    assert textfile.kept(paths.run, REAL) == (None, "")
     assert not textfile.looked(paths.run, REAL, 5), "a whole sweep has to write it anew"
     assert metrics.record(swept(), paths) == ()
     assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == 1
@@ -395,7 +395,7 @@ def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
     assert {name for name, _labels in told if told[name, _labels] != before[name, _labels]} == {
         "zombie_reaper_pids_used", "zombie_reaper_last_sweep_timestamp_seconds"}
     assert file.stat().st_ino != inode, "put there by a rename"
-    assert textfile.kept(paths.run, REAL).text == file.read_text(encoding="utf-8"), "the next sweep goes on from this"
+    assert textfile.kept(paths.run, REAL) == (str(file.parent), file.read_text(encoding="utf-8")), "the next sweep goes on from this"
 
 
 def test_a_quiet_look_that_cannot_tell_needs_a_whole_sweep(paths, file):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import namedtuple
 
 from . import METRICS
 from .files import NEW, CannotSweep, locked, write
@@ -23,20 +22,14 @@ LAST_SWEEP, PIDS_USED, SUCCESS = (
 PART = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Kept(namedtuple("Kept", ("directory", "text"))):
-    """What was written last: where to, and the text."""
-
-    __slots__ = ()
-
-
-def kept(run: str, procfs) -> Kept | None:
-    """The :class:`Kept` of this boot, or None."""
+def kept(run: str, procfs) -> tuple:
+    """(directory, text) of what was written last, in this boot; (None, ``""``) where nothing was."""
     try:
         with open(os.path.join(run, METRICS), encoding="utf-8") as file:
             boot_id, directory, text = file.read().split("\n", 2)
     except (OSError, ValueError):
-        return None
-    return Kept(directory, text) if boot_id == _boot_id(procfs) and text.endswith("\n") else None
+        return None, ""
+    return (directory, text) if boot_id == _boot_id(procfs) and text.endswith("\n") else (None, "")
 
 
 def publish(run: str, procfs, directory: str, text: str) -> None:
@@ -80,10 +73,10 @@ def looked(run: str, procfs, tasks: int) -> bool:
     """
     try:
         with locked(run, wait=0):
-            before = kept(run, procfs)
-            if before is None or "\n%s 1\n" % SUCCESS not in before.text:
+            directory, text = kept(run, procfs)
+            if "\n%s 1\n" % SUCCESS not in text:
                 return False
-            publish(run, procfs, before.directory, with_values(before.text, {LAST_SWEEP: "%.3f" % time.time(), PIDS_USED: tasks}))
+            publish(run, procfs, directory, with_values(text, {LAST_SWEEP: "%.3f" % time.time(), PIDS_USED: tasks}))
     except (OSError, CannotSweep):
         return False
     return True
