@@ -380,7 +380,8 @@ def test_its_memory_is_locked(tmp_path):
         rights = int(next(line for line in file if line.startswith("CapEff:")).split()[1], 16)
     if not rights & MAY_LOCK:
         pytest.skip("this user may not lock memory")
-    done = subprocess.run([PYTHON, "-IS", "-c", BEGIN + LOCKED, ENGINE, tmp_path / "run", "/nonexistent"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [PYTHON, "-IS", "-c", BEGIN + LOCKED, ENGINE, tmp_path / "run", "/nonexistent"], capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout.split()[-1]) * 1024 > watch.RESERVE
 
 
