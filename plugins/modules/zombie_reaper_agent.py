@@ -208,9 +208,9 @@ def metrics_files():
         configured = agent.read_config(CONFIG).get("textfile_directory")
     except policy.OptionError:
         configured = None
-    folders = set(textfile.DIRECTORIES + (configured, textfile.kept(RUN, procfs.ProcFS())[0]))
-    return sorted(
-        os.path.join(folder, textfile.NAME + end) for folder in folders if isinstance(folder, str) and folder.startswith("/") for end in ("", files.NEW))
+    found = textfile.DIRECTORIES + (configured, textfile.kept(RUN, procfs.ProcFS())[0])
+    folders = set(folder for folder in found if isinstance(folder, str) and folder.startswith("/"))
+    return sorted(os.path.join(folder, textfile.NAME + end) for folder in folders for end in ("", files.NEW))
 
 
 def present(module, options, textfile_directory):

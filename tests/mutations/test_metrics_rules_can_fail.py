@@ -63,6 +63,10 @@ MUTATIONS = {
     "a_failure_is_a_success": ("metrics.py", "textfile.SUCCESS: 0}", "textfile.SUCCESS: 1}", FAILS),
     "a_failure_makes_it_forget": (
         "metrics.py", "textfile.with_values(text, values) if text else _written(values)", "_written(values)", FAILS),
+    "a_failure_moves_it": (
+        "metrics.py", "folder = before or _folder(paths.textfiles, None)\n            counts",
+        "folder = _folder(paths.textfiles, before)\n            counts",
+        TEXT + "one_that_fails_moves_nothing"),
     "another_sweep_at_work_is_an_error": (
         "sweep.py", "    except Busy:\n        raise\n", "", TEXT + "one_that_finds_another_at_work_is_no_error"),
     "a_quiet_look_does_not_tell_when_it_was": (

@@ -29,6 +29,17 @@ def test_the_whole_engine_goes_to_the_node(root):
     assert written == {"/usr/local/lib/zombie_reaper/%s" % path.relative_to(engine) for path in engine.rglob("*.py")}
 
 
+REFUSED = WRITTEN.replace('"auto"', '"textfiles"').replace("run_command=", "fail_json=lambda msg: sys.exit(msg), run_command=").replace(
+    "import types", "import sys, types")
+
+
+def test_a_directory_for_metrics_that_is_none_is_refused_before_anything_is_written(root):
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED], env={"PYTHONPATH": str(root / ".cache/collections")}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("textfile_directory: 'textfiles' is not allowed: give auto, off or the absolute path of a directory")
+
+
 # The same, with every path in a folder of the test: argv[1]
 ABSENT = """
 import os, sys, types

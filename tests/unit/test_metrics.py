@@ -354,6 +354,16 @@ def test_one_that_fails_is_told_and_the_other_figures_stay(broken, file):
     assert (plain(file.read_text())["last_sweep_success"], plain(file.read_text())["errors_total"]) == (1, 2)
 
 
+def test_one_that_fails_moves_nothing(broken, file, tmp_path):
+    """Else the file of before would be forgotten."""
+    metrics.record(swept(), broken)
+    cannot_sweep(broken._replace(textfiles=str(tmp_path / "run")))
+    cannot_sweep(broken._replace(textfiles=metrics.OFF))
+    assert plain(file.read_text(encoding="utf-8"))["errors_total"] == 2
+    metrics.record(swept(), broken._replace(textfiles=metrics.OFF))
+    assert list(file.parent.iterdir()) == []
+
+
 def test_the_first_one_that_fails_tells_what_is_known(broken, file):
     cannot_sweep(broken)
     assert plain(file.read_text(encoding="utf-8")) == {"sweeps_total": 0, "errors_total": 1, "workloads_ended_total": 0, "last_sweep_success": 0}

@@ -116,17 +116,20 @@ def record(done: Report, paths) -> tuple:
 
 
 def failed(paths) -> None:
-    """Tell, as well as that can be done, that a sweep could not be done; all other figures stay as they are. paths: as for :func:`record`."""
+    """Tell, as well as that can be done, that a sweep could not be done; all other figures stay as they are, and where they are.
+
+    paths: as for :func:`record`.
+    """
     with contextlib.suppress(OSError, CannotSweep, MemoryError):
         procfs = ProcFS(paths.proc)
-        if _folder(paths.textfiles, textfile.kept(paths.run, procfs)[0]) is None:
+        if not (textfile.kept(paths.run, procfs)[0] or _folder(paths.textfiles, None)):
             return
         with locked(paths.run, wait=0):
             before, text = textfile.kept(paths.run, procfs)
-            folder = _folder(paths.textfiles, before)
+            folder = before or _folder(paths.textfiles, None)
             counts = counted(text)
             values = {**counts, ERRORS: counts[ERRORS] + 1, textfile.SUCCESS: 0}
-            if folder is not None:
+            if folder:
                 textfile.publish(paths.run, procfs, folder, textfile.with_values(text, values) if text else _written(values))
 
 
