@@ -173,7 +173,7 @@ def present(module, options):
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, policy, watch
 
     try:
-        values = policy.validate(options)._asdict()
+        values = policy.validate(sweep_module.given(options))._asdict()
     except policy.OptionError as error:
         module.fail_json(msg=str(error))
     engine = engine_files(command.__package__)

@@ -81,7 +81,7 @@ class Awx:
         self.server.shutdown()
         self.server.server_close()
 
-    def make(self, kind, **fields) -> dict:
+    def make(self, kind, /, **fields) -> dict:
         self.last_id += 1
         url = "/api/v2/%s/%d/" % (kind, self.last_id)
         made = {"id": self.last_id, "type": kind, "url": url, "summary_fields": {}, "scm_revision": "", "token": "secret",

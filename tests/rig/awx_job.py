@@ -84,11 +84,15 @@ class Ended:
 
 
 class Jobs:
-    """Plays jobs of one project. project: folder as AWX has fetched it; collections: folder that its sync installed into."""
+    """Plays jobs of one project. project: folder as AWX has fetched it; collections: folder that its sync installed into.
 
-    def __init__(self, folder, bin, project, collections):
+    bin: the folder of ansible-runner. core: that of ansible-playbook.
+    """
+
+    def __init__(self, folder, bin, project, collections, core=None):
         self.folder = folder
         self.bin = bin
+        self.core = core or bin
         self.project = project
         self.collections = collections
         self.number = 0
@@ -122,7 +126,7 @@ class Jobs:
         home.mkdir(exist_ok=True)
         done = subprocess.run(
             [str(self.bin / "ansible-runner"), "run", str(folder), *what, "--inventory", str(script), "--ident", "1"],
-            env={"PATH": "%s:%s" % (self.bin, os.environ["PATH"]), "HOME": str(home), "LANG": "C.UTF-8"},
+            env={"PATH": "%s:%s" % (self.core, os.environ["PATH"]), "HOME": str(home), "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=300)
         assert (folder / "artifacts/1/status").exists(), done.stdout + done.stderr
         return Ended(done, folder / "artifacts/1")
