@@ -29,7 +29,7 @@ def test_the_collection_is_installed_where_the_build_does_it(context, bin, run, 
 
 
 def test_the_collection_needs_nothing_there(context, tarball, bin, run, tmp_path):
-    run(bin / "ansible-galaxy", "collection", "install", "--offline", "-p", tmp_path, tarball)
+    run(bin / "ansible-galaxy", "collection", "install", "--offline", "-p", tmp_path, tarball, cwd=tmp_path)
     introspected = run(bin / "ansible-builder", "introspect", tmp_path).stdout
     assert "provider.fleet" not in introspected
     assert yaml.safe_load((tmp_path / FOLDER / "meta/execution-environment.yml").read_text()) == {"version": 1, "dependencies": {}}
