@@ -143,7 +143,8 @@ def test_answers_that_awx_refuses(templates):
 
 
 def test_no_question_is_a_multiple_choice_of_several(templates):
-    """AWX does not send one that was emptied, and the default would hold."""
+    """AWX does not send one that was emptied, and the default would hold; so there is a word for no remedy at all."""
+    assert "none" in templates["sweep.yml"]["survey_spec"]["spec"][0]["choices"].split("\n")
     assert {question["type"] for template in templates.values() for question in template["survey_spec"]["spec"]} == {
         "text", "textarea", "integer", "float", "multiplechoice"}
 
