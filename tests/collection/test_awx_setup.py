@@ -44,7 +44,7 @@ def set_up(root, bin, run, awx):
 
 
 def test_all_of_it_is_made_once(awx, set_up, data):
-    """And credentials are kept that the job templates have and that are not named again."""
+    """Credentials that the job templates have are kept when they are not named again, and an inventory of that name is left as it is."""
     awx.make("credentials", name="by ssh")
     assert set_up(SCM_URL, "--check") == 2  # project and inventory; what refers to them cannot be checked before they are there
     assert awx.changes == []
@@ -61,23 +61,24 @@ def test_all_of_it_is_made_once(awx, set_up, data):
     assert sweep["ask_limit_on_launch"] and sweep["ask_job_type_on_launch"] and sweep["survey_enabled"]
     assert "INTERVAL=15" in awx.named("schedules", "Zombie reaper sweep")["rrule"]
 
+    awx.named("inventories", "Nodes")["description"] = "ours"
     made = json.dumps([awx.objects, awx.surveys, awx.associated])
     assert set_up(SCM_URL) == 0
     assert json.dumps([awx.objects, awx.surveys, awx.associated]) == made
     assert awx.associated[sweep["url"] + "credentials"] == [awx.named("credentials", "by ssh")["id"]]
 
 
-def test_what_was_there_and_what_is_asked_for(awx, set_up):
-    """An inventory of that name is left as it is, and the variables reach AWX."""
-    awx.make("inventories", name="Workers", description="ours", organization=1)
-    environment = awx.make("execution_environments", name="ours")
-    given = {"zombie_reaper_awx_inventory": "Workers", "zombie_reaper_awx_slices": "4", "zombie_reaper_awx_sweep_minutes": "30",
+def test_the_variables_change_what_is_made(root, bin, run):
+    given = {"zombie_reaper_awx_scm_url": "https://git.example.org/fleet.git", "zombie_reaper_awx_organization": "Operations",
+             "zombie_reaper_awx_inventory": "Workers", "zombie_reaper_awx_slices": "4", "zombie_reaper_awx_sweep_minutes": "30",
              "zombie_reaper_awx_schedules": "false", "zombie_reaper_awx_execution_environment": "ours", "zombie_reaper_awx_playbooks": ""}
-    set_up(SCM_URL, json.dumps(given))
-    assert awx.named("inventories", "Workers")["description"] == "ours"
-    sweep, schedule = awx.named("job_templates", "Zombie reaper sweep"), awx.named("schedules", "Zombie reaper sweep")
-    assert (sweep["playbook"], sweep["job_slice_count"], sweep["execution_environment"]) == ("sweep.yml", 4, environment["id"])
-    assert awx.named("job_templates", "Zombie reaper report")["job_slice_count"] == 1
+    show = "{{ controller_projects + controller_inventories + controller_templates + controller_schedules }}"
+    done = run(bin / "ansible", "localhost", "-m", "ansible.builtin.debug", "-a", json.dumps({"msg": show}),
+               "-e", "@%s" % (root / "playbooks/vars/awx.yml"), "-e", json.dumps(given), ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal")
+    project, inventory, sweep, _audit, report, _install, schedule, _daily = json.loads(done.stdout.partition(" => ")[2])["msg"]
+    assert (project["organization"], project["default_environment"]) == ("Operations", "ours")
+    assert (inventory["organization"], inventory["name"], sweep["inventory"]) == ("Operations", "Workers", "Workers")
+    assert (sweep["playbook"], str(sweep["job_slice_count"]), report["job_slice_count"]) == ("sweep.yml", "4", 1)
     assert (schedule["enabled"], schedule["rrule"].rpartition("=")[2]) == (False, "30")
 
 
