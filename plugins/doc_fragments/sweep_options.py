@@ -21,7 +21,7 @@ options:
     default: containers
   remedies:
     description:
-      - What may be tried, in this order. An empty list only reports.
+      - What may be tried, in this order. An empty list, or V(none), only reports.
       - V(nudge) sends C(SIGCHLD) again, while that makes zombies disappear. It ends nothing.
       - V(reap) stops the parent for milliseconds under C(ptrace) and has it collect its zombies itself; nothing ends. On nodes that
         are not x86-64, and of parents that cannot be used so, it is refused with the reason, and the next remedy is tried.
@@ -59,7 +59,7 @@ options:
     description:
       - A list of regular expressions. A parent is left alone if one is found in the path of its executable or in its command line.
       - A tenant chooses both for the processes of a container.
-      - One pattern may be given as text, unless it has a comma in it.
+      - May be given as text, each on a line of its own. One line of text must have no comma in it.
     type: raw
     default: []
   protect_namespaces:

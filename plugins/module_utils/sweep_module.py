@@ -44,7 +44,12 @@ def validated(module):
     """The module's options as the engine's, those of a sweep that it has; the others have their defaults."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
 
-    return policy.validate(dict((name, module.params[name]) for name in argument_spec() if name in module.params))
+    return policy.validate(given(dict((name, module.params[name]) for name in argument_spec() if name in module.params)))
+
+
+def given(options):
+    """The options that have a value. An answer left blank in AWX is null with ansible-core 2.19 and later, and means the default."""
+    return dict((name, value) for name, value in options.items() if value is not None)
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ options:
   protect:
     description:
       - Regular expressions. A PID 1 whose executable or command line one of them matches is not probed.
-      - A list, or one expression without a comma.
+      - A list, or text with each on a line of its own. One line of text must have no comma in it.
     type: raw
     default: []
   protect_namespaces:

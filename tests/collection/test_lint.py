@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def test_ansible_lint(root, collection, bin, run):
-    # provider.fleet itself, and the containers.podman that Molecule's playbooks use
+    # provider.fleet itself, and the collections that playbooks of Molecule and AWX use
     paths = f"{collection.parents[2]}:{root / '.cache/collections'}"
     run(bin / "ansible-lint", "--offline", "--strict", "--nocolor", cwd=collection, ANSIBLE_COLLECTIONS_PATH=paths)
 

@@ -146,6 +146,8 @@ def test_numbers_as_text_and_an_empty_answer_as_awx_sends_them(node, ansible):
     node.container(LEAK)
     status, result, _shown = ansible("provider.fleet.zombie_reap", min_age="0", remedies="")
     assert (status, result["offenders"][0]["reason"]) == ("SUCCESS", "report_only")
+    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age="0", remedies="none", protect=None)
+    assert (status, result["offenders"][0]["reason"]) == ("SUCCESS", "report_only")
 
 
 def test_a_name_with_a_template_in_it_is_not_interpreted(node, ansible):

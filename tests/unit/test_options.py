@@ -11,7 +11,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import polic
 NAN, INFINITY = float("nan"), float("inf")
 BAD = [  # option, value, what the message says is allowed
     *[("scope", value, "containers, all") for value in ("", "host", "ALL", None, 1, ["all"], True)],
-    *[("remedies", value, "nudge, reap, terminate") for value in ("reboot", ["nudge", "reboot"], "nudge terminate")],
+    *[("remedies", value, "nudge, reap, terminate") for value in ("reboot", ["nudge", "reboot"], "nudge terminate", "none,nudge", "None")],
     *[("remedies", value, "a list of remedies") for value in (None, 5, {"nudge": 1}, [1], [None], [["nudge"]])],
     *[("min_age", value, "a whole number of seconds, from 0 to 1000000000")
       for value in (-1, "-1", 1.5, "1.5", "", "sixty", None, True, [60], NAN, "9" * 5000, 10**400)],
@@ -24,7 +24,7 @@ BAD = [  # option, value, what the message says is allowed
     *[("protect_namespaces", value, "not a name that Kubernetes allows") for value in ("kube_system", ["ok", "Kube"], "-a", ["a/b"])],
     *[("cooldown", value, "a whole number of seconds, from 0 to 604800") for value in (-1, "1h", 604801, None)],
     ("protect", "a,b", "a comma may part regular expressions or belong to one; give a list"),
-    ("protect", "a{1,3}", "give a list"),
+    ("protect", "a{1,3}", "each on a line of its own"),
     ("protect", "a{1,2}", "a comma may part regular expressions or belong to one; give a list"),
     *[("protect", value, "not a regular expression") for value in ("(", ["ok", "["], "*", "a{99999999999999999999}", "(" * 5000)],
 ]
@@ -63,6 +63,13 @@ def test_unknown_option_is_refused_with_the_names_there_are():
     ({"remedies": "terminate"}, {"remedies": ("terminate",)}),
     ({"remedies": ""}, {"remedies": ()}),  # an empty answer
     ({"remedies": []}, {"remedies": ()}),
+    ({"remedies": "none"}, {"remedies": ()}),  # AWX drops an answer that is empty
+    ({"remedies": ["none"]}, {"remedies": ()}),
+    ({"remedies": "nudge\nreap\n"}, {"remedies": ("nudge", "reap")}),  # several answers of a survey
+    ({"remedies": ["nudge\r\nreap"]}, {"remedies": ("nudge", "reap")}),
+    ({"protect_namespaces": "kube-system\nours, theirs"}, {"protect_namespaces": ("kube-system", "ours", "theirs")}),
+    ({"protect": "^a{1,3}$\n\n  b"}, {"protect": ("^a{1,3}$", "b")}),
+    ({"protect": "a{1,3}\n"}, {"protect": ("a{1,3}",)}),
     ({"protect": ""}, {"protect": ()}),
     ({"protect": [""]}, {"protect": ()}),
     ({"protect": ["^/usr/bin/x$", "y"]}, {"protect": ("^/usr/bin/x$", "y")}),

@@ -16,6 +16,7 @@ from .procfs import PF_KTHREAD
 
 SCOPES = ("containers", "all")
 REMEDIES = ("nudge", "reap", "terminate")
+NONE = "none"  # in place of remedies: a survey of AWX drops an empty choice, and would leave all of them
 FULL = 0.95  # of a limit; from there on nobody waits for a forecast
 MOST_ORPHANS = 300000  # that an adopter is given at once: the most that was measured, 0.35 s in which nothing could fork (bench/run, "The storm")
 MOST = 10 ** 9  # of seconds, zombies or parents in an option
@@ -304,17 +305,20 @@ def _number(minimum, maximum, what):
     return check
 
 
-def _list(what, check_item, splits_at_commas=False):
+def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
     def check(value):
         if isinstance(value, str) and splits_at_commas:
             value = value.split(",")
-        elif isinstance(value, str) and "," in value:
-            raise ValueError("a comma may part %s or belong to one; give a list" % what)
+        elif isinstance(value, str) and "," in value and "\n" not in value:
+            raise ValueError("a comma may part %s or belong to one; give a list, or text with each on a line of its own" % what)
         elif isinstance(value, str):
             value = [value]
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
             raise ValueError("give a list of %s" % what)
-        items = tuple(item.strip() for item in value if item.strip())  # AWX sends an empty survey answer as ""
+        # Surveys of AWX: several answers are lines of one text, and an empty answer is ""
+        items = tuple(line.strip() for item in value for line in item.split("\n") if line.strip())
+        if items == (word_for_empty,):
+            return ()
         for item in items:
             check_item(item)
         return items
@@ -343,7 +347,7 @@ def _namespace(text):
 
 HELP = {
     "scope": "containers: only parents inside a container; all: processes of the host too",
-    "remedies": "what may be tried, in order, separated by commas: %s; empty only reports" % ", ".join(REMEDIES),
+    "remedies": "what may be tried, in order, separated by commas: %s; or %s, which only reports" % (", ".join(REMEDIES), NONE),
     "min_age": "seconds a zombie must have been seen with the same parent before it counts",
     "min_zombies": "zombies that count a parent must hold",
     "min_usage": "act only when this share (0 to 1) of the process table is taken",
@@ -357,7 +361,7 @@ HELP = {
 
 CHECKS = {
     "scope": _one_of(SCOPES),
-    "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True),
+    "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True, word_for_empty=NONE),
     "min_age": _whole(0, "seconds"),
     "min_zombies": _whole(1, "zombies"),
     "min_usage": _number(0, 1, "a share from 0 to 1"),
