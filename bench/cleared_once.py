@@ -23,7 +23,7 @@ status = main()
 sys.stderr.write(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))  # the most memory it has had
 sys.exit(status)
 """
-OPTIONS = ["--config", "/nonexistent", "--scope", "all", "--min-age", "0", "--grace", "0"]
+OPTIONS = ["--config", "/nonexistent", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--grace", "0"]
 FLAGS = {
     "check": ["--check"], "reap": ["--remedies", "reap"], "watch": ["--remedies", "reap", "--watch", "--interval", "1"],
     "terminate": ["--remedies", "terminate"]}

@@ -31,7 +31,7 @@ CONFIG = {"scope": "containers", "remedies": ["nudge", "reap", "terminate"], "mi
 def measure(processes, runs) -> str:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ENGINE / "reaper", Path(folder, "zombie_reaper"), ignore=shutil.ignore_patterns("__pycache__"))
-        Path(folder, "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
+        Path(folder, "config.json").write_text(json.dumps({**CONFIG, "textfile_directory": folder}), encoding="utf-8")
         commands = {}
         for name, also in WAYS.items():
             command = Path(folder, name.replace(" ", "-"))

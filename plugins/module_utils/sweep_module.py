@@ -51,11 +51,11 @@ def validated(module):
 def plain_errors(module):
     """Whatever the engine raises on purpose fails the module with its one sentence."""
     require_python(module)
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, state
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, policy
 
     try:
         yield
-    except (policy.OptionError, state.CannotSweep) as error:
+    except (policy.OptionError, files.CannotSweep) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename or "the node", error.strerror))

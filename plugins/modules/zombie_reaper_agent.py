@@ -21,7 +21,7 @@ author:
   - The provider.fleet authors (@provider-fleet)
 options:
   state:
-    description: Whether the agent is on the node. V(absent) removes C(/run/zombie_reaper) too.
+    description: Whether the agent is on the node. V(absent) removes C(/run/zombie_reaper) and its metrics too.
     type: str
     choices: [present, absent]
     default: present
@@ -30,6 +30,14 @@ options:
       - The options of the sweep, by the names that M(provider.fleet.zombie_reap) documents. What is left out has its default.
     type: dict
     default: {}
+  textfile_directory:
+    description:
+      - Where the agent writes C(zombie_reaper.prom), metrics that the textfile collector of node_exporter reads.
+      - V(auto) is the first of C(/var/lib/prometheus/node-exporter), C(/var/lib/node_exporter/textfile_collector) and
+        C(/var/lib/node_exporter) that is there when it sweeps, and no metrics where none is.
+      - V(off) is none. Else the absolute path of a directory, no part of which may be a symbolic link. It is not made.
+    type: str
+    default: auto
 attributes:
   check_mode:
     description: Says what would be written and removed.
@@ -168,12 +176,27 @@ def write(module, path, text, mode):
     os.chmod(path, mode)
 
 
-def present(module, options):
-    # all of the engine, with what it loads only when that is needed
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, policy, watch
+def metrics_files():
+    """Paths of the metrics that this node's agent may have written, whole or not."""
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, files, policy, procfs, textfile
 
     try:
-        values = policy.validate(options)._asdict()
+        configured = agent.read_config(CONFIG).get("textfile_directory")
+    except policy.OptionError:
+        configured = None
+    kept = textfile.kept(RUN, procfs.ProcFS())
+    folders = set(textfile.DIRECTORIES + ((kept.directory,) if kept else ()))
+    if isinstance(configured, str) and configured.startswith("/"):
+        folders.add(configured)
+    return sorted(os.path.join(folder, textfile.NAME + end) for folder in folders for end in ("", files.NEW))
+
+
+def present(module, options, textfile_directory):
+    # all of the engine, with what it loads only when that is needed
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, metrics, policy, watch
+
+    try:
+        values = dict(policy.validate(options)._asdict(), **policy.checked(dict(textfile_directory=textfile_directory), metrics.CHECKS))
     except policy.OptionError as error:
         module.fail_json(msg=str(error))
     engine = engine_files(command.__package__)
@@ -203,7 +226,7 @@ def present(module, options):
 
 
 def absent(module):
-    gone = [path for path in (ENGINE, COMMAND, SCRIPT, os.path.dirname(CONFIG), RUN) if os.path.lexists(path)]
+    gone = [path for path in [ENGINE, COMMAND, SCRIPT] + metrics_files() + [os.path.dirname(CONFIG), RUN] if os.path.lexists(path)]
     if not module.check_mode:
         for path in gone:
             if os.path.isdir(path) and not os.path.islink(path):
@@ -218,6 +241,7 @@ def main():
         argument_spec=dict(
             state=dict(type="str", choices=["present", "absent"], default="present"),
             options=dict(type="dict", default={}),
+            textfile_directory=dict(type="str", default="auto"),
         ),
         supports_check_mode=True,
     )
@@ -226,7 +250,7 @@ def main():
         if module.params["state"] == "absent":
             files, diff = absent(module)
         else:
-            files, diff = present(module, module.params["options"])
+            files, diff = present(module, module.params["options"], module.params["textfile_directory"])
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import watch

@@ -135,10 +135,10 @@ def test_policy_reads_nothing():
     assert called & {"open", "input", "print"} == set()
 
 
-def test_only_the_state_and_the_termination_log_write():
+def test_there_is_one_way_to_write_a_file_beside_the_termination_log():
     """So procfs, which opens the memory of processes, cannot; and ptrace has no other way to it (below)."""
     writers = [name_of(path) for path in FILES if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\bopen\([^)]*\"[wax]", path.read_text())]
-    assert writers == ["remedies.termination_log", "state"]
+    assert writers == ["files", "remedies.termination_log"]
 
 
 def test_the_termination_log_follows_no_link_and_makes_no_file():

@@ -595,7 +595,7 @@ def test_a_state_folder_that_is_read_only_fails_a_probe_with_one_sentence_and_no
 
 
 IN_NO_MOOD_TO_WAIT = AGENT.replace(
-    "from reaper.agent", "from reaper import canary, state; canary.PATIENCE, state.LOCK_WAIT = 1, 0.3; from reaper.agent")
+    "from reaper.agent", "from reaper import canary, files; canary.PATIENCE, files.LOCK_WAIT = 1, 0.3; from reaper.agent")
 HOLDS_THE_LOCK = """
 import fcntl
 held = os.open(%r, os.O_RDWR | os.O_CREAT, 0o600)

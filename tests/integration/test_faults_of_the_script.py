@@ -287,7 +287,7 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 ready()
 forever()
 """ % str(node.run_folder / "lock"))
-    code = AGENT.replace("from reaper.agent", "from reaper import state; state.LOCK_WAIT = 1; from reaper.agent")
+    code = AGENT.replace("from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent")
     done = node.run(*node.agent_command("--min-age", "0", code=code))
     assert done.returncode == 75
     assert "another process holds" in done.stderr

@@ -15,6 +15,8 @@ import sys
 sys.path.append(%r)
 import reaper
 reaper.RUN, reaper.CONFIG = %r, %r
+import reaper.textfile
+reaper.textfile.DIRECTORIES = ()
 from reaper.command import main
 sys.argv[1:] = []
 status = main()

@@ -278,7 +278,7 @@ def test_a_sweep_by_hand_beside_it_takes_turns(node, watch):
 
 
 def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, watch):
-    code = AGENT.replace("from reaper.agent", "from reaper import state; state.LOCK_WAIT = 1; from reaper.agent")
+    code = AGENT.replace("from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent")
     really, node.agent_command = node.agent_command, lambda *flags, **kwargs: really(*flags, **{**kwargs, "code": code})
     watching = watch("--min-age", "0", "--remedies", "reap")
     watching.after_ticks(1)

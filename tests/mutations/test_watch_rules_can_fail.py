@@ -61,7 +61,8 @@ MUTATIONS = {
     "those_not_looked_at_do_not_count": ("zombies.py", "if longest is not None and number > here:", "if False:", MANY),
     # what the resident process listens to
     "a_bad_configuration_is_no_reason_not_to_begin": (
-        "watch.py", "    options = load()\n", "    options = policy.validate({})\n", WATCH + "it_does_not_begin_with_a_bad_configuration"),
+        "watch.py", "    options, textfiles = load()\n", "    options, textfiles = policy.validate({}), None\n",
+        WATCH + "it_does_not_begin_with_a_bad_configuration"),
     "a_bad_configuration_makes_it_forget": (
         "watch.py", "        except policy.OptionError as error:\n",
         "        except policy.OptionError as error:\n            self.options = policy.validate({})\n",
@@ -133,11 +134,11 @@ MUTATIONS = {
     "status_that_is_torn_ends_whoever_asks": ("watch.py", "except (OSError, ValueError, TypeError):", "except (OSError, TypeError):", STATUS),
     # the lock
     "a_lock_is_waited_for_without_end": (
-        "state.py", "if time.monotonic() > deadline:", "if False:", LOCK + "it_is_waited_for_so_long_and_no_longer"),
+        "files.py", "if time.monotonic() > deadline:", "if False:", LOCK + "it_is_waited_for_so_long_and_no_longer"),
     "nobody_waits_for_a_lock": (
-        "state.py", "if time.monotonic() > deadline:", "if True:", LOCK + "whoever_waits_gets_it_when_it_is_free"),
-    "two_hold_a_lock": ("state.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", LOCK + "it_is_waited_for_so_long_and_no_longer"),
-    "whoever_fails_keeps_the_lock": ("state.py", "        yield\n    finally:\n        os.close(fd)\n", "        yield\n    finally:\n        pass\n", FREE),
+        "files.py", "if time.monotonic() > deadline:", "if True:", LOCK + "whoever_waits_gets_it_when_it_is_free"),
+    "two_hold_a_lock": ("files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", LOCK + "it_is_waited_for_so_long_and_no_longer"),
+    "whoever_fails_keeps_the_lock": ("files.py", "        yield\n    finally:\n        os.close(fd)\n", "        yield\n    finally:\n        pass\n", FREE),
     # act_within, and orphans
     "act_within_is_not_looked_at": ("policy.py", "if options.act_within and not", "if False and not", POLICY + "act_within"),
     "a_node_that_is_full_is_left_to_be_full": (

@@ -164,8 +164,9 @@ class Node:
         return subprocess.run([*self.enter, *command], check=False, **kwargs)
 
     def agent_command(self, *flags, config="/nonexistent", code=AGENT) -> list:
-        """The agent, as its installed command would run it, but with state of its own."""
-        return [PYTHON, "-IS", "-c", code, str(ENGINE), "--run", str(self.run_folder), "--config", str(config), *flags]
+        """The agent, as its installed command would run it, but with state of its own, and without metrics unless the flags say otherwise."""
+        return [PYTHON, "-IS", "-c", code, str(ENGINE), "--run", str(self.run_folder), "--config", str(config),
+                "--textfile-directory", "off", *flags]
 
     def agent(self, *flags, config="/nonexistent", **kwargs):
         """Run the agent in the node."""

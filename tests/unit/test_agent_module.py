@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import jinja2
+import pytest
+import yaml
+
 # In a process of its own, in which nothing else has loaded the engine; the module ships what it has loaded itself.
 WRITTEN = """
 import types
@@ -12,7 +16,7 @@ from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_age
 
 agent.is_right = lambda path, text, mode: False
 ansible = types.SimpleNamespace(check_mode=True, run_command=lambda command: (0, "", ""))
-print(*agent.present(ansible, {})[0], sep="\\n")
+print(*agent.present(ansible, {}, "auto")[0], sep="\\n")
 """
 
 
@@ -23,3 +27,54 @@ def test_the_whole_engine_goes_to_the_node(root):
     engine = root / "plugins/module_utils/reaper"
     written = {path for path in done.stdout.splitlines() if path.startswith("/usr/local/lib/zombie_reaper/")}
     assert written == {"/usr/local/lib/zombie_reaper/%s" % path.relative_to(engine) for path in engine.rglob("*.py")}
+
+
+# The same, with every path in a folder of the test: argv[1]
+ABSENT = """
+import os, sys, types
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import textfile
+from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent as agent
+
+for name in ("ENGINE", "COMMAND", "SCRIPT", "CONFIG", "RUN"):
+    setattr(agent, name, sys.argv[1] + getattr(agent, name))
+textfile.DIRECTORIES = tuple(sys.argv[1] + folder for folder in textfile.DIRECTORIES)
+for check_mode in (True, False, False):
+    print(*sorted(path[len(sys.argv[1]):] for path in agent.absent(types.SimpleNamespace(check_mode=check_mode))[0]))
+"""
+PROM = "zombie_reaper.prom"
+
+
+@pytest.mark.parametrize("config", [None, "{", '{"textfile_directory": 5}', '{"textfile_directory": "%s/given"}'])
+def test_what_is_removed_takes_its_metrics_along(root, tmp_path, config):
+    """Wherever they are: what nobody renews any more would raise an alarm for ever."""
+    folders = ["/var/lib/node_exporter", "/var/lib/node_exporter/textfile_collector", "/var/lib/prometheus/node-exporter"]
+    metrics = [folder + "/" + PROM for folder in folders] + [folders[2] + "/" + PROM + ".new"]
+    if config and "given" in config:
+        metrics.append("/given/" + PROM)
+    for path in [*metrics, "/var/lib/node_exporter/other.prom", "/elsewhere/" + PROM]:
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path[1:]).write_text("x 1\n", encoding="ascii")
+    removed = list(metrics)
+    if config is not None:
+        (tmp_path / "etc/zombie_reaper").mkdir(parents=True)
+        (tmp_path / "etc/zombie_reaper/config.json").write_text(config.replace("%s", str(tmp_path)), encoding="ascii")
+        removed.append("/etc/zombie_reaper")
+    done = subprocess.run(
+        [sys.executable, "-c", ABSENT, tmp_path], env={"PYTHONPATH": str(root / ".cache/collections")}, capture_output=True, text=True, check=True)
+    said = " ".join(sorted(removed))
+    assert done.stdout.splitlines() == [said, said, ""]
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.prom*")} == {
+        "var/lib/node_exporter/other.prom", "elsewhere/" + PROM}
+
+
+@pytest.mark.parametrize("given, writable", [
+    ("auto", ["-/var/lib/prometheus/node-exporter", "-/var/lib/node_exporter/textfile_collector", "-/var/lib/node_exporter"]),
+    ("/data/metrics", ["-/data/metrics"]), ("off", []), (False, [])])
+def test_the_service_that_stays_may_write_its_metrics_and_no_more(root, given, writable):
+    role = root / "roles/zombie_reaper"
+    variables = {**yaml.safe_load((role / "defaults/main.yml").read_text()), **yaml.safe_load((role / "vars/main.yml").read_text())}
+    template = jinja2.Environment(trim_blocks=True).from_string((role / "templates/zombie-reaper-watch.service.j2").read_text())
+    text = template.render({**variables, "ansible_managed": "", "zombie_reaper_textfile_directory": given})
+    lines = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ReadWritePaths=")]
+    assert [path for line in lines for path in line.split()] == writable
+    assert "ProtectSystem=strict" in text.splitlines()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, state, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, policy, procfs, state, sweep
 from rig.handmade import container_process, node, zombie
 
 BOOT_ID = procfs.ProcFS().read_text("sys/kernel/random/boot_id").strip()
@@ -74,7 +74,7 @@ def test_any_file_is_read_or_ignored(tmp_path_factory, data):
 
 def test_folder_in_its_place_is_said_in_one_sentence(tmp_path):
     (tmp_path / "first_seen").mkdir()
-    with pytest.raises(state.CannotSweep, match="first_seen cannot be read: Is a directory"):
+    with pytest.raises(files.CannotSweep, match="first_seen cannot be read: Is a directory"):
         loaded(tmp_path)
     state.FirstSeen(str(tmp_path), procfs.ProcFS()).load(required=False)
 
@@ -128,18 +128,18 @@ def test_folder_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_
 
 def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(state.CannotSweep, match="file/lock cannot be opened: File exists"), state.locked(str(tmp_path / "file")):
+    with pytest.raises(files.CannotSweep, match="file/lock cannot be opened: File exists"), files.locked(str(tmp_path / "file")):
         pass
     monkeypatch.setattr(state, "LOCK_WAIT", 0)
-    with state.locked(str(tmp_path)), pytest.raises(state.Busy, match="nothing was done"), state.locked(str(tmp_path)):
+    with files.locked(str(tmp_path)), pytest.raises(files.Busy, match="nothing was done"), files.locked(str(tmp_path)):
         pass
-    with state.locked(str(tmp_path)):
+    with files.locked(str(tmp_path)):
         pass
 
 
 def test_lock_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(state.CannotSweep, match="lock cannot be opened"), state.locked(str(tmp_path)):
+    with pytest.raises(files.CannotSweep, match="lock cannot be opened"), files.locked(str(tmp_path)):
         pass
     assert not (tmp_path / "elsewhere").exists()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import state
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import files
 
 
 class Clock:
@@ -24,20 +24,20 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr(state, "time", made)
+    monkeypatch.setattr(files, "time", made)
     return made
 
 
-@pytest.mark.parametrize("wait, seconds", [(None, state.LOCK_WAIT), (0, 0), (3, 3)])
+@pytest.mark.parametrize("wait, seconds", [(None, files.LOCK_WAIT), (0, 0), (3, 3)])
 def test_it_is_waited_for_so_long_and_no_longer(tmp_path, clock, wait, seconds):
-    with state.locked(str(tmp_path)), pytest.raises(state.Busy, match="for longer than %d s: nothing was done" % seconds), \
-            state.locked(str(tmp_path), wait=wait):
+    with files.locked(str(tmp_path)), pytest.raises(files.Busy, match="for longer than %d s: nothing was done" % seconds), \
+            files.locked(str(tmp_path), wait=wait):
         raise AssertionError("two hold it")
     assert seconds <= clock.now - 1000 <= seconds + 1
 
 
 def test_whoever_waits_gets_it_when_it_is_free(tmp_path, clock, monkeypatch):
-    first = state.locked(str(tmp_path))
+    first = files.locked(str(tmp_path))
     first.__enter__()
 
     def sleep(seconds):
@@ -46,17 +46,17 @@ def test_whoever_waits_gets_it_when_it_is_free(tmp_path, clock, monkeypatch):
             first.__exit__(None, None, None)
 
     monkeypatch.setattr(clock, "sleep", sleep)
-    with state.locked(str(tmp_path)):
+    with files.locked(str(tmp_path)):
         assert 1005 < clock.now < 1006
 
 
 def test_it_is_free_again_whatever_happens_to_whoever_held_it(tmp_path):
-    with pytest.raises(MemoryError), state.locked(str(tmp_path)):
+    with pytest.raises(MemoryError), files.locked(str(tmp_path)):
         raise MemoryError
-    with state.locked(str(tmp_path), wait=0):
+    with files.locked(str(tmp_path), wait=0):
         pass
 
 
 def test_each_name_is_a_lock_of_its_own(tmp_path):
-    with state.locked(str(tmp_path), "watch.lock", wait=0), state.locked(str(tmp_path), wait=0):
+    with files.locked(str(tmp_path), "watch.lock", wait=0), files.locked(str(tmp_path), wait=0):
         pass

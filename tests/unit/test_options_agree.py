@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from ansible_collections.provider.fleet.plugins.doc_fragments.sweep_options import ModuleDocFragment
 from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, metrics, policy, textfile
+from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent
 
 NAMES = policy.Options._fields
 DEFAULTS = policy.Options()._asdict()
@@ -36,7 +39,7 @@ def role(root):
 
 
 def test_engine_has_a_check_and_a_help_text_for_every_option():
-    assert tuple(policy.HELP) == tuple(policy._CHECKS) == NAMES == tuple(OTHER_THAN_DEFAULT)
+    assert tuple(policy.HELP) == tuple(policy.CHECKS) == NAMES == tuple(OTHER_THAN_DEFAULT)
     assert policy.validate(DEFAULTS) == policy.Options()
 
 
@@ -80,6 +83,34 @@ def test_command_has_a_flag_for_every_option():
     given = policy.validate(agent._parse(arguments).options)
     assert given == policy.validate(OTHER_THAN_DEFAULT)
     assert [name for name in NAMES if getattr(given, name) == DEFAULTS[name]] == []
+
+
+def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
+    """It says nothing of what is done to whom."""
+    name = "textfile_directory"
+    assert name not in NAMES and tuple(metrics.CHECKS) == tuple(metrics.HELP) == (name,)
+    [put] = [task for task in load(role / "tasks/present.yml") if "provider.fleet.zombie_reaper_agent" in task]
+    assert put["provider.fleet.zombie_reaper_agent"][name] == "{{ %s%s }}" % (PREFIX, name)
+    module = yaml.safe_load(zombie_reaper_agent.DOCUMENTATION)["options"]
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert common(module[name]) == common(options[PREFIX + name]) == {"type": "str", "default": metrics.AUTO}
+    assert load(role / "vars/main.yml")["__zombie_reaper_textfile_directories"] == list(textfile.DIRECTORIES)
+    for text in (" ".join(module[name]["description"]), " ".join(options[PREFIX + name]["description"])):
+        assert re.findall(r"C\((/.*?)\)", text) == list(textfile.DIRECTORIES)
+    config = tmp_path / "config.json"
+    config.write_text('{"textfile_directory": "/of/configuration", "min_age": 7}', encoding="ascii")
+    of_config = ["--config", str(config)]
+    assert agent._options(agent._parse(of_config)) == (policy.Options(min_age=7), "/of/configuration")
+    assert agent._options(agent._parse([*of_config, "--textfile-directory", "off"]))[1] == "off"
+    assert agent._options(agent._parse(["--config", "/nonexistent"])) == (policy.Options(), "auto")
+
+
+def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"textfile_directory": 5, "min_age": -1, "textfile": 1}', encoding="ascii")
+    with pytest.raises(policy.OptionError, match=(
+            "textfile: there is no such option; allowed are .*, cooldown, textfile_directory; min_age: .*; textfile_directory: 5 is not allowed")):
+        agent._options(agent._parse(["--config", str(config)]))
 
 
 def test_flag_that_is_not_given_is_left_to_the_configuration():

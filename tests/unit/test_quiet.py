@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, command, quiet, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, command, metrics, quiet, sweep, textfile
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.limits import Limits
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import ProcFS
 
 BOOT = "6f5902ac-237c-4c2f-9d4a-5b6a4f0f1d6e"
 
@@ -87,6 +88,38 @@ def test_something_is_new(node, noted, change):
     assert asked(node, noted) is None
 
 
+@pytest.fixture
+def told(node, noted, tmp_path):
+    """The metrics of that sweep, told to a folder."""
+    (tmp_path / "out").mkdir()
+    text = "%s 1\n%s 50\n%s 1000.000\n" % (textfile.SUCCESS, textfile.PIDS_USED, textfile.LAST_SWEEP)
+    textfile.publish(str(noted[0]), node, str(tmp_path / "out"), "# TYPE first gauge\n" + text)
+    return tmp_path / "out/zombie_reaper.prom"
+
+
+def test_nothing_is_new_and_metrics_say_when_that_was_seen(node, noted, told):
+    node.tasks = 60
+    node.list_tasks(60)
+    assert asked(node, noted) is not None
+    comment, success, pids, last_sweep = told.read_text(encoding="ascii").splitlines()
+    assert (comment, success, pids) == ("# TYPE first gauge", textfile.SUCCESS + " 1", textfile.PIDS_USED + " 60")
+    assert float(last_sweep.removeprefix(textfile.LAST_SWEEP + " ")) > 1.7e9
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_metrics_say_nothing_of_a_look_that_a_sweep_follows(node, noted, told, change):
+    CHANGES[change](node, *noted)
+    before = told.stat()
+    assert asked(node, noted) is None
+    assert told.stat() == before
+
+
+def test_metrics_that_cannot_be_told_need_a_whole_sweep(node, noted, told):
+    told.unlink()
+    told.parent.rmdir()
+    assert asked(node, noted) is None
+
+
 @pytest.mark.parametrize("seconds, trusted", [(0, True), (quiet.TRUSTED - 60, True), (quiet.TRUSTED + 1, False), (-60, False)])
 def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
     file = noted[0] / "quiet"
@@ -120,3 +153,19 @@ def test_only_a_sweep_that_found_nothing_is_noted(tmp_path, way, results, warnin
     done = SimpleNamespace(after=SimpleNamespace(way=way, limits=Limits(2000, 1000, 50, 1000, 0.05)), results=results, warnings=warnings)
     agent._note_if_quiet(done, sweep.Paths(run=str(tmp_path)), "-")
     assert (tmp_path / "quiet").exists() is noted
+
+
+def test_a_wrong_configuration_is_a_sweep_that_could_not_be_done(node, noted, told, monkeypatch, capsys):
+    """By the schedule; somebody who mistypes raises no alarm."""
+    wrong = noted[1]
+    wrong.write_text('{"min_age": -1}', encoding="ascii")
+    monkeypatch.setattr(agent._Flags, "config", str(wrong))
+    monkeypatch.setattr(agent._Flags, "run", str(noted[0]))
+    monkeypatch.setattr(agent, "to_syslog", lambda line: None)
+    textfile.publish(str(noted[0]), ProcFS(), str(told.parent), metrics._written({**metrics.counted(""), textfile.SUCCESS: 1}))
+    assert agent.main(["--config", str(wrong), "--run", str(noted[0])]) == 2
+    assert "%s 1\n" % textfile.SUCCESS in told.read_text(encoding="ascii")
+    assert agent.main(["--syslog"]) == 2
+    assert "%s 0\n" % textfile.SUCCESS in told.read_text(encoding="ascii")
+    assert "%s 1\n" % metrics.ERRORS in told.read_text(encoding="ascii")
+    assert capsys.readouterr().err.count("min_age: -1 is not allowed") == 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, procfs, state, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, limits, observe, procfs, state, sweep
 from rig.handmade import workload, zombie
 
 REAL = procfs.ProcFS()
@@ -151,7 +151,7 @@ def test_memory_comes_back_as_the_history_of_an_observation(tmp_path):
 def test_a_folder_in_the_place_of_any_file_is_said_in_one_sentence(tmp_path, name):
     (tmp_path / name).mkdir()
     memory = state.Memory(str(tmp_path), REAL)
-    with pytest.raises(state.CannotSweep, match=name + " cannot be read: Is a directory"):
+    with pytest.raises(files.CannotSweep, match=name + " cannot be read: Is a directory"):
         memory.load(required=True)
     memory.load(required=False)
 

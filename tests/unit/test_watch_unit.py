@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from rig.node import ENGINE, PYTHON, Node
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, state, sweep, watch
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, policy, procfs, sweep, watch
 
 DEFAULTS, OTHERS = policy.validate({}), policy.validate({"min_age": 7})
 TERM, INTERRUPT, HANGUP = (bytes([number]) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
@@ -79,7 +79,7 @@ class Acts:
 @pytest.fixture
 def watched(paths, monkeypatch):
     """Calls watch() with these signals, one text of bytes after each interval; returns what was done. ``begun_with``: options."""
-    def call(*signals, load=lambda: DEFAULTS):
+    def call(*signals, load=lambda: (DEFAULTS, None)):
         events, coming = [], list(signals)
 
         def begin(options, *_arguments):
@@ -116,7 +116,7 @@ def test_it_does_not_begin_with_a_bad_configuration(watched, paths):
 
 
 def test_there_is_only_one_of_a_node(watched, paths):
-    with state.locked(paths.run, watch.LOCK, wait=0), pytest.raises(state.Busy, match=r"watch\.lock"):
+    with files.locked(paths.run, watch.LOCK, wait=0), pytest.raises(files.Busy, match=r"watch\.lock"):
         watched(TERM)
     assert watched(TERM) == ["ready", "close"], "the one before has ended"
 
@@ -191,11 +191,18 @@ def test_good_options_are_taken_and_bad_ones_are_not(watcher, paths):
     assert watcher.options is DEFAULTS
     assert told(paths)["configuration_error"] == r"min_age: -1 is not allowed\x0a"
     assert "the one of before is in force" in watcher.lines[0]
-    watcher.reload(lambda: OTHERS)
+    watcher.reload(lambda: (OTHERS, None))
     assert watcher.options is OTHERS
     assert told(paths)["configuration_error"] is None
     watcher.reload(wrong)
     assert watcher.options is OTHERS
+
+
+def test_metrics_go_where_the_new_options_say(watcher, paths):
+    watcher.reload(lambda: (OTHERS, "/somewhere"))
+    assert watcher.paths == paths._replace(textfiles="/somewhere")
+    watcher.reload(wrong)
+    assert watcher.paths.textfiles == "/somewhere"
 
 
 def test_a_log_that_fails_does_not_end_it(watcher):
@@ -204,13 +211,13 @@ def test_a_log_that_fails_does_not_end_it(watcher):
 
     watcher.say = full
     watcher.reload(wrong)
-    watcher.reload(lambda: OTHERS)
+    watcher.reload(lambda: (OTHERS, None))
     assert watcher.options is OTHERS
 
 
 def test_a_run_folder_that_cannot_be_written_does_not_end_it(watcher, paths):
     with open(paths.run, "w", encoding="ascii"):  # a file in its place
-        watcher.reload(lambda: OTHERS)
+        watcher.reload(lambda: (OTHERS, None))
     assert watcher.options is OTHERS
 
 
@@ -264,7 +271,7 @@ def test_of_sweeps_that_tried_something_in_vain_the_time_counts(ticking):
 def test_new_options_are_tried_at_once(ticking, watcher):
     assert ticking(3, cpu=100.0) == [0, 60, 120], "no later than after a minute: last.json would be too old"
     assert watcher.not_before > 0
-    watcher.reload(lambda: OTHERS)
+    watcher.reload(lambda: (OTHERS, None))
     assert watcher.not_before == 0.0
 
 
@@ -291,7 +298,7 @@ def sweeping(watcher):
     return call
 
 
-FAILURES = [MemoryError(), OSError(12, "Cannot allocate memory", "/proc/7/stat"), OSError(24, "Too many open files"), state.CannotSweep("why")]
+FAILURES = [MemoryError(), OSError(12, "Cannot allocate memory", "/proc/7/stat"), OSError(24, "Too many open files"), files.CannotSweep("why")]
 KINDS = ["memory", "a file", "descriptors", "something missing"]
 
 
@@ -311,7 +318,7 @@ def test_a_sweep_that_fails_twice_is_said_and_ends_nothing(watcher, sweeping, fa
 
 
 def test_a_node_that_somebody_else_sweeps_is_left_to_them(watcher, sweeping):
-    assert sweeping(state.Busy("another process holds it")) == (None, [True])
+    assert sweeping(files.Busy("another process holds it")) == (None, [True])
     assert watcher.lines == ["error: another process holds it"]
 
 
@@ -329,7 +336,7 @@ def test_without_any_memory_there_is_no_spare_and_that_ends_nothing(watcher, swe
 def test_status_is_that_of_the_process_that_holds_the_lock(watcher, paths):
     assert watch.status(paths.run) is None
     assert not os.path.exists(paths.run), "whoever asks leaves nothing"
-    with state.locked(paths.run, watch.LOCK, wait=0):
+    with files.locked(paths.run, watch.LOCK, wait=0):
         assert watch.status(paths.run) == watch.Watched(*[None] * 7), "it has just begun"
         watcher._write_status()
         assert watch.status(paths.run) == watcher.told

@@ -57,6 +57,7 @@ def test_options(host):
         "protect_namespaces": ["kube-system"],
         "max_parents": 0,
         "cooldown": 3600,
+        "textfile_directory": "auto",
     }
 
 

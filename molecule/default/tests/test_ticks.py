@@ -33,6 +33,16 @@ def report(host) -> str:
         time.sleep(2)
 
 
+def test_metrics_are_written_where_a_collector_reads_them(host, report):
+    """By the timer, and by the service that may write hardly anything; the other nodes have no such directory. See prepare.yml."""
+    file = host.file("/var/lib/prometheus/node-exporter/zombie_reaper.prom")
+    assert file.exists == (host.backend.name in ("fleet-debian13", "fleet-watch"))
+    if file.exists:
+        assert (file.user, file.mode) == ("root", 0o644)
+        assert "\nzombie_reaper_last_sweep_success 1\n" in file.content_string
+        assert '\nzombie_reaper_cleared_total{remedy="reap"} 0\n' not in file.content_string
+
+
 def test_report_names_container_and_pod(report):
     assert not report.startswith("after"), report
     for letter, pod in (("a", "leaky-init"), ("b", "leaky-child")):

@@ -4,12 +4,13 @@
 """The engine of provider.fleet: zombies on a node, whose they are, and what is done about them.
 
 Standard library only, Python 3.9 and later. The modules import it; the node's own command is the same files.
-From the bottom to the top, each file importing only from those before it: procfs, ptrace, limits, cgroups, quiet, zombies, inits, workloads,
-observe, remedies, canary, policy, state, report, sweep, watch, audit, explain, agent, command.
+From the bottom to the top, each file importing only from those before it: procfs, ptrace, limits, cgroups, files, textfile, quiet, zombies, inits,
+workloads, observe, remedies, canary, policy, state, report, metrics, sweep, watch, audit, explain, agent, command.
 """
 
 from __future__ import annotations
 
+VERSION = "0.1.0"  # of the collection too: galaxy.yml
 CONFIG = "/etc/zombie_reaper/config.json"
 RUN = "/run/zombie_reaper"
 CGROUP = "/sys/fs/cgroup"

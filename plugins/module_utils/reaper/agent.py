@@ -14,12 +14,11 @@ import os
 import sys
 import time
 
-from . import CONFIG, SYSLOG_TAG, policy, quiet, report, zombies
+from . import CONFIG, SYSLOG_TAG, VERSION, metrics, policy, quiet, report, zombies
+from .files import Busy, CannotSweep, locked, write
 from .procfs import ProcFS
-from .state import Busy, CannotSweep, locked, write
 from .sweep import Paths, sweep, to_syslog
 
-VERSION = "0.1.0"  # of the collection too: galaxy.yml
 MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
 
@@ -32,13 +31,13 @@ def main(arguments=None) -> int:
     log = to_syslog if flags.syslog else _to_stdout
     if sys.stdout:
         sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
+    paths = Paths(run=flags.run)
     try:
         with contextlib.ExitStack() as until_reported:
-            paths = Paths(run=flags.run)
             if flags.status:  # even where the configuration is wrong, and just then
                 return _tell_status(flags, paths, log)
             config_stamp = quiet.stamp(flags.config)
-            options = policy.validate({**read_config(flags.config), **flags.options})
+            options, textfiles = _options(flags)
             if flags.audit or flags.explain is not None:
                 return _look(flags, options, paths, log)
             if flags.watch:
@@ -46,13 +45,15 @@ def main(arguments=None) -> int:
 
                 if sys.stdout:
                     sys.stdout.reconfigure(line_buffering=True)
-                watch(lambda: policy.validate({**read_config(flags.config), **flags.options}), paths, flags.interval, log)
+                watch(lambda: _options(flags), paths, flags.interval, log)
                 return EXIT_OK
-            done = sweep(options, paths, flags.check, flags.wait, until_reported)
+            done = sweep(options, paths._replace(textfiles=textfiles), flags.check, flags.wait, until_reported)
             _tell(report.as_json(done) if flags.json else report.as_lines(done), log)
             if arguments in quiet.SCHEDULED:
                 _note_if_quiet(done, paths, config_stamp)
     except policy.OptionError as error:
+        if arguments in quiet.SCHEDULED or flags.watch:  # not where somebody mistypes
+            metrics.failed(paths)
         return _fail(log, EXIT_USAGE, error)
     except Busy as error:
         return _fail(log, EXIT_BUSY, error)
@@ -67,6 +68,13 @@ def _note_if_quiet(done, paths, config_stamp) -> None:
     if done.after.way == zombies.LEDGER and not done.results and not done.warnings:
         with contextlib.suppress(OSError, CannotSweep), locked(paths.run, wait=0):
             write(os.path.join(paths.run, quiet.NOTE), quiet.note(paths.run, config_stamp, done.after.limits, ProcFS(paths.proc)))
+
+
+def _options(flags) -> tuple:
+    """(:class:`.policy.Options`, where metrics go) as the configuration and the flags say."""
+    values = policy.checked({**read_config(flags.config), **flags.options}, {**policy.CHECKS, **metrics.CHECKS})
+    textfiles = values.pop("textfile_directory", metrics.AUTO)
+    return policy.Options(**values), textfiles
 
 
 def read_config(path: str) -> dict:
@@ -129,7 +137,8 @@ def _parse(arguments):
     parser.add_argument("--status", action="store_true", help="say what the process that watches this node told last")
     parser.add_argument("--config", default=CONFIG, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s")
-    for name, text in policy.HELP.items():
+    texts = {**policy.HELP, **metrics.HELP}
+    for name, text in texts.items():
         parser.add_argument("--" + name.replace("_", "-"), dest="option_" + name, metavar=name.upper(), help=text,
                             action="append" if name == "protect" else "store")
     flags = parser.parse_args(arguments)
@@ -140,7 +149,7 @@ def _parse(arguments):
         parser.error("--%s or --%s, not both" % tuple(asked_for[:2]))
     if flags.watch and (flags.check or flags.json or flags.wait):
         parser.error("--watch does not go with --check, --json or --wait")
-    given = {name: getattr(flags, "option_" + name) for name in policy.HELP}
+    given = {name: getattr(flags, "option_" + name) for name in texts}
     flags.options = {name: value for name, value in given.items() if value is not None}
     return flags
 

@@ -13,10 +13,11 @@ import time
 from collections import namedtuple
 
 from . import canary, inits, observe, policy, report, workloads
+from .files import CannotSweep, locked
 from .inits import Evidence
 from .procfs import PF_KTHREAD, ProcFS
 from .remedies.reap import reap
-from .state import CannotSweep, Memory, locked
+from .state import Memory
 from .sweep import check_node
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = 1 << 19, 1 << 21, 1 << 38  # include/uapi/linux/capability.h
@@ -53,7 +54,7 @@ class _Process(namedtuple("_Process", ("stat", "status", "lines", "pid_namespace
 def audit(options: policy.Options, paths, probe: bool = False) -> Audit:
     """Look at every container. options: whom a canary is not sent to, and from which age on a zombie counts.
 
-    paths: :class:`.sweep.Paths`. Raises :class:`.state.CannotSweep`.
+    paths: :class:`.sweep.Paths`. Raises :class:`.files.CannotSweep`.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)

@@ -21,7 +21,7 @@ class NoSuchProcess(Exception):
 def explain(pid: int, options: policy.Options, paths) -> list:
     """Sentences (str, printable) about this process. paths: :class:`.sweep.Paths`.
 
-    Raises :class:`NoSuchProcess`, and :class:`.state.CannotSweep` as a sweep does.
+    Raises :class:`NoSuchProcess`, and :class:`.files.CannotSweep` as a sweep does.
     """
     procfs = ProcFS(paths.proc)
     done = sweep(options, paths, check_mode=True)

@@ -75,11 +75,16 @@ def validate(given) -> Options:
 
     Raises :class:`OptionError` that lists everything wrong at once.
     """
+    return Options(**checked(given, CHECKS))
+
+
+def checked(given, checks) -> dict:
+    """What is given, by name, as its check returns it. checks: of all names there are, functions that raise ``ValueError``."""
     wrong, values = [], {}
     for name in given:
-        if name not in _CHECKS:
-            wrong.append("%s: there is no such option; allowed are %s" % (name, ", ".join(_CHECKS)))
-    for name, check in _CHECKS.items():
+        if name not in checks:
+            wrong.append("%s: there is no such option; allowed are %s" % (name, ", ".join(checks)))
+    for name, check in checks.items():
         if name in given:
             try:
                 values[name] = check(given[name])
@@ -87,7 +92,7 @@ def validate(given) -> Options:
                 wrong.append("%s: %r is not allowed: %s" % (name, given[name], error))
     if wrong:
         raise OptionError("; ".join(wrong))
-    return Options(**values)
+    return values
 
 
 def judge(snapshot, options: Options, already_terminated: int = 0) -> tuple:
@@ -350,7 +355,7 @@ HELP = {
     "cooldown": "seconds before a parent of the same pod, or else container, may be ended again",
 }
 
-_CHECKS = {
+CHECKS = {
     "scope": _one_of(SCOPES),
     "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True),
     "min_age": _whole(0, "seconds"),

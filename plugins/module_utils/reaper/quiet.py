@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import cgroups
+from . import cgroups, textfile
 
 TRUSTED = 600.0  # seconds; after that a whole sweep looks again, and writes a new last.json
 GROWN = 0.01  # of the limit that binds; with so many tasks more than then a whole sweep looks again
@@ -42,7 +42,7 @@ def note(run: str, config_stamp: str, limits, procfs) -> str:
 def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
     """Seconds since the sweep that noted it, where all is as it was then and there is no zombie; None where a whole sweep has to look.
 
-    config: path of the configuration, which is not read: it is the very file which that sweep read.
+    The metrics, where there are any, then tell of this look. config: path of the configuration, which is not read: it is the very file which that sweep read.
     """
     try:
         with open(os.path.join(run, NOTE), encoding="ascii") as file:
@@ -54,6 +54,9 @@ def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
             return None
         ledger = cgroups.Ledger(cgroup_root, procfs)
         count = ledger.zombies()
-        return ago if count is not None and count <= 0 and ledger.tasks()[0] <= int(most_tasks) else None
+        tasks = ledger.tasks()[0]
+        if count is None or count > 0 or tasks > int(most_tasks):
+            return None
+        return ago if textfile.looked(run, procfs, tasks) else None
     except (OSError, ValueError):
         return None

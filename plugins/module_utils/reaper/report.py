@@ -83,7 +83,7 @@ def as_dict(report: Report) -> dict:
         "zombies": {"count": _count(report.before), "left": _count(report.after), "list": _zombies(report)},
         "offenders": offenders,
         "limits": {**as_limits(report.after.limits), **as_forecast(report.after.forecast)},
-        "counts": _counts(report),
+        "counts": totals(report),
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
         "found_by": report.before.way,
@@ -139,7 +139,7 @@ def _listing(offenders) -> str:
 
 def as_lines(report: Report) -> list:
     """The report for people: one line for the node, one for its limits, one for each offender."""
-    counts = _counts(report)
+    counts = totals(report)
     found = "%s on this node" % plural(counts["zombies"], "zombie")
     if report.check_mode:
         would = [result for result in report.results if result.verdict.remedies]
@@ -287,8 +287,8 @@ def _outcome(result: Result, check_mode: bool) -> str:
     return "partly_cleared" if len(result.left) < len(result.verdict.ripe) else "not_cleared"
 
 
-def _counts(report: Report) -> dict:
-    """Totals. A zombie counts once, however many parents held it in turn; one that its parent collected unasked not at all."""
+def totals(report: Report) -> dict:
+    """A zombie counts once, however many parents held it in turn; one that its parent collected unasked not at all."""
     cleared_by = dict.fromkeys(report.options.remedies, 0)
     gone, collected, left = set(), set(), set()  # with ended parents; by parents that live on, adopted ones too; by nobody
     for result in report.results:

@@ -1,33 +1,21 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node remembers from sweep to sweep, below ``/run/zombie_reaper``: the lock, and small text files of what was when.
+"""What a node remembers from sweep to sweep, below ``/run/zombie_reaper``: small text files of what was when.
 
 A file that is torn, of another boot or not ours counts as none; it is replaced whole or not at all.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import os
-import time
 
 from . import observe
+from .files import CannotSweep, write
 
 KEEP_ENDED = 7 * 86400  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
 KEEP_SIZE = 6 * 3600  # seconds for which the size of a workload is kept that is not looked at any more
 SIZE_EVERY = 1800  # seconds; a growth is told over that time or up to twice as long
-LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
-
-
-class CannotSweep(Exception):
-    """Something that a sweep needs is missing on this node. The message is one sentence that says what."""
-
-
-class Busy(CannotSweep):
-    """Another sweep holds the lock."""
 
 
 class Times:
@@ -207,44 +195,3 @@ class Memory:
         canaries = {key: bool(seen) for key, seen in self.canaries.times.items()}
         return observe.History(
             self.first_seen.times, self.ended.times, self.collected.times, canaries, set(self.left_canaries.times), self.sizes.earlier())
-
-
-@contextlib.contextmanager
-def locked(run: str, name: str = "lock", wait: float | None = None):
-    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for longer than ``wait`` (:data:`LOCK_WAIT`) seconds."""
-    path = os.path.join(run, name)
-    wait = LOCK_WAIT if wait is None else wait
-    try:
-        os.makedirs(run, mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
-    try:
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise CannotSweep("the lock %s cannot be taken: %s" % (path, error.strerror)) from None
-                if time.monotonic() > deadline:
-                    raise Busy("another process holds %s for longer than %d s: nothing was done" % (path, wait)) from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(fd)
-
-
-def write(path: str, text: str) -> None:
-    """Replace a file whole or not at all."""
-    new = path + ".new"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.rename(new, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise

@@ -14,13 +14,14 @@ import re
 import time
 from collections import namedtuple
 
-from . import CGROUP, RUN, SYSLOG_TAG, observe, policy
+from . import CGROUP, RUN, SYSLOG_TAG, metrics, observe, policy
+from .files import Busy, CannotSweep, locked, write
 from .procfs import ProcFS
 from .remedies.nudge import nudge
 from .remedies.reap import reap
 from .remedies.terminate import terminate
 from .report import Report, Result, as_json, parent_in_words
-from .state import CannotSweep, Memory, locked, write
+from .state import Memory
 
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
@@ -28,10 +29,13 @@ SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord 
 
 class Paths(
     namedtuple(
-        "Paths", ("proc", "cgroup", "logs", "docker", "docker_config", "podman", "run"),
-        defaults=("/proc", CGROUP, "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage", RUN))
+        "Paths", ("proc", "cgroup", "logs", "docker", "docker_config", "podman", "run", "textfiles"),
+        defaults=("/proc", CGROUP, "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage", RUN, None))
 ):
-    """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps its own (run: lock, times, last report)."""
+    """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps its own (run: lock, times, last report).
+
+    textfiles: where metrics go, as :func:`.metrics.directory` returns it, or None: where the agent of this node had them, if it had any.
+    """
 
     __slots__ = ()
 
@@ -46,8 +50,19 @@ def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = Fa
     until_reported: a contextlib.ExitStack. Once something is done, SIGTERM and its like end nothing before that is closed; without
     one, not before this function returns.
     resident: :class:`Resident`, of a process that sweeps again and again.
-    Raises :class:`CannotSweep` before anything was done.
+    Raises :class:`.files.CannotSweep` before anything was done.
     """
+    try:
+        return _sweep(options, paths, check_mode, wait, until_reported, resident)
+    except Busy:
+        raise
+    except (CannotSweep, OSError, MemoryError):
+        if not check_mode:
+            metrics.failed(paths)
+        raise
+
+
+def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report:
     began = time.monotonic()
     procfs = ProcFS(paths.proc)
     check_node(procfs)
@@ -263,11 +278,12 @@ class _Run:
         return tuple(results), self.look()[0] if self.outcomes else before
 
     def record(self, report) -> Report:
-        """Write what the next sweep and a reader on the node need; a failure of that is a warning in the report."""
+        """Write what the next sweep, a reader on the node and its monitoring need; a failure of that is a warning in the report."""
         self._note_sizes(report.after)
         try:
             with locked(self.paths.run):
                 self.memory.save()
+                report = report._replace(warnings=report.warnings + metrics.record(report, self.paths))
                 write(os.path.join(self.paths.run, "last.json"), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error

@@ -19,8 +19,9 @@ import time
 from collections import namedtuple
 
 from . import cgroups, policy, report
+from .files import Busy, CannotSweep, locked, write
 from .procfs import ProcFS
-from .state import Busy, CannotSweep, Memory, locked, write
+from .state import Memory
 from .sweep import Resident, check_node, sweep
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
@@ -47,18 +48,19 @@ class Watched(namedtuple("Watched", ("pid", "since", "interval", "sweeps", "clea
 def watch(load, paths, interval: float, log) -> None:
     """Look every ``interval`` seconds until SIGTERM or SIGINT comes.
 
-    load: a function that returns :class:`.policy.Options` and raises :class:`.policy.OptionError`; called now and at each SIGHUP.
-    log: a function that takes one line. Raises :class:`.state.CannotSweep`, :class:`.state.Busy` where another process watches, and
+    load: a function that returns (:class:`.policy.Options`, ``textfiles`` of :class:`.sweep.Paths`) and raises :class:`.policy.OptionError`; called
+    now and at each SIGHUP.
+    log: a function that takes one line. Raises :class:`.files.CannotSweep`, :class:`.files.Busy` where another process watches, and
     :class:`.policy.OptionError`, before it has begun.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
-    options = load()
+    options, textfiles = load()
     with contextlib.ExitStack() as until_done:
         until_done.enter_context(locked(paths.run, LOCK, wait=MOMENT))
         signals = until_done.enter_context(_signals())
         notify = _notifier(until_done)
-        watcher = _Watcher(options, paths, procfs, interval, log)
+        watcher = _Watcher(options, paths._replace(textfiles=textfiles), procfs, interval, log)
         until_done.callback(watcher.ledger.close)
         watcher.get_ready()
         notify("READY=1\nSTATUS=looking every %g s" % interval)
@@ -130,11 +132,12 @@ class _Watcher:
     def reload(self, load) -> None:
         """Take new options; keep those of before where they are wrong."""
         try:
-            self.options = load()
+            self.options, textfiles = load()
         except policy.OptionError as error:
             self.told = self.told._replace(configuration_error=report.printable(str(error), 1000))
             self.log("the configuration was not taken, the one of before is in force: %s" % self.told.configuration_error)
         else:
+            self.paths = self.paths._replace(textfiles=textfiles)
             self.told = self.told._replace(configuration_error=None)
             self.log("the configuration was read again")
         self.not_before = 0.0

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every file of the engine's own is written with: a lock that keeps others away, and a rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+
+LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
+NEW = ".new"  # what is added to a name until the file is whole
+
+
+class CannotSweep(Exception):
+    """Something that a sweep needs is missing on this node. The message is one sentence that says what."""
+
+
+class Busy(CannotSweep):
+    """Another sweep holds the lock."""
+
+
+@contextlib.contextmanager
+def locked(run: str, name: str = "lock", wait: float | None = None):
+    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for longer than ``wait`` (:data:`LOCK_WAIT`) seconds."""
+    path = os.path.join(run, name)
+    wait = LOCK_WAIT if wait is None else wait
+    try:
+        os.makedirs(run, mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise CannotSweep("the lock %s cannot be taken: %s" % (path, error.strerror)) from None
+                if time.monotonic() > deadline:
+                    raise Busy("another process holds %s for longer than %d s: nothing was done" % (path, wait)) from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(fd)
+
+
+def write(path: str, text: str, mode: int = 0o600, folder: int | None = None) -> None:
+    """Replace a file whole or not at all; ``OSError`` where that fails.
+
+    folder: descriptor of the directory that ``path`` is relative to. It may be another user's: nothing that lies there is followed or opened.
+    """
+    new = path + NEW
+    with contextlib.suppress(FileNotFoundError):  # left by one that was killed
+        os.unlink(new, dir_fd=folder)
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(fd, mode)
+        os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new, dir_fd=folder)
+        raise
