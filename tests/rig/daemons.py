@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psutil
 import yaml
 from rig.node import CHECKOUT, PYTHON, wait_until
 
+DOCUMENTATION = CHECKOUT / "docs/event-driven.md"
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -173,7 +175,7 @@ class Rulebook(Daemon):
     def command(self):
         inventory = {"all": {"hosts": self.hosts, "children": {
             group: {"hosts": {host: {} for host in members}} for group, members in self.groups.items()}}}
-        variables = {"zombie_reaper_token": self.token, "zombie_reaper_port": self.port}
+        variables = {**documented("zombie_reaper_token"), "zombie_reaper_token": self.token, "zombie_reaper_port": self.port}
         return [programs() / "ansible-rulebook", "--rulebook", self.rulebook, "--inventory", self.write("inventory.yml", inventory),
                 "--vars", self.write("zombies.yml", variables)]
 
@@ -188,6 +190,12 @@ class Rulebook(Daemon):
     def post(self, payload, token=None) -> int:
         """The status of the answer. token: None for the right one."""
         return ask(self.port, "/alerts", payload, Authorization="Bearer %s" % (self.token if token is None else token))[0]
+
+
+def documented(word):
+    """The YAML example of docs/event-driven.md that has this word in it."""
+    (found,) = [text for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENTATION.read_text(), re.M | re.S) if word in text]
+    return yaml.safe_load(found)
 
 
 def programs() -> Path:
