@@ -16,7 +16,7 @@ from rig.daemons import Alertmanager, NodeExporter, Prometheus, Rulebook, docume
 from rig.node import CHECKOUT, wait_until
 from rig.watched import Watch
 
-TOKEN = "a token of the test"
+TOKEN = "token-of-the-test"
 LEAK = "for _ in range(30):\n    zombie()\nready()\nforever()"
 OF_NODE1 = '{instance="node1:9100"}'
 

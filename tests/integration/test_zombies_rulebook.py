@@ -10,7 +10,7 @@ from rig.daemons import Rulebook, ask, documented, inside, modules_run, programs
 from rig.node import CHECKOUT, Node, wait_until
 from rig.playbook import Playbook
 
-TOKEN = "a token of the test"
+TOKEN = "token-of-the-test"
 
 
 def alert(instance, name="NodeZombies", **more):

@@ -175,7 +175,7 @@ class Rulebook(Daemon):
     def command(self):
         inventory = {"all": {"hosts": self.hosts, "children": {
             group: {"hosts": {host: {} for host in members}} for group, members in self.groups.items()}}}
-        variables = {**documented("zombie_reaper_token"), "zombie_reaper_token": self.token, "zombie_reaper_port": self.port}
+        variables = {**documented("zombie_reaper_listen"), "zombie_reaper_token": self.token, "zombie_reaper_port": self.port}
         return [programs() / "ansible-rulebook", "--rulebook", self.rulebook, "--inventory", self.write("inventory.yml", inventory),
                 "--vars", self.write("zombies.yml", variables)]
 
