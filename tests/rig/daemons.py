@@ -32,7 +32,7 @@ def ask(port, path, body=None, **headers) -> tuple:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), data, {"Content-Type": "application/json", **headers})
     try:
-        with NO_PROXY.open(request, timeout=20) as answer:
+        with NO_PROXY.open(request, timeout=120) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
