@@ -25,16 +25,20 @@ def hostile_payloads(trap):
     """name: payload. trap: a file that would be made if Ansible ran what the payload holds."""
     program = "{{ lookup('pipe', 'touch %s') }}" % trap
     return {
-        "all of them": alerts("all"), "a star": alerts("*", "node*"), "not that one": alerts("!node1"), "two": alerts("node1,node2", "node1:node2"),
+        "all of them": alerts("all"), "a star": alerts("*", "node*"), "not that one": alerts("!node1"),
+        "two": alerts("node1,node2", "node1:node2"),
         "a range": alerts("node[1:2]"), "a regular expression": alerts("~node.*"), "a file": alerts("@/etc/hostname"),
-        "a group": alerts("some_nodes", "ungrouped", "kube_node"), "a host unknown": alerts("node3:9100"), "this machine": alerts("localhost", "127.0.0.1"),
-        "one letter less, one more, another": alerts("node", "node11", "Node1"), "an option": alerts("--limit=all", "-e@x"), "nothing": alerts(""),
+        "a group": alerts("some_nodes", "ungrouped", "kube_node"), "a host unknown": alerts("node3:9100"),
+        "this machine": alerts("localhost", "127.0.0.1"),
+        "one letter less, one more, another": alerts("node", "node11", "Node1"), "an option": alerts("--limit=all", "-e@x"),
+        "nothing": alerts(""),
         "a program": alerts(program, "node1" + program, "{%% if 1 %%}node1{%% endif %%}"),
         "a program beside": {**alerts("all", meta={"hosts": "all"}, program=program), "commonLabels": {program: program}},
         "hosts in the event": {"alerts": [alert("node3", meta={"hosts": ["node1", "node2"]})], "meta": {"hosts": "all"}},
         "of another kind": {"alerts": [alert(["node1"]), alert({"node1": 1}), alert(None), alert(True), alert(7), None, [], "node1"]},
         "no list": {"alerts": alert("node1")}, "no object": ["node1"], "another alert": alerts("node1", name="Watchdog"),
-        "another alert that is a program": alerts("node1", name=program), "an alert that is over": {"alerts": [{**alert("node1"), "status": "resolved"}]}}
+        "another alert that is a program": alerts("node1", name=program),
+        "an alert that is over": {"alerts": [{**alert("node1"), "status": "resolved"}]}}
 
 
 @pytest.fixture(scope="module")

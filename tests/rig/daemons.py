@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager, node_exporter and ansible-rulebook, each in the foreground, on a port of its own of 127.0.0.1, with its files in one folder."""
+"""Prometheus, Alertmanager, node_exporter and ansible-rulebook: each in the foreground, on a port of its own of 127.0.0.1, with a folder of its own."""
 
 from __future__ import annotations
 
@@ -201,7 +201,8 @@ def documented(word):
 def programs() -> Path:
     """The folder of ansible-rulebook and of the Ansible that it runs, in a venv of their own."""
     folder = CHECKOUT / ".cache/rulebook"
-    subprocess.run([CHECKOUT / "tools/venv", folder, sys.executable, CHECKOUT / "tools/requirements-rulebook.txt"], check=True, stdout=subprocess.DEVNULL)
+    command = [CHECKOUT / "tools/venv", folder, sys.executable, CHECKOUT / "tools/requirements-rulebook.txt"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder / "bin"
 
 

@@ -40,9 +40,12 @@ def test_a_port_is_no_part_of_the_name(instance, node):
 
 
 HOSTILE = [
-    "", "*", "!node1", "~node.*", "&kube_node", "@/etc/passwd", "a,b", "node1,node2:9100", "node1:node2", "node1:9100:9100", "node1:!node2", "node[1:2]",
-    "node1 node2", " node1", "node1 ", "node1\n", "\nnode1", "node1:9100\n", "node1\x00", "{{ lookup('pipe', 'id') }}", "{% if 1 %}node1{% endif %}", "{# #}",
-    "node1{{ '' }}", "!unsafe node1", "-node1", "--limit=all", ".", "../node1", "/etc/passwd", "node1/..", "n\u00f6de1", "node\uff11", "\u0661", "node1:\u0661",
+    "", "*", "!node1", "~node.*", "&kube_node", "@/etc/passwd", "a,b", "node1,node2:9100", "node1:node2", "node1:9100:9100", "node1:!node2",
+    "node[1:2]",
+    "node1 node2", " node1", "node1 ", "node1\n", "\nnode1", "node1:9100\n", "node1\x00",
+    "{{ lookup('pipe', 'id') }}", "{% if 1 %}node1{% endif %}", "{# #}",
+    "node1{{ '' }}", "!unsafe node1", "-node1", "--limit=all", ".", "../node1", "/etc/passwd", "node1/..",
+    "n\u00f6de1", "node\uff11", "\u0661", "node1:\u0661",
     "n" * 254, "[node1]:9100", "[]:9100", "[fd00::7", "fd00::7", "node1:", ":9100", "$(id)", "`id`", "node1;id", "node1'", 'node1"', "node1#",
     None, True, 7, 7.5, ["node1"], {"node1": "node1"}, [["all"]]]
 
