@@ -11,7 +11,7 @@ import time
 import psutil
 
 AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
-OPTIONS = ["--config", "/nonexistent", "--scope", "all", "--min-age", "0", "--remedies", "nudge,terminate"]
+OPTIONS = ["--config", "/nonexistent", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--remedies", "nudge,terminate"]
 
 with tempfile.TemporaryDirectory() as folder:
     command = [sys.argv[2]]

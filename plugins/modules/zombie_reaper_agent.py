@@ -184,11 +184,9 @@ def metrics_files():
         configured = agent.read_config(CONFIG).get("textfile_directory")
     except policy.OptionError:
         configured = None
-    kept = textfile.kept(RUN, procfs.ProcFS())
-    folders = set(textfile.DIRECTORIES + ((kept.directory,) if kept else ()))
-    if isinstance(configured, str) and configured.startswith("/"):
-        folders.add(configured)
-    return sorted(os.path.join(folder, textfile.NAME + end) for folder in folders for end in ("", files.NEW))
+    folders = set(textfile.DIRECTORIES + (configured, textfile.kept(RUN, procfs.ProcFS())[0]))
+    return sorted(
+        os.path.join(folder, textfile.NAME + end) for folder in folders if isinstance(folder, str) and folder.startswith("/") for end in ("", files.NEW))
 
 
 def present(module, options, textfile_directory):

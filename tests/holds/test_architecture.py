@@ -137,7 +137,7 @@ def test_policy_reads_nothing():
 
 def test_there_is_one_way_to_write_a_file_beside_the_termination_log():
     """So procfs, which opens the memory of processes, cannot; and ptrace has no other way to it (below)."""
-    writers = [name_of(path) for path in FILES if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\bopen\([^)]*\"[wax]", path.read_text())]
+    writers = [name_of(path) for path in FILES if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\bopen\([^)]*\"[wax]b?\+?\"", path.read_text())]
     assert writers == ["files", "remedies.termination_log"]
 
 

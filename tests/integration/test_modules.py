@@ -84,6 +84,26 @@ def test_what_the_agent_has_seen_counts(node, ansible):
     assert result["offenders"][0]["oldest_age"] > 60
 
 
+def test_metrics_are_renewed_where_the_agent_has_written_some(node, ansible, tmp_path):
+    """And begun nowhere, since on a node without an agent nobody would renew them."""
+    (tmp_path / "out").mkdir()
+    told = tmp_path / "out/zombie_reaper.prom"
+    node.container(LEAK)
+    ansible("provider.fleet.zombie_reap", min_age=0, remedies=["reap"])
+    assert not told.exists()
+    node.run_folder = Path("/run/zombie_reaper")  # of the node's own /run
+    node.sweep(textfile_directory=tmp_path / "out")
+    before = told.read_text(encoding="utf-8")
+    assert "\nzombie_reaper_sweeps_total 1\n" in before
+    node.container(LEAK)
+    ansible("provider.fleet.zombie_info", min_age=0)
+    ansible("provider.fleet.zombie_reap", "--check", min_age=0)
+    assert told.read_text(encoding="utf-8") == before
+    ansible("provider.fleet.zombie_reap", min_age=0, remedies=["reap"])
+    after = told.read_text(encoding="utf-8")
+    assert "\nzombie_reaper_sweeps_total 2\n" in after and '\nzombie_reaper_cleared_total{remedy="reap"} 2\n' in after
+
+
 def test_zombie_info_looks_and_never_acts(node, ansible):
     init = node.container(LEAK)
     status, result, _shown = ansible("provider.fleet.zombie_info", min_age=0)

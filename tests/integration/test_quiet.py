@@ -64,6 +64,46 @@ def test_the_second_of_two_ends_at_once_and_imports_nothing(scheduled, no_zombie
     assert scheduled.last.stat() == before, "what it says is still so"
 
 
+@pytest.fixture
+def told(scheduled, tmp_path):
+    """The file of metrics that it writes."""
+    (tmp_path / "out").mkdir()
+    scheduled.config.write_text(json.dumps({"remedies": [], "textfile_directory": str(tmp_path / "out")}), encoding="utf-8")
+    return tmp_path / "out/zombie_reaper.prom"
+
+
+def values(told) -> dict:
+    return dict(line.rpartition(" ")[::2] for line in told.read_text(encoding="utf-8").splitlines())
+
+
+def test_one_that_ends_at_once_tells_that_it_has_looked(scheduled, told, no_zombie):
+    scheduled()
+    assert quiet_again(scheduled)
+    whole = values(told)
+    inode = told.stat().st_ino
+    wait_until(lambda: scheduled()[1][1:] == ["imported"], 30)
+    again = values(told)
+    last_sweep = "zombie_reaper_last_sweep_timestamp_seconds"
+    assert float(again[last_sweep]) > float(whole[last_sweep])
+    assert {name for name in whole if whole[name] != again[name]} <= {last_sweep, "zombie_reaper_pids_used"}
+    assert told.stat().st_ino != inode, "by a rename"
+    assert [path.name for path in told.parent.iterdir()] == [told.name]
+
+
+def test_one_that_cannot_tell_it_is_a_whole_sweep(scheduled, told, no_zombie):
+    scheduled()
+    assert quiet_again(scheduled)
+    told.unlink()
+    told.parent.rmdir()
+    for _time in range(2):
+        _status, lines, _errors = scheduled()
+        assert not lines[0].startswith(AGAIN)
+        assert "warning: %s cannot be written: No such file or directory" % told in lines
+    told.parent.mkdir()
+    assert quiet_again(scheduled)
+    assert told.exists()
+
+
 def test_whatever_is_new_is_looked_at_by_a_whole_sweep(node, scheduled, no_zombie):
     assert quiet_again(scheduled)
     parent = node.program("zombie()\nready()\nforever()")

@@ -45,7 +45,7 @@ MUTATIONS = {
         "sweep.py", "            if not adopters or self.asked_to_end:", "            if True:",
         FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run"),
     "no_lock": (
-        "files.py", "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        "files.py", "fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
         FAULTS + "::test_row_5_a_sweep_that_waits_too_long_for_the_lock_says_busy_and_does_nothing"),
     "check_mode_acts": (
         "sweep.py", "    if check_mode:\n", "    if False:\n",

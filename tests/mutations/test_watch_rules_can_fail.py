@@ -138,7 +138,8 @@ MUTATIONS = {
     "nobody_waits_for_a_lock": (
         "files.py", "if time.monotonic() > deadline:", "if True:", LOCK + "whoever_waits_gets_it_when_it_is_free"),
     "two_hold_a_lock": ("files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", LOCK + "it_is_waited_for_so_long_and_no_longer"),
-    "whoever_fails_keeps_the_lock": ("files.py", "        yield\n    finally:\n        os.close(fd)\n", "        yield\n    finally:\n        pass\n", FREE),
+    "whoever_fails_keeps_the_lock": (
+        "files.py", "__exit__(self, *_error) -> None:\n        os.close(self.fd)\n", "__exit__(self, *_error) -> None:\n        pass\n", FREE),
     # act_within, and orphans
     "act_within_is_not_looked_at": ("policy.py", "if options.act_within and not", "if False and not", POLICY + "act_within"),
     "a_node_that_is_full_is_left_to_be_full": (

@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager, node_exporter and ansible-rulebook: each in the foreground, on a port of its own of 127.0.0.1, with a folder of its own."""
+"""Prometheus, Alertmanager, node_exporter and ansible-rulebook: each in the foreground, on a free port of 127.0.0.1, with its own folder."""
 
 from __future__ import annotations
 

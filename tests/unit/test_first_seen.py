@@ -91,7 +91,7 @@ def test_times_that_did_not_change_are_not_written_again(tmp_path):
 def report_only(root, run, *before):
     """A sweep of this machine that may do nothing to anybody, by the command, after the shell code ``before``."""
     command = [sys.executable, "-IS", "-c", AGENT, str(root / "plugins/module_utils"), "--config", "/nonexistent", "--run", str(run),
-               "--remedies", "", "--json"]
+               "--remedies", "", "--textfile-directory", "off", "--json"]
     shell = "set -e; " + "; ".join(before) + '; exec "$@"'
     return subprocess.run(
         ["unshare", "--mount", "sh", "-c", shell, "sh", *command], capture_output=True, text=True, timeout=60, check=False)
@@ -130,7 +130,7 @@ def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(files.CannotSweep, match="file/lock cannot be opened: File exists"), files.locked(str(tmp_path / "file")):
         pass
-    monkeypatch.setattr(state, "LOCK_WAIT", 0)
+    monkeypatch.setattr(files, "LOCK_WAIT", 0)
     with files.locked(str(tmp_path)), pytest.raises(files.Busy, match="nothing was done"), files.locked(str(tmp_path)):
         pass
     with files.locked(str(tmp_path)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import subprocess
 
@@ -187,6 +189,15 @@ def test_whoever_has_it_open_reads_the_old_one_to_its_end(paths, file):
         assert plain(reading.read())["sweeps_total"] == 1
 
 
+def test_what_its_owner_writes_there_is_not_taken_over(paths, file):
+    metrics.record(swept(), paths)
+    for tell, sweeps in (
+            (lambda: textfile.looked(paths.run, REAL, 5), 1), (lambda: metrics.record(swept(), paths), 2), (lambda: metrics.failed(paths), 2)):
+        file.write_text("%s 1000\n%s 1\n" % (metrics.SWEEPS, textfile.SUCCESS), encoding="utf-8")
+        tell()
+        assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == sweeps
+
+
 def to_a_victim(place, victim):
     place.symlink_to(victim)
 
@@ -209,6 +220,23 @@ def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written
     assert not file.is_symlink()
     assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == 1
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_link_that_is_put_there_at_the_last_moment_is_not_followed(paths, file, tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("keep", encoding="utf-8")
+    really = os.unlink
+
+    def unlink(path, **where):
+        with contextlib.suppress(FileNotFoundError):
+            really(path, **where)
+        if path == file.name + ".new":
+            file.with_name(path).symlink_to(victim)
+
+    monkeypatch.setattr(files.os, "unlink", unlink)
+    assert metrics.record(swept(), paths) == ("%s cannot be written: File exists" % file,)
+    assert victim.read_text(encoding="utf-8") == "keep"
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("below", ["", "/below"])
@@ -293,7 +321,7 @@ def test_totals_that_are_broken_count_from_zero(paths, file, tmp_path, broken):
     metrics.record(swept(), paths)
     text = BREAKS[broken](copy.read_text(encoding="utf-8"))
     copy.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert textfile.kept(paths.run, REAL) is None
+    assert textfile.kept(paths.run, REAL) == (None, "")
     assert not textfile.looked(paths.run, REAL, 5), "a whole sweep has to write it anew"
     assert metrics.record(swept(), paths) == ()
     assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == 1
@@ -367,12 +395,7 @@ def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
     assert {name for name, _labels in told if told[name, _labels] != before[name, _labels]} == {
         "zombie_reaper_pids_used", "zombie_reaper_last_sweep_timestamp_seconds"}
     assert file.stat().st_ino != inode, "put there by a rename"
-    assert textfile.kept(paths.run, REAL).text == file.read_text(encoding="utf-8"), "the next sweep goes on from this"
-
-
-def test_where_there_are_no_metrics_a_quiet_look_is_enough(paths, tmp_path):
-    assert textfile.looked(paths.run, REAL, 5)
-    assert list((tmp_path / "run").iterdir()) == []
+    assert textfile.kept(paths.run, REAL) == (str(file.parent), file.read_text(encoding="utf-8")), "the next sweep goes on from this"
 
 
 def test_a_quiet_look_that_cannot_tell_needs_a_whole_sweep(paths, file):

@@ -355,7 +355,8 @@ sys.path.append(sys.argv[1])
 from reaper import policy, procfs, sweep, watch
 def options(**values):
     return policy.validate({"min_age": 0, "grace": 0.3, **values})
-watcher = watch._Watcher(options(remedies=["nudge", "reap"]), sweep.Paths(proc=sys.argv[3], run=sys.argv[2]), procfs.ProcFS(), 1.0, print)
+paths = sweep.Paths(proc=sys.argv[3], run=sys.argv[2], textfiles=os.path.dirname(sys.argv[2]))
+watcher = watch._Watcher(options(remedies=["nudge", "reap"]), paths, procfs.ProcFS(), 1.0, print)
 watcher.get_ready()
 """
 LOCKED = """
@@ -411,6 +412,7 @@ def test_a_sweep_that_acts_loads_no_module_that_was_not_there_before(tmp_path):
                     assert line, "it has ended"
                 loaded, outcomes = json.loads(line)
                 assert loaded == []
+                assert (tmp_path / "zombie_reaper.prom").exists()
                 assert any(result in each for each in outcomes), outcomes
     finally:
         node.stop()

@@ -13,5 +13,6 @@ from __future__ import annotations
 VERSION = "0.1.0"  # of the collection too: galaxy.yml
 CONFIG = "/etc/zombie_reaper/config.json"
 RUN = "/run/zombie_reaper"
+METRICS = "metrics"  # in there: a copy of what node_exporter reads
 CGROUP = "/sys/fs/cgroup"
 SYSLOG_TAG = "zombie_reaper"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -23,31 +22,46 @@ class Busy(CannotSweep):
     """Another sweep holds the lock."""
 
 
-@contextlib.contextmanager
-def locked(run: str, name: str = "lock", wait: float | None = None):
-    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for longer than ``wait`` (:data:`LOCK_WAIT`) seconds."""
-    path = os.path.join(run, name)
-    wait = LOCK_WAIT if wait is None else wait
-    try:
-        os.makedirs(run, mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
-    try:
-        deadline = time.monotonic() + wait
+class _Lock:
+    """Held between ``with`` and its end. By hand: contextlib takes longer to load than all that a quiet look does with this file."""
+
+    def __init__(self, run, name, wait) -> None:
+        self.run, self.name, self.wait = run, name, wait
+        self.fd = None
+
+    def __enter__(self) -> None:
+        path = os.path.join(self.run, self.name)
+        try:
+            os.makedirs(self.run, mode=0o700, exist_ok=True)
+            self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
+        try:
+            self._take(path)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def _take(self, path) -> None:
+        deadline = time.monotonic() + self.wait
         while True:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise CannotSweep("the lock %s cannot be taken: %s" % (path, error.strerror)) from None
                 if time.monotonic() > deadline:
-                    raise Busy("another process holds %s for longer than %d s: nothing was done" % (path, wait)) from None
+                    raise Busy("another process holds %s for longer than %d s: nothing was done" % (path, self.wait)) from None
                 time.sleep(0.1)
-        yield
-    finally:
-        os.close(fd)
+
+    def __exit__(self, *_error) -> None:
+        os.close(self.fd)
+
+
+def locked(run: str, name: str = "lock", wait: float | None = None) -> _Lock:
+    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for longer than ``wait`` (:data:`LOCK_WAIT`) seconds."""
+    return _Lock(run, name, LOCK_WAIT if wait is None else wait)
 
 
 def write(path: str, text: str, mode: int = 0o600, folder: int | None = None) -> None:
@@ -56,8 +70,7 @@ def write(path: str, text: str, mode: int = 0o600, folder: int | None = None) ->
     folder: descriptor of the directory that ``path`` is relative to. It may be another user's: nothing that lies there is followed or opened.
     """
     new = path + NEW
-    with contextlib.suppress(FileNotFoundError):  # left by one that was killed
-        os.unlink(new, dir_fd=folder)
+    _remove(new, folder)  # left by one that was killed
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     try:
         with open(fd, "w", encoding="utf-8") as file:
@@ -65,6 +78,12 @@ def write(path: str, text: str, mode: int = 0o600, folder: int | None = None) ->
             os.fchmod(fd, mode)
         os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(new, dir_fd=folder)
+        _remove(new, folder)
         raise
+
+
+def _remove(name, folder) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except OSError:  # it is not there, or whatever is, nothing can be written in its place
+        pass

@@ -101,14 +101,14 @@ def record(done: Report, paths) -> tuple:
     paths: :class:`.sweep.Paths`. Its ``textfiles`` is the option, or None: then they go where those of before went, if there were any.
     """
     procfs = ProcFS(paths.proc)
-    before = textfile.kept(paths.run, procfs)
+    before, text = textfile.kept(paths.run, procfs)
     folder = _folder(paths.textfiles, before)
-    if before and before.directory != folder:
-        textfile.remove(paths.run, before.directory)
+    if before not in (None, folder):
+        textfile.remove(paths.run, before)
     if folder is None:
         return ()
     try:
-        textfile.publish(paths.run, procfs, folder, as_text(done, counted(before.text if before else ""), time.time()))
+        textfile.publish(paths.run, procfs, folder, as_text(done, counted(text), time.time()))
     except OSError as error:
         why = " (no part of its path may be a symbolic link)" if isinstance(error, NotADirectoryError) else ""
         return ("%s cannot be written: %s%s" % (error.filename, error.strerror, why),)
@@ -119,20 +119,20 @@ def failed(paths) -> None:
     """Tell, as well as that can be done, that a sweep could not be done; all other figures stay as they are. paths: as for :func:`record`."""
     with contextlib.suppress(OSError, CannotSweep, MemoryError):
         procfs = ProcFS(paths.proc)
-        if _folder(paths.textfiles, textfile.kept(paths.run, procfs)) is None:
+        if _folder(paths.textfiles, textfile.kept(paths.run, procfs)[0]) is None:
             return
         with locked(paths.run, wait=0):
-            before = textfile.kept(paths.run, procfs)
+            before, text = textfile.kept(paths.run, procfs)
             folder = _folder(paths.textfiles, before)
-            counts = counted(before.text if before else "")
+            counts = counted(text)
             values = {**counts, ERRORS: counts[ERRORS] + 1, textfile.SUCCESS: 0}
             if folder is not None:
-                textfile.publish(paths.run, procfs, folder, textfile.with_values(before.text, values) if before else _written(values))
+                textfile.publish(paths.run, procfs, folder, textfile.with_values(text, values) if text else _written(values))
 
 
 def _folder(setting, before) -> str | None:
     if setting is None:
-        return before.directory if before else None
+        return before
     if setting == AUTO:
         return next(filter(os.path.isdir, textfile.DIRECTORIES), None)
     return None if setting == OFF else setting

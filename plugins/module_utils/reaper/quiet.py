@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import cgroups, textfile
+from . import METRICS, cgroups
 
 TRUSTED = 600.0  # seconds; after that a whole sweep looks again, and writes a new last.json
 GROWN = 0.01  # of the limit that binds; with so many tasks more than then a whole sweep looks again
@@ -42,7 +42,8 @@ def note(run: str, config_stamp: str, limits, procfs) -> str:
 def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
     """Seconds since the sweep that noted it, where all is as it was then and there is no zombie; None where a whole sweep has to look.
 
-    The metrics, where there are any, then tell of this look. config: path of the configuration, which is not read: it is the very file which that sweep read.
+    The metrics, where there are any, then tell of this look.
+    config: path of the configuration, which is not read: it is the very file which that sweep read.
     """
     try:
         with open(os.path.join(run, NOTE), encoding="ascii") as file:
@@ -57,6 +58,10 @@ def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
         tasks = ledger.tasks()[0]
         if count is None or count > 0 or tasks > int(most_tasks):
             return None
-        return ago if textfile.looked(run, procfs, tasks) else None
+        if os.path.exists(os.path.join(run, METRICS)):
+            from . import textfile
+
+            return ago if textfile.looked(run, procfs, tasks) else None
+        return ago
     except (OSError, ValueError):
         return None

@@ -11,36 +11,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections import namedtuple
 
+from . import METRICS
 from .files import NEW, CannotSweep, locked, write
 
-NAME, COPY = "zombie_reaper.prom", "metrics"
+NAME = "zombie_reaper.prom"
 DIRECTORIES = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector", "/var/lib/node_exporter")  # Debian's first
 LAST_SWEEP, PIDS_USED, SUCCESS = (
     "zombie_reaper_last_sweep_timestamp_seconds", "zombie_reaper_pids_used", "zombie_reaper_last_sweep_success")
 PART = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Kept(namedtuple("Kept", ("directory", "text"))):
-    """What was written last: where to, and the text."""
-
-    __slots__ = ()
-
-
-def kept(run: str, procfs) -> Kept | None:
-    """The :class:`Kept` of this boot, or None."""
+def kept(run: str, procfs) -> tuple:
+    """(directory, text) of what was written last, in this boot; (None, ``""``) where nothing was."""
     try:
-        with open(os.path.join(run, COPY), encoding="utf-8") as file:
+        with open(os.path.join(run, METRICS), encoding="utf-8") as file:
             boot_id, directory, text = file.read().split("\n", 2)
     except (OSError, ValueError):
-        return None
-    return Kept(directory, text) if boot_id == _boot_id(procfs) and text.endswith("\n") else None
+        return None, ""
+    return (directory, text) if boot_id == _boot_id(procfs) and text.endswith("\n") else (None, "")
 
 
 def publish(run: str, procfs, directory: str, text: str) -> None:
     """Write the copy, then the file. The lock is held. ``OSError`` where that fails; ``filename`` of it says which."""
-    copy = os.path.join(run, COPY)
+    copy = os.path.join(run, METRICS)
     write(copy, "\n".join((_boot_id(procfs), directory, text)))
     try:
         folder = _opened(directory)
@@ -55,7 +49,7 @@ def publish(run: str, procfs, directory: str, text: str) -> None:
 
 def remove(run: str, directory: str) -> None:
     """Take back what :func:`publish` wrote: the values of yesterday would be told for ever. The lock is held."""
-    for path in (os.path.join(run, COPY), os.path.join(directory, NAME), os.path.join(directory, NAME + NEW)):
+    for path in (os.path.join(run, METRICS), os.path.join(directory, NAME), os.path.join(directory, NAME + NEW)):
         try:
             os.unlink(path)
         except OSError:
@@ -73,18 +67,16 @@ def with_values(text: str, values: dict) -> str:
 
 
 def looked(run: str, procfs, tasks: int) -> bool:
-    """Have the metrics, where there are any, tell of a look at this moment that found nothing new; False where that needs a whole sweep.
+    """Have the metrics tell of a look at this moment that found nothing new; False where that cannot be done, and a whole sweep has to.
 
-    tasks: of the whole machine. It is so too where the last sweep could not be done, which only a sweep can put right.
+    tasks: of the whole machine. It has to as well where the last sweep could not be done: only a sweep can put that right.
     """
-    if not os.path.exists(os.path.join(run, COPY)):
-        return True
     try:
         with locked(run, wait=0):
-            before = kept(run, procfs)
-            if before is None or "\n%s 1\n" % SUCCESS not in before.text:
+            directory, text = kept(run, procfs)
+            if "\n%s 1\n" % SUCCESS not in text:
                 return False
-            publish(run, procfs, before.directory, with_values(before.text, {LAST_SWEEP: "%.3f" % time.time(), PIDS_USED: tasks}))
+            publish(run, procfs, directory, with_values(text, {LAST_SWEEP: "%.3f" % time.time(), PIDS_USED: tasks}))
     except (OSError, CannotSweep):
         return False
     return True
