@@ -1,0 +1,231 @@
+"""Prometheus, Alertmanager, node_exporter and ansible-rulebook: each in the foreground, on a free port of 127.0.0.1, with its own folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import yaml
+from rig.node import CHECKOUT, PYTHON, wait_until
+
+DOCUMENTATION = CHECKOUT / "docs/event-driven.md"
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(port, path, body=None, **headers) -> tuple:
+    """(status, text) of an HTTP request: GET, or POST where there is a body, which is sent as JSON."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), data, {"Content-Type": "application/json", **headers})
+    try:
+        with NO_PROXY.open(request, timeout=120) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+    except OSError:
+        return 0, ""
+
+
+def answer(port, path):
+    """What is answered, as JSON."""
+    status, text = ask(port, path)
+    assert status == 200, "%s: %d %s" % (path, status, text)
+    return json.loads(text)
+
+
+class Daemon:
+    """A program that stays until :meth:`stop`, and ends with the test even if that is killed. It begins when :meth:`is_ready`."""
+
+    def __init__(self, folder):
+        self.folder = folder / type(self).__name__.lower()
+        self.folder.mkdir()
+        self.port = free_port()
+        self.said = self.folder / "said"
+        command = self.command()
+        with open(self.said, "wb") as said:
+            self.popen = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *map(str, command)], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                cwd=self.folder, env=self.environment(), start_new_session=True)
+        try:
+            wait_until(lambda: self.popen.poll() is not None or self.is_ready())
+            assert self.popen.poll() is None, "%s has ended: %s" % (command[0], self.text())
+        except BaseException:
+            self.stop()
+            raise
+
+    def command(self) -> list:
+        """What to run; writes what that reads."""
+        raise NotImplementedError
+
+    def environment(self) -> dict:
+        return dict(os.environ)
+
+    def is_ready(self) -> bool:
+        return ask(self.port, "/-/ready")[0] == 200
+
+    def write(self, name, content) -> Path:
+        """A YAML file in its folder."""
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def text(self) -> str:
+        """All that it has printed."""
+        return self.said.read_text(errors="replace")
+
+    def stop(self):
+        """End it and what it has started."""
+        started = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(self.popen.pid).children(recursive=True)
+        self.popen.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.popen.wait(20)
+        self.popen.kill()
+        self.popen.wait()
+        for process in started:
+            with contextlib.suppress(psutil.NoSuchProcess):  # psutil signals no other that has its PID by now
+                process.kill()
+
+
+class NodeExporter(Daemon):
+    """textfiles: the directory that it serves the metrics of; nothing else is collected."""
+
+    def __init__(self, folder, textfiles):
+        self.textfiles = textfiles
+        super().__init__(folder)
+
+    def command(self):
+        return ["prometheus-node-exporter", "--web.listen-address=127.0.0.1:%d" % self.port, "--collector.disable-defaults",
+                "--collector.textfile", "--collector.textfile.directory=%s" % self.textfiles]
+
+    def is_ready(self):
+        return ask(self.port, "/metrics")[0] == 200
+
+
+class Alertmanager(Daemon):
+    """config: dict of its configuration."""
+
+    def __init__(self, folder, config):
+        self.config = config
+        super().__init__(folder)
+
+    def command(self):
+        return ["prometheus-alertmanager", "--web.listen-address=127.0.0.1:%d" % self.port, "--cluster.listen-address=",
+                "--storage.path=%s" % (self.folder / "data"), "--config.file=%s" % self.write("alertmanager.yml", self.config)]
+
+    def alerts(self) -> list:
+        """Names of those that fire."""
+        return [alert["labels"]["alertname"] for alert in answer(self.port, "/api/v2/alerts?active=true")]
+
+
+class Prometheus(Daemon):
+    """rules: dict of a file of rules. targets: ``{instance: port}`` of node_exporters. alertmanager: its port. It looks each second."""
+
+    def __init__(self, folder, rules, targets, alertmanager):
+        self.rules, self.targets, self.alertmanager = rules, targets, alertmanager
+        super().__init__(folder)
+
+    def command(self):
+        here = "127.0.0.1:%d"
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(self.write("rules.yml", self.rules))],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [here % self.alertmanager]}]}]},
+            "scrape_configs": [{"job_name": "node", "static_configs": [
+                {"targets": [here % port], "labels": {"instance": instance}} for instance, port in self.targets.items()]}]}
+        return ["prometheus", "--web.listen-address=127.0.0.1:%d" % self.port, "--storage.tsdb.path=%s" % (self.folder / "data"),
+                "--config.file=%s" % self.write("prometheus.yml", config)]
+
+    def alerts(self) -> list:
+        """Names of those that fire."""
+        return [alert["labels"]["alertname"] for alert in answer(self.port, "/api/v1/alerts")["data"]["alerts"] if alert["state"] == "firing"]
+
+    def query(self, expression) -> list:
+        """The result of an instant query, as the API has it."""
+        return answer(self.port, "/api/v1/query?query=" + urllib.request.quote(expression))["data"]["result"]
+
+
+class Rulebook(Daemon):
+    """ansible-rulebook with the rulebook of this collection. hosts: as :func:`inside` makes them. token: what it is told; port: of its own.
+
+    groups: ``{group: [host]}`` of the inventory.
+    """
+
+    rulebook = "provider.fleet.zombies"
+
+    def __init__(self, folder, hosts, token, groups=None):
+        self.hosts, self.token, self.groups = hosts, token, groups or {}
+        super().__init__(folder)
+
+    def command(self):
+        inventory = {"all": {"hosts": self.hosts, "children": {
+            group: {"hosts": {host: {} for host in members}} for group, members in self.groups.items()}}}
+        variables = {**documented("zombie_reaper_listen"), "zombie_reaper_token": self.token, "zombie_reaper_port": self.port}
+        return [programs() / "ansible-rulebook", "--rulebook", self.rulebook, "--inventory", self.write("inventory.yml", inventory),
+                "--vars", self.write("zombies.yml", variables)]
+
+    def environment(self):
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+        return {**inherited, "PATH": "%s:%s" % (programs(), os.environ["PATH"]), "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+                "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCAL_TEMP": str(self.folder / "local"), "TMPDIR": str(self.folder)}
+
+    def is_ready(self):
+        return ask(self.port, "/", {})[0] == 401
+
+    def post(self, payload, token=None) -> int:
+        """The status of the answer. token: None for the right one."""
+        return ask(self.port, "/alerts", payload, Authorization="Bearer %s" % (self.token if token is None else token))[0]
+
+
+def documented(word):
+    """The YAML example of docs/event-driven.md that has this word in it."""
+    (found,) = [text for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENTATION.read_text(), re.M | re.S) if word in text]
+    return yaml.safe_load(found)
+
+
+def programs() -> Path:
+    """The folder of ansible-rulebook and of the Ansible that it runs, in a venv of their own."""
+    folder = CHECKOUT / ".cache/rulebook"
+    command = [CHECKOUT / "tools/venv", folder, sys.executable, CHECKOUT / "tools/requirements-rulebook.txt"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / "bin"
+
+
+def inside(node, folder, name) -> dict:
+    """Variables of a host that is this node. What Ansible runs there is written to ``folder/name.ran``, a line for each module.
+
+    Its Python is a script that enters the node's namespaces. They are compared with those of the node first, so that nothing of the machine itself is
+    ever swept, whoever has the PID by then.
+    """
+    pid = node.init.process.pid
+    python = folder / (name + ".python")
+    python.write_text("\n".join((
+        "#!/bin/sh",
+        '[ "$(readlink /proc/%d/ns/pid)" = "%s" ] || exit 1' % (pid, os.readlink("/proc/%d/ns/pid" % pid)),
+        "echo module >>%s" % (folder / (name + ".ran")),
+        "exec %s %s \"$@\"" % (" ".join(node.enter), PYTHON))) + "\n")
+    python.chmod(0o755)
+    assert os.readlink("/proc/%d/ns/pid" % pid) != os.readlink("/proc/self/ns/pid")
+    return {"ansible_connection": "local", "ansible_python_interpreter": str(python), "ansible_become": False,
+            "ansible_remote_tmp": str(folder / "remote"), "zombie_reaper_min_age": 1, "zombie_reaper_grace": 0.3}
+
+
+def modules_run(folder, name) -> int:
+    """How many modules Ansible has run on the host that :func:`inside` made."""
+    ran = folder / (name + ".ran")
+    return len(ran.read_text().splitlines()) if ran.exists() else 0
