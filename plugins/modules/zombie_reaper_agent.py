@@ -218,7 +218,8 @@ def present(module, options, textfile_directory):
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, metrics, policy, watch
 
     try:
-        values = dict(policy.validate(sweep_module.given(options))._asdict(), **policy.checked(dict(textfile_directory=textfile_directory), metrics.CHECKS))
+        values = dict(policy.validate(sweep_module.given(options))._asdict())
+        values.update(policy.checked(dict(textfile_directory=textfile_directory), metrics.CHECKS))
     except policy.OptionError as error:
         module.fail_json(msg=str(error))
     engine = engine_files(command.__package__)
