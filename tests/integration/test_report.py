@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -14,6 +15,15 @@ from rig.node import PYTHON, Node
 from rig.playbook import Playbook
 
 LEAK = "zombie()\nzombie()\nready()\nforever()"
+LEAK_AGAIN = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+zombie()
+ready()
+signal.sigwait([signal.SIGUSR1])
+zombie()
+ready()
+forever()
+"""
 HOSTILE = "open('/proc/self/comm', 'w').write('<script>alert(1)</script>')\n" + LEAK
 AWAY = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 NAMES = ["fleet.csv", "fleet.html", "fleet.json", "history.sqlite"]
@@ -68,10 +78,10 @@ def fleet(tmp_path):
 def test_a_report_of_two_nodes(fleet):
     """One that was swept, by an agent of its own, and leaks again; and one with a hostile name."""
     first, second = fleet.nodes
-    swept = first.container("zombie()\nready()\nsignal.sigwait([signal.SIGUSR1])\nzombie()\nready()\nforever()")
+    swept = first.container(LEAK_AGAIN)
     first.run_folder = Path("/run/zombie_reaper")
     assert first.sweep()["counts"]["cleared"] == 1
-    os.kill(swept.process.pid, 10)
+    os.kill(swept.process.pid, signal.SIGUSR1)
     assert swept.popen.stdout.readline() == b"ready\n"
     hostile = second.container(HOSTILE)
     played = fleet()

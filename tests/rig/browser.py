@@ -27,8 +27,12 @@ class Browser:
 
     def open(self, file, size=DESKTOP, dark=False):
         """A file, in a window of that size (width, height)."""
+        self.driver.get("about:blank")  # and not its own first page, which asks for much
+        for log in ("browser", "performance"):
+            self.driver.get_log(log)
         self.devtools("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=size == PHONE)
-        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        wishes = {"color-scheme": "dark" if dark else "light", "reduced-motion": "reduce"}  # what scrolls slowly cannot be clicked
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-" + name, "value": value} for name, value in wishes.items()])
         self.driver.get("file://%s" % file)
 
     def devtools(self, command, **arguments):
@@ -49,7 +53,7 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list:
-        """Addresses asked for since the last call, but for the page itself and what is in it."""
+        """Addresses asked for since the page was opened, but for the page itself and what is in it."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         return [address for address in asked if not address.startswith(OF_THE_PAGE)]

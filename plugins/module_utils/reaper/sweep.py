@@ -95,8 +95,9 @@ def last_sweep(paths: Paths) -> tuple:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 return None, "%s was not read: it is not a file that only root can write" % path
-            text = file.read(MOST_OF_LAST + 1)
-        return _acted_on(text, status.st_mtime), None
+            if status.st_size > MOST_OF_LAST:
+                raise ValueError(path)
+            return _acted_on(file.read(MOST_OF_LAST), status.st_mtime), None
     except FileNotFoundError:
         return None, None
     except OSError as error:
