@@ -60,6 +60,8 @@ def fleet(looks: dict, audits: dict | None, at: float) -> dict:
 def text(value, most: int = MOST_TEXT) -> str:
     """Any value as at most so many printable characters; control characters, bidirectional overrides and lone surrogates are escaped."""
     value = "" if value is None else str(value)
+    if len(value) <= most and value.isprintable():
+        return "%s" % value  # also of a class of Ansible's a plain one
     shown = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in value[:most])
     return shown if max(len(value), len(shown)) <= most else shown[:most] + "…"
 

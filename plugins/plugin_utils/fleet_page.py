@@ -20,7 +20,8 @@ from markupsafe import Markup
 
 from .node_row import LOOKED, SHORT_USAGE
 
-MOST_ROWS = 1000  # of a table on the page
+MOST_ROWS = 500  # of a table on the page
+MOST_NODES = 1000  # of that of all nodes
 FULL_USAGE = 0.9  # of the process table; more than that taken is shown as an alarm
 HERE = Path(__file__).parent
 
@@ -132,8 +133,8 @@ def _history(trends, no_trends) -> str:
     return "%s since %s, of the last 30 days." % (_plural(trends.runs, "report"), _day(trends.since))
 
 
-def _table(name, title, about, columns, rows, nothing) -> Table:
-    return Table(name, title, about, columns, rows[:MOST_ROWS], max(0, len(rows) - MOST_ROWS), nothing)
+def _table(name, title, about, columns, rows, nothing, most=MOST_ROWS) -> Table:
+    return Table(name, title, about, columns, rows[:most], max(0, len(rows) - most), nothing)
 
 
 def _failed(fleet) -> Table:
@@ -157,8 +158,8 @@ def _nodes(fleet, trends, at) -> Table:
     return _table(
         "nodes", "PID use by node", "How much of each node's process table is taken. The mark is the most of the last 30 days; the line, its zombies over that time.",
         (Column("Node"), Column("PIDs taken", True, sorted=True), Column("Tasks", True, True), Column("Full in", True, True), Column("Zombies", True),
-         Column("30 days", wide=True), Column("A sweep would act on", True, True), Column("Leaking inits", True, True), Column("Last sweep", True, True)),
-        rows, "No node could be looked at.")
+         Column("Zombies, 30 days", wide=True), Column("A sweep would act on", True, True), Column("Leaking inits", True, True), Column("Last sweep", True, True)),
+        rows, "No node could be looked at.", MOST_NODES)
 
 
 def _full(seconds) -> Cell:

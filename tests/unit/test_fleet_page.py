@@ -115,7 +115,7 @@ def test_every_table_has_heads_and_every_row_a_cell_for_each():
 def test_what_is_left_out_is_said():
     looks, audits = rig.big(20, 3000)
     text = fleet_page.page(rig.fleet_of(looks, audits), fleet_history.NO_TRENDS, rig.AT)
-    assert "These are the worst 1,000. 1,7" in text and "are in fleet.csv and fleet.json" in text
+    assert "These are the worst 500. 2,2" in text and "are in fleet.csv and fleet.json" in text
 
 
 @pytest.mark.parametrize("looks, words", [
