@@ -95,6 +95,31 @@ counts:
   description: Totals.
   returned: success
   type: dict
+last_sweep:
+  description:
+    - What the last sweep on this node did, by cron, timer, agent or module, as it is in C(/run/zombie_reaper/last.json). Null where there was none since
+      the node was booted, and with a warning where that is not a report that only root can write.
+    - A scheduled sweep that finds nothing new leaves the report of the one before it.
+  returned: success
+  type: dict
+  contains:
+    at:
+      description: When it ended, in seconds since the epoch by the clock of the node.
+      type: float
+      sample: 1764067153.218
+    counts:
+      description: Totals, as M(provider.fleet.zombie_reap) returned them.
+      type: dict
+    offenders:
+      description: The parents that it acted on, at most 100, as M(provider.fleet.zombie_reap) documents.
+      type: list
+      elements: dict
+    duration:
+      description: Seconds that it took.
+      type: float
+    ended_early:
+      description: Whether a signal asked it to end before it was done.
+      type: bool
 summary:
   description: The whole report for people, line by line.
   returned: success
@@ -110,9 +135,12 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(facts=dict(type="bool", default=False), **sweep_module.argument_spec()), supports_check_mode=True)
     result = sweep_module.run_sweep(module, check_mode=True, wait=False)
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs, sweep
 
     result["changed"] = False
+    result["last_sweep"], warning = sweep.last_sweep(sweep.Paths())
+    if warning:
+        module.warn(warning)
     result["limits_settable"] = dict((name, limits.settable(procfs.ProcFS(), name)) for name in limits.SYSCTLS)
     if module.params["facts"]:
         result["ansible_facts"] = dict(zombies=dict((key, result[key]) for key in ("counts", "limits", "offenders")))

@@ -10,8 +10,9 @@ WITH_GROUP = "[kube_node]\nnode1\n[kube_control_plane]\ncontrol1\n"
 WITHOUT_GROUP = "web1\nweb2\n"
 
 
-@pytest.mark.parametrize("playbook", ["site.yml", "playbooks/site.yml", "playbooks/sweep.yml", "playbooks/uninstall.yml", "playbooks/prevent.yml",
-                                      "playbooks/audit.yml"])
+@pytest.mark.parametrize("playbook", [
+    "site.yml", "playbooks/site.yml", "playbooks/sweep.yml", "playbooks/uninstall.yml", "playbooks/prevent.yml", "playbooks/audit.yml",
+    "playbooks/report.yml"])
 @pytest.mark.parametrize("inventory, arguments, hosts", [
     (WITH_GROUP, [], ["node1"]),
     (WITHOUT_GROUP, [], ["web1", "web2"]),

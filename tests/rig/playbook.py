@@ -50,8 +50,9 @@ class Playbook:
         }
 
     def __call__(self, *flags, hosts=None, **variables) -> Played:
-        """Play it. hosts: ``{name: {variable: value}}``; variables: of all of them, as with ``-e``."""
+        """Play it. hosts: ``{name: {variable: value}}``; variables: of all of them, as with ``-e``; None for one that the hosts have themselves."""
         self.inventory.write_text(json.dumps({"all": {"hosts": hosts or {"node1": {}}}}), encoding="utf-8")
         variables = {"ansible_python_interpreter": sys.executable, "ansible_become": False, **variables}
+        variables = {name: value for name, value in variables.items() if value is not None}
         command = [PROGRAM, "-i", str(self.inventory), "-c", "local", "-e", json.dumps(variables), str(self.path), *flags]
         return Played(self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL, timeout=600))

@@ -17,14 +17,17 @@ from collections import namedtuple
 from . import CGROUP, RUN, SYSLOG_TAG, metrics, observe, policy
 from .files import Busy, CannotSweep, locked, write
 from .procfs import ProcFS
+from .quiet import LAST
 from .remedies.nudge import nudge
 from .remedies.reap import reap
 from .remedies.terminate import terminate
-from .report import Report, Result, as_json, parent_in_words
+from .report import SCHEMA, Report, Result, as_json, parent_in_words
 from .state import Memory
 
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
+MOST_OF_LAST = 16 << 20  # bytes; five times what the biggest report is
+MOST_ACTED_ON = 100
 
 
 class Paths(
@@ -91,6 +94,41 @@ class Resident(namedtuple("Resident", ("memory", "ledger"))):
     """What is kept from one sweep to the next where the process stays: :class:`.state.Memory` and :class:`.cgroups.Ledger`."""
 
     __slots__ = ()
+
+
+def last_sweep(paths: Paths) -> tuple:
+    """(what the last sweep on this node did, warning); None where there is none of it.
+
+    The first is a dictionary with ``at`` (float, seconds since the epoch at its end), ``counts``, ``duration``, ``ended_early`` and ``offenders``, those
+    that it acted on and at most :data:`MOST_ACTED_ON`, as :func:`.report.as_dict` has them.
+    """
+    import stat
+
+    path = os.path.join(paths.run, LAST)
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+                return None, "%s was not read: it is not a file that only root can write" % path
+            if status.st_size > MOST_OF_LAST:
+                raise ValueError(path)
+            return _acted_on(file.read(MOST_OF_LAST), status.st_mtime), None
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, "%s was not read: %s" % (path, error.strerror)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None, "%s was not read: it is no report of this version" % path
+
+
+def _acted_on(text, at) -> dict:
+    import json
+
+    told = json.loads(text)
+    if told["schema"] != SCHEMA:
+        raise ValueError(told["schema"])
+    acted = [offender for offender in told["offenders"] if offender["outcome"] not in ("left_alone", "would_act")]
+    return {"at": round(at, 3), **{key: told[key] for key in ("counts", "duration", "ended_early")}, "offenders": acted[:MOST_ACTED_ON]}
 
 
 def to_syslog(line: str) -> None:
@@ -284,7 +322,7 @@ class _Run:
             with locked(self.paths.run):
                 self.memory.save()
                 report = report._replace(warnings=report.warnings + metrics.record(report, self.paths))
-                write(os.path.join(self.paths.run, "last.json"), as_json(report))
+                write(os.path.join(self.paths.run, LAST), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return report._replace(warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),))

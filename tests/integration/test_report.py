@@ -1,0 +1,196 @@
+"""playbooks/report.yml on real nodes, each a host of its own: what is in the report, who failed, what is left of a bad folder, and check mode."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+from rig.node import PYTHON, Node
+from rig.playbook import Playbook
+
+LEAK = "zombie()\nzombie()\nready()\nforever()"
+LEAK_AGAIN = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+zombie()
+ready()
+signal.sigwait([signal.SIGUSR1])
+zombie()
+ready()
+forever()
+"""
+HOSTILE = "open('/proc/self/comm', 'w').write('<script>alert(1)</script>')\n" + LEAK
+AWAY = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+NAMES = ["fleet.csv", "fleet.html", "fleet.json", "history.sqlite"]
+
+
+class Here:
+    """Where the playbook is played: on this machine, from where every node is reached."""
+
+    @staticmethod
+    def run(*command, **kwargs):
+        return subprocess.run(command, check=False, capture_output=True, text=True, **kwargs)
+
+
+def as_host(node, folder) -> dict:
+    """Variables of a host that is this node: its Python is one in the namespaces of the node, with a /run of its own."""
+    assert node.run("mount", "-t", "tmpfs", "tmpfs", "/run").returncode == 0
+    python = folder / "python-in-node"
+    python.write_text("#!/bin/sh\nexec %s %s \"$@\"\n" % (" ".join(node.enter), PYTHON))
+    python.chmod(0o755)
+    return {"ansible_python_interpreter": str(python)}
+
+
+class Fleet:
+    """Two nodes, and the playbook; dest: where its reports go."""
+
+    def __init__(self, folder):
+        self.nodes, self.hosts = [], {}
+        for name in ("node1", "node2"):
+            (folder / name).mkdir()
+            self.nodes.append(Node(folder / name))
+            self.hosts[name] = as_host(self.nodes[-1], folder / name)
+        self.dest = folder / "a" / "reports"
+        self.playbook = Playbook(Here, folder, "report.yml")
+
+    def __call__(self, *flags, hosts=None, **variables):
+        variables = {"zombie_reaper_report_dest": str(self.dest), "zombie_reaper_min_age": 0, **variables}
+        hosts = {name: {"ansible_python_interpreter": PYTHON, **values} for name, values in (hosts or self.hosts).items()}
+        return self.playbook(*flags, hosts=hosts, ansible_python_interpreter=None, **variables)
+
+    def told(self):
+        return json.loads((self.dest / "fleet.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    made = Fleet(tmp_path)
+    yield made
+    for node in made.nodes:
+        node.stop()
+
+
+def test_a_report_of_two_nodes(fleet):
+    """One that was swept, by an agent of its own, and leaks again; and one with a hostile name."""
+    first, second = fleet.nodes
+    swept = first.container(LEAK_AGAIN)
+    first.run_folder = Path("/run/zombie_reaper")
+    assert first.sweep()["counts"]["cleared"] == 1
+    os.kill(swept.process.pid, signal.SIGUSR1)
+    assert swept.popen.stdout.readline() == b"ready\n"
+    hostile = second.container(HOSTILE)
+    played = fleet()
+    assert played.succeeded, played.text
+    assert [counts["changed"] for counts in played.recap.values()] == [0, 0]
+    assert sorted(os.listdir(fleet.dest)) == NAMES
+    told = fleet.told()
+    assert [(row["host"], row["name"], row["zombies"], row["verdict"]) for row in told["offenders"]] == [
+        ("node2", "<script>alert(1", 2, "act"), ("node1", "python", 1, "act")]
+    assert [(row["host"], row["remedy"], row["cleared"], row["ended"]) for row in told["actions"]] == [("node1", "reap", 1, False)]
+    assert {row["host"]: row["zombies"] for row in told["inits"]} == {"node1": 1, "node2": 2}
+    assert (told["totals"]["nodes"], told["totals"]["looked"], told["totals"]["swept"], told["totals"]["cleared"]) == (2, 2, 1, 1)
+    page = (fleet.dest / "fleet.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1" in page and "<script>alert" not in page
+    with open(fleet.dest / "fleet.csv", encoding="utf-8", newline="") as file:
+        assert {(row["kind"], row["host"]) for row in csv.DictReader(file)} == {
+            ("node", "node1"), ("node", "node2"), ("offender", "node1"), ("offender", "node2"), ("init", "node1"), ("init", "node2"), ("action", "node1")}
+    assert swept.alive and len(swept.zombies()) == 1 and hostile.alive and len(hostile.zombies()) == 2, "nothing was done"
+    assert second.run("ls", "-A", "/run").stdout == ""
+
+
+def test_nodes_that_fail_are_in_the_report_and_fail_the_playbook(fleet):
+    """Even the first, of which Ansible takes what is done once."""
+    fleet.nodes[0].container(LEAK)
+    hosts = {"a<b>": AWAY, "lacks_python": {"ansible_python_interpreter": "/nonexistent/python3"}, **fleet.hosts}
+    played = fleet(hosts=hosts)
+    assert not played.succeeded
+    assert {host: counts["failed"] for host, counts in played.recap.items()} == {"a<b>": 1, "lacks_python": 1, "node1": 0, "node2": 0}
+    told = fleet.told()
+    failed = {node["host"]: (node["state"], node["why"]) for node in told["nodes"] if node["state"] != "looked"}
+    assert {host: state for host, (state, _why) in failed.items()} == {"a<b>": "unreachable", "lacks_python": "failed"}
+    assert "refused" in failed["a<b>"][1] and "/nonexistent/python3" in failed["lacks_python"][1]
+    assert [row["host"] for row in told["offenders"]] == ["node1"]
+    page = (fleet.dest / "fleet.html").read_text(encoding="utf-8")
+    assert "a&lt;b&gt;" in page and "2 nodes could not be looked at" in page
+    assert "Traceback" not in played.text
+
+
+def test_where_all_fail_there_is_a_report_all_the_same(fleet):
+    played = fleet(hosts={"away1": AWAY, "away2": AWAY})
+    assert not played.succeeded
+    assert {host: counts["failed"] for host, counts in played.recap.items()} == {"away1": 1, "away2": 1}
+    assert "None of 2 nodes could be looked at." in (fleet.dest / "fleet.html").read_text(encoding="utf-8")
+
+
+def test_a_limit_and_runs_one_after_the_other(fleet):
+    fleet.nodes[1].container(LEAK)
+    assert fleet().succeeded
+    played = fleet("--limit", "node2")
+    assert played.succeeded, played.text
+    assert [node["host"] for node in fleet.told()["nodes"]] == ["node2"]
+    connection = sqlite3.connect(fleet.dest / "history.sqlite")
+    assert connection.execute("SELECT run, host, zombies FROM nodes ORDER BY run, host").fetchall() == [
+        (1, "node1", 0), (1, "node2", 2), (2, "node2", 2)]
+    connection.close()
+    played = fleet("--limit", "nobody")
+    assert sorted(os.listdir(fleet.dest)) == NAMES and len(fleet.told()["nodes"]) == 1, played.text
+
+
+def test_check_mode_writes_nothing_and_says_what_it_would(fleet):
+    played = fleet("--check")
+    assert played.succeeded, played.text
+    assert not fleet.dest.parent.exists()
+    for name in NAMES:
+        assert "%s/%s" % (fleet.dest, name) in " ".join(played.text.split())
+    assert "would write" in played.text
+    assert fleet().succeeded
+    before = {file: (fleet.dest / file).read_bytes() for file in NAMES}
+    assert fleet("--check").succeeded
+    assert {file: (fleet.dest / file).read_bytes() for file in os.listdir(fleet.dest)} == before
+
+
+def a_file(path):
+    path.parent.mkdir()
+    path.write_text("precious")
+
+
+def below_a_file(path):
+    path.parent.write_text("precious")
+
+
+@pytest.mark.parametrize("flags", [(), ("--check",)], ids=["really", "check"])
+@pytest.mark.parametrize("spoil", [a_file, below_a_file], ids=lambda function: function.__name__)
+def test_a_bad_folder_is_told_in_one_sentence(fleet, spoil, flags):
+    spoil(fleet.dest)
+    played = fleet(*flags)
+    assert not played.succeeded
+    assert "the report cannot be written to %s" % fleet.dest in " ".join(played.text.split())
+    assert "Traceback" not in played.text
+
+
+@pytest.mark.parametrize("variables, words", [
+    ({"zombie_reaper_report_keep_days": 0}, "keep_days is 0: days from 1 to 36500 are right"),
+    ({"zombie_reaper_report_keep_days": "soon"}, "keep_days"),
+    ({"zombie_reaper_report_dest": " "}, "dest is ' '"),
+])
+def test_a_wrong_option_is_told_in_one_sentence(fleet, variables, words):
+    played = fleet(**variables)
+    assert not played.succeeded
+    assert words in " ".join(played.text.split()) and "Traceback" not in played.text
+    assert not fleet.dest.exists()
+
+
+def test_a_damaged_history_fails_the_playbook_and_the_rest_is_written(fleet):
+    fleet.dest.mkdir(parents=True)
+    (fleet.dest / "history.sqlite").write_bytes(b"x" * 4096)
+    played = fleet()
+    assert not played.succeeded
+    assert "its trends are missing: %s/history.sqlite is damaged" % fleet.dest in " ".join(played.text.split())
+    assert "Traceback" not in played.text
+    assert (fleet.dest / "history.sqlite").read_bytes() == b"x" * 4096
+    assert "There are no trends" in (fleet.dest / "fleet.html").read_text(encoding="utf-8")
