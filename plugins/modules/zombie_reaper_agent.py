@@ -158,13 +158,14 @@ def engine_files(package):
     return files
 
 
-def interpreter(module):
-    """The node's own Python, or failing that the one that runs this module: never one that may go with a virtual environment."""
+def command_text(module):
+    """The command, for the node's own Python, or failing that the one that runs this module: never one that may go with a virtual environment."""
     for path in ("/usr/bin/python3", "/usr/libexec/platform-python", sys.executable):
         if os.path.exists(path):
+            text = COMMAND_TEXT % dict(python=path, library=os.path.dirname(ENGINE))
             code = "import sys; raise SystemExit(sys.version_info < (3, 9))"
-            if module.run_command([path, "-IS", "-c", code])[0] == 0:
-                return path
+            if read(COMMAND) == text or module.run_command([path, "-IS", "-c", code])[0] == 0:  # what is there was tried before
+                return text
     module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")
 
 
@@ -224,7 +225,7 @@ def present(module, options, textfile_directory):
         module.fail_json(msg=str(error))
     engine = engine_files(command.__package__)
     wanted = dict((path, (text, 0o644)) for path, text in engine.items())
-    wanted[COMMAND] = (COMMAND_TEXT % dict(python=interpreter(module), library=os.path.dirname(ENGINE)), 0o755)
+    wanted[COMMAND] = (command_text(module), 0o755)
     wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)
     wanted[CONFIG] = (json.dumps(values, indent=2, sort_keys=True) + "\n", 0o644)
     caches = set()

@@ -138,7 +138,6 @@ def test_audit_that_tries_every_init_out(checkout, nodes, leaks):
     assert "canary" in evidence(checkout("playbooks/audit.yml", inventory(nodes[1], GROUPS, 2, 3), answers))
 
 
-@pytest.mark.skipif(not (CHECKOUT / "playbooks/report.yml").exists(), reason="playbooks/report.yml is not there yet")
 def test_report(play, nodes, leaks, tmp_path):
     ended = play("report.yml", inventory(nodes[1], GROUPS), zombie_reaper_report_dest=str(tmp_path / "reports"))
     assert ended.status == "successful", ended.text
