@@ -110,6 +110,7 @@ limits_settable:
 
 import json
 import os
+import pkgutil
 import shutil
 import stat
 import sys
@@ -147,15 +148,28 @@ exec %(command)s "$@"  # the name that operators know; managed by Ansible (provi
 
 
 def engine_files(package):
-    """{path: text} of the engine: the sources of the modules that this module was shipped with."""
+    """{path: text} of the engine, all of which this module was shipped with. Hardly any of it is imported: a node would compile it for nothing."""
     files = {}
-    for name in list(sys.modules):
-        if name == package or name.startswith(package + "."):
-            loader = sys.modules[name].__loader__
-            parts = name[len(package):].strip(".").split(".") if name != package else []
-            path = "/".join([ENGINE] + parts)
-            files[path + "/__init__.py" if loader.is_package(name) else path + ".py"] = loader.get_source(name)
+    paths = [(package.__name__, package.__path__)]
+    while paths:
+        name, path = paths.pop()
+        folder = "/".join([ENGINE] + name[len(package.__name__):].strip(".").split(".")).rstrip("/")
+        loader = sys.modules[name].__loader__
+        files[folder + "/__init__.py"] = loader.get_source(name)
+        for finder, inner, is_package in pkgutil.iter_modules(path, name + "."):
+            if is_package:
+                paths.append((inner, __import__(inner, fromlist=["__path__"]).__path__))
+            else:
+                loader = finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader  # in a zip file, or not
+                files["%s/%s.py" % (folder, inner.rpartition(".")[2])] = loader.get_source(inner)
     return files
+
+
+def ships_with_the_engine():
+    """Never called: Ansible sends along what a module imports anywhere."""
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, watch
+
+    return agent, audit, command, explain, watch
 
 
 def command_text(module):
@@ -215,15 +229,15 @@ def metrics_files():
 
 
 def present(module, options, textfile_directory):
-    # all of the engine, with what it loads only when that is needed
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, metrics, policy, watch
+    from ansible_collections.provider.fleet.plugins.module_utils import reaper
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import metrics, policy
 
     try:
         values = dict(policy.validate(sweep_module.given(options))._asdict())
         values.update(policy.checked(dict(textfile_directory=textfile_directory), metrics.CHECKS))
     except policy.OptionError as error:
         module.fail_json(msg=str(error))
-    engine = engine_files(command.__package__)
+    engine = engine_files(reaper)
     wanted = dict((path, (text, 0o644)) for path, text in engine.items())
     wanted[COMMAND] = (command_text(module), 0o755)
     wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)
@@ -262,15 +276,21 @@ def absent(module):
 
 def found():
     """What a schedule can rest on."""
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import watch
-
+    stays = "--watch" in (read(SERVICE) or "")
     return dict(
         cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
         systemd=os.path.isdir("/run/systemd/system"),
         timer=os.path.exists(TIMER),
-        watch="--watch" in (read(SERVICE) or ""),
-        watching=watch.status(RUN) is not None,
+        watch=stays,
+        watching=stays and is_watching(),
     )
+
+
+def is_watching():
+    """Whether the resident agent runs."""
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import watch
+
+    return watch.status(RUN) is not None
 
 
 def is_scheduled(module, wanted, found):
