@@ -62,9 +62,9 @@ class HistoryError(Exception):
 class Trends(namedtuple("Trends", ("runs", "since", "until", "nodes", "fleet", "tenants"))):
     """Of the last :data:`TREND` seconds. runs: int. since, until: int, seconds since the epoch, of the first and the last run.
 
-    nodes: ``{host: [(share, zombies, usage), ...]}``, share from 0 to 1 being the place between since and until; at most :data:`POINTS` of each, with the most
-    of its time. fleet: the same with all nodes' zombies and the highest usage. tenants: list of dictionaries with ``tenant``, ``leaked`` (zombies made, at least), ``cleared``,
-    ``ended`` and ``hosts``, those that leaked most first.
+    nodes: ``{host: [(share, zombies, usage), ...]}``, share from 0 to 1 being the place between since and until; at most :data:`POINTS` of each,
+    with the most of its time. fleet: the same with all nodes' zombies and the highest usage. tenants: list of dictionaries with ``tenant``,
+    ``leaked`` (zombies made, at least), ``cleared``, ``ended`` and ``hosts``, those that leaked most first.
     """
 
     __slots__ = ()
@@ -135,8 +135,8 @@ class History:
             raise HistoryError("%s is a database of another program; it was left as it is. Name another folder" % self.path)
         if version > len(MIGRATIONS):
             raise HistoryError(
-                "%s is of a newer version of this collection (its schema is %d, this one knows up to %d); it was left as it is. Use that version, or another folder" % (
-                    self.path, version, len(MIGRATIONS)))
+                "%s is of a newer version of this collection (its schema is %d, this one knows up to %d); it was left as it is. "
+                "Use that version, or another folder" % (self.path, version, len(MIGRATIONS)))
         return version
 
     def _migrate(self) -> None:

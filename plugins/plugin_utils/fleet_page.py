@@ -156,9 +156,11 @@ def _nodes(fleet, trends, at) -> Table:
             Cell("" if node["containers"] is None else "%s of %s" % (_number(node["inits_leaking"]), _number(node["containers"])), node["inits_leaking"]),
             Cell(_ago(node["swept_at"], at), node["swept_at"], tone="quiet" if node["swept_at"] is None else "")])
     return _table(
-        "nodes", "PID use by node", "How much of each node's process table is taken. The mark is the most of the last 30 days; the line, its zombies over that time.",
+        "nodes", "PID use by node",
+        "How much of each node's process table is taken. The mark is the most of the last 30 days; the line, its zombies over that time.",
         (Column("Node"), Column("PIDs taken", True, sorted=True), Column("Tasks", True, True), Column("Full in", True, True), Column("Zombies", True),
-         Column("Zombies, 30 days", wide=True), Column("A sweep would act on", True, True), Column("Leaking inits", True, True), Column("Last sweep", True, True)),
+         Column("Zombies, 30 days", wide=True), Column("A sweep would act on", True, True), Column("Leaking inits", True, True),
+         Column("Last sweep", True, True)),
         rows, "No node could be looked at.", MOST_NODES)
 
 

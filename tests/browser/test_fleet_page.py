@@ -165,8 +165,16 @@ def test_everything_has_a_name_for_those_who_cannot_see_it(browser, page):
 
 LUMINANCES = """
 const channel = (value) => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-const luminance = (colour) => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number); return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b); };
-const ground = (each) => { for (; each; each = each.parentElement) { const colour = getComputedStyle(each).backgroundColor; if (!colour.endsWith(', 0)')) return colour; } };
+const luminance = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).map(Number);
+    return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+};
+const ground = (each) => {
+    for (; each; each = each.parentElement) {
+        const colour = getComputedStyle(each).backgroundColor;
+        if (!colour.endsWith(', 0)')) return colour;
+    }
+};
 return [...document.querySelectorAll('h1, h2, p, b, td, th, a, li, output')].filter((each) => each.offsetParent).map((each) => {
   const [a, b] = [luminance(getComputedStyle(each).color), luminance(ground(each))].sort((x, y) => y - x);
   return [(a + 0.05) / (b + 0.05), each.tagName + '.' + each.className];

@@ -28,7 +28,8 @@ def test_nodes_that_failed_come_first_and_the_tightest_next():
 
 def test_offenders_of_all_nodes_and_their_tenants():
     leased = rig.offender(9, workload=rig.workload(lease=LEASE))
-    on_host = rig.offender(1, workload=rig.workload(kind="host", namespace=None, pod=None, pod_uid=None, container_id=None, container_name=None, service="web.service"))
+    on_host = rig.offender(1, workload=rig.workload(
+        kind="host", namespace=None, pod=None, pod_uid=None, container_id=None, container_name=None, service="web.service"))
     done = rig.fleet_of({"a": rig.look(rig.offender(3), on_host), "b": rig.look(rig.offender(2), leased)})
     assert [(row["host"], row["tenant"], row["zombies"], row["workload"]) for row in done["offenders"]] == [
         ("b", "akash1qq", 9, "shop/web-0/app"), ("a", "shop", 3, "shop/web-0/app"), ("b", "shop", 2, "shop/web-0/app"), ("a", "", 1, "web.service")]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import fleet as rig
 
-HOSTILE = ["<script>alert(1)</script>", "</script><script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "' onmouseover='alert(1)", "]]>", "<!--", "-->",
-           "{{ 7 * 7 }}", "{% raw %}", "javascript:alert(1)", "&lt;b&gt;", "\u202egnp.exe", "\udcff\ud800", "</td></table></style>", "\x00<b>", "a\nb"]
+HOSTILE = ["<script>alert(1)</script>", "</script><script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "' onmouseover='alert(1)", "]]>", "<!--",
+           "-->", "{{ 7 * 7 }}", "{% raw %}", "javascript:alert(1)", "&lt;b&gt;", "\u202egnp.exe", "\udcff\ud800", "</td></table></style>", "\x00<b>", "a\nb"]
 
 
 class Parsed(html.parser.HTMLParser):
