@@ -125,62 +125,6 @@ def why_it_ended(kind, *arguments) -> str:
 
 NOBODY = ["", "all", "*", "!node1", "node1,node2", "node1:node2", "node*", "~node.", "node[1:2]", "some_nodes", "ungrouped", "@/etc/hostname",
           "localhost", "node1 ", "Node1", False, None, 0, ["node1"], {"node1": 1}]
-    for headers in wrong:
-        assert ask(rulebook.port, "/alerts", alerts("node1", "node2"), **headers)[0] == 401, headers
-    assert ask(rulebook.port, "/", alerts("node1"), Authorization="Bearer wrong")[0] == 401
-    assert "PLAY [" not in rulebook.text() and modules_run(folder, "node1") == 0
-
-
-def test_whatever_a_payload_says_only_the_host_that_it_names_is_swept_once(rulebook, folder):
-    trap = folder / "trap"
-    for name, payload in hostile_payloads(trap).items():
-        status = rulebook.post(payload)
-        assert status == 200, name
-    # Actions are run one after the other, so when this has been refused, all those above have been dealt with
-    assert rulebook.post(alerts("the-last-one")) == 200
-    wait_until(lambda: refuses(rulebook, "the-last-one"), 240)
-    assert not trap.exists()
-    assert (modules_run(folder, "node1"), modules_run(folder, "node2")) == (0, 0), rulebook.text()
-    assert rulebook.post(alerts("node1:9100", "node1:9100")) == 200
-    assert rulebook.post(alerts("node1:9101", "node1", name="NodePidsRunningOut")) == 200
-    assert rulebook.post(alerts("[fd00::2]:9100")) == 200
-    wait_until(lambda: modules_run(folder, "node2"), 180)
-    assert (modules_run(folder, "node1"), modules_run(folder, "node2")) == (1, 1), rulebook.text()
-    names = ["all", "some_nodes", "ungrouped", "kube_node", "node3", "localhost", "node11"]
-    assert [name for name in names if refuses(rulebook, name)] == names, rulebook.text()
-
-
-def refuses(rulebook, name) -> bool:
-    """Whether its playbook has said that it acts on nobody of that name."""
-    return 'the name or ansible_host "%s"' % name in " ".join(rulebook.text().split())
-
-
-@pytest.mark.parametrize("token", [None, "", False], ids=repr)
-def test_without_a_token_it_does_not_start(tmp_path, hosts, token):
-    assert "'zombie_reaper_token_is_empty' is undefined" in why_it_ended(Rulebook, tmp_path, hosts, token)
-
-
-def test_nor_when_it_is_told_nothing_of_one(tmp_path, hosts):
-    class Untold(Rulebook):
-        def write(self, name, content):
-            content.pop("zombie_reaper_token", None)
-            return super().write(name, content)
-
-    assert "'zombie_reaper_token' is undefined" in why_it_ended(Untold, tmp_path, hosts, TOKEN)
-
-
-def why_it_ended(kind, *arguments) -> str:
-    """Starts it; fails the test where that succeeds."""
-    try:
-        started = kind(*arguments)
-    except AssertionError as error:
-        return str(error)
-    started.stop()
-    raise AssertionError("it has started")
-
-
-NOBODY = ["", "all", "*", "!node1", "node1,node2", "node1:node2", "node*", "~node.", "node[1:2]", "some_nodes", "ungrouped", "@/etc/hostname", "localhost",
-          "node1 ", "Node1", False, None, 0, ["node1"], {"node1": 1}]
 
 
 @pytest.mark.parametrize("named", NOBODY, ids=repr)
