@@ -36,6 +36,7 @@ exec nsenter --target %d --mount --pid /usr/bin/python3 "$@"
 """
 # Reached as root, so nobody has to become root for it; and no limit is told to be low.
 VARIABLES = {"ansible_connection": "local", "ansible_become": False, "zombie_reaper_pid_max": 0}
+PLAYBOOKS = "playbooks/sweep.yml", "site.yml", "playbooks/audit.yml", "playbooks/report.yml"
 PING = [{"name": "Ping", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Ping", "ansible.builtin.ping": {}}]}]
 
 
@@ -58,7 +59,7 @@ def nodes(count, folder):
             python.chmod(0o755)
             hosts["node-%03d" % place] = {"ansible_python_interpreter": str(python)}
         inventory = folder / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": VARIABLES}}), encoding="utf-8")
+        inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": {**VARIABLES, "zombie_reaper_report_dest": str(folder)}}}), encoding="utf-8")
         yield inventory
     finally:
         for process in started:
@@ -90,7 +91,7 @@ def measure(count, runs) -> str:
         folder = Path(name)
         ping = folder / "ping.json"
         ping.write_text(json.dumps(PING), encoding="utf-8")
-        playbooks = {"ping": ping, "sweep.yml": CHECKOUT / "playbooks/sweep.yml", "site.yml": CHECKOUT / "site.yml"}
+        playbooks = {"ping": ping} | {Path(path).name: CHECKOUT / path for path in PLAYBOOKS}
         with nodes(count, folder) as inventory:
             play(playbooks["site.yml"], inventory, folder)  # installs
             taken = {name: [] for name in playbooks}
