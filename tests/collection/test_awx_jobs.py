@@ -195,7 +195,7 @@ def test_none_only_reports_and_text_is_as_good_as_numbers(checkout, core, nodes,
 @pytest.mark.parametrize("answers, words", [
     ({"zombie_reaper_protect": "(\nfine", "zombie_reaper_protect_namespaces": "Kube", "zombie_reaper_remedies": "nudge,explode"},
      ["protect", "'(' is not a regular expression", "'Kube' is not a name that Kubernetes allows", "nudge, reap, terminate"]),
-    ({"zombie_reaper_min_age": "sixty"}, ["zombie_reaper_min_age", "int"]),
+    ({"zombie_reaper_min_age": "sixty"}, ["'min_age'", "'sixty'", "int"]),
 ])
 def test_a_wrong_answer_fails_with_a_sentence_before_anything_is_done(checkout, nodes, leaks, answers, words):
     ended = checkout("playbooks/sweep.yml", inventory(nodes[1], GROUPS, 2, 3), {**NOW, **answers})
