@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ class Scenario:
         self.process = subprocess.Popen(
             command, cwd=CHECKOUT, env=self.environment, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT,
             start_new_session=True)
+        # Collected as soon as it ends: other tests ask for a machine without a zombie
+        threading.Thread(target=self.process.wait, daemon=True).start()
 
     @staticmethod
     def sysctls() -> dict[str, str]:
