@@ -23,7 +23,7 @@ class Played:
         self.recap = {}
         for line in self.text.partition("PLAY RECAP")[2].splitlines()[1:]:
             host, colon, counts = line.partition(":")
-            if colon:
+            if colon and " ok=" in counts:
                 self.recap[host.strip()] = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", counts)}
 
     def error(self, host) -> str:
