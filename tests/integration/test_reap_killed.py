@@ -182,6 +182,8 @@ def test_no_harder_remedy_follows_once_the_sweep_was_asked_to_end(node, start):
     program = start("nanosleep")
     refused = node.container(SECCOMP_STRICT)
     masks = program.masks()
+    program.feed(4000)  # so many that the signal comes in time on a busy machine too
+    wait_until(lambda: program.child_count() >= 4000)
     sweep, agent = at_work(node, program, remedies="nudge,reap,terminate", grace=0)
     before = program.child_count()
     wait_until(lambda: program.child_count() < before - 50)  # the other one has had its turn by then
