@@ -13,20 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from role_tasks import OWN_FOLDERS
 from tables import table
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FORKS = 10
 
-# A node: a PID namespace with a /run, /etc and /usr/local of its own, on a tmpfs that goes with it.
-NODE = """\
-set -eu
-mount -t tmpfs tmpfs /mnt
-for folder in etc usr/local; do
-    mkdir -p "/mnt/$folder/upper" "/mnt/$folder/work"
-    mount -t overlay overlay -o "lowerdir=/$folder,upperdir=/mnt/$folder/upper,workdir=/mnt/$folder/work" "/$folder"
-done
-mount -t tmpfs tmpfs /run
+NODE = OWN_FOLDERS + """\
 echo ready
 exec sleep infinity
 """

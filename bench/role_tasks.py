@@ -13,7 +13,7 @@ from tables import table
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 # The node is this machine with a /run, /etc and /usr/local of its own: what the role writes is gone with the mount namespace.
-NODE = """\
+OWN_FOLDERS = """\
 set -eu
 mount -t tmpfs tmpfs /mnt
 for folder in etc usr/local; do
@@ -21,6 +21,8 @@ for folder in etc usr/local; do
     mount -t overlay overlay -o "lowerdir=/$folder,upperdir=/mnt/$folder/upper,workdir=/mnt/$folder/work" "/$folder"
 done
 mount -t tmpfs tmpfs /run
+"""
+NODE = OWN_FOLDERS + """\
 "$@" >/dev/null
 exec "$@" -vvv
 """
