@@ -30,7 +30,7 @@ ansible.cfg: |
 
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_table
-from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import FAILED, UNREACHABLE, node_row
+from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import FAILED, SWEPT, UNREACHABLE, node_row
 
 NODE_MODULES = "zombie_reap", "zombie_info"
 
@@ -94,7 +94,7 @@ class CallbackModule(CallbackBase):
 
     def _is_looked_at_after_a_sweep(self, module, result) -> bool:
         row = self.rows.get(result._host.get_name())
-        return module == "zombie_info" and row is not None and row.state == "swept"
+        return module == "zombie_info" and row is not None and row.state == SWEPT
 
 
 def _error_of(result) -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 import time
 
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.policy import REMEDIES
+
 from .node_row import LOOKED, node_row, tenant_of
 
 SCHEMA = 1
 MOST_TEXT = 300
 MOST_ROWS = 5000  # of one node in any list; modules return less
-REMEDIES = ("nudge", "reap", "terminate")
 
 
 def fleet(looks: dict, audits: dict | None, at: float) -> dict:

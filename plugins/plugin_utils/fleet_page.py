@@ -15,9 +15,10 @@ from collections import namedtuple
 from pathlib import Path
 
 import jinja2
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.report import duration_in_words, plural
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.report import duration_in_words
 from markupsafe import Markup
 
+from .fleet_table import plural
 from .node_row import LOOKED, SHORT_USAGE
 
 MOST_ROWS = 500  # of a table on the page
@@ -80,10 +81,6 @@ def _ago(then, at) -> str:
     return "never" if then is None else "%s ago" % duration_in_words(max(0, at - then))
 
 
-def _plural(number, noun) -> str:
-    return plural(number, noun).replace(str(number), _number(number), 1)
-
-
 def _tone(usage) -> str:
     return "" if usage is None or usage < SHORT_USAGE else "warn" if usage < FULL_USAGE else "bad"
 
@@ -91,16 +88,16 @@ def _tone(usage) -> str:
 def lead(totals: dict) -> str:
     """The report in two or three sentences."""
     if not totals["looked"]:
-        return "None of %s could be looked at." % _plural(totals["nodes"], "node")
+        return "None of %s could be looked at." % plural(totals["nodes"], "node")
     words = "%s on %s of %s." % (
-        _plural(totals["zombies"], "zombie"), _number(totals["with_zombies"]), _plural(totals["looked"], "node")) if totals["zombies"] else (
-        "No zombies on %s." % _plural(totals["looked"], "node"))
+        plural(totals["zombies"], "zombie"), _number(totals["with_zombies"]), plural(totals["looked"], "node")) if totals["zombies"] else (
+        "No zombies on %s." % plural(totals["looked"], "node"))
     if totals["short_of_pids"]:
-        words += " %s short of PIDs." % (_plural(totals["short_of_pids"], "node") + (" is" if totals["short_of_pids"] == 1 else " are"))
+        words += " %s short of PIDs." % (plural(totals["short_of_pids"], "node") + (" is" if totals["short_of_pids"] == 1 else " are"))
     else:
         words += " No node is short of PIDs."
     if totals["failed"]:
-        words += " %s could not be looked at." % _plural(totals["failed"], "node")
+        words += " %s could not be looked at." % plural(totals["failed"], "node")
     return words
 
 
@@ -109,15 +106,15 @@ def _tiles(totals) -> list:
     tightest = totals["tightest_usage"]
     return [
         ("Nodes looked at", "%s of %s" % (_number(totals["looked"]), _number(totals["nodes"])),
-         _plural(totals["failed"], "node") + " failed" if totals["failed"] else "none failed", "bad" if totals["failed"] else ""),
+         plural(totals["failed"], "node") + " failed" if totals["failed"] else "none failed", "bad" if totals["failed"] else ""),
         ("Zombies", _number(totals["zombies"]), "with %s, on %s" % (
-            _plural(totals["offenders"], "parent"), _plural(totals["with_zombies"], "node")), "warn" if totals["zombies"] else ""),
+            plural(totals["offenders"], "parent"), plural(totals["with_zombies"], "node")), "warn" if totals["zombies"] else ""),
         ("Tightest node", _percent(tightest) or "unknown", "of its PIDs taken: %s" % totals["tightest"] if totals["tightest"] else "", _tone(tightest)),
         ("Short of PIDs", _number(totals["short_of_pids"]), "nodes, %s taken or full within a day" % _percent(SHORT_USAGE),
          "bad" if totals["short_of_pids"] else ""),
         ("Tenants concerned", _number(totals["tenants"]), "with zombies now", ""),
-        ("Leaking inits", _number(totals["inits_leaking"]), "of %s%s" % (_plural(totals["containers"], "container"), (
-            "; unknown on %s" % _plural(totals["audit_errors"], "node")) if totals["audit_errors"] else ""), "warn" if totals["inits_leaking"] else ""),
+        ("Leaking inits", _number(totals["inits_leaking"]), "of %s%s" % (plural(totals["containers"], "container"), (
+            "; unknown on %s" % plural(totals["audit_errors"], "node")) if totals["audit_errors"] else ""), "warn" if totals["inits_leaking"] else ""),
     ]
 
 
@@ -130,7 +127,7 @@ def _done(totals) -> list:
 def _history(trends, no_trends) -> str:
     if no_trends:
         return "There are no trends: %s." % no_trends
-    return "%s since %s, of the last 30 days." % (_plural(trends.runs, "report"), _day(trends.since))
+    return "%s since %s, of the last 30 days." % (plural(trends.runs, "report"), _day(trends.since))
 
 
 def _table(name, title, about, columns, rows, nothing, most=MOST_ROWS) -> Table:

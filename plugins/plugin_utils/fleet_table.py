@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.policy import REMEDIES
+
 from .node_row import FAILED, LOOKED, SWEPT, UNREACHABLE
 
 FEW = 3  # nodes up to which all that each of them reported is shown
 MOST_LINES = 40  # of the report of one node, or of the table
 MOST_NAMES = 8  # nodes or tenants named in one line
 WIDEST_NAME = 40  # characters of the name of a node
-BY = "nudge", "reap", "terminate"  # from the gentlest to the last
 
 
 def as_lines(rows) -> list:
@@ -71,7 +72,7 @@ def _totals(known) -> list:
 
 def _cleared_by(known) -> list:
     """(remedy, number), in the order in which they are tried."""
-    totals = dict.fromkeys(BY, 0)
+    totals = dict.fromkeys(REMEDIES, 0)
     for row in known:
         for remedy, count in row.cleared_by.items():
             totals[remedy] = totals.get(remedy, 0) + count
