@@ -94,7 +94,9 @@ ASYNCIO = PYTHON_HEAD + """
 import asyncio, logging
 logging.disable()
 async def main():
-    child = await asyncio.create_subprocess_exec("/bin/sh", "-c", "exit 7")
+    here, there = os.pipe()  # the child ends when the loop is busy, not while it is being started
+    child = await asyncio.create_subprocess_exec("/bin/sh", "-c", "read line; exit 7", stdin=here)
+    os.close(there)
     late()
     print("returncode", await child.wait())
 asyncio.run(main())

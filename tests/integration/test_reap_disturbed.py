@@ -287,24 +287,26 @@ def test_a_signal_that_ends_the_sweep_waits(node, moment):
     assert len(program.zombies()) < 40 or moment != "called"
 
 
-DEAD_AT_FIRST_SIGHT = """
+AT_FIRST_SIGHT = """
 then, real, seen = offender(), proc.stat, []
 def stat(pid):
     found = real(pid)
     if pid == PID and not seen:
         seen.append(pid)
-        return found._replace(state="Z")
+        return found._replace(state=%r)
     return found
 proc.stat = stat
 once(then)
 """
 
 
-def test_what_looks_like_a_refusal_for_a_moment_is_asked_again(node):
-    """As in the middle of an execve by another thread, which is met by chance only (above): here the first look is a made-up one."""
+@pytest.mark.parametrize("state", ["Z", "D"])
+def test_what_looks_like_a_refusal_for_a_moment_is_asked_again(node, state):
+    """As in the middle of an execve by another thread, or of a read from disk, which are met by chance only (above): here the first look
+    is a made-up one."""
     program = node.container(SLEEPS)
     with Untouched(program):
-        outcome = reap_directly(node, program, DEAD_AT_FIRST_SIGHT)
+        outcome = reap_directly(node, program, AT_FIRST_SIGHT % state)
     assert (outcome["result"], outcome["refusal"]) == ("cleared", None)
 
 

@@ -100,6 +100,9 @@ CHANGES = {
     "the_first_refusal_counts": (
         [(REAP, 'IN_EXECVE = ("leader_dead", "not_permitted", "no_instruction", "traced")', 'IN_EXECVE = ()')],
         DISTURBED + "test_what_looks_like_a_refusal_for_a_moment_is_asked_again"),
+    "uninterruptible_sleep_of_a_moment_is_final": (
+        [(REAP, 'if refused.word in ("busy", "uninterruptible"):', 'if refused.word == "busy":')],
+        DISTURBED + "test_what_looks_like_a_refusal_for_a_moment_is_asked_again[D]"),
 }
 
 

@@ -1,5 +1,5 @@
-/* Calls execve(2) on itself for ever, with one more zombie each time. With the argument "thread" a second thread does so,
- * while the first sleeps: it then takes the place, and the PID, of the first. */
+/* Calls execve(2) on itself for ever; whenever it holds no zombie it makes eight, so that they do not grow faster than a busy machine
+ * collects them. With the argument "thread" a second thread does so, while the first sleeps: it then takes the place, and the PID, of the first. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <string.h>
@@ -12,12 +12,16 @@ static char **words;
 static void *again(void *unused)
 {
     char *next[] = {words[0], words[1], "again", 0};
-    siginfo_t info;
-    pid_t child = fork();
+    siginfo_t info = {0};
+    int left = 8;
     (void)unused;
-    if (child == 0)
-        _exit(3);
-    waitid(P_PID, child, &info, WEXITED | WNOWAIT);
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | WNOHANG) || !info.si_pid)
+        while (left--) {
+            pid_t child = fork();
+            if (child == 0)
+                _exit(3);
+            waitid(P_PID, child, &info, WEXITED | WNOWAIT);
+        }
     usleep(2000); /* else it is never seen with a zombie and without execve */
     execve(words[0], next, environ);
     _exit(1);

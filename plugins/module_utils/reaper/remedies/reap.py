@@ -193,7 +193,7 @@ class _Job:
 
     def _refuse(self, refused) -> None:
         explanation = "%s: %s" % (refused.word, refused)
-        if refused.word == "busy":
+        if refused.word in ("busy", "uninterruptible"):
             self._another_try(TRIES, "refused", explanation)
         elif refused.word in IN_EXECVE:
             self._another_try(FEW_TRIES, "refused", explanation)
@@ -205,7 +205,7 @@ class _Job:
     def _another_try(self, most, result, detail) -> None:
         """At a later moment, or that result when there were that many of them without any progress."""
         self.tries += 1
-        self.not_before = max(self.not_before, time.monotonic() + 0.001)
+        self.not_before = max(self.not_before, time.monotonic() + 0.001 * self.tries)
         if self.tries >= most:
             self._finish(result, detail)
 
