@@ -47,12 +47,15 @@ class CallbackModule(CallbackBase):
         super().__init__(*arguments, **options)
         self.rows = {}  # host -> NodeRow
         self.errors = {}  # host -> the last result that was an error
+        self.unreached = set()  # hosts that were not reached the last time they were to be looked at or swept
         self.audits = {}  # host -> counts of init_audit
         self.concerned = False
 
     def v2_runner_on_ok(self, result):
         """A host did a task."""
         module = self._module(result)
+        if module in NODE_MODULES:
+            self.unreached.discard(result._host.get_name())
         if module in NODE_MODULES and not self._is_looked_at_after_a_sweep(module, result):
             self.rows[result._host.get_name()] = node_row(result._host.get_name(), result._result)
         elif module == "init_audit":
@@ -64,8 +67,9 @@ class CallbackModule(CallbackBase):
         self.errors[result._host.get_name()] = _error_of(result._result)
 
     def v2_runner_on_unreachable(self, result):
-        """A host was not reached."""
+        """A host was not reached; a playbook may go on, as the report does, and let it fail later."""
         self._module(result)
+        self.unreached.add(result._host.get_name())
         self.errors[result._host.get_name()] = _error_of(result._result)
 
     def v2_playbook_on_stats(self, stats):
@@ -76,8 +80,8 @@ class CallbackModule(CallbackBase):
         rows = dict(self.rows)
         for hosts, state in ((stats.failures, FAILED), (stats.dark, UNREACHABLE)):
             for host in hosts:
-                error = {"msg": self.errors.get(host, "")}
-                rows[host] = rows[host]._replace(state=state, why=node_row(host, error, state).why) if host in rows else node_row(host, error, state)
+                row = node_row(host, {"msg": self.errors.get(host, "")}, UNREACHABLE if host in self.unreached else state)
+                rows[host] = rows[host]._replace(state=row.state, why=row.why) if host in rows else row
         lines = fleet_table.as_lines(rows.values()) if rows else []
         if self.audits:
             lines += fleet_table.audits_as_lines(self.audits)

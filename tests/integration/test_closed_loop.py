@@ -75,12 +75,12 @@ def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
     wait_until(lambda: value(prometheus, "zombie_reaper_zombies") >= 30)
     assert value(prometheus, "zombie_reaper_report_only") == 1
     wait_until(lambda: "NodeZombies" in prometheus.alerts())
-    wait_until(lambda: modules_run(tmp_path, "node1"), 90)
+    wait_until(lambda: modules_run(tmp_path, "node1"), 240)
 
     wait_until(lambda: not container.zombies())  # seen with psutil
     assert container.alive and container.process.status() != psutil.STATUS_ZOMBIE
     # The agent may write what it saw before that sweep after it, and looks again a minute later
-    wait_until(lambda: "NodeZombies" not in prometheus.alerts() + alertmanager.alerts(), 150)
+    wait_until(lambda: "NodeZombies" not in prometheus.alerts() + alertmanager.alerts(), 240)
     assert value(prometheus, "zombie_reaper_zombies") < 20
     assert (modules_run(tmp_path, "node1"), modules_run(tmp_path, "node2")) == (1, 0), rulebook.text()
 

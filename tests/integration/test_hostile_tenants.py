@@ -612,7 +612,7 @@ class Visited:
             self._look_at_canaries()
             self.podman("pause", self.containers["is paused"])
             go.touch()
-            said, complaints = agent.communicate(timeout=60)
+            said, complaints = agent.communicate(timeout=240)
         finally:
             agent.kill()
             agent.wait()

@@ -160,7 +160,7 @@ def driver(node, program, code):
 
 def outcomes_of(popen) -> list:
     """What it prints until its end."""
-    out, errors = popen.communicate(timeout=60)
+    out, errors = popen.communicate(timeout=240)
     assert (popen.returncode, errors) == (0, "")
     return [json.loads(line) for line in out.splitlines()]
 

@@ -102,7 +102,7 @@ def interrupt(agent, number) -> bool:
 def fate(program, masks) -> str:
     """What became of a parent: it goes on ``well``, or else what is wrong."""
     before = program.done()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while program.name != "sleep" and program.done() <= before + 1 and not program.complaint() and time.monotonic() < deadline:
         time.sleep(0.01)
     if program.complaint():

@@ -110,6 +110,7 @@ def test_nodes_that_fail_are_in_the_report_and_fail_the_playbook(fleet):
     played = fleet(hosts=hosts)
     assert not played.succeeded
     assert {host: counts["failed"] for host, counts in played.recap.items()} == {"a<b>": 1, "lacks_python": 1, "node1": 0, "node2": 0}
+    assert "4 nodes: 2 looked at, 1 failed, 1 unreachable" in played.text.partition("\nZOMBIES ***")[2]
     told = fleet.told()
     failed = {node["host"]: (node["state"], node["why"]) for node in told["nodes"] if node["state"] != "looked"}
     assert {host: state for host, (state, _why) in failed.items()} == {"a<b>": "unreachable", "lacks_python": "failed"}

@@ -31,7 +31,7 @@ def offender():
     seen = observe.snapshot(proc, sweep.Paths(), observe.NOTHING, 0.0)
     return next((one for one in seen.offenders if one.pid == PID), None)
 def until(condition):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
