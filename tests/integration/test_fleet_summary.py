@@ -18,6 +18,21 @@ OWN_PLAYBOOK = """
       when: look | default(false) | bool
 """
 
+REACHED_AGAIN = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - provider.fleet.zombie_info:
+      vars:
+        ansible_connection: ssh
+        ansible_host: 127.0.0.1
+        ansible_port: 1
+      ignore_unreachable: true
+    - provider.fleet.zombie_info:
+    - ansible.builtin.fail:
+        msg: it is full
+"""
+
 
 @pytest.fixture
 def sweep(node, tmp_path):
@@ -83,6 +98,15 @@ def test_a_playbook_of_ones_own(node, sweep, tmp_path):
     sweep.environment["ANSIBLE_CALLBACKS_ENABLED"] = "provider.fleet.fleet_summary"
     assert summary(sweep(look=True))[0] == "1 node: 1 looked at"
     assert "ZOMBIES" not in sweep().text
+
+
+def test_a_host_that_was_reached_again_failed_for_what_came_later(sweep, tmp_path):
+    sweep.path = tmp_path / "again.yml"
+    sweep.path.write_text(REACHED_AGAIN, encoding="utf-8")
+    sweep.environment["ANSIBLE_CALLBACKS_ENABLED"] = "provider.fleet.fleet_summary"
+    lines = summary(sweep())
+    assert lines[0] == "1 node: 1 failed"
+    assert any(line.startswith("failed: node1: ") and "it is full" in line for line in lines)
 
 
 def test_enabled_and_beside_the_playbook_it_is_told_once(sweep):
