@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -122,10 +123,22 @@ def test_where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read(
     ([(9, 100), (9, 160), (8, 160), (8, 165), (7, 165), (7, 170)], 7),  # each look has its bound; the lowest is right
     ([(6, 32767), (6, 301), (6, 301)], 1),  # PIDs began again from the lowest: that look tells nothing
     ([(6, 32767), (6, 301)] * 3, None),
+    ([(5, 100), (6, 100)] * 3, 1),  # one had its PID before, and is counted after it was listed
 ])
 def test_what_begins_and_ends_meanwhile_never_hides_a_zombie(tmp_path, loads, said):
     tasks(tmp_path, "cgroup.threads", 5)
-    assert cgroups.Ledger(str(tmp_path), Loads(*loads)).zombies() == said
+    assert cgroups.Ledger(str(tmp_path), Loads(*twice(loads))).zombies() == said
+
+
+def twice(loads) -> list:
+    """The last PID is read first, and the tasks are counted then."""
+    return [load for load in loads for _read in range(2)]
+
+
+def test_the_last_pid_is_read_before_the_tasks_are_counted(tmp_path):
+    """One zombie, 5 others, one of which has its PID and is counted a moment later; then another one ends, that is not listed any more."""
+    tasks(tmp_path, "cgroup.threads", 5)
+    assert cgroups.Ledger(str(tmp_path), Loads((5, 100), (6, 100), (5, 100))).zombies() == 1
 
 
 def test_a_task_that_ends_between_the_two_numbers_makes_it_too_high_and_not_too_low(tmp_path):
@@ -199,3 +212,88 @@ def test_holding_is_none_where_the_controller_is_not_turned_on_below(tmp_path):
     tasks(tmp_path, "cgroup.threads", 1)
     tasks(tmp_path, "a/cgroup.threads", 1)
     assert cgroups.Ledger(str(tmp_path), Loads((5, 1))).holding() is None
+
+
+# Where only a part of the hierarchy is in sight
+
+def part(folder, path, number):
+    """The kernel counts so many tasks in the cgroup at the top, which it does of none but those below the root."""
+    (folder / path).mkdir(parents=True, exist_ok=True)
+    (folder / path / "pids.current").write_text("%d\n" % number, encoding="ascii")
+
+
+@pytest.mark.parametrize("layout", ["v1", "v2"])
+def test_of_a_part_its_own_tasks_count_and_not_those_of_the_machine(tmp_path, layout, keep):
+    top, name = LAYOUTS[layout]
+    for number, folder in enumerate((".", "a", "a/b")):
+        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10 ** number)
+    part(tmp_path, top, 118)
+    if layout == "v1":
+        tasks(tmp_path, "unified/cgroup.threads", 4000)  # the other hierarchy is in sight as a whole
+    ledger = cgroups.Ledger(str(tmp_path), Loads((5000, 500)), keep)
+    assert [ledger.zombies(), ledger.zombies()] == [7, 7]
+    assert ledger.keep is (keep and layout == "v2")
+    assert ledger.tasks() == (5000, 500), "what is told of the machine stays so"
+    ledger.close()
+
+
+def test_holding_of_a_part_begins_with_what_it_counts_itself(tmp_path):
+    tasks(tmp_path, "pids/tasks", 10)
+    tasks(tmp_path, "pids/a/tasks", 1)
+    part(tmp_path, "pids", 10 + 2 + 1 + 3)
+    part(tmp_path, "pids/a", 1 + 3)
+    root = str(tmp_path / "pids")
+    assert cgroups.Ledger(str(tmp_path), Loads((5000, 1))).holding() == [(root + "/a", 3), (root, 2)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_cgroup_below_that_counts_makes_no_part_of_the_machine(tmp_path, layout, keep):
+    top, name = LAYOUTS[layout]
+    tasks(tmp_path, "%s/%s" % (top, name), 5)
+    tasks(tmp_path, "%s/a/%s" % (top, name), 5)
+    part(tmp_path, "%s/a" % top, 6)
+    ledger = cgroups.Ledger(str(tmp_path), Loads((13, 1)), keep)
+    assert ledger.zombies() == 3
+    ledger.close()
+
+
+def test_a_part_whose_count_cannot_be_read_any_more_is_not_told_as_the_machine(tmp_path):
+    tasks(tmp_path, "pids/tasks", 5)
+    part(tmp_path, "pids", 6)
+    ledger = cgroups.Ledger(str(tmp_path), Loads((5000, 1)))
+    assert ledger.zombies() == 1
+    (tmp_path / "pids/pids.current").unlink()
+    assert (ledger.zombies(), ledger.holding()) == (None, None)
+
+
+class Meanwhile(Loads):
+    """When loadavg is first read, so many are counted and listed from then on."""
+
+    def __init__(self, folder, counted, listed, *loads):
+        super().__init__(*loads)
+        self.folder, self.numbers = folder, (counted, listed)
+
+    def read_text(self, name):
+        if self.numbers:
+            counted, listed = self.numbers
+            part(self.folder, "pids", counted)
+            tasks(self.folder, "pids/tasks", listed)
+            self.numbers = None
+        return super().read_text(name)
+
+
+class OneEndsWhenListed(cgroups.Ledger):
+    """One of its tasks ends, and is waited for, as soon as they were listed."""
+
+    def _listed(self):
+        listed = super()._listed()
+        part(Path(self.counted).parent, "pids", listed)
+        return listed
+
+
+@pytest.mark.parametrize("counted, listed", [(7, 6), (5, 4)], ids=["begins", "ends"])
+def test_the_tasks_of_a_part_are_counted_after_the_last_pid_and_before_they_are_listed(tmp_path, counted, listed):
+    """One zombie, 5 others. One that begins just before that PID is told, and one that ends: neither hides the zombie."""
+    tasks(tmp_path, "pids/tasks", 5)
+    part(tmp_path, "pids", 6)
+    assert OneEndsWhenListed(str(tmp_path), Meanwhile(tmp_path, counted, listed, (5000, 101))).zombies() == 1

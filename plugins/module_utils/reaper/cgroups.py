@@ -28,8 +28,9 @@ WHOLE = 4000  # bytes; a read that gave fewer came to the end: the kernel fills 
 class Ledger:
     """The number of zombies on the whole machine: all tasks (proc_loadavg(5)) less those that are listed in its cgroups.
 
-    One hierarchy is enough, of whatever version and with whatever controller, since every task is in one of its cgroups. Where only a part
-    of the hierarchy is visible (a node that is a container), all that is not visible counts as zombies, so the answer is never too low.
+    One hierarchy is enough, of whatever version and with whatever controller, since every task is in one of its cgroups. Where only a part of
+    it is visible (a node that is a container), the zombies are those of that part, if the kernel counts its tasks: only a cgroup below the
+    root has a ``pids.current``. Where it does not, all that is not visible counts as zombies, so the answer is never too low.
 
     keep: whether descriptors stay open between two counts, for a resident process; then a count is one read for each cgroup. Only of version 2:
     a ``tasks`` that stays open is told as it was until nobody has read it for a second (cgroup_pidlist_start() of kernel/cgroup/cgroup-v1.c).
@@ -37,26 +38,30 @@ class Ledger:
 
     def __init__(self, root: str, procfs, keep: bool = False) -> None:
         self.procfs = procfs
-        self.folder, self.list_name = _hierarchy(root)
-        self.keep = keep and self.list_name == "cgroup.threads"
         self.counted, self.list_of_counted = _hierarchy(root, PIDS_FIRST)
+        self.is_part = self.counted is not None and _number(self.counted, "pids.current") is not None
+        self.folder, self.list_name = (self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)
+        self.keep = keep and self.list_name == "cgroup.threads"
         self.descriptors, self.number = [], None
 
     def zombies(self) -> int | None:
         """None where that cannot be told. Tasks that begin and end meanwhile make it too high, not too low.
 
-        What is listed was there before, or got a PID since then, and PIDs are given in order: so at most that many are new. That is
-        known of the PID namespace of this process and those below it, which on a node is all.
+        What is listed was counted before, or got a PID since then, and PIDs are given in order: so at most that many are new. That is
+        known of the PID namespace of this process and those below it, which on a node is all. It is too low by one where a task had its PID
+        before the first of these reads, was not counted in the second, and another one was waited for while the lists were read.
         """
         if self.folder is None:
             return None
         counts = []
         try:
             for _look in range(LOOKS):
-                tasks, last_pid = self.tasks()
+                tasks, last_pid = self._to_be_listed()
                 listed = self._listed()
-                new = self.tasks()[1] - last_pid
+                tasks_now, last_pid_now = self._to_be_listed()
+                new = last_pid_now - last_pid
                 if new >= 0:  # else they began from the lowest again
+                    new = max(new, tasks_now - tasks)  # it may have had its PID, and be counted only now
                     counts.append(tasks + new - listed)
                     if not new or counts[-1] <= 0:
                         break
@@ -73,7 +78,7 @@ class Ledger:
         if self.counted is None:
             return None
         try:
-            found, waiting = [], [(self.counted, self.tasks()[0])]
+            found, waiting = [], [(self.counted, self._to_be_listed()[0])]
             while waiting:
                 folder, tasks = waiting.pop()
                 below = [(each, _number(each, "pids.current")) for each in subfolders(folder)]
@@ -91,6 +96,17 @@ class Ledger:
         """(number of all tasks of the machine, last PID that was given)."""
         words = self.procfs.read_text("loadavg").split()
         return int(words[3].partition("/")[2]), int(words[4])
+
+    def _to_be_listed(self) -> tuple:
+        """(number of tasks that the lists should have, last PID that was given before they were counted).
+
+        In that order, since a task has its PID a moment before it is counted, and is listed then (copy_process() of kernel/fork.c).
+        """
+        last_pid = self.tasks()[1]
+        if not self.is_part:
+            return self.tasks()[0], last_pid
+        with open(self.counted + "/pids.current", encoding="ascii") as file:
+            return int(file.read()), last_pid
 
     def close(self) -> None:
         """Close what is kept open."""
