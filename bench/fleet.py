@@ -13,13 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from role_tasks import OWN_FOLDERS
+from role_tasks import OWN_FILES
 from tables import table
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FORKS = 10
 
-NODE = OWN_FOLDERS + """\
+NODE = """\
 echo ready
 exec sleep infinity
 """
@@ -40,7 +40,8 @@ def nodes(count, folder):
     try:
         for place in range(count):
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", NODE],
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *OWN_FILES,
+                 "sh", "-c", NODE],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
             started.append(process)
         for place, process in enumerate(started):

@@ -12,17 +12,10 @@ from tables import table
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
-# The node is this machine with a /run, /etc and /usr/local of its own: what the role writes is gone with the mount namespace.
-OWN_FOLDERS = """\
+# The node is this machine with files of its own: what the role writes is gone with the mount namespace.
+OWN_FILES = ["/usr/bin/python3", "-IS", str(CHECKOUT / "tools/own_files.py")]
+TWICE = """\
 set -eu
-mount -t tmpfs tmpfs /mnt
-for folder in etc usr/local; do
-    mkdir -p "/mnt/$folder/upper" "/mnt/$folder/work"
-    mount -t overlay overlay -o "lowerdir=/$folder,upperdir=/mnt/$folder/upper,workdir=/mnt/$folder/work" "/$folder"
-done
-mount -t tmpfs tmpfs /run
-"""
-NODE = OWN_FOLDERS + """\
 "$@" >/dev/null
 exec "$@" -vvv
 """
@@ -33,7 +26,7 @@ def measure() -> str:
     playbook = [Path(sys.executable).with_name("ansible-playbook"), CHECKOUT / "site.yml", "-i", "localhost,", "-c", "local",
                 "-e", "ansible_python_interpreter=/usr/bin/python3"]
     done = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", NODE, "sh", *playbook],
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *OWN_FILES, "sh", "-c", TWICE, "sh", *playbook],
         cwd=CHECKOUT, env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode or not re.search(r"changed=0 .*failed=0", done.stdout):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 from rig.awx_job import Jobs, answered, host, inventory
-from rig.docker import hide
 from rig.node import CHECKOUT, PYTHON, Node
 
 LEAK = "zombie()\nzombie()\nready()\nforever()"
@@ -74,10 +73,6 @@ def nodes(tmp_path_factory):
     for name in ("control1", "node1", "node2"):
         (folder / name).mkdir()
         nodes[name] = Node(folder / name)
-        hide(nodes[name])
-        own_local = "mkdir -p /run/local/now /run/local/work && mount -t overlay overlay -o lowerdir={0},upperdir={1}/now,workdir={1}/work {0}"
-        done = nodes[name].run("sh", "-c", own_local.format("/usr/local", "/run/local"))
-        assert done.returncode == 0, done.stderr
     yield nodes, {name: host(folder, node, PYTHON) for name, node in nodes.items()}
     for node in nodes.values():
         node.stop()

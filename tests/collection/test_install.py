@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-# This machine is the node. Its distribution's Python, and not pytest's, as on any node. Nothing is swept: check mode, and
-# no remedies either, so that no sweep waits for zombies of containers that other tests run meanwhile.
+# This machine is the node, but for its files. Its distribution's Python, and not pytest's, as on any node. Nothing is swept: check mode,
+# and no remedies either, so that no sweep waits for zombies of containers that other tests run meanwhile.
 HERE = ("-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=/usr/bin/python3")
 
 
@@ -18,7 +18,7 @@ def installed(tarball, core, run, tmp_path_factory):
     run(core / "ansible-galaxy", "collection", "install", "--offline", "-p", folder, tarball, cwd=folder)
 
     def run_there(program, *arguments):
-        return run(core / program, *arguments, *HERE, cwd=folder, ANSIBLE_COLLECTIONS_PATH=str(folder))
+        return run(core / program, *arguments, *HERE, cwd=folder, own_files=True, ANSIBLE_COLLECTIONS_PATH=str(folder))
 
     return run_there
 
@@ -37,7 +37,7 @@ def test_short_module_name_in_a_checkout(collection, core, run, tmp_path, module
     checkout = tmp_path / "fleet"
     shutil.copytree(collection, checkout, symlinks=True)
     run("/bin/sh", "-c", 'set -eu; root=$PWD; . tools/setup.sh; link_collection', cwd=checkout)
-    done = run(core / "ansible", "localhost", "-m", module, "-a", "remedies=", "--check", *HERE, cwd=checkout)
+    done = run(core / "ansible", "localhost", "-m", module, "-a", "remedies=", "--check", *HERE, cwd=checkout, own_files=True)
     assert "localhost | SUCCESS" in done.stdout or "localhost | CHANGED" in done.stdout
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from rig.node import Node
+from rig.own_cgroup import own_ledger
+from rig.reaping import PatientNode
 
 
 @pytest.fixture
-def node(tmp_path):
-    rigged = Node(tmp_path)
-    yield rigged
-    rigged.stop()
+def node(request, tmp_path):
+    with own_ledger(tmp_path, PatientNode, hides_others=not request.node.get_closest_marker("all_cgroups")) as rigged:
+        yield rigged

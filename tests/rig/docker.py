@@ -34,7 +34,7 @@ class Connection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path):
-        super().__init__("docker", timeout=60)
+        super().__init__("docker", timeout=120)
         self.path = str(path)
 
     def connect(self):
@@ -43,19 +43,8 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def hide(node):
-    """Give the node a /run, an /etc and a /var/lib of its own; the two latter begin as copies of the machine's."""
-    script = "mount -t tmpfs tmpfs /run"
-    for folder in ("/etc", "/var/lib"):
-        above = "/run/above" + folder
-        script += " && mkdir -p {0}/now {0}/work && mount -t overlay overlay -o lowerdir={1},upperdir={0}/now,workdir={0}/work {1}".format(
-            above, folder)
-    done = node.run("sh", "-c", script)  # in the mount namespace of the node only
-    assert done.returncode == 0, done.stderr
-
-
 class Docker:
-    """dockerd in a node that :func:`hide` was called for, with one image, busybox. Its folders are where Docker's are by default.
+    """dockerd in a node, with one image, busybox. Its folders are where Docker's are by default, which are the node's own.
 
     folder: short and visible from outside the node, for the socket and the log. parent: the cgroup that containers come below.
     """
@@ -87,7 +76,7 @@ class Docker:
             except (OSError, http.client.HTTPException):
                 return False
         try:
-            wait_until(answers, 60)
+            wait_until(answers, 120)
         except AssertionError:
             raise AssertionError("dockerd does not answer:\n" + self.log.read_text(errors="replace")) from None
 
@@ -128,10 +117,13 @@ class Docker:
         self.service("stop")
 
     def remove_cgroups(self):
-        """Those that Docker made. Call this when the node has ended, and with it all that was in them."""
+        """Those that Docker made. Call this when the node has ended, and with it all that was in them.
+
+        Where there is another one below, that is not of this engine, which may share its parent ``/docker`` with others.
+        """
         for folder in sorted(self.cgroups, reverse=True):
             wait_until(lambda folder=folder: not folder.exists() or not (folder / "cgroup.procs").read_text())
-            if folder.exists():
+            if folder.exists() and not any(each.is_dir() for each in folder.iterdir()):
                 folder.rmdir()
 
     def _will_make(self, cgroup):

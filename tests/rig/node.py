@@ -20,6 +20,7 @@ CHECKOUT = Path(__file__).parents[2]
 ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils"))  # tests/mutations name another one
 PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
 OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
+OWN_FILES = [PYTHON, "-IS", str(CHECKOUT / "tools/own_files.py")]  # takes a command, in a mount namespace of its own
 AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
 
 # What the programs below may use. ready() tells the test to go on; zombie() returns when its child is one, or was: a sweep may be faster.
@@ -104,7 +105,7 @@ class Program:
     def alive(self) -> bool:
         return is_alive(self.process)
 
-    def ends(self, seconds=30.0) -> bool:
+    def ends(self, seconds=60.0) -> bool:
         """Whether it ends; a signal that was sent may take a moment."""
         deadline = time.monotonic() + seconds
         while self.alive and time.monotonic() < deadline:
@@ -131,15 +132,22 @@ class Program:
 
 
 class Node:
-    """A PID namespace that plays the node. init: code of its PID 1, which collects orphans unless told otherwise."""
+    """A PID namespace that plays the node, with files of its own. init: code of its PID 1, which collects orphans unless told otherwise.
 
-    def __init__(self, folder, init=REAPING_INIT):
+    cgroup: a :class:`rig.own_cgroup.OwnCgroup` that counts tasks. All of the node is in it, and no other is in sight there, so the ledger is of this
+    node and not of the machine.
+    """
+
+    def __init__(self, folder, init=REAPING_INIT, cgroup=None):
         self.run_folder = folder / "run"
         self.programs = []
         # ends with this process, even if that is killed, and takes all that is in the node along
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command += [*(cgroup.hiding_others if cgroup else []), *OWN_FILES]
         self.init = Program(command, init, depth=1)
         self.enter = ["nsenter", "--target", str(self.init.process.pid), "--pid", "--mount"]
+        if cgroup:
+            self.enter += cgroup.entering_from_there
 
     def program(self, code, before=()) -> Program:
         """A process of the node itself, running Python code. before: words before its command."""

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
+import tempfile
 from pathlib import Path
 
 import pytest
-from rig.node import wait_until
+from rig.node import Node, wait_until
 
 ROOT = Path("/sys/fs/cgroup")
 UNIFIED = next((folder for folder in (ROOT, ROOT / "unified") if (folder / "cgroup.threads").exists()), None)
 
 
-class OwnCgroup:
-    """folder: where it is. version: 1 or 2."""
+def entering(folder) -> list:
+    """Words that take a command into a cgroup."""
+    return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(folder)]
 
-    def __init__(self, folder, version):
+
+class OwnCgroup:
+    """folder: where it is. version: 1 or 2. mount: where its hierarchy is mounted. above: the one of the test that it was made below, if any."""
+
+    def __init__(self, folder, version, mount, above=None):
         self.folder = folder
         self.version = version
+        self.mount = mount
+        self.outermost = above.outermost if above else self
 
     def write(self, name, value) -> None:
         (self.folder / name).write_text(str(value), encoding="ascii")
@@ -28,7 +36,7 @@ class OwnCgroup:
 
     def below(self, name) -> OwnCgroup:
         (self.folder / name).mkdir()
-        return OwnCgroup(self.folder / name, self.version)
+        return OwnCgroup(self.folder / name, self.version, self.mount, self)
 
     def add(self, pid) -> None:
         self.write("cgroup.procs", pid)
@@ -36,31 +44,72 @@ class OwnCgroup:
     @property
     def entering(self) -> list:
         """What to put before a command that is to run in it, from its first instruction on."""
-        return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self.folder)]
+        return entering(self.folder)
+
+    @property
+    def hiding_others(self) -> list:
+        """The same, in a mount namespace of its own, where no other cgroup of that hierarchy is in sight from then on."""
+        return [*self.entering, "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(self.folder), str(self.mount)]
+
+    @property
+    def entering_from_there(self) -> list:
+        """What to put before further commands in that mount namespace."""
+        return entering(self.seen_from_there)
+
+    @property
+    def seen_from_there(self) -> Path:
+        """Where it is in a mount namespace in which the outermost one hides others."""
+        return self.mount / self.folder.relative_to(self.outermost.folder)
 
     def remove(self) -> None:
         """Once it is empty, that is once what the test started has ended; what is below it too."""
         for folder in sorted(self.folder.glob("**/"), reverse=True):
-            wait_until(lambda folder=folder: not (folder / "cgroup.procs").read_text(encoding="ascii"))
+            wait_until(lambda folder=folder: _removed(folder))
+
+
+def _removed(folder) -> bool:
+    """A process that is about to end is listed no more, and yet its cgroup is not empty."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
             folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+    return True
+
+
+def hierarchy(controller) -> tuple:
+    """(Where it is mounted, its version); None, None where there is none in which a cgroup could be made. controller: as of :func:`own_cgroup`."""
+    if controller and (ROOT / controller / "cgroup.procs").exists():
+        return ROOT / controller, 1
+    if UNIFIED and (not controller or controller in (UNIFIED / "cgroup.subtree_control").read_text(encoding="ascii").split()):
+        return UNIFIED, 2
+    return None, None
 
 
 @contextlib.contextmanager
 def own_cgroup(controller):
     """One with that controller. controller: ``pids``, ``memory``, or ``""`` for one of version 2 without any. Skips where there is none."""
-    if controller and (ROOT / controller / "cgroup.procs").exists():
-        parent, version = ROOT / controller, 1
-    elif UNIFIED and (not controller or controller in (UNIFIED / "cgroup.subtree_control").read_text(encoding="ascii").split()):
-        parent, version = UNIFIED, 2
-    else:
+    mount, version = hierarchy(controller)
+    if mount is None:
         pytest.skip("this machine has no cgroups with the controller %r that could be used" % controller)
-    made = OwnCgroup(parent / ("zombie-reaper-test-%d-%d" % (os.getpid(), own_cgroup.number)), version)
-    own_cgroup.number += 1
-    made.folder.mkdir()
+    made = OwnCgroup(Path(tempfile.mkdtemp(prefix="zombie-reaper-test-", dir=mount)), version, mount)
     try:
         yield made
     finally:
         made.remove()
 
 
-own_cgroup.number = 0
+@contextlib.contextmanager
+def own_ledger(folder, kind=Node, hides_others=True):
+    """A node whose ledger is of itself, so that it matters to no sweep what else begins and ends on the machine. kind: of node.
+
+    It is that of the machine where that has no cgroups which count tasks, or unless cgroups of others are hidden from the node.
+    """
+    with own_cgroup("pids") if hides_others and hierarchy("pids")[0] else contextlib.nullcontext() as cgroup:
+        node = kind(folder, cgroup=cgroup)
+        try:
+            yield node
+        finally:
+            node.stop()
