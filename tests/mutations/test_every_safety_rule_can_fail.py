@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 FAULTS, NEVER, ZOMBIES = (
     "tests/integration/" + name for name in ("test_faults_of_the_script.py", "test_never_touched.py", "test_zombies.py"))
 
@@ -13,7 +15,7 @@ TOLD, LOG = "remedies/termination_log.py", "tests/integration/test_termination_l
 MUTATIONS = {
     "any_age_counts": (
         "policy.py", "_collectable(zombie) and zombie.age >= options.min_age)", "_collectable(zombie))",
-        FAULTS + "::test_row_3_a_supervisor_that_reaps_once_a_second_survives_100_sweeps"),
+        FAULTS + "::test_row_3_a_supervisor_that_reaps_now_and_then_survives_100_sweeps"),
     "an_adopter_inherits_the_age": (
         "state.py", "else self.times.get(key, now)",
         "else min([seen for old, seen in self.times.items() if old[:2] == key[:2]] or [now])",

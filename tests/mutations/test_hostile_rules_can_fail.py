@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 HOSTILE = "tests/integration/test_hostile_tenants.py::test_"
 HELD = HOSTILE + "a_canary_that_a_tenant_holds_has_nothing_to_take"
 LOOK = HOSTILE + "where_a_tenant_may_look_into_other_processes_no_canary_is_sent"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 TEXT, QUIET = ("tests/unit/test_%s.py::test_" % name for name in ("metrics", "quiet"))
 HOSTILE = TEXT + "whatever_a_tenant_is_called_is_one_line_that_can_be_read"
 FAILS = TEXT + "one_that_fails_is_told_and_the_other_figures_stay"

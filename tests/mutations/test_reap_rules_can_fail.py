@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 REAP, PTRACE, REMEDIES, SWEEP = "remedies/reap.py", "ptrace.py", "remedies/__init__.py", "sweep.py"
 REFUSALS, TRACE, DISTURBED, STATUSES = (
     "tests/integration/test_%s.py::" % name
@@ -36,7 +38,7 @@ CHANGES = {
         [(REAP, "is_the_parent = not self._has_ended()", "is_the_parent = True")],
         DISTURBED + "test_a_process_that_got_the_pid_of_the_parent_is_asked_for_nothing"),
     "a_signal_is_swallowed": (
-        [(PTRACE, "            self.pending = number\n", "            pass\n")], DISTURBED + "test_its_own_handler_runs_afterwards"),
+        [(PTRACE, "            self.pending = number\n", "            pass\n")], DISTURBED + "test_its_own_handler_runs_afterwards[prepared]"),
     "registers_stay_as_they_are": (
         [(PTRACE, "                self._write_registers(self.saved)\n", "                pass\n"),
          (PTRACE, "        self._write_registers(self.between)\n        return result", "        return result")],
@@ -90,13 +92,13 @@ CHANGES = {
         REFUSALS + "test_a_refusal_that_may_pass_is_followed_by_nothing_harder"),
     "a_stop_in_the_middle_is_swallowed": (
         [(PTRACE, "            self.pending = number\n", "            pass\n")],
-        DISTURBED + "test_a_stop_is_not_lost"),
+        DISTURBED + "test_a_stop_is_not_lost[prepared-sleeps]"),
     "nobody_lets_go_of_late_ones": (
         [(REAP, "_let_go_of([job.late for job in jobs if job.late])", "pass")],
         DISTURBED + "test_a_parent_that_does_not_stop_in_time[True]"),
     "the_end_of_a_killed_one_is_not_waited_for": (
         [(PTRACE, "while self._wait(time.monotonic() + UNTIL_STOPPED) is not None:", "while False:")],
-        DISTURBED + "test_a_kill"),
+        DISTURBED + "test_a_kill[stopped]"),
     "the_first_refusal_counts": (
         [(REAP, 'IN_EXECVE = ("leader_dead", "not_permitted", "no_instruction", "traced")', 'IN_EXECVE = ()')],
         DISTURBED + "test_what_looks_like_a_refusal_for_a_moment_is_asked_again"),

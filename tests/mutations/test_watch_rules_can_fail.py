@@ -7,12 +7,31 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.full
+
 LEDGER, FIND, WATCH, LOCK, POLICY = (
     "tests/unit/test_%s.py::test_" % name for name in ("ledger", "find_zombies", "watch_unit", "locked", "policy"))
 LIBC = "tests/holds/test_ptrace_is_kept_small.py::test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc"
 HOUSE = "tests/holds/test_architecture.py::test_"
 BOUNDS = LEDGER + "what_begins_and_ends_meanwhile_never_hides_a_zombie"
 REMOVED = LEDGER + "a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_they_are"
+OF_A_PART = LEDGER + "of_a_part_its_own_tasks_count_and_not_those_of_the_machine"
+IN_ORDER = LEDGER + "the_tasks_of_a_part_are_counted_after_the_last_pid_and_before_they_are_listed"
+PID_FIRST = """        last_pid = self.tasks()[1]
+        if not self.is_part:
+            return self.tasks()[0], last_pid
+"""
+AT_ONCE = """        tasks, last_pid = self.tasks()
+        if not self.is_part:
+            return tasks, last_pid
+"""
+COUNTED_FIRST = """        counted = _number(self.counted, "pids.current") if self.is_part else None
+        last_pid = self.tasks()[1]
+        if self.is_part:
+            return counted, last_pid
+        if not self.is_part:
+            return self.tasks()[0], last_pid
+"""
 ACCOUNTED = FIND + "whatever_is_not_accounted_for_is_looked_for_in_the_whole_table"
 MANY = FIND + "of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at"
 ENDS = WATCH + "each_interval_it_looks_until_it_is_asked_to_end"
@@ -24,11 +43,14 @@ FREE = LOCK + "it_is_free_again_whatever_happens_to_whoever_held_it"
 MUTATIONS = {
     # the ledger
     "tasks_that_began_meanwhile_hide_zombies": ("cgroups.py", "tasks + new - listed", "tasks - listed", BOUNDS),
+    "what_had_its_pid_before_hides_zombies": ("cgroups.py", "new = max(new, tasks_now - tasks)", "pass", BOUNDS),
+    "tasks_are_counted_before_the_last_pid": (
+        "cgroups.py", PID_FIRST, AT_ONCE, LEDGER + "the_last_pid_is_read_before_the_tasks_are_counted"),
     "pids_that_began_again_count": ("cgroups.py", "if new >= 0:", "if True:", BOUNDS),
     "one_look_is_enough": ("cgroups.py", "LOOKS = 3 ", "LOOKS = 1 ", BOUNDS),
     "what_is_listed_is_read_first": (
-        "cgroups.py", "tasks, last_pid = self.tasks()\n                listed = self._listed()",
-        "listed = self._listed()\n                tasks, last_pid = self.tasks()",
+        "cgroups.py", "tasks, last_pid = self._to_be_listed()\n                listed = self._listed()",
+        "listed = self._listed()\n                tasks, last_pid = self._to_be_listed()",
         LEDGER + "a_task_that_ends_between_the_two_numbers_makes_it_too_high_and_not_too_low"),
     "only_the_top_of_a_long_list_is_read": (
         "cgroups.py", "if len(data) < WHOLE:", "if True:", LEDGER + "a_list_of_any_length_is_read_to_its_end"),
@@ -52,6 +74,20 @@ MUTATIONS = {
     "those_below_are_counted_twice": (
         "cgroups.py", "tasks - sum(number for _each, number in below) - ", "tasks - ",
         LEDGER + "holding_tells_the_cgroups_from_the_fullest_down"),
+    "a_part_is_counted_as_the_whole_machine": ("cgroups.py", "        if not self.is_part:\n", "        if True:\n", OF_A_PART + "[once-v1]"),
+    "a_part_is_held_against_lists_of_the_whole_machine": (
+        "cgroups.py", "(self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)", "_hierarchy(root)", OF_A_PART + "[once-v1]"),
+    "whatever_counts_tasks_is_a_part": (
+        "cgroups.py", "self.is_part = self.counted is not None and _number(self.counted, \"pids.current\") is not None",
+        "self.is_part = self.counted is not None", LEDGER + "a_cgroup_below_that_counts_makes_no_part_of_the_machine[once-v1]"),
+    "a_part_that_begins_with_the_machine_holds_more": (
+        "cgroups.py", "[(self.counted, self._to_be_listed()[0])]", "[(self.counted, self.tasks()[0])]",
+        LEDGER + "holding_of_a_part_begins_with_what_it_counts_itself"),
+    "a_part_is_counted_before_the_last_pid": (
+        "cgroups.py", PID_FIRST, COUNTED_FIRST, IN_ORDER + "[begins]"),
+    "a_part_is_listed_before_it_is_counted": (
+        "cgroups.py", "tasks, last_pid = self._to_be_listed()\n                listed = self._listed()",
+        "listed = self._listed()\n                tasks, last_pid = self._to_be_listed()", IN_ORDER + "[ends]"),
     # the ways to find them
     "what_the_ledger_cannot_tell_is_nothing": ("zombies.py", "if count is not None and count <= 0:", "if not count:", ACCOUNTED),
     "children_are_all_there_is": ("zombies.py", "if unseen <= 0 else None", "if True else None", ACCOUNTED),

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
-import os
+import importlib.util
+import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from rig.node import CHECKOUT, ENGINE
+from rig.node import CHECKOUT
+
+FOLDER = "collections/ansible_collections/provider/fleet"
 
 
-def assert_goes_red(tmp_path, changes, test):
+class Forking:
+    """The interpreter of forking.py, which runs one test after the other."""
+
+    def __init__(self):
+        self.popen = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("forking.py")], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def pytest(self, arguments, environment, output) -> int:
+        """Run pytest in a forked child; its exit status. output: path for what it says. environment: what is added to it."""
+        request = {"arguments": arguments, "environment": environment, "output": str(output)}
+        self.popen.stdin.write(json.dumps(request) + "\n")
+        self.popen.stdin.flush()
+        return int(self.popen.stdout.readline())
+
+    def stop(self):
+        self.popen.stdin.close()
+        self.popen.wait()
+        self.popen.stdout.close()
+
+
+def assert_goes_red(forking, folder, changes, test):
     """changes: (file of the engine, text that stands there once, what stands there then), all at once. test: as pytest names it."""
-    collection = tmp_path / "collections/ansible_collections/provider/fleet"
-    utils = collection / "plugins/module_utils"
-    shutil.copytree(CHECKOUT / "plugins", collection / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ENGINE, utils, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    engine = broken_copy(folder, changes)
+    output = folder / "output"
+    status = forking.pytest(
+        ["-q", "-x", "-o", "pythonpath=%s tests" % (folder / "collections"), "--basetemp", str(folder / "inner"), test],
+        {"REAPER_ENGINE": str(engine)}, output)
+    said = output.read_text(encoding="utf-8", errors="replace")
+    assert status == 1, "the test stayed green, or was none (exit status %d of pytest):\n%s" % (status, said[-2000:])
+    assert " failed" in said.splitlines()[-1]
+
+
+def broken_copy(folder, changes) -> Path:
+    """The folder of module_utils in a copy of the plugins. What Python has compiled is copied too, but for the files that are changed."""
+    plugins = folder / FOLDER / "plugins"
+    shutil.copytree(CHECKOUT / "plugins", plugins)
+    utils = plugins / "module_utils"
     for file, old, new in changes:
         path = utils / "reaper" / file
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1, "%s no longer has that line once: %s" % (file, old)
         path.write_text(text.replace(old, new), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test,
-         "-o", "pythonpath=%s tests" % (tmp_path / "collections"), "--basetemp", str(tmp_path / "inner")],
-        cwd=CHECKOUT, env={**os.environ, "REAPER_ENGINE": str(utils)}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, "the test stayed green:\n" + done.stdout[-2000:]
-    assert " failed" in done.stdout.splitlines()[-1]
+        Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
+    return utils
