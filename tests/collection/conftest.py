@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import re
@@ -11,22 +12,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from rig.node import OWN_FILES
 
 FOLDER = "ansible_collections/provider/fleet"
 
 
 @pytest.fixture(scope="session")
 def run(root):
-    """run(*command, cwd=, **environment): the finished process; its output is the message when it failed."""
+    """run(*command, cwd=, own_files=, **environment): the finished process; its output is the message when it failed.
+
+    own_files: whether it runs in a mount namespace where what the product keeps on this machine is neither read nor written.
+    """
     home = root / ".cache" / "home"  # Ansible's tools fill ~/.ansible
     home.mkdir(parents=True, exist_ok=True)
 
-    def run(*command, cwd=root, **environment):
+    def run(*command, cwd=root, own_files=False, **environment):
         program = Path(command[0])
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         path = f"{program.parent}:{os.environ['PATH']}"  # ansible-lint and others look for ansible there
         done = subprocess.run(
-            [str(part) for part in command],
+            [str(part) for part in (["unshare", "--mount", *OWN_FILES, *command] if own_files else command)],
             cwd=cwd,
             env={**inherited, "HOME": str(home), "PATH": path, "NO_COLOR": "1", **environment},
             stdin=subprocess.DEVNULL,
@@ -50,23 +55,51 @@ def bin() -> Path:
 
 
 @pytest.fixture(scope="session")
-def collection(root, tmp_path_factory) -> Path:
+def once(tmp_path_factory):
+    """once(name, make): the folder of that name, which all workers of pytest-xdist share. make(folder) fills it, in the first that asks."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def once(name, make):
+        with open(shared / (name + ".lock"), "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / name).exists():
+                shutil.rmtree(shared / (name + ".new"), ignore_errors=True)  # of one that failed
+                (shared / (name + ".new")).mkdir()
+                make(shared / (name + ".new"))
+                (shared / (name + ".new")).rename(shared / name)
+        return shared / name
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def collection(root, once) -> Path:
     """A copy of what git would take, in a folder where ansible-test and ansible-galaxy agree to work."""
+    return once("collections", lambda folder: copy_checkout(root, folder / FOLDER)) / FOLDER
+
+
+@pytest.fixture
+def scratch(collection, tmp_path) -> Path:
+    """A copy of that for tools which write into it."""
+    return Path(shutil.copytree(collection, tmp_path / FOLDER, symlinks=True))
+
+
+def copy_checkout(root, copy) -> None:
     # safe.directory: in a container the checkout may belong to somebody else
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
-    copy = tmp_path_factory.mktemp("collections") / FOLDER
     for name in filter(None, names):
         if os.path.lexists(root / name):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, copy / name, follow_symlinks=False)
-    return copy
 
 
 @pytest.fixture(scope="session")
-def tarball(collection, bin, run, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tarball")
-    run(bin / "ansible-galaxy", "collection", "build", "--output-path", folder, collection)
+def tarball(collection, bin, run, once) -> Path:
+    """The collection as it is uploaded."""
+    folder = once("tarball", lambda folder: run(bin / "ansible-galaxy", "collection", "build", "--output-path", folder, collection))
     return next(folder.glob("provider-fleet-*.tar.gz"))
 
 
@@ -109,7 +142,7 @@ def floor(root, pythons, run) -> Path:
     return _venv(root, run, "floor", pythons[max(usable)], "requirements-floor.txt")
 
 
-@pytest.fixture(scope="session", params=["floor", "own", "newest"])
+@pytest.fixture(scope="session", params=[pytest.param("floor", marks=pytest.mark.full), "own", pytest.param("newest", marks=pytest.mark.full)])
 def core(request, bin) -> Path:
     """The programs of one ansible-core: the oldest, the one that pytest runs with, the newest."""
     if request.param == "own":

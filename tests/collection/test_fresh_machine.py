@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ FILES = ("/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs")
 VARIABLES = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 SUITE = "trixie"  # its Python takes the newest ansible-core
+BUILD = ("/usr/bin/mmdebstrap", "--quiet", "--variant=apt", "--include=git,python3,ca-certificates", SUITE)
+# Kept in podman's storage from one run to the next
+IMAGE = "localhost/provider-fleet-fresh:" + hashlib.sha256(" ".join(BUILD).encode()).hexdigest()[:12]
+
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +26,6 @@ def machine(collection, run, tmp_path_factory):
     """machine(script): the output of the script as root, with the checkout in /root/fleet."""
     folder = tmp_path_factory.mktemp("machine")
     podman = "/usr/bin/podman"
-    image = f"localhost/fleet-fresh-{os.getpid()}"
     name = f"fleet-fresh-{os.getpid()}"
 
     def run_podman(*arguments):
@@ -28,17 +34,17 @@ def machine(collection, run, tmp_path_factory):
     options = [f"--volume={file}:{file}:ro" for file in FILES if Path(file).exists()]
     options += [f"--env={variable}" for variable in os.environ if variable.upper().startswith(VARIABLES)]
 
-    build = ["/usr/bin/mmdebstrap", "--quiet", "--variant=apt", "--include=git,python3,ca-certificates"]
-    run(*build, SUITE, folder / "root.tar", *filter(None, [os.environ.get("MIRROR")]))
-    run_podman("import", "--quiet", folder / "root.tar", image)
-    (folder / "root.tar").unlink()
+    if subprocess.run([podman, "image", "exists", IMAGE], check=False).returncode:
+        archive = folder / "root.tar"
+        run(*BUILD, archive, *filter(None, [os.environ.get("MIRROR")]))
+        run_podman("import", "--quiet", archive, IMAGE)
+        archive.unlink()
     try:
-        run_podman("run", "--detach", "--network=host", f"--name={name}", *options, image, "sleep", "infinity")
+        run_podman("run", "--detach", "--network=host", f"--name={name}", *options, IMAGE, "sleep", "infinity")
         run_podman("cp", collection, f"{name}:/root/fleet")
         yield lambda script: run_podman("exec", name, "sh", "-c", script).stdout
     finally:
         run_podman("rm", "--force", "--time=0", name)
-        run_podman("rmi", image)
 
 
 def test_look_install_repeat_remove(machine):

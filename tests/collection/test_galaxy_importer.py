@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+pytestmark = pytest.mark.full
+
 # Warnings that say nothing about the collection.
 EXPECTED = ()
 

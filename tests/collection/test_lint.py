@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 
-def test_ansible_lint(root, collection, bin, run):
+def test_ansible_lint(root, scratch, bin, run):
     # provider.fleet itself, and the collections that playbooks of Molecule and AWX use
-    paths = f"{collection.parents[2]}:{root / '.cache/collections'}"
-    run(bin / "ansible-lint", "--offline", "--strict", "--nocolor", cwd=collection, ANSIBLE_COLLECTIONS_PATH=paths)
+    paths = f"{scratch.parents[2]}:{root / '.cache/collections'}"
+    run(bin / "ansible-lint", "--offline", "--strict", "--nocolor", cwd=scratch, ANSIBLE_COLLECTIONS_PATH=paths)
 
 
 def test_changelog(collection, bin, run):

@@ -14,8 +14,8 @@ subprocess.run([sys.executable, "-m", "pip", "install", *packages], check=True)
 """
 
 
-def test_sanity(root, collection, newest, pythons, run, tmp_path):
-    assert not list(collection.glob("tests/sanity/ignore*")), "sanity is to pass without ignores"
+def test_sanity(root, scratch, newest, pythons, run, tmp_path):
+    assert not list(scratch.glob("tests/sanity/ignore*")), "sanity is to pass without ignores"
 
     home = root / ".cache" / "home"
     for version in ("23_1_2", "24_0", "24_2", "25_2"):  # the pip of ansible-core 2.17 to 2.21
@@ -37,4 +37,4 @@ def test_sanity(root, collection, newest, pythons, run, tmp_path):
     rest = [folder for folder in os.environ["PATH"].split(":") if Path(folder).name != "shims"]
     path = ":".join([str(newest), str(tmp_path), *rest])
 
-    run(newest / "ansible-test", "sanity", "--local", "--color", "no", cwd=collection, PATH=path)
+    run(newest / "ansible-test", "sanity", "--local", "--color", "no", cwd=scratch, PATH=path)
