@@ -17,10 +17,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
+from rig.inits import state_of  # noqa: E402
 from rig.node import Node, wait_until  # noqa: E402
 
 DOCUMENT = HERE.parent / "docs/exit-statuses.md"
-WAITS_AT_ONCE = 3.0  # seconds in which a zombie is looked for
+CALCULATES = 0.5  # seconds of CPU that a program has used after its child had exited; then it has done at once whatever it does at once
 BEGIN, END = "<!-- written by bench/exit_statuses.py -->\n", "<!-- end of what is written -->\n"
 
 # name -> (command, its program, what it does). Each prints "ready" when its child has been started, calculates until the file
@@ -148,18 +149,27 @@ def seen(name, folder) -> tuple:
         # A container whose init stays, and which has it as an ordinary process
         init = node.container("if os.fork() == 0:\n    os.execv(%r, %r)\nforever()" % (command[0], command))
         (process,) = init.process.children()
-        held = True
-        try:
-            wait_until(lambda: [child for child in process.children() if child.status() == "zombie"], WAITS_AT_ONCE)
-        except AssertionError:
-            held = False  # it waits at once, as a rule by a thread or a handler for SIGCHLD
-        else:
+        held = holds_a_zombie(process)
+        if held:
             result = node.sweep(remedies="reap")
             assert result["counts"]["cleared_by"]["reap"] == 1, result["summary"]
         go.touch()
         return held, init.popen.stdout.readline().decode().strip()
     finally:
         node.stop()
+
+
+def holds_a_zombie(process) -> bool:
+    """Whether it leaves its child uncollected, which has exited or is about to. Else it waits at once, as a rule by a thread or a handler for SIGCHLD."""
+    wait_until(lambda: all(state_of(Path("/proc/%d/stat" % child.pid)) in "ZX" for child in process.children()))
+    used = sum(process.cpu_times()[:2])
+    # The thread that calculates is about to run all the time; another one may have been woken to collect the child
+    wait_until(lambda: not process.children() or sum(process.cpu_times()[:2]) > used + CALCULATES and states_of_threads(process).count("R") <= 1)
+    return bool(process.children())
+
+
+def states_of_threads(process) -> list:
+    return [state_of(path) for path in Path("/proc/%d/task" % process.pid).glob("*/stat")]
 
 
 def path_of(program) -> str | None:

@@ -13,6 +13,7 @@ from rig import fleet as rig
 from rig.browser import DESKTOP, PHONE, Browser
 from selenium.webdriver.common.by import By
 
+PATIENCE = 300  # seconds
 HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
 CELLS = "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].filter(row => row.offsetParent).map(row => row.cells[arguments[1]].textContent)"
 
@@ -43,6 +44,7 @@ def page(folder, fleet):
 @pytest.fixture(scope="module")
 def browser(folder):
     opened = Browser(folder / "profile")
+    opened.driver.set_script_timeout(PATIENCE)
     yield opened
     opened.close()
 
@@ -190,7 +192,7 @@ def test_every_text_stands_out_from_its_ground(browser, page, dark):
 
 
 def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
-    """Within 2 s on a machine with nothing else to do; what is asserted leaves room for one that has."""
+    """Within 2 s on a machine with nothing else to do. What is asserted holds on any: how often all of it had to be laid out anew."""
     looks, audits = rig.big(500, 20000)
     trends = rig.history_of(folder / "big-history", 500, 2000, 30, step=72)
     began = time.perf_counter()
@@ -202,13 +204,23 @@ def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
     browser.open(file)
     browser.run("return new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
     opened = time.perf_counter() - began
+    browser.devtools("Performance.enable")
+    layouts = laid_out(browser)
     began = time.perf_counter()
     click(browser, "#workloads", "PID")
     browser.driver.find_element(By.CSS_SELECTOR, "#workloads input").send_keys("node01")
     used = time.perf_counter() - began
-    print("500 nodes, 20,000 offenders: made in %.2f s, %.1f MB, opened in %.2f s, sorted and filtered in %.2f s" % (made, len(text) / 1e6, opened, used))
+    layouts = laid_out(browser) - layouts
+    print("500 nodes, 20,000 offenders: made in %.2f s, %.1f MB, opened in %.2f s, sorted and filtered in %.2f s with %d layouts" % (
+        made, len(text) / 1e6, opened, used, layouts))
     browser.screenshot(folder / "big.png")
     assert len(cells(browser, "#nodes", 0)) == 498
     assert set(cells(browser, "#workloads", 0)) <= {"node01%d" % digit for digit in range(10)}
     assert browser.complaints() == [] and browser.requests() == []
-    assert opened < 10
+    assert len(text) < 2e6, "however many offenders there are"
+    assert layouts < 100, "each row, or so, was laid out alone"
+
+
+def laid_out(browser) -> int:
+    """How often so far."""
+    return next(metric["value"] for metric in browser.devtools("Performance.getMetrics")["metrics"] if metric["name"] == "LayoutCount")

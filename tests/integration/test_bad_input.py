@@ -163,7 +163,7 @@ INTERRUPTED_LATE = AGENT.replace("sys.exit(main())", "import os; status = main()
 def test_ctrl_c_ends_it_without_a_traceback(node, code):
     """As a shell expects: by that signal, and not a word on standard error."""
     init = node.container(LEAK)
-    flags = ("--wait",) if code == AGENT else ("--min-age", "0")
+    flags = ("--wait", "--min-age", "3600") if code == AGENT else ("--min-age", "0")
     sweep_at_work = subprocess.Popen(
         ["env", "--default-signal=INT", *node.enter, *node.agent_command(*flags, code=code)],  # a job in the background has it ignored
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, workloads
-from rig.node import wait_until
-from rig.podman import Podman
+from rig.agents import UNTIL_SETTLED, sweep
+from rig.node import is_alive, wait_until
+from rig.podman import Podman, offenders_in
+
+pytestmark = pytest.mark.all_cgroups
 
 
 @pytest.fixture
@@ -24,17 +29,17 @@ def podman(node):
 LEAKING = "(exit 3) & (exit 4) & exec sleep 1000"
 
 
-def sweep_when_seen(node, *flags, **options):
-    """A sweep once the zombies are there."""
-    wait_until(lambda: node.sweep("--check", **options)["zombies"]["count"] >= 2)
-    return node.sweep(*flags, **options)
+def wait_for_zombies(node, container):
+    """Until some parent in the container has two."""
+    wait_until(lambda: 2 in [entry["zombies"] for entry in offenders_in(node.sweep("--check"), container)])
 
 
 @pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
 def test_a_leaking_container_is_found_named_and_cured_or_ended(node, podman, remedies, ends):
     leaking = podman.run(LEAKING)
-    healthy = podman.run("while true; do sleep 0.1; done")
-    result = sweep_when_seen(node, remedies=remedies)
+    healthy = podman.run("sleep 1000; exit")
+    wait_for_zombies(node, leaking)
+    result = node.sweep(remedies=remedies)
     (entry,) = [entry for entry in result["offenders"] if entry["outcome"] != "left_alone"]
     assert entry["workload"]["kind"] == "container"
     assert entry["workload"]["container_id"] == leaking
@@ -47,7 +52,8 @@ def test_a_leaking_container_is_found_named_and_cured_or_ended(node, podman, rem
 def test_only_the_parent_ends_where_the_init_reaps(node, podman):
     """An ordinary process of the container leaks; its init, a shell that waits, collects what it adopts and goes on."""
     container = podman.run("sh -c '(exit 3) & (exit 4) & exec sleep 1000' & while true; do wait -n 2>/dev/null; sleep 0.1; done")
-    result = sweep_when_seen(node, remedies="nudge,terminate")
+    wait_for_zombies(node, container)
+    result = sweep(node, UNTIL_SETTLED, remedies="nudge,terminate")
     (entry,) = [entry for entry in result["offenders"] if entry["outcome"] != "left_alone"]
     assert entry["outcome"] == "cleared"
     assert entry["init_pid"] != entry["pid"]
@@ -56,11 +62,12 @@ def test_only_the_parent_ends_where_the_init_reaps(node, podman):
 
 def test_a_paused_container_is_left_alone(node, podman):
     container = podman.run(LEAKING)
-    wait_until(lambda: node.sweep("--check")["zombies"]["count"] == 2)
+    wait_for_zombies(node, container)
     podman("pause", container)
-    result = node.sweep()
-    (entry,) = result["offenders"]
-    assert (entry["reason"], result["zombies"]["left"]) == ("parent_frozen", 2)
+    (entry,) = offenders_in(node.sweep(), container)
+    assert (entry["reason"], entry["outcome"]) == ("parent_frozen", "left_alone")
+    (entry,) = offenders_in(node.sweep("--check"), container)
+    assert entry["zombies"] == 2
     podman("unpause", container)
     assert node.sweep()["counts"]["cleared"] == 2
 
@@ -69,17 +76,27 @@ def test_what_podman_exec_leaves_is_placed_in_its_container(node, podman):
     """A process put into the container from outside: its line of parents leads to conmon, its init is found all the same."""
     container = podman.run("exec sleep 1000")
     podman("exec", "--detach", container, "/bin/sh", "-c", LEAKING)
-    wait_until(lambda: node.sweep("--check")["zombies"]["count"] >= 2)
-    entry = next(entry for entry in node.sweep("--check")["offenders"] if entry["zombies"] == 2)
-    assert entry["workload"]["container_id"] == container
+    wait_for_zombies(node, container)
+    (entry,) = offenders_in(node.sweep("--check"), container)
+    assert entry["zombies"] == 2
     assert entry["init_pid"] not in (None, entry["pid"])
+
+
+def conmons(node) -> list:
+    """PIDs of those that have no other parent any more than PID 1 of the node."""
+    found = []
+    for child in node.init.process.children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that has ended by itself
+            if is_alive(child) and child.name() == "conmon":
+                found.append(child.pid)
+    return found
 
 
 def test_the_monitor_of_a_container_is_a_runtime(node, podman):
     """conmon, real: under scope all it would be denied, and it is no container though its cgroup bears podman's name."""
     podman.run(LEAKING)
     real = procfs.ProcFS()
-    (monitor,) = [child.pid for child in node.init.process.children() if child.name() == "conmon"]
+    (monitor,) = wait_until(lambda: conmons(node))
     assert re.fullmatch(policy.RUNTIMES, os.path.basename(real.executable(monitor)).decode())
     assert "conmon" in "".join(line.path for line in real.cgroup(monitor))
     assert workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True, {}).kind == "host"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 import uuid
 from pathlib import Path
 
 import pytest
+from rig.agents import PATIENT_WITH_INITS, later, sweep
 from rig.cri import Kubelet, cgroup_mounts
-from rig.node import Node, wait_until
+from rig.node import wait_until
+from rig.reaping import PatientNode, agent_that
 
 ENDED = "run by the operator of this node, ended this container: its PID 1 kept 2 exited child processes"
 
@@ -22,7 +23,7 @@ ENDED = "run by the operator of this node, ended this container: its PID 1 kept 
 def kubelet(tmp_path_factory):
     if not cgroup_mounts():
         pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
-    started = Kubelet(Node(tmp_path_factory.mktemp("cri")), Path(tempfile.mkdtemp(prefix="zr-")))
+    started = Kubelet(PatientNode(tmp_path_factory.mktemp("cri")), Path(tempfile.mkdtemp(prefix="zr-")))
     try:
         started.start()
         yield started
@@ -52,7 +53,7 @@ def zombies_of_containers(node) -> dict:
 
 def audit(node, *flags) -> dict:
     """What --audit says, zombies of any age being evidence: container id to row."""
-    done = node.agent("--audit", "--json", "--min-age", "0", *flags)
+    done = node.run(*node.agent_command("--audit", "--json", "--min-age", "0", *flags, code=agent_that(PATIENT_WITH_INITS)))
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
     rows = {row["workload"]["container_id"]: row for row in result["containers"]}
@@ -238,9 +239,8 @@ def test_a_cooldown_outlives_the_container(node, kubelet):
     assert offender(node.sweep(), second)["outcome"] == "cleared"
     assert pod.state(second) == running
     pod.exec(second, "orphan")
-    time.sleep(1.1)
     wait_until(lambda: zombies_of_containers(node) == {second: 1})
-    assert offender(node.sweep(remedies="terminate", cooldown=1), second)["outcome"] == "cleared"
+    assert offender(sweep(node, later(hours=2), remedies="terminate", cooldown=3600), second)["outcome"] == "cleared"
     wait_until(lambda: pod.state(second)[0] == "CONTAINER_EXITED")
 
 

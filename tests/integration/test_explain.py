@@ -10,7 +10,9 @@ import signal
 import psutil
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import explain, policy, procfs, sweep
-from rig.node import AGENT, Node, ns_pids, offender_of, wait_until
+from rig.agents import PATIENT_WITH_INITS
+from rig.node import Node, ns_pids, offender_of, wait_until
+from rig.reaping import agent_that
 
 from .test_never_touched import with_a_zombie_execute
 
@@ -23,7 +25,7 @@ if os.fork() == 0:
     forever()
 forever()
 """
-HURRIED = AGENT.replace("from reaper.agent", "from reaper import canary; canary.PATIENCE = 0.4; from reaper.agent")
+HURRIED = agent_that("from reaper import canary; canary.PATIENCE = 0.1", PATIENT_WITH_INITS)
 
 
 def explained(node, pid, *flags) -> str:
@@ -44,6 +46,11 @@ def pid_of(program) -> int:
 def child_of(program):
     (child,) = (child for child in program.process.children() if child.status() != psutil.STATUS_ZOMBIE)
     return child
+
+
+def stop(process):
+    process.suspend()
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
 
 
 def test_a_parent_in_a_container(node):
@@ -111,7 +118,7 @@ def test_a_zombie_is_about_its_parent(node):
 def test_a_zombie_whose_parent_is_outside(node):
     """nsenter, outside the node, has not waited for it yet."""
     program = node.program(IDLE)
-    os.kill(program.popen.pid, signal.SIGSTOP)
+    stop(psutil.Process(program.popen.pid))
     program.process.kill()
     wait_until(lambda: program.process.status() == psutil.STATUS_ZOMBIE)
     said = explained(node, pid_of(program))
@@ -143,8 +150,8 @@ def test_what_a_node_cannot_do_without(node, tmp_path, name, reason):
 def test_a_kernel_thread(tmp_path):
     """There is none in a PID namespace, so one of this machine is asked about; nothing is swept."""
     real = procfs.ProcFS()
-    stats = [real.stat(pid) for pid in real.pids()]
-    kthread = next((stat.pid for stat in stats if stat and stat.flags & procfs.PF_KTHREAD), None)
+    stats = filter(None, map(real.stat, real.pids()))
+    kthread = min((stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD), default=None)  # kthreadd: others come and go
     if kthread is None:
         pytest.skip("no kernel thread is visible here: this is a PID namespace")
     said = explain.explain(kthread, policy.Options(scope="all"), sweep.Paths(run=str(tmp_path / "run")))
@@ -186,7 +193,7 @@ def test_it_agrees_with_a_dry_run(node):
     node.container(PARENT_BELOW)
     node.program(LEAK)
     stopped = node.container(LEAK)
-    os.kill(stopped.process.pid, signal.SIGSTOP)
+    stop(stopped.process)
     for flags in ([], ["--remedies", "nudge,terminate"], ["--scope", "all"], ["--min-zombies", "2"], ["--protect", "post[g]res"],
                   ["--max-parents", "1"]):
         result = json.loads(node.agent("--check", "--json", "--min-age", "0", *flags).stdout)

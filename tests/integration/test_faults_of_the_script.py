@@ -9,11 +9,11 @@ import concurrent.futures
 import json
 import os
 import re
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from rig.agents import REMINDED_UNTIL_CURED, UNTIL_SETTLED, WITHOUT_SETTLING, later, lines, sweep
 from rig.node import AGENT, ENGINE, OLD_SCRIPT, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
 
 LEAK = """
@@ -42,7 +42,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 def test_row_1_a_container_that_a_reminder_cures_is_not_ended(node):
     init = node.container(WAITS_ONCE_FOR_EACH_SIGNAL)
     wait_until(lambda: len(init.zombies()) == 19)
-    result = node.sweep()
+    result = sweep(node, REMINDED_UNTIL_CURED)
     assert init.alive
     assert init.zombies() == []
     entry = offender_of(result, init)
@@ -62,7 +62,7 @@ def test_row_1_a_container_that_never_waits_lives_on_without_its_zombies(node):
     assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "reap", 3)
     assert [step["remedy"] for step in entry["steps"]] == ["nudge", "reap"]
     assert result["counts"]["parents_ended"] == 0
-    assert init.process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    wait_until(lambda: init.process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP))  # it is woken in a moment
     assert "TracerPid:\t0\n" in Path("/proc/%d/status" % init.process.pid).read_text(encoding="utf-8")
 
 
@@ -128,39 +128,49 @@ def test_row_2_names_do_not_confuse(node, name):
     assert init.alive and init.zombies() == []
 
 
-REAPS_ONCE_A_SECOND = """
-def begin(*_):
-    for _ in range(2):
-        if os.fork() == 0:
-            os._exit(0)
-zombie()
+# A look at its children is due now and then; here it comes with SIGUSR1.
+REAPS_NOW_AND_THEN = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+children = [zombie()]
 ready()
 while True:
-    begin()
-    time.sleep(1)
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+    signal.sigwait([signal.SIGUSR1])
+    for child in children:
+        os.waitpid(child, 0)
+    children = [zombie(), zombie()]
+"""
+# Arguments: path of the engine, folder of the state, PID of the supervisor. Its clock is an hour ahead with each sweep.
+HUNDRED_SWEEPS = """
+import json, os, signal, sys, time
+sys.path.append(sys.argv[1])
+from reaper import policy, procfs, report, sweep
+supervisor, proc, options, paths = int(sys.argv[3]), procfs.ProcFS(), policy.validate({"min_age": 1800}), sweep.Paths(run=sys.argv[2])
+def zombies():
+    return {(zombie.pid, zombie.start_ticks) for zombie in proc.zombies() if zombie.ppid == supervisor}
+for _ in range(100):
+    before = zombies()
+    os.kill(supervisor, signal.SIGUSR1)
+    while len(zombies() - before) < 2 or zombies() & before:
+        time.sleep(0.001)
+    done = report.as_dict(sweep.sweep(options, paths))
+    print(json.dumps([done["changed"], done["counts"]["zombies"], [entry["reason"] for entry in done["offenders"]]]))
+    if done["changed"]:
+        break
+    time.monotonic = lambda real=time.monotonic: real() + 3600
 """
 
 
-def test_row_3_a_supervisor_that_reaps_once_a_second_survives_100_sweeps(node):
-    supervisor = node.container(REAPS_ONCE_A_SECOND)
-    seen = 0
-    for _sweep in range(100):
-        result = node.sweep(min_age=2)
-        time.sleep(0.05)
-        seen += result["counts"]["zombies"]
-        assert not result["changed"]
-        assert all(entry["reason"] == "too_young" for entry in result["offenders"])
+def test_row_3_a_supervisor_that_reaps_now_and_then_survives_100_sweeps(node):
+    """At each of them it has zombies, and none of them for longer than min_age."""
+    supervisor = node.container(REAPS_NOW_AND_THEN)
+    done = node.run(PYTHON, "-IS", "-c", HUNDRED_SWEEPS, str(ENGINE), str(node.run_folder), str(supervisor.pids[1]))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [[False, 2, ["too_young"]]] * 100
     assert supervisor.alive
-    assert seen > 100, "the supervisor had hardly any zombies to be tempted by"
 
 
 def test_row_3_the_script_ends_that_supervisor_at_its_first_run(node):
-    supervisor = node.container(REAPS_ONCE_A_SECOND)
+    supervisor = node.container(REAPS_NOW_AND_THEN)
     node.old_script()
     assert supervisor.ends()
 
@@ -168,12 +178,11 @@ def test_row_3_the_script_ends_that_supervisor_at_its_first_run(node):
 @pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
 def test_row_3_what_stays_is_acted_on_when_it_is_old_enough(node, remedies, ends):
     init = node.container(LEAK)
-    first = node.sweep(min_age=2, remedies=remedies)
+    first = node.sweep(min_age=3600, remedies=remedies)
     assert offender_of(first, init)["reason"] == "too_young"
     assert init.alive
     assert len(init.zombies()) == 3
-    time.sleep(2.1)
-    assert node.sweep(min_age=2, remedies=remedies)["counts"]["cleared"] == 3
+    assert sweep(node, later(hours=2), min_age=3600, remedies=remedies)["counts"]["cleared"] == 3
     assert init.alive != ends
 
 
@@ -189,17 +198,21 @@ while pid < 310:  # the kernel gives PIDs below 300 only once
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
+here, there = os.pipe()
 parent = os.fork()
 if parent == 0:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     zombie()
+    os.write(there, b"x")
     forever()
+os.read(here, 1)
 stubborn = os.fork()
 if stubborn == 0:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     zombie()
+    os.write(there, b"x")
     forever()
-time.sleep(0.3)
+os.read(here, 1)
 ready()
 os.waitpid(parent, 0)
 while True:
@@ -215,8 +228,29 @@ while True:
 """
 
 
+# Between SIGTERM and SIGKILL, from when one parent has ended until its PID has been used again.
+UNTIL_THE_PID_IS_USED_AGAIN = lines("""
+import time
+from reaper.remedies import terminate
+def wait(alive, deadline, results, how, real=terminate._wait):
+    while how == "ended by SIGTERM" and len(alive) == 2:
+        real(alive, time.monotonic() + 0.1, results, how)
+    while how == "ended by SIGTERM" and not bystanders():
+        time.sleep(0.01)
+    real(alive, deadline, results, how)
+def bystanders():
+    from reaper.procfs import ProcFS
+    return [stat for stat in map(ProcFS("/proc").stat, ProcFS("/proc").pids()) if stat and stat.comm == b"bystander"]
+terminate._wait = wait
+""")
+# The same for the script: what it calls instead of sleep(1)
+SLEEP_UNTIL_THE_PID_IS_USED_AGAIN = """#!/bin/sh
+until grep -qx bystander /proc/[0-9]*/comm 2>/dev/null; do :; done
+"""
+
+
 @pytest.mark.parametrize("tool", ["sweep", "script"])
-def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, tool):
+def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, tmp_path, tool):
     if kernel_release() < [6, 14]:
         pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced to be used again")
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
@@ -226,10 +260,12 @@ def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, 
         return next(child for child in program.process.children() if child.name() == "bystander")
 
     if tool == "script":
-        node.old_script()
+        (tmp_path / "sleep").write_text(SLEEP_UNTIL_THE_PID_IS_USED_AGAIN)
+        (tmp_path / "sleep").chmod(0o755)
+        node.run("env", "PATH=%s:%s" % (tmp_path, os.environ["PATH"]), "bash", str(OLD_SCRIPT))
         wait_until(lambda: not is_alive(bystander()))
         return
-    result = node.sweep(grace=3, scope="all", remedies="nudge,terminate")
+    result = sweep(node, UNTIL_THE_PID_IS_USED_AGAIN, scope="all", remedies="nudge,terminate")
     assert is_alive(bystander())
     assert result["counts"]["parents_ended"] == 2
     details = sorted(step["detail"] for entry in result["offenders"] for step in entry["steps"] if step["remedy"] == "terminate")
@@ -237,13 +273,14 @@ def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, 
 
 
 THOUSAND_PARENTS = """
+here, there = os.pipe()
 for _ in range(1000):
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         zombie()
+        os.write(there, b"x")
         forever()
-while len([p for p in os.listdir("/proc") if p.isdigit()]) < 2001:
-    time.sleep(0.05)
+    os.read(here, 1)
 ready()
 while True:
     try:
@@ -253,9 +290,22 @@ while True:
 """
 
 
-def test_row_5_a_thousand_parents_that_ignore_sigterm_share_one_deadline(node):
+# Notes at each wait for parents to end how many are waited for.
+WAITS_NOTED = """
+from reaper.remedies import terminate
+def wait(alive, *words, real=terminate._wait):
+    with open(%r, "a") as noted:
+        noted.write("%%d\\n" %% len(alive))
+    real(alive, *words)
+terminate._wait = wait
+"""
+
+
+def test_row_5_a_thousand_parents_that_ignore_sigterm_share_one_deadline(node, tmp_path):
+    """After SIGTERM all of them are waited for at once, and after SIGKILL again."""
     init = node.container(THOUSAND_PARENTS)
-    result = node.sweep(grace=2, remedies="terminate")
+    noted = tmp_path / "noted"
+    result = sweep(node, UNTIL_SETTLED, lines(WAITS_NOTED % str(noted)), grace=0.3, remedies="terminate")
     assert result["counts"]["parents_ended"] == 1000
     assert result["counts"]["cleared"] == 1000
     assert left_in_node(result) == []
@@ -263,16 +313,32 @@ def test_row_5_a_thousand_parents_that_ignore_sigterm_share_one_deadline(node):
     assert init.process.children() == []
     steps = [step for entry in result["offenders"] for step in entry["steps"]]
     assert all("SIGTERM has no effect on it" in step["detail"] for step in steps)
-    assert max(step["seconds"] for step in steps) <= 2 + 3
+    assert noted.read_text().split() == ["1000", "1000"]
+
+
+# Whichever has the lock goes on only when the other one has been seen to wait for it.
+ACTS_WHEN_ANOTHER_ONE_WAITS = """
+import os, time, types
+from reaper import files, sweep
+def sleep(seconds):
+    open(%(waits)r, "w").close()
+    time.sleep(seconds)
+def nudge(*words, real=sweep.nudge):
+    while not os.path.exists(%(waits)r):
+        time.sleep(0.01)
+    return real(*words)
+files.time = types.SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+sweep.nudge = nudge
+"""
 
 
 @pytest.mark.parametrize("remedies", ["reap", "terminate"])
-def test_row_5_two_sweeps_at_once_take_turns(node, remedies):
+def test_row_5_two_sweeps_at_once_take_turns(node, tmp_path, remedies):
     """The second one waits for the lock, finds nothing left and does nothing twice."""
     node.container(IGNORES_SIGTERM + LEAK)
-    flags = ["--json", "--min-age", "0", "--grace", "2", "--remedies", "nudge," + remedies]
+    together = lines(ACTS_WHEN_ANOTHER_ONE_WAITS % {"waits": str(tmp_path / "waits")})
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        results = [json.loads(done.stdout) for done in pool.map(lambda _: node.agent(*flags), range(2))]
+        results = list(pool.map(lambda _: sweep(node, together, remedies="nudge," + remedies), range(2)))
     assert sorted(result["counts"]["cleared"] for result in results) == [0, 3]
     assert sorted(result["changed"] for result in results) == [False, True]
 
@@ -307,15 +373,12 @@ def test_row_6_a_daemon_of_the_host_whose_child_has_exited_is_left_alone(node):
     assert daemon.ends(), "the script was expected to end it"
 
 
+MIDDLE = 'open("/proc/self/comm", "w").write("middle"); zombie(); ready(); forever()'
 # An init that keeps zombies, and below it a parent that keeps some more.
 INIT_AND_PARENT_KEEP_ZOMBIES = """
-if os.fork() == 0:
-    open("/proc/self/comm", "w").write("middle")
-    zombie()
-    forever()
 zombie()
-time.sleep(0.2)
-ready()
+if os.fork() == 0:
+    %s
 forever()
 """
 
@@ -325,11 +388,8 @@ def middle_of(init):
 
 
 def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
-    code = INIT_AND_PARENT_KEEP_ZOMBIES.replace(
-        'open("/proc/self/comm", "w").write("middle")',
-        'os.execv(sys.executable, [sys.executable, "-IS", "-c", %r])' % (
-            PRELUDE + 'open("/proc/self/comm", "w").write("middle"); zombie(); forever()'))
-    init = node.container("# spare me\n" + code.replace("time.sleep(0.2)", "time.sleep(0.7)"))
+    middle_s_own_program = 'os.execv(sys.executable, [sys.executable, "-IS", "-c", %r])' % (PRELUDE + MIDDLE)
+    init = node.container("# spare me\n" + INIT_AND_PARENT_KEEP_ZOMBIES % middle_s_own_program)
     middle = middle_of(init)
     result = node.sweep(protect="spare me", remedies="nudge,terminate")
     entry = next(entry for entry in result["offenders"] if entry["name"] == "middle")
@@ -342,7 +402,7 @@ def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
 
 
 def test_row_7_where_the_init_has_to_end_its_children_are_not_ended_one_by_one(node):
-    init = node.container(INIT_AND_PARENT_KEEP_ZOMBIES)
+    init = node.container(INIT_AND_PARENT_KEEP_ZOMBIES % MIDDLE)
     result = node.sweep(remedies="nudge,terminate")
     entry = next(entry for entry in result["offenders"] if entry["name"] == "middle")
     assert entry["reason"] == "ends_with_init"
@@ -352,7 +412,7 @@ def test_row_7_where_the_init_has_to_end_its_children_are_not_ended_one_by_one(n
 
 
 def test_row_7_by_default_both_collect_their_own_and_nothing_moves(node):
-    init = node.container(INIT_AND_PARENT_KEEP_ZOMBIES)
+    init = node.container(INIT_AND_PARENT_KEEP_ZOMBIES % MIDDLE)
     middle = middle_of(init)
     result = node.sweep()
     assert [entry["outcome"] for entry in result["offenders"]] == ["cleared", "cleared"]
@@ -364,17 +424,14 @@ def test_row_7_by_default_both_collect_their_own_and_nothing_moves(node):
 # Only the middle one keeps zombies; the init adopts them and does not wait either.
 INIT_THAT_WILL_NOT_WAIT = """
 if os.fork() == 0:
-    open("/proc/self/comm", "w").write("middle")
-    zombie()
-    ready()
-    forever()
+    %s
 forever()
-"""
+""" % MIDDLE
 
 
 def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
     init = node.container(INIT_THAT_WILL_NOT_WAIT)
-    result = node.sweep("--wait", min_age=2, remedies="nudge,terminate")
+    result = sweep(node, WITHOUT_SETTLING, flags=["--wait"], min_age=1, remedies="nudge,terminate")
     assert result["counts"]["parents_ended"] == 2
     assert left_in_node(result) == []
     assert not init.alive
@@ -383,9 +440,8 @@ def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
 def test_row_7_an_adopter_gets_its_own_min_age(node):
     """A scheduled sweep does not wait: it says who has the zombies now, and the next one judges that parent afresh."""
     init = node.container(INIT_THAT_WILL_NOT_WAIT)
-    node.sweep(min_age=2, remedies="nudge,terminate")
-    time.sleep(2.1)
-    result = node.sweep(min_age=2, remedies="nudge,terminate")
+    node.sweep(min_age=3600, remedies="nudge,terminate")
+    result = sweep(node, later(hours=2), WITHOUT_SETTLING, min_age=3600, remedies="nudge,terminate")
     moved = next(entry for entry in result["offenders"] if entry["name"] == "middle")
     assert moved["outcome"] == "moved"
     assert moved["adopted_by"] == [offender_of(result, init)["pid"]]
@@ -402,7 +458,7 @@ seen = set()
 sys.addaudithook(lambda event, _: seen.add(event))
 sys.path.append(%r)
 from reaper import sweep, policy
-done = sweep.sweep(policy.validate({"min_age": 0, "remedies": ["nudge", %r]}), sweep.Paths(run=%r))
+done = sweep.sweep(policy.validate({"min_age": 0, "grace": 0.3, "remedies": ["nudge", %r]}), sweep.Paths(run=%r))
 assert done.after.offenders == ()
 for event in ("os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen", "_thread.start_new_thread"):
     assert event not in seen, event
@@ -462,14 +518,14 @@ def test_row_8_a_process_that_is_already_there_clears_a_full_table(node, tmp_pat
     if kernel_release() < [6, 14]:
         pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
-    told, said = tmp_path / "told", tmp_path / "said"
-    node.program("""
+    told, report = tmp_path / "told", tmp_path / "report"
+    sweeping = node.program("""
 ready()
 while not os.path.exists(%r):
     time.sleep(0.05)
 os.dup2(os.open(%r, os.O_WRONLY | os.O_CREAT), 1)
 os.execv(sys.executable, %r)
-""" % (str(told), str(said), node.agent_command("--min-age", "0", "--remedies", remedies)))
+""" % (str(told), str(report), node.agent_command("--min-age", "0", "--remedies", remedies)))
     init = node.container("""
 try:
     while True:
@@ -482,7 +538,8 @@ forever()
     assert refused.returncode != 0, "the table is not full: the script could run"
     assert init.alive
     told.touch()
-    assert (" 1 parent ended" in wait_until(lambda: said.exists() and said.read_text(encoding="utf-8"))) == ends
+    assert sweeping.ends(60)
+    assert (" 1 parent ended" in report.read_text(encoding="utf-8")) == ends
     assert init.alive != ends
     assert init.zombies() == []
     assert node.run("true").returncode == 0

@@ -1,8 +1,14 @@
-"""The summary at the end of a run, of playbooks that are run on a node of the tests."""
+"""The summary at the end of a run, of playbooks that are run on a node of the tests.
+
+Ansible itself runs outside of it: for a moment its own processes are zombies too.
+"""
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
+from rig.daemons import inside
 from rig.playbook import Playbook
 
 LEAK = "for _ in range(3): zombie()\nready()\nforever()"
@@ -34,11 +40,28 @@ REACHED_AGAIN = """
 """
 
 
+class Here:
+    """Where a playbook is played: on this machine."""
+
+    @staticmethod
+    def run(*command, **kwargs):
+        return subprocess.run(command, check=False, capture_output=True, text=True, **kwargs)
+
+
+class OnNode(Playbook):
+    """A playbook whose hosts are all that node."""
+
+    def __init__(self, node, folder):
+        super().__init__(Here, folder, "sweep.yml")
+        self.python = inside(node, folder, "node")["ansible_python_interpreter"]
+
+    def __call__(self, *flags, **variables):
+        return super().__call__(*flags, **{"ansible_python_interpreter": self.python, **variables})
+
+
 @pytest.fixture
 def sweep(node, tmp_path):
-    done = node.run("mount", "-t", "tmpfs", "tmpfs", "/run")  # in the mount namespace of the node only
-    assert done.returncode == 0, done.stderr
-    return Playbook(node, tmp_path, "sweep.yml")
+    return OnNode(node, tmp_path)
 
 
 def summary(played) -> list:

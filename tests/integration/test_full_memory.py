@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-import time
 
 import pytest
 from rig.node import Node, Program, wait_until
-from rig.own_cgroup import own_cgroup
+from rig.own_cgroup import entering, own_cgroup
 from rig.watched import Watch
 
 MEMORY = 64 << 20
@@ -63,15 +62,16 @@ class Short:
 
     def __init__(self, folder, stack):
         self.stack = stack
-        self.pids = stack.enter_context(own_cgroup("pids"))
+        node = stack.enter_context(own_cgroup("pids"))  # what else there is on the machine is no reason to sweep
+        self.pids = node.below("full")
         self.memory = stack.enter_context(own_cgroup("memory"))
         self.pids.write("pids.max", TASKS)
         for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max"):
             if (self.memory.folder / name).exists():
                 self.memory.write(name, 0 if "swap" in name else MEMORY)
-        self.node = Node(folder)
+        self.node = Node(folder, cgroup=node)
         stack.callback(self.node.stop)
-        self.before = [*self.pids.entering, *self.memory.entering]
+        self.before = [*entering(self.pids.seen_from_there), *self.memory.entering]
 
     def used(self) -> int:
         return int(self.memory.read("memory.usage_in_bytes" if self.memory.version == 1 else "memory.current"))
@@ -102,9 +102,9 @@ def child_count(program) -> int:
         return 0
 
 
-def freed_in_time(watch, parent, began) -> bool:
+def freed_in_time(watch, parent, before) -> bool:
     """Fails when it is not free after three looks. Ticks come first, since this test may be stopped between the two."""
-    ticks = watch.ticks(began)
+    ticks = watch.ticks_after(before)
     free = child_count(parent) < 20
     assert free or ticks <= TICKS, watch.text()
     return free
@@ -124,7 +124,7 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
         hog = short.started(["choom", "-n", "1000", "--"], FILL_MEMORY % str(short.memory.folder / "cgroup.procs"), 1)
         parent = short.started([*short.before, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], FILL_TABLE, 2)
         watch.after_ticks(2)
-        watch.suspend()
+        watch.suspend_at_rest()
         told_to_fill(parent)
         assert int(short.pids.read("pids.current")) == TASKS
         assert child_count(parent) > TASKS - 20
@@ -137,9 +137,9 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
         else:
             hog.process.send_signal(signal.SIGUSR1)
             wait_until(lambda: not hog.alive or short.used() > MEMORY - (1 << 20))
-        began = time.monotonic()
+        before = watch.mark()
         watch.resume()
-        wait_until(lambda: freed_in_time(watch, parent, began), 120)
+        wait_until(lambda: freed_in_time(watch, parent, before), 120)
         if "reap" in remedies:
             assert parent.alive
         else:
@@ -159,7 +159,7 @@ def test_the_memory_of_the_agent_is_locked_and_in_reserve(tmp_path):
         locked, resident = lines(watch, "VmLck", "VmRSS")
         assert locked >= resident - 64 > 0, "but for the few pages that nobody may lock, in KB"
         node.container("for _ in range(1000): zombie()\nready()\nforever()")
-        wait_until(lambda: (watch.status() or {}).get("cleared") == 1000)
+        wait_until(lambda: (watch.status() or {}).get("cleared") == 1000, 120)
         assert lines(watch, "VmRSS")[0] <= resident + 256, "it had to ask for more, in KB"
         assert {"Size": 1024, "Rss": 1024}.items() <= spare(watch).items(), "what it can give back, and is joined with nothing, in KB"
     finally:

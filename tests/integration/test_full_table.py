@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import re
 import signal
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from rig.node import OLD_SCRIPT, Node, wait_until
-from rig.own_cgroup import own_cgroup
+from rig.node import OLD_SCRIPT, wait_until
+from rig.own_cgroup import entering, own_cgroup
+from rig.reaping import PatientNode
 from rig.watched import Watch
 
 FULL = 200
@@ -41,62 +39,45 @@ def fill():
 FILLS_WHEN_TOLD = FILL + """
 def told(*_):
     fill()
-    os.write(1, b"full %f\\n" % time.monotonic())
+    os.write(1, b"full\\n")
 signal.signal(signal.SIGUSR1, told)
 ready()
 forever()
 """
 
-# Says when something can be started, and when not any more
-TRIES = """
+# Says whether anything can be started, each time that it is asked
+TRIES_WHEN_ASKED = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 ready()
-before = True
 while True:
+    signal.sigwait([signal.SIGUSR1])
     try:
         pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
-        can = True
     except BlockingIOError:
-        can = False
-    if can != before:
-        before = can
-        os.write(1, b"%s %f\\n" % (b"can" if can else b"cannot", time.monotonic()))
-    time.sleep(0.05)
+        os.write(1, b"cannot\\n")
+        continue
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.write(1, b"can\\n")
 """
 
 
-class Lines:
-    """What a program writes: (word, seconds on CLOCK_MONOTONIC) each. last: the last of these words, None before the first."""
-
-    def __init__(self, program):
-        self.lines = queue.Queue()
-        self.last = None
-        threading.Thread(target=self._read, args=(program.popen.stdout,), daemon=True).start()
-
-    def _read(self, stream):
-        for line in stream:
-            word, when = line.split()
-            self.last = word.decode()
-            self.lines.put((self.last, float(when)))
-        self.lines.put((None, 0.0))
-
-    def next(self, word, after=0.0) -> float:
-        """When it wrote that word next."""
-        while True:
-            found, when = self.lines.get(timeout=120)
-            assert found is not None, "it has ended"
-            if found == word and when > after:
-                return when
+def asked(program) -> str:
+    """What it says when it gets SIGUSR1."""
+    program.process.send_signal(signal.SIGUSR1)
+    return program.popen.stdout.readline().decode().strip()
 
 
 class Limited:
-    """A node, of which a part is under a limit. before: words that take a command under that limit."""
+    """A node, of which a part is under a limit. before: words that take a command under that limit.
 
-    def __init__(self, folder, cgroup=None):
-        self.node = Node(folder)
-        self.before = cgroup.entering if cgroup else []
+    The node is alone in its cgroups, so that its agent sweeps for what is in the node, and for nothing else of the machine.
+    """
+
+    def __init__(self, folder, cgroup, limit=None):
+        self.node = PatientNode(folder, cgroup=cgroup)
+        self.before = entering(limit.seen_from_there) if limit else []
 
     def program(self, code):
         return self.node.program(code, self.before)
@@ -108,11 +89,12 @@ class Limited:
 def limited(kind, folder, stack):
     """A :class:`Limited` of that kind; stack: a contextlib.ExitStack that ends it."""
     folder.mkdir()
-    cgroup = stack.enter_context(own_cgroup("pids")) if kind == "cgroup" else None
-    limit = Limited(folder, cgroup)
+    cgroup = stack.enter_context(own_cgroup("pids"))
+    below = cgroup.below("limited") if kind == "cgroup" else None
+    limit = Limited(folder, cgroup, below)
     stack.callback(limit.node.stop)
-    if cgroup:
-        cgroup.write("pids.max", FULL)
+    if below:
+        below.write("pids.max", FULL)
     else:
         if [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]] < [6, 14]:
             pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
@@ -126,47 +108,32 @@ def stack():
         yield entered
 
 
-def fill_up(parent, says, tries) -> None:
-    """Returns when nothing can be started any more. says, tries: the :class:`Lines` of who fills it and of who tries to start something.
-
-    Who tries gives a PID back each time. Where that took longer than the other one went on, there is one left.
-    """
-    for _time in range(20):
-        parent.process.send_signal(signal.SIGUSR1)
-        says.next("full")
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: tries.last == "cannot", 3)
-            return
-    raise AssertionError("it does not get full")
-
-
 def recoveries(limit, folder, remedy) -> int:
     """Fill it again and again, and see the agent free it each time. Returns how often.
 
     The agent is stopped while it is filled, or it would now and then have acted before it is full.
     """
-    tries = Lines(limit.program(TRIES))
+    tries = limit.program(TRIES_WHEN_ASKED)
     watch = Watch(limit.node, folder, "--min-age", "0", "--grace", "0.3", "--remedies", LADDER[remedy], "--cooldown", "0", before=limit.before)
     try:
-        parent = says = None
+        parent = None
         for number in range(ROUNDS[remedy]):
-            if parent is None:
-                parent = limit.container(FILLS_WHEN_TOLD)
-                says = Lines(parent)
-            wait_until(lambda parent=parent: not parent.zombies(), 60)  # then it is not stopped in the middle of anything
+            parent = parent or limit.container(FILLS_WHEN_TOLD)
+            wait_until(lambda parent=parent: not parent.zombies())  # then it is not stopped in the middle of anything
             watch.after_ticks(1)
-            watch.suspend()
-            fill_up(parent, says, tries)
-            full = time.monotonic()
+            watch.suspend_at_rest()
+            before = watch.mark()
+            assert asked(parent) == "full"
+            assert asked(tries) == "cannot"
             watch.resume()
-            free = tries.next("can", full)
-            ticks = watch.ticks(full, free)
-            assert ticks <= TICKS, "round %d: freed %.1f s and %d ticks after it was full: %s" % (number, free - full, ticks, watch.text())
+            wait_until(lambda before=before: watch.ticks_after(before) >= TICKS or watch.popen.poll() is not None)
+            assert not parent.alive or not parent.zombies(), "round %d: not freed: %s" % (number, watch.text())
+            assert asked(tries) == "can"
             if remedy == "reap":
                 assert parent.alive
             else:
                 assert parent.ends()
-                parent.popen.wait()  # its output is read to its end
+                parent.popen.wait()
                 limit.node.programs.remove(parent)
                 parent = None
         assert watch.end() == 0

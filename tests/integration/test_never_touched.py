@@ -7,7 +7,7 @@ import shutil
 import psutil
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, policy, procfs, sweep
-from rig.node import Node, offender_of
+from rig.node import Node, offender_of, wait_until
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -103,9 +103,10 @@ forever()
 
 
 def test_a_kernel_thread():
-    """No kernel thread here has a zombie, so a real one is read from /proc and given one by hand. Nothing is swept."""
+    """No kernel thread here has a zombie, so a real one, kthreadd, is read from /proc and given one by hand. Nothing is swept."""
     real = procfs.ProcFS()
-    kthread = next(pid for pid in real.pids() if real.stat(pid) and real.stat(pid).flags & procfs.PF_KTHREAD)
+    stats = filter(None, map(real.stat, real.pids()))
+    kthread = min(stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD)  # others come and go
     zombie = observe.Zombie(4000000, 1, kthread, b"x", 1, 0, 1e6)
     observer = observe.Observer(real, sweep.Paths(), observe.NOTHING, 0.0)
     offender = observer.offender(kthread, (zombie,))
@@ -132,7 +133,7 @@ def thread():
 threading.Thread(target=thread).start()
 ctypes.CDLL(None).syscall(60, 0)
 """)
-    assert program.process.status() == psutil.STATUS_ZOMBIE
+    wait_until(lambda: program.process.status() == psutil.STATUS_ZOMBIE)
     entry = offender_of(node.sweep(scope="all"), program)
     assert entry["reason"] == "unknown_executable"
     assert program.process.is_running()

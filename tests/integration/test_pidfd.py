@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import psutil
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import observe, procfs, remedies
 from rig.node import wait_until
@@ -32,5 +31,5 @@ def test_a_process_that_has_ended_has_none(node):
     program = node.program("ready()\nforever()")
     gone = offender(program, procfs.ProcFS().stat(program.process.pid).start_ticks)
     program.stop()
-    wait_until(lambda: not psutil.pid_exists(program.process.pid))
+    wait_until(lambda: not program.process.is_running())
     assert remedies.open_pidfd(procfs.ProcFS(), gone) is None

@@ -13,7 +13,6 @@ import sys
 
 import pytest
 import yaml
-from rig.docker import hide
 from rig.node import CHECKOUT, Node
 from rig.playbook import Playbook
 
@@ -86,8 +85,10 @@ class Hosts:
 def hosts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prevent")
     node = Node(folder)
-    yield Hosts(node, folder)
-    node.stop()
+    try:
+        yield Hosts(node, folder)
+    finally:
+        node.stop()
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("broken")])
@@ -134,10 +135,9 @@ def test_a_second_time_there_is_nothing_to_do(hosts):
 
 
 def test_nothing_is_made_where_there_is_no_docker(node, tmp_path):
-    """Neither a dockerd in the usual places nor a folder of Docker's: this node's own /etc, and folders of programs without dockerd."""
-    hide(node)
-    script = "rm -rf /etc/docker"
-    for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"):
+    """Neither a dockerd in the usual places nor a folder of Docker's: this node's own /etc and /usr/local, and programs without dockerd."""
+    script = "rm -rf /etc/docker /usr/local/bin/dockerd /usr/local/sbin/dockerd"
+    for folder in ("/usr/bin", "/usr/sbin"):
         if os.path.lexists(folder + "/dockerd"):
             over = "lowerdir={0},upperdir=/run/a{0},workdir=/run/b{0}".format(folder)
             script += " && mkdir -p /run/a{0} /run/b{0} && mount -t overlay overlay -o {1} {0}".format(folder, over)

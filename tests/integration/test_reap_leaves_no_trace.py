@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import pytest
-from rig.node import offender_of
-from rig.reaping import ANSWERS, Untouched, answer, built, container_of, reap_directly, said, says_nothing, status_of, step_of
+from rig.node import offender_of, wait_until
+from rig.reaping import (
+    ANSWERS,
+    Untouched,
+    answer,
+    built,
+    container_of,
+    reap_directly,
+    said,
+    says_nothing,
+    sleeps_or_has_ended,
+    status_of,
+    step_of,
+    system_call,
+)
 
 ZOMBIES = 40
 WITHOUT_GLIBC_S_RSEQ = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
+NANOSLEEP, NANOSLEEP_OF_32_BIT, RESTART_SYSCALL, RESTART_SYSCALL_OF_32_BIT = 35, 162, 219, 0
+CLOCK_NANOSLEEP, SELECT = 230, 23  # time.sleep(), before Python 3.11 the latter
+PAUSE, SIGSUSPEND, PPOLL = 34, 130, 271
 
 
 def swept(node, program):
@@ -38,7 +54,10 @@ while True:
 def test_a_64_bit_program_that_sleeps_in_the_32_bit_entry(node, tmp_path):
     """Stopped in int 0x80, which is no instruction for our call; it sleeps on afterwards, and says so if woken."""
     program = container_of(node, built(tmp_path, "no_vdso", "-DOLD_CALL"), zombies=ZOMBIES)
+    asleep = NANOSLEEP_OF_32_BIT, RESTART_SYSCALL_OF_32_BIT
+    assert sleeps_or_has_ended(program, *asleep)
     swept(node, program)
+    assert sleeps_or_has_ended(program, *asleep)
     assert says_nothing(program)
     assert answer(program) == "well"
 
@@ -57,9 +76,12 @@ while True:
     if (result, ctypes.get_errno()) != (-1, 4):  # EINTR comes of SIGUSR1
         os.write(1, b"slept %d %d\\n" % (result, ctypes.get_errno()))
 """)
+    assert sleeps_or_has_ended(program, NANOSLEEP)
     swept(node, program)
+    assert sleeps_or_has_ended(program, NANOSLEEP, RESTART_SYSCALL)
     assert says_nothing(program)
     assert answer(program) == "well"
+    assert sleeps_or_has_ended(program, NANOSLEEP)
     assert says_nothing(program)
 
 
@@ -71,6 +93,7 @@ ready()
 forever()
 """)
     swept(node, program)
+    assert sleeps_or_has_ended(program, CLOCK_NANOSLEEP, SELECT)
     assert says_nothing(program)
     assert answer(program) == "well"
     program.process.send_signal(5)
@@ -125,18 +148,22 @@ print(json.dumps({"result": number}))
 """
 
 
-@pytest.mark.parametrize("mode", ["pause", "busy", "sigsuspend", "ppoll", "handler"])
+WAITS_IN = {"pause": PAUSE, "busy": -1, "sigsuspend": SIGSUSPEND, "ppoll": PPOLL, "handler": PAUSE}
+
+
+@pytest.mark.parametrize("mode", WAITS_IN)
 def test_signals_queued_while_it_collects_arrive_once_each(node, tmp_path, mode):
     """Before it stops, in every stop, between the calls and before the end; its mask may be one for that call only, or it may be
     in a handler on an alternate stack. Each signal carries a number of its own."""
     program = container_of(node, built(tmp_path, "signals"), mode, zombies=ZOMBIES)
+    wait_until(lambda: system_call(program) == WAITS_IN[mode])
     with Untouched(program):
         assert reap_directly(node, program, QUEUES_100)["result"] == 100
     assert program.zombies() == []
     assert answer(program) == "well 100"
 
 
-@pytest.mark.parametrize("outside", ["3000", "300000"], ids=["seldom_outside", "often_outside"])
+@pytest.mark.parametrize("outside", ["0", "3000", "300000"], ids=["hardly_ever_outside", "seldom_outside", "often_outside"])
 def test_restartable_sequences(node, tmp_path, outside):
     """Collected at a moment outside of them, or refused as busy; no sequence that was left goes on."""
     program = container_of(node, built(tmp_path, "rseq_loop"), "300000", outside, zombies=20, environment=WITHOUT_GLIBC_S_RSEQ)

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rig.agents import lines
 from rig.blocked import CALLS, blocked
-from rig.node import CHECKOUT, Node, is_alive, ns_pids
+from rig.node import CHECKOUT, is_alive, ns_pids, wait_until
 from rig.podman import Podman
 from rig.programs import PROGRAMS
+from rig.reaping import PatientNode, agent_that
 from rig.running import ZOMBIES, Running
 
 # With the default ladder, PID 1 of a container each. Those that wait for any child when they are reminded need no more than that.
@@ -30,6 +32,16 @@ SECCOMP_FILTER = "2"
 AT_A_TIME = 3  # containers to start
 HEAD_START = 2  # seconds that sleeps last already when the sweep comes: one that began anew would last longer by these
 ALL_AT_ONCE = "for start in /w/*/start; do setsid sh $start & done; wait"
+# Reminders go on as long as usual, and until these (PIDs) hold no zombie any more: they need CPU time to collect them
+UNTIL_COLLECTED = """
+from reaper.procfs import ProcFS
+from reaper.remedies import nudge
+class UntilCollected(float):
+    def __gt__(self, seconds):
+        return float(self) > seconds or any(procfs.zombie_children(pid, 1)[0] for pid in %r)
+procfs = ProcFS("/proc")
+nudge.PATIENCE = UntilCollected(nudge.PATIENCE)
+"""
 C_PROGRAMS = {"blocked": (), "bare": ("-nostdlib", "-fno-stack-protector")}
 
 
@@ -37,7 +49,7 @@ class Swept:
     """Containers in a node, and what a sweep has done there: everything that the tests look at."""
 
     def __init__(self, folder, names, positions, **options):
-        self.node = Node(folder)
+        self.node = PatientNode(folder)
         # podman and sockets refuse a folder with a long name, so it is not below pytest's own
         self.podman = Podman(self.node, Path(tempfile.mkdtemp(prefix="zr-")))
         try:
@@ -96,6 +108,8 @@ class Swept:
         self.before = {key: running.seen() for key, running in self.running.items()}
         for running in everything:
             running.head_start = int(1000 * (time.monotonic() - running.began))
+        reminded = [ns_pids(self.running[FIRST, name].process.pid)[1] for name, remedy in HANDFUL.items() if remedy == "nudge"]
+        self.node.code = agent_that(lines(UNTIL_COLLECTED % reminded))
         self.result = self.node.sweep(**options)
         self.again = self.node.sweep(**options)
         self.after = {key: running.seen() for key, running in self.running.items() if is_alive(running.process)}
@@ -130,7 +144,7 @@ class Swept:
         assert self.containers[running.container] == "true 0"
         assert running.status("Seccomp") == SECCOMP_FILTER
         assert running.status("TracerPid") == "0"
-        assert running.status("State")[0] in "SR"
+        wait_until(lambda: running.status("State")[0] in "SR")  # not held; D is a matter of a moment
         running.program.works(running)
         assert is_alive(running.process)
 

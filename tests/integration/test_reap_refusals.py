@@ -12,7 +12,18 @@ from pathlib import Path
 import psutil
 import pytest
 from rig.node import VFORK, is_alive, offender_of, wait_until
-from rig.reaping import ANSWERS, THIRTY_TWO_BIT, Untouched, answer, built, container_of, reap_directly, status_of, step_of
+from rig.reaping import (
+    ANSWERS,
+    THIRTY_TWO_BIT,
+    Untouched,
+    agent_that,
+    answer,
+    built,
+    container_of,
+    reap_directly,
+    status_of,
+    step_of,
+)
 
 SLEEPS = ANSWERS + "zombie()\nready()\nforever()"
 WITHOUT_SYS_ADMIN = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
@@ -100,7 +111,7 @@ def test_a_leader_that_is_dead_while_threads_live(node):
     assert [after[name] for name in ("start", "Threads", "TracerPid", "State")] == [
         before[name] for name in ("start", "Threads", "TracerPid", "State")]
     assert [step["remedy"] for step in offender_of(node.sweep(), program)["steps"]][-1] == "terminate"
-    assert not psutil.pid_exists(program.process.pid)
+    wait_until(lambda: not program.process.is_running())
 
 
 @contextmanager
@@ -116,14 +127,21 @@ def running_in(node, *command):
             popen.wait()
 
 
+def has_come_under_a_tracer(program, before) -> str:
+    """PID of the tracer, once that has stopped it and let it sleep on: to stop and to sleep are two switches to another process."""
+    status = status_of(program)
+    switches = int(status["voluntary_ctxt_switches"]) - int(before["voluntary_ctxt_switches"])
+    return status["TracerPid"] if status["TracerPid"] != "0" and status["State"][0] == "S" and switches >= 2 else ""
+
+
 @pytest.mark.parametrize("tracer", ["strace", "gdb"])
 def test_a_parent_that_is_traced(node, tracer):
     """It lives on under its tracer, and after it; then it is collected."""
     program = node.container(SLEEPS)
+    at_rest = wait_until(lambda: (status := status_of(program))["State"][0] == "S" and status)
     command = ["strace", "-o", "/dev/null", "-p"] if tracer == "strace" else ["gdb", "--batch", "-nx", "-ex", "continue", "-p"]
     with running_in(node, *command, str(program.pids[1])):
-        wait_until(lambda: status_of(program)["TracerPid"] != "0" and status_of(program)["State"][0] == "S")
-        held_by = status_of(program)["TracerPid"]
+        held_by = wait_until(lambda: has_come_under_a_tracer(program, at_rest))
         step = step_of(offender_of(node.sweep(remedies="reap"), program))
         assert (step["result"], step["refusal"]) == ("refused", "traced")
         assert (status_of(program)["TracerPid"], status_of(program)["State"][0]) == (held_by, "S")
@@ -136,7 +154,7 @@ def test_a_parent_that_is_traced(node, tracer):
 def test_a_parent_halted_in_a_debugger(node):
     """State t: the policy leaves it alone already; asked directly, the remedy does too."""
     program = node.container(SLEEPS)
-    with running_in(node, "gdb", "--batch", "-nx", "-ex", "python import time; time.sleep(60)", "-p", str(program.pids[1])):
+    with running_in(node, "gdb", "--batch", "-nx", "-ex", "python import time; time.sleep(3600)", "-p", str(program.pids[1])):
         wait_until(lambda: status_of(program)["State"][0] == "t")
         assert offender_of(node.sweep(), program)["reason"] == "parent_stopped"
         assert reap_directly(node, program)["refusal"] == "traced"
@@ -163,7 +181,7 @@ def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
     program = node.container(VFORK % str(fifo))
     (parent,) = program.process.children()
     pid = wait_until(lambda: [entry["pid"] for entry in node.sweep()["offenders"] if entry["reason"] == "parent_uninterruptible"])[0]
-    outcome = reap_directly(node, program, "PID = %d\nonce(offender())" % pid)
+    outcome = reap_directly(node, program, "PID, ptrace.UNTIL_STOPPED = %d, 0.25\nonce(offender())" % pid)
     assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == ("refused", "uninterruptible", None)
     assert is_alive(parent)
 
@@ -248,12 +266,14 @@ def test_another_architecture(node):
 def test_zombies_that_a_tracer_holds(node):
     """waitid(2) does not give them. The policy leaves their parent alone; asked directly, the remedy says that it had no effect."""
     program = node.container(ANSWERS + """
+here, there = os.pipe()
 child = os.fork()
 if child == 0:
-    time.sleep(0.5)
+    os.read(here, 1)
     os._exit(0)
 if os.fork() == 0:
     ctypes.CDLL(None).ptrace(0x4206, child, None, None)  # PTRACE_SEIZE
+    os.write(there, b"x")
     forever()
 while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
     time.sleep(0.01)
@@ -279,10 +299,16 @@ def test_a_zombie_that_its_parent_traces(node):
     assert answer(program) == "well"
 
 
+# Whenever it is looked at it is in a restartable sequence: 8 bytes are read for nothing else
+IN_A_SEQUENCE = "ptrace.Tracee._memory = lambda self, *where, real=ptrace.Tracee._memory: b'in a seq' if where[1] == 8 else real(self, *where)"
+
+
 def test_a_refusal_that_may_pass_is_followed_by_nothing_harder(node, tmp_path):
-    """It never leaves its restartable sequence but by an abort: "busy" each of many times, and perhaps not in the next sweep."""
+    """It is hardly ever outside of its restartable sequence, and never as far as the sweep sees: "busy" each of many times, and perhaps not in
+    the next sweep."""
     program = container_of(
         node, built(tmp_path, "rseq_loop"), "1", "0", environment={"GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
+    node.code = agent_that(IN_A_SEQUENCE)
     with Untouched(program):
         entry = offender_of(node.sweep(), program)
         assert [(step["remedy"], step["refusal"]) for step in entry["steps"]] == [("nudge", None), ("reap", "busy")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from rig.node import PYTHON, Node
+from rig.own_cgroup import own_cgroup
 from rig.playbook import Playbook
 
 LEAK = "zombie()\nzombie()\nready()\nforever()"
@@ -38,22 +41,22 @@ class Here:
 
 
 def as_host(node, folder) -> dict:
-    """Variables of a host that is this node: its Python is one in the namespaces of the node, with a /run of its own."""
-    assert node.run("mount", "-t", "tmpfs", "tmpfs", "/run").returncode == 0
+    """Variables of a host that is this node: its Python is one in the namespaces of the node."""
     python = folder / "python-in-node"
-    python.write_text("#!/bin/sh\nexec %s %s \"$@\"\n" % (" ".join(node.enter), PYTHON))
+    python.write_text("#!/bin/sh\nexec %s %s \"$@\"\n" % (shlex.join(node.enter), PYTHON))
     python.chmod(0o755)
     return {"ansible_python_interpreter": str(python)}
 
 
 class Fleet:
-    """Two nodes, and the playbook; dest: where its reports go."""
+    """Two nodes, each alone in its cgroup, and the playbook; dest: where its reports go."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, stack):
         self.nodes, self.hosts = [], {}
         for name in ("node1", "node2"):
             (folder / name).mkdir()
-            self.nodes.append(Node(folder / name))
+            self.nodes.append(Node(folder / name, cgroup=stack.enter_context(own_cgroup("pids"))))
+            stack.callback(self.nodes[-1].stop)
             self.hosts[name] = as_host(self.nodes[-1], folder / name)
         self.dest = folder / "a" / "reports"
         self.playbook = Playbook(Here, folder, "report.yml")
@@ -69,15 +72,14 @@ class Fleet:
 
 @pytest.fixture
 def fleet(tmp_path):
-    made = Fleet(tmp_path)
-    yield made
-    for node in made.nodes:
-        node.stop()
+    with contextlib.ExitStack() as stack:
+        yield Fleet(tmp_path, stack)
 
 
 def test_a_report_of_two_nodes(fleet):
     """One that was swept, by an agent of its own, and leaks again; and one with a hostile name."""
     first, second = fleet.nodes
+    in_run = second.run("ls", "-A", "/run").stdout
     swept = first.container(LEAK_AGAIN)
     first.run_folder = Path("/run/zombie_reaper")
     assert first.sweep()["counts"]["cleared"] == 1
@@ -100,7 +102,7 @@ def test_a_report_of_two_nodes(fleet):
         assert {(row["kind"], row["host"]) for row in csv.DictReader(file)} == {
             ("node", "node1"), ("node", "node2"), ("offender", "node1"), ("offender", "node2"), ("init", "node1"), ("init", "node2"), ("action", "node1")}
     assert swept.alive and len(swept.zombies()) == 1 and hostile.alive and len(hostile.zombies()) == 2, "nothing was done"
-    assert second.run("ls", "-A", "/run").stdout == ""
+    assert second.run("ls", "-A", "/run").stdout == in_run
 
 
 def test_nodes_that_fail_are_in_the_report_and_fail_the_playbook(fleet):

@@ -17,8 +17,11 @@ import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import open_pidfd, termination_log
 from rig import handmade
+from rig.agents import WITHOUT_SETTLING, sweep
 from rig.node import PRELUDE, PYTHON, Program, offender_of, wait_until
-from rig.podman import Podman
+from rig.podman import Podman, offenders_in
+
+pytestmark = pytest.mark.all_cgroups
 
 SAID = "run by the operator of this node, ended this container: its PID 1 kept 2 exited child processes"
 LEAKING = "for _ in range(2): zombie()\nready()\nforever()\n"
@@ -86,9 +89,8 @@ def test_the_owner_of_a_real_container_is_told(node, log):
     try:
         container = podman("run", "--detach", "--network", "none", "--volume", "%s:/dev/termination-log" % log,
                            "busybox", "/bin/sh", "-c", "(exit 3) & (exit 4) & exec sleep 1000")
-        wait_until(lambda: node.sweep("--check")["zombies"]["count"] == 2)
-        (entry,) = node.sweep(remedies="terminate")["offenders"]
-        assert entry["workload"]["container_id"] == container
+        wait_until(lambda: [entry["zombies"] for entry in offenders_in(node.sweep("--check"), container)] == [2])
+        (entry,) = offenders_in(node.sweep(remedies="terminate"), container)
         assert entry["outcome"] == "cleared"
         assert SAID in log.read_text()
     finally:
@@ -109,7 +111,7 @@ def test_a_parent_that_is_no_init_leaves_no_word(node, root, log):
     program.stop()
     log.write_text("")
     inner = node.container("if os.fork() == 0:\n    zombie()\n    ready()\n    forever()\nforever()\n")
-    node.sweep(remedies="terminate")
+    sweep(node, WITHOUT_SETTLING, remedies="terminate")
     inner.stop()
     assert log.read_text() == ""
 
@@ -215,7 +217,7 @@ def test_the_journal_says_who_was_ended(node, tmp_path):
     """syslog(3) goes to /dev/log; here to a socket of the test, mounted in the agent's own mount namespace."""
     journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     journal.bind(str(tmp_path / "log"))
-    journal.settimeout(10)
+    journal.settimeout(60)
     program = node.container(LEAKING)
     script = 'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log && exec "$@"'
     agent = node.agent_command("--json", "--min-age", "0", "--remedies", "terminate")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
+import signal
 from pathlib import Path
 
 import psutil
 import pytest
-from rig.node import AGENT, VFORK, is_alive, offender_of, wait_until
+from rig.agents import REMINDED_UNTIL_CURED, later, lines, sweep
+from rig.node import VFORK, is_alive, offender_of, wait_until
+from rig.reaping import said
 
 INIT_WITH_A_LEAKING_CHILD = """
 child = os.fork()
@@ -25,13 +27,13 @@ os.wait()
 @pytest.mark.parametrize("remedy, ends", [("reap", False), ("terminate", True)])
 def test_the_classic_producer(node, remedy, ends):
     init = node.container("for _ in range(50): zombie()\nready()\nforever()")
-    seen = sorted(init.zombies())
+    seen = [psutil.Process(pid) for pid in init.zombies()]
     assert len(seen) == 50
     result = node.sweep(remedies="nudge," + remedy)
     assert result["zombies"]["count"] == 50
     assert result["counts"]["cleared_by"] == {"nudge": 0, remedy: 50}
     assert init.alive != ends
-    assert not any(psutil.pid_exists(pid) for pid in seen)
+    assert not any(zombie.is_running() for zombie in seen), "psutil compares the start time"
 
 
 def test_sigterm_without_effect_is_said(node):
@@ -41,7 +43,7 @@ def test_sigterm_without_effect_is_said(node):
 
 
 def test_a_handler_for_sigterm_gets_its_grace(node, tmp_path):
-    said = tmp_path / "said"
+    told = tmp_path / "told"
     init = node.container("""
 def goodbye(*_):
     open(%r, "w").write("goodbye")
@@ -50,24 +52,27 @@ signal.signal(signal.SIGTERM, goodbye)
 zombie()
 ready()
 forever()
-""" % str(said))
-    (_nudge, step) = offender_of(node.sweep(grace=5, remedies="nudge,terminate"), init)["steps"]
+""" % str(told))
+    (_nudge, step) = offender_of(node.sweep(grace=60, remedies="nudge,terminate"), init)["steps"]
     assert step["detail"] == "ended by SIGTERM"
-    assert said.read_text() == "goodbye"
+    assert told.read_text() == "goodbye"
 
 
 def test_orphans_adopted_by_an_init_that_does_not_wait(node):
     """Each orphan exits after its parent has; the init of the container inherits it and never waits."""
     init = node.container("""
+here, there = os.pipe()
 for _ in range(5):
     child = os.fork()
     if child == 0:
         if os.fork() == 0:
-            time.sleep(0.2)
+            while os.getppid() != 1:
+                time.sleep(0.01)
+            os.write(there, b"%5d" % os.getpid())
             os._exit(0)
         os._exit(0)
     os.waitpid(child, 0)
-time.sleep(0.5)
+    os.waitid(os.P_PID, int(os.read(here, 5)), os.WEXITED | os.WNOWAIT)
 ready()
 forever()
 """)
@@ -77,7 +82,7 @@ forever()
 
 
 def test_a_service_that_fails_again_and_again(node):
-    """One more zombie each time, in the middle of sweeps: old ones count, young ones do not."""
+    """One more zombie each time, in the middle of sweeps: old ones count, young ones do not. The last sweep is two hours later."""
     init = node.container("""
 zombie()
 ready()
@@ -85,13 +90,17 @@ while True:
     zombie()
     time.sleep(0.25)
 """)
-    first = offender_of(node.sweep(min_age=3), init)
+
+    def one_more_than(entry):
+        wait_until(lambda: len(init.zombies()) > entry["zombies"])
+
+    first = offender_of(node.sweep(min_age=3600), init)
     assert first["reason"] == "too_young"
-    time.sleep(1)
-    later = offender_of(node.sweep(min_age=3, min_zombies=3), init)
-    assert later["zombies"] > first["zombies"]
-    time.sleep(2.2)
-    last = offender_of(node.sweep("--check", min_age=3), init)
+    one_more_than(first)
+    second = offender_of(node.sweep(min_age=3600, min_zombies=3), init)
+    assert second["zombies"] > first["zombies"]
+    one_more_than(second)
+    last = offender_of(sweep(node, later(hours=2), flags=["--check"], min_age=3600), init)
     assert last["verdict"] == "act"
     assert 0 < last["ripe"] < last["zombies"]
     assert init.alive
@@ -99,8 +108,9 @@ while True:
 
 def test_children_of_a_thread(node):
     init = node.container("""
-threading.Thread(target=zombie).start()
-time.sleep(0.3)
+thread = threading.Thread(target=zombie)
+thread.start()
+thread.join()
 ready()
 forever()
 """)
@@ -130,13 +140,15 @@ forever()
 def test_a_zombie_held_by_a_tracer(node):
     """The parent cannot collect it, however well it waits, until the tracer has (ptrace(2))."""
     init = node.container("""
+here, there = os.pipe()
 child = os.fork()
 if child == 0:
-    time.sleep(0.5)
+    os.read(here, 1)
     os._exit(0)
 if os.fork() == 0:
     PTRACE_SEIZE = 0x4206
     ctypes.CDLL(None).ptrace(PTRACE_SEIZE, child, None, None)
+    os.write(there, b"x")
     forever()
 while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
     time.sleep(0.01)
@@ -157,6 +169,7 @@ def test_a_parent_that_is_stopped(node):
     assert ([entry["reason"] for entry in result["offenders"]], result["changed"]) == (["parent_stopped"], False)
     assert parent.status() == psutil.STATUS_STOPPED
     parent.resume()
+    wait_until(lambda: parent.status() != psutil.STATUS_STOPPED)
     assert node.sweep()["counts"]["cleared"] == 1
     assert is_alive(parent)
 
@@ -167,16 +180,14 @@ def test_time_in_which_a_parent_was_held_up_does_not_count(node):
     (parent,) = init.process.children()
     parent.suspend()
     wait_until(lambda: parent.status() == psutil.STATUS_STOPPED)
-    node.sweep(min_age=2)
-    time.sleep(2.1)
-    node.sweep(min_age=2)
+    node.sweep(min_age=3600)
+    sweep(node, later(hours=2), min_age=3600)
     parent.resume()
     wait_until(lambda: parent.status() != psutil.STATUS_STOPPED)
-    (entry,) = node.sweep(min_age=2)["offenders"]
+    (entry,) = sweep(node, later(hours=2), min_age=3600)["offenders"]
     assert entry["reason"] == "too_young"
     assert is_alive(parent)
-    time.sleep(2.1)
-    assert node.sweep(min_age=2)["counts"]["cleared"] == 1
+    assert sweep(node, later(hours=4), min_age=3600)["counts"]["cleared"] == 1
 
 
 def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
@@ -190,10 +201,11 @@ def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
     assert is_alive(parent)
 
 
+# version, where it is mounted, what is written to which file, and where it is told that all in it has come to rest
 FREEZERS = [
-    ("v1", Path("/sys/fs/cgroup/freezer"), "freezer.state", "FROZEN", "THAWED"),
-    ("v2", Path("/sys/fs/cgroup/unified"), "cgroup.freeze", "1", "0"),
-    ("v2", Path("/sys/fs/cgroup"), "cgroup.freeze", "1", "0"),
+    ("v1", Path("/sys/fs/cgroup/freezer"), "freezer.state", "FROZEN", "THAWED", ("freezer.state", "FROZEN")),
+    ("v2", Path("/sys/fs/cgroup/unified"), "cgroup.freeze", "1", "0", ("cgroup.events", "frozen 1")),
+    ("v2", Path("/sys/fs/cgroup"), "cgroup.freeze", "1", "0", ("cgroup.events", "frozen 1")),
 ]
 
 
@@ -203,14 +215,14 @@ def test_a_parent_that_is_paused(node, version):
     mounted = [freezer[1:] for freezer in FREEZERS if freezer[0] == version and (freezer[1] / "cgroup.procs").exists()]
     if not mounted:
         pytest.skip("this machine has no cgroup %s freezer" % version)
-    root, name, frozen, thawed = mounted[0]
+    root, name, frozen, thawed, (told, at_rest) = mounted[0]
     init = node.container("zombie()\nready()\nforever()")
-    cgroup = root / ("zombie-reaper-test-%d" % os.getpid())
+    cgroup = root / ("zombie-reaper-test-paused-%d" % os.getpid())
     cgroup.mkdir()
     try:
         (cgroup / "cgroup.procs").write_text(str(init.process.pid))
         (cgroup / name).write_text(frozen)
-        time.sleep(0.2)
+        wait_until(lambda: at_rest in (cgroup / told).read_text().splitlines())
         result = node.sweep()
         assert (offender_of(result, init)["reason"], result["changed"]) == ("parent_frozen", False)
         (cgroup / name).write_text(thawed)
@@ -230,7 +242,7 @@ while True:
     os.waitpid(zombie(), 0)
 """)
     for _sweep in range(20):
-        result = node.sweep(min_age=60)
+        result = node.sweep(min_age=3600)
         assert result["warnings"] == []
         assert not result["changed"]
 
@@ -260,39 +272,54 @@ forever()
 
 
 def test_a_healthy_container_is_never_touched(node):
-    """Short-lived children, all waited for a little later; whatever the moment, none of them is old enough."""
+    """It always has exited children, each of them waited for in time: before the next sweep, which is two hours later."""
     init = node.container("""
-ready()
-while True:
-    children = [zombie() for _ in range(5)]
-    time.sleep(0.3)
+children = []
+def others(*_):
     for child in children:
         os.waitpid(child, 0)
+    children[:] = [zombie() for _ in range(5)]
+    os.write(1, b"others\\n")
+signal.signal(signal.SIGUSR1, others)
+ready()
+forever()
 """)
-    for _sweep in range(20):
-        assert not node.sweep(min_age=2)["changed"]
+    for number in range(10):
+        init.process.send_signal(signal.SIGUSR1)
+        assert said(init) == "others"
+        result = sweep(node, later(hours=2 * number), min_age=3600)
+        assert (result["zombies"]["count"], result["changed"]) == (5, False)
+        assert len(init.zombies()) == 5
     assert init.alive
 
 
+TIME_IS_UP_WHEN_ONE_HAS_HELPED = lines("""
+from reaper.remedies import nudge
+def count(self, procfs, real=nudge._Nudged.count):
+    helped = real(self, procfs)
+    if helped:
+        nudge.LONGEST = 0
+    return helped
+nudge._Nudged.count = count
+""")
+
+
 def test_a_parent_that_a_reminder_is_curing_is_not_ended_when_time_is_up(node):
-    """One of 3,000 zombies goes with each reminder: more than one sweep has time for, and no reason for anything harder."""
+    """One zombie goes with each reminder; when time is up some are left, which is no reason for anything harder."""
     init = node.container("""
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-for _ in range(3000):
+for _ in range(100):
     zombie()
-def wait_once(*_):
-    os.waitpid(-1, os.WNOHANG)
-    time.sleep(0.005)
-signal.signal(signal.SIGCHLD, wait_once)
+signal.signal(signal.SIGCHLD, lambda *_: os.waitpid(-1, os.WNOHANG))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 ready()
 forever()
 """)
-    entry = offender_of(node.sweep(), init)
+    entry = offender_of(sweep(node, REMINDED_UNTIL_CURED, TIME_IS_UP_WHEN_ONE_HAS_HELPED), init)
     assert entry["outcome"] == "partly_cleared"
     assert [step["result"] for step in entry["steps"]] == ["unfinished"]
     assert init.alive
-    assert len(init.zombies()) < 2999
+    assert 0 < len(init.zombies()) < 99
 
 
 @pytest.mark.parametrize("remedy, call", [("nudge", r"pidfd_open\((\d+)"), ("reap", r"ptrace\(PTRACE_SEIZE, (\d+)"), ("terminate", r"pidfd_open\((\d+)")])
@@ -309,7 +336,7 @@ def test_whoever_holds_most_is_first(node, tmp_path, remedy, call):
     assert [entry["pid"] for entry in json.loads(done.stdout)["offenders"] if entry["pid"] in here] == here
 
 
-# It makes another zombie when it is reminded of the one it has; that comes of age while reap takes its time
+# It makes another zombie when it is reminded of the one it has; that comes of age while reap takes two hours
 ANOTHER_AT_A_REMINDER = """
 def another(*_):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -319,15 +346,26 @@ signal.signal(signal.SIGCHLD, another)
 ready()
 forever()
 """
-REAP_TAKES_ITS_TIME = AGENT.replace("from reaper.agent", "import time; from reaper import sweep; real = sweep.reap; "
-                                    "sweep.reap = lambda *words: (real(*words), time.sleep(4))[0]; from reaper.agent")
+REAP_TAKES_ITS_TIME = lines("""
+import time
+from reaper import sweep
+def nudge(procfs, found, real=sweep.nudge):
+    outcomes = real(procfs, found)
+    while len(list(procfs.zombies())) < 2:
+        time.sleep(0.01)
+    return outcomes
+def reap(*words, real=sweep.reap):
+    outcomes = real(*words)
+    time.monotonic = lambda now=time.monotonic: now() + 7200
+    return outcomes
+sweep.nudge, sweep.reap = nudge, reap
+""")
 
 
 def test_nobody_is_ended_for_a_zombie_that_nothing_gentler_was_tried_on(node):
     parent = node.container(ANOTHER_AT_A_REMINDER)
-    done = node.run(*node.agent_command("--json", "--wait", "--min-age", "3", "--grace", "0", code=REAP_TAKES_ITS_TIME))
-    assert (done.returncode, done.stderr) == (0, "")
-    entry = offender_of(json.loads(done.stdout), parent)
+    node.sweep(min_age=3600)
+    entry = offender_of(sweep(node, later(hours=2), REAP_TAKES_ITS_TIME, min_age=3600), parent)
     assert parent.alive
     assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
     assert (entry["outcome"], entry["cleared"], len(parent.zombies())) == ("cleared", 1, 1)
@@ -342,17 +380,22 @@ if os.fork() == 0:
     forever()
 forever()
 """
-THE_CHILD_ENDS_AT_REAP = AGENT.replace(
-    "from reaper.agent", "import os, time; from reaper import sweep; real = sweep.reap; "
-    "sweep.reap = lambda procfs, found, asked: ([os.kill(o.pid, 9) for o in found if o.pid != o.init_pid], time.sleep(0.3), real(procfs, found, asked))[2]; "
-    "from reaper.agent")
+THE_CHILD_ENDS_AT_REAP = lines("""
+import os, time
+from reaper import observe, sweep
+def reap(procfs, found, asked, real=sweep.reap):
+    (child,) = [each for each in found if each.pid != each.init_pid]
+    os.kill(child.pid, 9)
+    while any(zombie.ppid == child.pid for zombie in observe.still_zombies(procfs, child)) or procfs.stat(child.pid).state != "Z":
+        time.sleep(0.01)
+    return real(procfs, found, asked)
+sweep.reap = reap
+""")
 
 
 def test_nobody_is_ended_for_a_zombie_that_it_inherited_meanwhile(node):
     init = node.container(AND_A_CHILD_THAT_HOLDS_ONE)
-    done = node.run(*node.agent_command("--json", "--wait", "--min-age", "0", "--grace", "0", code=THE_CHILD_ENDS_AT_REAP))
-    assert (done.returncode, done.stderr) == (0, "")
-    entry = offender_of(json.loads(done.stdout), init)
+    entry = offender_of(sweep(node, THE_CHILD_ENDS_AT_REAP), init)
     assert init.alive
     assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
     assert len(init.zombies()) == 2  # the child and what it held

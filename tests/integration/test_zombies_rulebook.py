@@ -49,7 +49,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def node(folder):
     rigged = Node(folder)
-    rigged.run("mount", "-t", "tmpfs", "tmpfs", "/run")  # in the mount namespace of the node only
     yield rigged
     rigged.stop()
 

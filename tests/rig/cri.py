@@ -16,7 +16,6 @@ import shlex
 import shutil
 import subprocess
 import tarfile
-import time
 import uuid
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from rig.node import PYTHON, wait_until
 
 IMAGE = "localhost/zombie-reaper-test:1"
 PROGRAM = Path(__file__).with_name("pod.c")
-PATIENCE = 60  # seconds, for each answer of containerd
+PATIENCE = 120  # seconds, for each answer of containerd
 
 # disk is a tmpfs: where the machine is a container the folder may be on an overlay, and overlays do not stack everywhere.
 CONFIG = """
@@ -125,9 +124,8 @@ class Kubelet:
     def start(self):
         disk = self.folder / "disk"
         disk.mkdir()
-        for place in ("/run", "/var/log", str(disk)):  # in the mount namespace of the node only
-            done = self.node.run("mount", "-t", "tmpfs", "tmpfs", place)
-            assert done.returncode == 0, done.stderr
+        done = self.node.run("mount", "-t", "tmpfs", "tmpfs", str(disk))  # in the mount namespace of the node only
+        assert done.returncode == 0, done.stderr
         for name in ("pods", "containers"):
             (self.root / "var/log" / name).mkdir()
         self._start_containerd()
@@ -264,14 +262,20 @@ class Pod:
 
     def remove(self):
         sandbox = self.kubelet.protos.SandboxId(pod_sandbox_id=self.sandbox)
-        for attempts_left in range(20, -1, -1):
+        refusals = []
+
+        def is_stopped():
             try:
                 self.kubelet.runtime.StopPodSandbox(sandbox, timeout=PATIENCE)
-                break
-            except grpc.RpcError:  # one of its containers is just ending by itself ("ttrpc: closed"); a kubelet asks again too
-                if not attempts_left:
-                    raise
-                time.sleep(0.1)
+            except grpc.RpcError as refusal:  # one of its containers is just ending by itself ("ttrpc: closed"); a kubelet asks again too
+                refusals.append(refusal)
+                return False
+            return True
+
+        try:
+            wait_until(is_stopped)
+        except AssertionError:
+            raise refusals[-1] from None
         self.kubelet.runtime.RemovePodSandbox(sandbox, timeout=PATIENCE)
         self.forget_logs()
 

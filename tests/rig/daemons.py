@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import shlex
+import random
 import re
 import socket
 import subprocess
@@ -21,10 +24,26 @@ DOCUMENTATION = CHECKOUT / "docs/event-driven.md"
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+PORTS = Path("/run/lock/zombie-reaper-ports")  # a file for each that a test has
+LOCKED = []  # descriptors of those files: the locks end with this process
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 that nobody listens at, that no other test gets as long as this process lives, and that no client is given."""
+    PORTS.mkdir(parents=True, exist_ok=True)
+    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    for port in random.sample(range(first_of_clients // 2, first_of_clients), first_of_clients // 2):
+        fd = os.open(PORTS / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with socket.socket() as probe:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                os.close(fd)
+                continue
+        LOCKED.append(fd)
+        return port
+    raise AssertionError("no port of 127.0.0.1 is free")
 
 
 def ask(port, path, body=None, **headers) -> tuple:
@@ -61,7 +80,7 @@ class Daemon:
                 ["setpriv", "--pdeathsig", "KILL", *map(str, command)], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
                 cwd=self.folder, env=self.environment(), start_new_session=True)
         try:
-            wait_until(lambda: self.popen.poll() is not None or self.is_ready())
+            wait_until(lambda: self.popen.poll() is not None or self.is_ready(), 180)
             assert self.popen.poll() is None, "%s has ended: %s" % (command[0], self.text())
         except BaseException:
             self.stop()
@@ -218,7 +237,7 @@ def inside(node, folder, name) -> dict:
         "#!/bin/sh",
         '[ "$(readlink /proc/%d/ns/pid)" = "%s" ] || exit 1' % (pid, os.readlink("/proc/%d/ns/pid" % pid)),
         "echo module >>%s" % (folder / (name + ".ran")),
-        "exec %s %s \"$@\"" % (" ".join(node.enter), PYTHON))) + "\n")
+        "exec %s %s \"$@\"" % (shlex.join(node.enter), PYTHON))) + "\n")
     python.chmod(0o755)
     assert os.readlink("/proc/%d/ns/pid" % pid) != os.readlink("/proc/self/ns/pid")
     return {"ansible_connection": "local", "ansible_python_interpreter": str(python), "ansible_become": False,

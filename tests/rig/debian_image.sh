@@ -23,12 +23,17 @@ export OFFER='
     rm -rf /etc/apt/sources.list.d/* /var/lib/apt/lists/*
     echo "deb [trusted=yes] file:/opt/debs ./" >/etc/apt/sources.list'
 
+mkdir -p /run/lock
+exec 9>/run/lock/provider-fleet-debian-image
+flock 9 # several tests may ask for it at once; it is made by the first, and by nobody else
+
 if ! podman image exists "$image:$tag"; then
     # shellcheck disable=SC2016 # mmdebstrap's shell knows both
-    id=$(mmdebstrap --quiet --variant=apt --include=python3 --customize-hook='chroot "$1" sh -euc "$OFFER"' bookworm - ${MIRROR:+"$MIRROR"} |
-        podman import --quiet -)
+    id=$(mmdebstrap --quiet --variant=apt --include=python3 --customize-hook='chroot "$1" sh -euc "$OFFER"' bookworm - ${MIRROR:+"$MIRROR"} 9>&- |
+        podman import --quiet - 9>&-)
     podman tag "$id" "$image:$tag" # only now, so that half an image is never taken for a whole one
-    # those of earlier versions of this file, unless a container still uses them
-    podman images --format "{{.Repository}}:{{.Tag}}" | grep "^$image:" | grep -v ":$tag$" | xargs -r podman rmi >/dev/null 2>&1 || true
+    # those of earlier versions of this file, unless a container still uses them, or the tests of another checkout may
+    podman images --filter until=24h --format "{{.Repository}}:{{.Tag}}" | grep "^$image:" | grep -v ":$tag$" |
+        xargs -r podman rmi >/dev/null 2>&1 || true
 fi
 echo "$image:$tag"

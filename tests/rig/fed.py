@@ -68,22 +68,28 @@ class Fed(Program):
     def masks(self) -> dict:
         """The signals blocked in each of its threads, by thread id; of those that live now."""
         found = {}
-        for task in os.listdir("/proc/%d/task" % self.process.pid):
+        for task in self._tasks():
             for line in _read("/proc/%d/task/%s/status" % (self.process.pid, task)).splitlines():
                 if line.startswith("SigBlk:"):
                     found[int(task)] = int(line.split()[1], 16)
         return found
 
     def held_by(self) -> list:
-        """PIDs of whoever traces one of its threads, or ``stopped``; empty when it runs freely."""
+        """PIDs of whoever traces one of its threads, or ``stopped``; empty when it runs freely, or has ended."""
         holding = []
-        for task in os.listdir("/proc/%d/task" % self.process.pid):
+        for task in self._tasks():
             for line in _read("/proc/%d/task/%s/status" % (self.process.pid, task)).splitlines():
                 if line.startswith("TracerPid:") and line.split()[1] != "0":
                     holding.append(int(line.split()[1]))
                 if line.startswith("State:") and line.split()[1] in "tT":
                     holding.append("stopped")
         return holding
+
+    def _tasks(self) -> list:
+        try:
+            return os.listdir("/proc/%d/task" % self.process.pid)
+        except (FileNotFoundError, ProcessLookupError):
+            return []
 
     def stop(self):
         super().stop()

@@ -64,3 +64,8 @@ class Podman:
     def _import(self, image, name):
         subprocess.run(["tar", "-C", image, "-cf", str(image) + ".tar", "."], check=True)
         self("import", str(image) + ".tar", name)
+
+
+def offenders_in(result, container) -> list:
+    """The entries of one container in a result. Processes of the engines themselves have zombies too at times, of which a sweep leaves them alone."""
+    return [entry for entry in result["offenders"] if entry["workload"]["container_id"] == container]

@@ -91,7 +91,7 @@ class Running:
     def get_ready(self):
         """Wait until it has come to rest."""
         try:
-            wait_until(lambda: self.program.ready(self) if self.program.ready else "ready\n" in self.out, seconds=60)
+            wait_until(lambda: self.program.ready(self) if self.program.ready else "ready\n" in self.out, seconds=180)
         except AssertionError as error:
             raise AssertionError("%s is not ready: %r, in system call %d" % (self.program.name, self.out, self.system_call())) from error
 
@@ -123,7 +123,7 @@ class Running:
 
     def unix(self, name="socket"):
         connected = socket.socket(socket.AF_UNIX)
-        connected.settimeout(20)
+        connected.settimeout(60)
         connected.connect(str(self.folder / name))
         return connected
 
@@ -133,7 +133,7 @@ class Running:
             libc = ctypes.CDLL(None, use_errno=True)
             with open("/proc/%d/ns/net" % self.process.pid, "rb") as namespace:
                 assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-            return socket.create_connection(("127.0.0.1", port), timeout=20)
+            return socket.create_connection(("127.0.0.1", port), timeout=60)
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(connect).result()
 

@@ -1,12 +1,13 @@
 """nginx, redis-server and postgres in containers of a node, fed with zombies, and the programs that put load on them.
 
 Each server process that gets the zombies is one that answers clients itself: nginx without workers; of postgres the postmaster,
-which takes every connection, so each transaction connects anew.
+which takes every connection, so each transaction connects anew. Each has a network namespace of its own, with nothing but its loopback device.
 """
 
 from __future__ import annotations
 
 import csv
+import ctypes
 import io
 import os
 import pwd
@@ -16,11 +17,21 @@ import socket
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rig.fed import Fed
-from rig.node import wait_until
+from rig.node import PYTHON, wait_until
 
+PORT = 8000
+CLONE_NEWNET = 0x40000000
+# SIOCSIFFLAGS with IFF_UP (netdevice(7)); then the command is run
+LOOPBACK_UP = """
+import fcntl, os, socket, struct, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 # postgres starts anew when a child that it does not know exits with anything but 0; what they print goes to a file
 ZOMBIES_AT_START = "(exit 0) & (exit 0) & exec \"$@\" > \"$0\" 2>&1"
 NGINX = """
@@ -35,20 +46,18 @@ http {
 
 
 class Server:
-    """A server on a port of its own of 127.0.0.1, PID 1 of a container."""
-
-    packages: tuple = ()
+    """A server on a port of its own 127.0.0.1, PID 1 of a container."""
 
     def __init__(self, node, folder):
         self.folder = Path(tempfile.mkdtemp(prefix="zr-"))  # pytest's folders are closed to the user that postgres runs as
         self.folder.chmod(0o755)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
         self.process = None
         try:
             self.prepare()
-            self.process = Fed(node, folder, type(self).__name__, ["sh", "-c", ZOMBIES_AT_START, self.folder / "log", *self.command()])
+            alone = ["unshare", "--net", PYTHON, "-IS", "-c", LOOPBACK_UP]
+            self.process = Fed(
+                node, folder, type(self).__name__, [*alone, "sh", "-c", ZOMBIES_AT_START, self.folder / "log", *self.command()])
+            wait_until(self._is_alone)
             wait_until(self.answers)
         except BaseException:
             self.stop()
@@ -63,29 +72,42 @@ class Server:
 
     def answers(self) -> bool:
         assert self.process.alive, "%s did not start" % self.process.name
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
+        with ThreadPoolExecutor(1) as executor:  # the network namespace is a property of the thread
+            return executor.submit(self._connects).result()
 
     def load(self, seconds) -> dict:
         """Put load on it for about that long: requests, failed (what the tool complained about), p50, p99, max (ms)."""
         raise NotImplementedError
+
+    def run(self, *command) -> str:
+        """What a command says that is run in its network namespace."""
+        return _run("nsenter", "--target", str(self.process.process.pid), "--net", *command)
 
     def stop(self):
         if self.process:
             self.process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _is_alone(self) -> bool:
+        return os.readlink("/proc/%d/ns/net" % self.process.process.pid) != os.readlink("/proc/self/ns/net")
+
+    def _connects(self) -> bool:
+        with open("/proc/%d/ns/net" % self.process.process.pid, "rb") as namespace:
+            assert ctypes.CDLL(None).setns(namespace.fileno(), CLONE_NEWNET) == 0
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", PORT)) == 0
+
 
 class Nginx(Server):
     def prepare(self):
-        (self.folder / "nginx.conf").write_text(NGINX % self.port)
+        (self.folder / "nginx.conf").write_text(NGINX % PORT)
 
     def command(self):
         return ["/usr/sbin/nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"]
 
     def load(self, seconds):
-        out = _run("wrk", "--threads", "1", "--connections", "8", "--duration", "%ds" % seconds, "--latency",
-                   "http://127.0.0.1:%d/" % self.port)
+        out = self.run("wrk", "--threads", "1", "--connections", "8", "--duration", "%ds" % seconds, "--timeout", "60s", "--latency",
+                       "http://127.0.0.1:%d/" % PORT)
         wrong = [line.strip() for line in out.splitlines() if "errors:" in line or "Non-2xx" in line]
         return {
             "requests": int(re.search(r"(\d+) requests in", out).group(1)), "failed": wrong,
@@ -96,7 +118,7 @@ class Nginx(Server):
 
 class Redis(Server):
     def command(self):
-        return ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+        return ["redis-server", "--port", PORT, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
 
     def load(self, seconds):
         began = time.monotonic()
@@ -106,7 +128,7 @@ class Redis(Server):
 
     def _benchmark(self, requests) -> dict:
         """GET only: its figures are for each command apart."""
-        out = _run("redis-benchmark", "-p", str(self.port), "-c", "8", "-n", str(requests), "-t", "get", "--csv")
+        out = self.run("redis-benchmark", "-p", str(PORT), "-c", "8", "-n", str(requests), "-t", "get", "--csv")
         (row,) = csv.DictReader(io.StringIO("\n".join(line for line in out.splitlines() if line.startswith('"'))))
         wrong = [line for line in out.splitlines() if "rror" in line]
         return {
@@ -121,19 +143,22 @@ class Postgres(Server):
         _run(*self._as_user(), self._tool("initdb"), "--pgdata", str(self.folder / "data"), "--auth", "trust", "--no-sync")
 
     def command(self):
-        return [*self._as_user(), self._tool("postgres"), "-D", self.folder / "data", "-p", self.port, "-k", self.folder,
+        return [*self._as_user(), self._tool("postgres"), "-D", self.folder / "data", "-p", PORT, "-k", self.folder,
                 "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
 
     def answers(self):
-        assert self.process.alive, "postgres did not start"
-        return subprocess.run([self._tool("pg_isready"), "-q", "-h", "127.0.0.1", "-U", "postgres", "-p", str(self.port)], check=False).returncode == 0
+        """Not as soon as it takes connections: it may refuse them still."""
+        if not super().answers():
+            return False
+        asked = [self._tool("pg_isready"), "-q", "-h", self.folder, "-U", "postgres", "-p", str(PORT)]
+        return subprocess.run(asked, check=False).returncode == 0
 
     def load(self, seconds):
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
         (self.folder / "one.sql").write_text("SELECT 1;\n")
-        out = _run(self._tool("pgbench"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-n", "-C", "-c", "4", "-T",
-                   str(seconds), "--log", "--log-prefix", str(logs / "log"), "-f", str(self.folder / "one.sql"), "postgres")
+        out = self.run(self._tool("pgbench"), "-h", "127.0.0.1", "-p", str(PORT), "-U", "postgres", "-n", "-C", "-c", "4", "-T",
+                       str(seconds), "--log", "--log-prefix", str(logs / "log"), "-f", str(self.folder / "one.sql"), "postgres")
         took = sorted(int(line.split()[2]) / 1000 for log in logs.iterdir() for line in log.read_text().splitlines())
         shutil.rmtree(logs)
         failed = int(re.search(r"number of failed transactions: (\d+)", out).group(1))
@@ -154,7 +179,7 @@ SERVERS = (Nginx, Redis, Postgres)
 
 
 def _run(*command) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, "%s: exit status %d, %s%s" % (command[0], done.returncode, done.stdout, done.stderr)
     return done.stdout
 

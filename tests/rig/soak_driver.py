@@ -1,6 +1,7 @@
-"""soak_driver.py ENGINE ROUNDS FIFO=PID...: in a node, collects fed zombies of those parents again and again, with the engine itself.
+"""soak_driver.py ENGINE ROUNDS LEAST FIFO=PID...: in a node, collects fed zombies of those parents again and again, with the engine itself.
 
-A round is one parent that was stopped, has collected, and was released. Prints as JSON what happened.
+A round is one parent that was stopped, has collected, and was released. There are that many in all, and of each parent the least that is told,
+however long that takes. Prints as JSON what happened.
 """
 
 import collections
@@ -17,9 +18,9 @@ from reaper.remedies.reap import reap  # noqa: E402
 from reaper.sweep import Paths  # noqa: E402
 
 os.nice(-15)  # it is to be done in a time that can be waited for, on a busy machine too
-ROUNDS = int(sys.argv[2])
+ROUNDS, LEAST = int(sys.argv[2]), int(sys.argv[3])
 procfs = ProcFS("/proc")
-fed = {int(pid): os.open(fifo, os.O_WRONLY) for fifo, pid in (word.rsplit("=", 1) for word in sys.argv[3:])}
+fed = {int(pid): os.open(fifo, os.O_WRONLY) for fifo, pid in (word.rsplit("=", 1) for word in sys.argv[4:])}
 rounds = collections.Counter()
 results = collections.defaultdict(collections.Counter)
 stops = []
@@ -27,7 +28,12 @@ collected = 0
 began = time.monotonic()
 held = []
 
-while sum(rounds.values()) < ROUNDS and set(fed) != {pid for pid in fed if procfs.stat(pid) is None}:
+
+def go_on():
+    return sum(rounds.values()) < ROUNDS or any(rounds[pid] < LEAST for pid in fed if procfs.stat(pid))
+
+
+while go_on() and set(fed) != {pid for pid in fed if procfs.stat(pid) is None}:
     for fifo in fed.values():
         os.write(fifo, struct.pack("I", 1))
     time.sleep(0.002)  # they have to be made first

@@ -14,6 +14,8 @@ import time
 import psutil
 from rig.node import wait_until
 
+POLL = 7  # arch/x86/entry/syscalls/syscall_64.tbl
+
 
 class Watch:
     """``zombie-reaper --watch`` in a node. before: words before its command. messages: (seconds on CLOCK_MONOTONIC, what it told systemd).
@@ -25,6 +27,7 @@ class Watch:
 
     def __init__(self, node, folder, *flags, before=(), config="/nonexistent", interval=1, listens=True):
         self.node = node
+        self.interval = interval
         Watch.number += 1
         self.messages = []
         self.told = threading.Condition()
@@ -77,6 +80,18 @@ class Watch:
         """How many looks it has finished in that time: it tells the watchdog after each."""
         return sum(since < when <= until and message.startswith("WATCHDOG=1") for when, message in list(self.messages))
 
+    def mark(self) -> int:
+        """How many messages it has sent so far, also of those that have not been read yet."""
+        text = "MARK %d" % len(self.messages)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+            sending.sendto(text.encode(), self.address)
+        wait_until(lambda: self.sent(text))
+        return next(place for place, (_when, message) in enumerate(self.messages) if message == text)
+
+    def ticks_after(self, place) -> int:
+        """How many looks it has finished since :meth:`mark` returned that."""
+        return sum(message.startswith("WATCHDOG=1") for _when, message in self.messages[place:])
+
     def after_ticks(self, number) -> None:
         """Returns when it has looked that many times more."""
         wanted = self.ticks() + number
@@ -96,10 +111,60 @@ class Watch:
     def signal(self, number) -> None:
         self.process.send_signal(number)
 
+    def polls(self) -> float | None:
+        """Seconds of the poll(2) that it sleeps in; None where it is in none."""
+        with open("/proc/%d/syscall" % self.process.pid, encoding="ascii") as file:
+            number, *arguments = file.read().split()
+        return int(arguments[2], 16) / 1000 if number == str(POLL) else None
+
+    def is_at_rest(self) -> bool:
+        """Whether it waits for its next look, and nothing else."""
+        return self.polls() == self.interval
+
+    def at_rest(self, look):
+        """What look() returns while it waits for its next look, throughout: between two looks it sleeps but once."""
+        def looked():
+            sleeps = self.process.num_ctx_switches().voluntary
+            if self.is_at_rest():
+                value = look()
+                if self.is_at_rest() and self.process.num_ctx_switches().voluntary == sleeps:
+                    return [value]
+            return None
+
+        return wait_until(looked)[0]
+
+    def open_files(self) -> list:
+        """Of one moment, but for those of cgroups, which others make and remove."""
+        folder, found = "/proc/%d/fd" % self.process.pid, []
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink("%s/%s" % (folder, fd)))
+        return sorted(name for name in found if "/cgroup" not in name)
+
+    def takes(self, number) -> None:
+        """Send it a signal while it waits for a parent to end, and return when it has taken note and waits on."""
+        self.signal(number)
+        wait_until(lambda: self.popen.poll() is not None or not self._is_pending(number) and (self.polls() or 0) > self.interval)
+        assert self.popen.poll() is None, "it has ended: " + self.text()
+
+    def _is_pending(self, number) -> bool:
+        with open("/proc/%d/status" % self.process.pid, encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return any(int(fields[name], 16) >> number - 1 & 1 for name in ("SigPnd", "ShdPnd"))
+
     def suspend(self) -> None:
         """Stop it, until :meth:`resume`. nsenter does as its child does."""
         self.process.suspend()
         wait_until(lambda: psutil.Process(self.popen.pid).status() == psutil.STATUS_STOPPED, 60)
+
+    def suspend_at_rest(self) -> None:
+        """The same while it waits for its next look: when it goes on, it looks at what is there then."""
+        while True:
+            self.suspend()
+            if self.is_at_rest():
+                return
+            self.resume()
+            wait_until(self.is_at_rest)
 
     def resume(self) -> None:
         self.process.resume()

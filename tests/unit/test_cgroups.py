@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, procfs, workloads
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
-from rig.node import wait_until
+from rig.own_cgroup import own_cgroup
 
 POD, CONTAINER = "/kubepods/pod1", "/kubepods/pod1/c1"
 MOUNTED = {  # layout -> (controllers of the line, folder of the hierarchy)
@@ -173,23 +172,12 @@ signal.pause()
 
 @pytest.fixture
 def real_cgroup():
-    """A cgroup of this machine that counts tasks: (controllers of its line, its path, its folder)."""
-    for controllers, mounted in (("pids", Path("/sys/fs/cgroup/pids")), ("", Path("/sys/fs/cgroup"))):
-        folder = mounted / ("zombie-reaper-unit-%d" % os.getpid())
-        if (mounted / "cgroup.procs").exists() and (controllers or (mounted / "cgroup.subtree_control").exists()):
-            folder.mkdir()
-            inner = folder / "inner"
-            if not controllers and (folder / "pids.max").exists():
-                (folder / "cgroup.subtree_control").write_text("+pids", encoding="ascii")
-            inner.mkdir()
-            try:
-                if (inner / "pids.max").exists():
-                    yield controllers, "/%s/inner" % folder.name, inner
-                    return
-            finally:
-                inner.rmdir()
-                folder.rmdir()
-    pytest.skip("no cgroup of this machine counts tasks, or none can be made")
+    """A cgroup of this machine that counts tasks, in another one: (controllers of its line, its path, its folder)."""
+    with own_cgroup("pids") as outer:
+        if outer.version == 2:
+            outer.write("cgroup.subtree_control", "+pids")
+        inner = outer.below("inner")
+        yield "pids" if outer.version == 1 else "", "/%s/inner" % outer.folder.name, inner.folder
 
 
 def test_a_real_cgroup(real_cgroup):
@@ -215,4 +203,3 @@ def test_a_real_cgroup(real_cgroup):
     finally:
         os.killpg(parent.pid, signal.SIGKILL)
         parent.communicate()
-        wait_until(lambda: not (folder / "cgroup.procs").read_text(encoding="ascii"))

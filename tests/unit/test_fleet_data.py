@@ -95,7 +95,7 @@ LOOK = rig.look(rig.offender(workload=rig.workload(lease=LEASE)), last_sweep=rig
 AUDIT = rig.audit(rig.container())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(spoilt(LOOK), spoilt(AUDIT))
 def test_whatever_a_node_returned_the_others_are_reported(strange_look, strange_audit):
     done = fleet_data.fleet({"good": LOOK, "strange": strange_look}, {"good": AUDIT, "strange": strange_audit}, rig.AT)

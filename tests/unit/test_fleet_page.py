@@ -66,7 +66,7 @@ def test_a_hostile_name_is_text_and_nothing_else(name):
     assert_same_but_for_text(name)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(max_size=60) | st.text(alphabet="<>\"'&/!-[]{}%=scriptyle \u202e\udcff", max_size=40))
 def test_any_name_is_text_and_nothing_else(name):
     assert_same_but_for_text(name)

@@ -6,9 +6,10 @@ import contextlib
 import os
 import re
 import subprocess
+from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, limits, metrics, policy, procfs, report, sweep, textfile
@@ -103,6 +104,9 @@ def test_workloads_are_named_as_far_as_they_are_known():
         (("", "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "121212121212"), 1)]
 
 
+@example('"', '"', '"')
+@example("\\", "\\", "\\")
+@example("\n", "a\nb", "c\n")
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_whatever_a_tenant_is_called_is_one_line_that_can_be_read(namespace, pod, container):
     hostile = workload(container_id=None, container_name=container or "c", pod=(namespace, pod or "p"))
@@ -394,14 +398,16 @@ def test_that_it_cannot_be_told_is_not_another_failure(broken, file):
 
 # A look that found nothing new
 
-def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file):
+def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file, monkeypatch):
     metrics.record(swept(container_process()), paths)
     before = read(file.read_text(encoding="utf-8"))
     inode = file.stat().st_ino
+    later = int(before["zombie_reaper_last_sweep_timestamp_seconds", ()]) + 7
+    monkeypatch.setattr(textfile, "time", SimpleNamespace(time=lambda: later))
     assert textfile.looked(paths.run, REAL, 4711)
     told = read(file.read_text(encoding="utf-8"))
     assert told["zombie_reaper_pids_used", ()] == 4711
-    assert told["zombie_reaper_last_sweep_timestamp_seconds", ()] > before["zombie_reaper_last_sweep_timestamp_seconds", ()]
+    assert told["zombie_reaper_last_sweep_timestamp_seconds", ()] == later
     assert {name for name, _labels in told if told[name, _labels] != before[name, _labels]} == {
         "zombie_reaper_pids_used", "zombie_reaper_last_sweep_timestamp_seconds"}
     assert file.stat().st_ino != inode, "put there by a rename"

@@ -436,14 +436,10 @@ def test_capabilities_of_a_real_process():
     for flags, kept in ((["--bounding-set=-all", "--inh-caps=-all", "--reuid=1", "--clear-groups"], 0),
                         (["--bounding-set=-all,+sys_ptrace", "--inh-caps=-all", "--reuid=1", "--clear-groups"], 1 << 19),
                         (["--bounding-set=-all,+kill"], 1 << 5)):
-        process = subprocess.Popen(["setpriv", *flags, "sleep", "1000"], stdin=subprocess.DEVNULL)
-        try:
-            wait_until(lambda process=process: psutil.Process(process.pid).name() == "sleep")
+        with subprocess.Popen(["setpriv", *flags, "sh", "-c", "echo ready; read end"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"ready\n"
             found = procfs.ProcFS().status(process.pid).capabilities
             assert found == kept, hex(found)
-        finally:
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.parametrize("kind", ["pid", "net", "user"])

@@ -48,7 +48,7 @@ def hard_limit(node, pid, name) -> int:
     return 0 if value == "unlimited" else int(value)
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=180):
     """What the condition returns once it is true; what it returned last where that takes too long."""
     deadline = time.monotonic() + seconds
     while True:
