@@ -408,7 +408,7 @@ def test_row_7_where_the_init_has_to_end_its_children_are_not_ended_one_by_one(n
     assert entry["reason"] == "ends_with_init"
     assert result["counts"]["parents_ended"] == 1
     assert not init.alive
-    assert left_in_node(result) == []
+    assert left_in_node(result, init) == []
 
 
 def test_row_7_by_default_both_collect_their_own_and_nothing_moves(node):
@@ -433,7 +433,7 @@ def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
     init = node.container(INIT_THAT_WILL_NOT_WAIT)
     result = sweep(node, WITHOUT_SETTLING, flags=["--wait"], min_age=1, remedies="nudge,terminate")
     assert result["counts"]["parents_ended"] == 2
-    assert left_in_node(result) == []
+    assert left_in_node(result, init) == []
     assert not init.alive
 
 

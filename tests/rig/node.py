@@ -200,9 +200,10 @@ class Node:
         self.init.stop()
 
 
-def left_in_node(result) -> list:
-    """Zombies left, but for those whose parent is the nsenter or unshare of this rig, outside the node."""
-    return [zombie for zombie in result["zombies"]["list"] if zombie["ppid"] != 0]
+def left_in_node(result, *ended) -> list:
+    """Zombies left, but for those whose parent is of this rig: nsenter, outside the node, and unshare, which waits for PID 1 of the containers that ended."""
+    waited_for = {program.pids[1] for program in ended}
+    return [zombie for zombie in result["zombies"]["list"] if zombie["ppid"] != 0 and zombie["pid"] not in waited_for]
 
 
 def offender_of(result, program) -> dict:
