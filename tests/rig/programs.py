@@ -175,6 +175,9 @@ def nginx(name, *, ready, works, lines=""):
     return Program(name, "nginx -p . -e stderr -c /w/%s/program" % name, works, ready, files={"program": NGINX % (lines, name)})
 
 
+# The JVM ends threads that have nothing to do: of its compilers at once, of RMI after a minute
+NO_THREAD_ENDS = "-XX:-UseDynamicNumberOfCompilerThreads -Dsun.rmi.transport.tcp.threadKeepAliveTime=86400000"
+
 PROGRAMS = [
     Program("python_busy", PYTHON, busy_to_the_end, files={"program": PYTHON_BUSY}, begins_when_told=lambda running: running.system_call() == -1),
     Program("python_sleep", PYTHON, slept, files={"program": PYTHON_SLEEP}, begins_when_told=lambda running: running.system_call() == CLOCK_NANOSLEEP),
@@ -188,8 +191,8 @@ PROGRAMS = [
         "program": 'puts ready; flush stdout; while {[gets stdin line] >= 0} {puts "answer $line"; flush stdout}'}),
     Program("node", "node program", answers, threads_may_start=True, files={
         "program": 'console.log("ready"); process.stdin.on("data", data => process.stdout.write("answer " + data));'}),
-    Program("java", "java -m java.rmi/sun.rmi.registry.RegistryImpl 1099", serves_rmi, lambda running: tried(lambda: serves_rmi(running)),
-            threads_may_start=True),
+    Program("java", "java %s -m java.rmi/sun.rmi.registry.RegistryImpl 1099" % NO_THREAD_ENDS, serves_rmi,
+            lambda running: tried(lambda: serves_rmi(running)), threads_may_start=True),
     Program("go", "prometheus-node-exporter --web.listen-address=127.0.0.1:9100 --collector.disable-defaults --collector.loadavg",
             serves_metrics, lambda running: tried(lambda: serves_metrics(running)), threads_may_start=True),
     nginx("nginx", ready=lambda running: tried(lambda: serves_http(running)), works=serves_http_with_a_new_worker),

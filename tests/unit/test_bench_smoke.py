@@ -15,6 +15,7 @@ import pytest
 from rig.node import wait_until
 
 
+@pytest.mark.full
 def test_tiny_benchmark_writes_its_tables(root, tmp_path):
     page = tmp_path / "page.md"
     done = subprocess.run(
