@@ -77,7 +77,7 @@ MUTATIONS = {
         AUDIT, "elif now.held_up and not fate.collected:", "elif False:",
         IN_AUDIT + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[stops-it was stopped or paused meanwhile]"),
     "what_has_ended_reaps": (
-        AUDIT, "if now is None or now.start_ticks != start_ticks:", "if now is not None and now.start_ticks != start_ticks:",
+        AUDIT, "if now is None or now.start_ticks != start_ticks or now.flags & PF_EXITING:", "if False:",
         IN_AUDIT + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[ends-it has ended meanwhile]"),
     "files_stay_open_in_a_canary": (
         CANARY, "set(open_descriptors()) - {*namespaces", "set(open_descriptors()) - {0, 1, 2, *namespaces",

@@ -19,6 +19,7 @@ import sys
 from collections import namedtuple
 
 AT_SYSINFO_EHDR = 33  # include/uapi/linux/auxvec.h: the vDSO
+PF_EXITING = 0x00000004  # include/linux/sched.h: it is about to end, or has ended
 PF_KTHREAD = 0x00200000  # include/linux/sched.h: a kernel thread
 STAT_BYTES = 1024  # the 22 fields used here end long before; a full line has at most about 1100 bytes
 MOUNTS_BYTES = 1 << 20
