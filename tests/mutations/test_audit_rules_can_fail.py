@@ -77,8 +77,11 @@ MUTATIONS = {
         AUDIT, "elif now.held_up and not fate.collected:", "elif False:",
         IN_AUDIT + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[stops-it was stopped or paused meanwhile]"),
     "what_has_ended_reaps": (
-        AUDIT, "if now is None or now.start_ticks != start_ticks or now.flags & PF_EXITING:", "if False:",
+        AUDIT, "if now is None or now.start_ticks != start_ticks or observer.procfs.is_exiting(pid):", "if False:",
         IN_AUDIT + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[ends-it has ended meanwhile]"),
+    "one_thread_that_has_exited_is_the_end": (
+        PROCFS, "return all(parse_stat(stat).flags & PF_EXITING", "return any(parse_stat(stat).flags & PF_EXITING",
+        IN_PROCFS + "a_process_exits_with_its_last_thread"),
     "files_stay_open_in_a_canary": (
         CANARY, "set(open_descriptors()) - {*namespaces", "set(open_descriptors()) - {0, 1, 2, *namespaces",
         IN_AUDIT + "what_a_tenant_could_see_of_a_canary"),

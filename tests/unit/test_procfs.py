@@ -442,6 +442,27 @@ def test_capabilities_of_a_real_process():
             assert found == kept, hex(found)
 
 
+FIRST_THREAD_EXITS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(10000,)).start()
+ctypes.CDLL(None).syscall(%d, 0)  # exit(2) of this thread alone
+""" % {"x86_64": 60, "aarch64": 93}[os.uname().machine]
+
+
+def test_a_process_exits_with_its_last_thread():
+    proc = procfs.ProcFS()
+    with subprocess.Popen([sys.executable, "-IS", "-c", FIRST_THREAD_EXITS]) as running:
+        try:
+            wait_until(lambda: proc.stat(running.pid).state == "Z")
+            assert not proc.is_exiting(running.pid), "another thread lives"
+            assert not proc.is_exiting(os.getpid())
+        finally:
+            running.kill()
+        os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
+        assert proc.is_exiting(running.pid), "a zombie"
+    assert proc.is_exiting(running.pid), "it has gone"
+
+
 @pytest.mark.parametrize("kind", ["pid", "net", "user"])
 def test_namespaces_are_those_that_the_kernel_names(kind):
     real = procfs.ProcFS()

@@ -15,7 +15,7 @@ from collections import namedtuple
 from . import canary, inits, observe, policy, report, workloads
 from .files import CannotSweep, locked
 from .inits import Evidence
-from .procfs import PF_EXITING, PF_KTHREAD, ProcFS
+from .procfs import PF_KTHREAD, ProcFS
 from .remedies.reap import reap
 from .state import Memory
 from .sweep import check_node
@@ -207,7 +207,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
             continue
         now = observer.offender(pid)
         # One that is exiting kills and collects what is in its namespace, the canary too (zap_pid_ns_processes() of kernel/pid_namespace.c)
-        if now is None or now.start_ticks != start_ticks or now.flags & PF_EXITING:
+        if now is None or now.start_ticks != start_ticks or observer.procfs.is_exiting(pid):
             told[pid] = fate._replace(collected=None, seconds=None, detail="it has ended meanwhile")
         elif now.held_up and not fate.collected:
             told[pid] = fate._replace(collected=None, detail="it was stopped or paused meanwhile")

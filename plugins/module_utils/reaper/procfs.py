@@ -244,6 +244,18 @@ class ProcFS:
             return None
         return path[: -len(b" (deleted)")] if path.endswith(b" (deleted)") else path
 
+    def is_exiting(self, pid: int) -> bool:
+        """Whether all its threads are exiting or have exited (PF_EXITING); also when it has gone.
+
+        A PID 1 kills and collects its whole namespace once its last thread exits (find_child_reaper() of kernel/exit.c), not with its first one.
+        """
+        try:
+            threads = os.listdir("%s/%d/task" % (self.root, pid))
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        stats = (self._read(pid, "task/%s/stat" % thread, STAT_BYTES) for thread in threads)
+        return all(parse_stat(stat).flags & PF_EXITING for stat in stats if stat)
+
     def pid_namespace(self, pid: int) -> int | None:
         """Inode number of its PID namespace (namespaces(7)); works for zombies too."""
         return self._namespace(pid, "pid")
