@@ -15,8 +15,8 @@ NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13", "fleet-watch")
 
 
 @pytest.fixture
-def molecule(tmp_path):
-    """molecule(): ``molecule test`` of the default scenario; its exit status and its output."""
+def molecule(request, tmp_path):
+    """molecule(): ``molecule test`` of the default scenario; its exit status and its output. Schedules are switched on one node, on all in the full level."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTEST_"))},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -25,6 +25,7 @@ def molecule(tmp_path):
         "MOLECULE_GLOB": "molecule/*/molecule.yml",  # or it looks in extensions/, as this is a collection
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
+        **({} if request.config.option.full else {"PROVIDER_FLEET_SWITCHED": "fleet-debian13"}),
     }
     output = tmp_path / "output"
     processes = []
