@@ -5,24 +5,27 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import ptrace
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import nudge as nudge_module
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import reap as reap_module
 
 from .test_architecture import ENGINE, FILES, attributes, calls, imports, name_of, tree_of
 
-PTRACE, REAP, CANARY, WATCH = (ENGINE / name for name in ("ptrace.py", "remedies/reap.py", "canary.py", "watch.py"))
+PTRACE, TRACING, REAP, NUDGE, CANARY, WATCH = (
+    ENGINE / name for name in ("ptrace.py", "tracing.py", "remedies/reap.py", "remedies/nudge.py", "canary.py", "watch.py"))
 
 # include/uapi/linux/ptrace.h. Not here, and so not to be used: what writes memory (POKETEXT, POKEDATA, POKEUSER), what stops by
 # SIGSTOP (ATTACH), what raises SIGTRAP in the program (SINGLESTEP), what ends it (KILL, PTRACE_O_EXITKILL).
 REQUESTS = {
     "PTRACE_CONT": 7, "PTRACE_DETACH": 17, "PTRACE_SYSCALL": 24, "PTRACE_SETOPTIONS": 0x4200, "PTRACE_GETREGSET": 0x4204,
     "PTRACE_SETREGSET": 0x4205, "PTRACE_SEIZE": 0x4206, "PTRACE_INTERRUPT": 0x4207, "PTRACE_GETSIGMASK": 0x420A,
-    "PTRACE_GET_RSEQ_CONFIGURATION": 0x420F, "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG": 0x4211}
-OTHERS = {"PTRACE_EVENT_STOP": 128, "PTRACE_O_TRACESYSGOOD": 1, "PTRACE_O_SUSPEND_SECCOMP": 1 << 21}
+    "PTRACE_GET_SYSCALL_INFO": 0x420E, "PTRACE_GET_RSEQ_CONFIGURATION": 0x420F, "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG": 0x4211}
+OTHERS = {"PTRACE_EVENT_STOP": 128, "PTRACE_SYSCALL_INFO_ENTRY": 1, "PTRACE_O_TRACESYSGOOD": 1, "PTRACE_O_SUSPEND_SECCOMP": 1 << 21}
 
-OF_CTYPES = {"CDLL", "c_long", "c_void_p", "c_uint64", "c_size_t", "c_int64", "addressof", "sizeof", "memmove", "get_errno"}
+OF_CTYPES = {"CDLL", "c_long", "c_void_p", "c_uint64", "c_uint32", "c_size_t", "addressof", "sizeof", "memmove", "get_errno"}
 
 
 def around(path, text):
@@ -35,19 +38,19 @@ def around(path, text):
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path not in (PTRACE, CANARY, WATCH)], ids=name_of)
+@pytest.mark.parametrize("path", [path for path in FILES if path not in (PTRACE, NUDGE, CANARY, WATCH)], ids=name_of)
 def test_nobody_else_traces_waits_or_calls_libc(path):
     names = [part.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Name)]
     names += [part.attr for part in ast.walk(tree_of(path)) if isinstance(part, ast.Attribute)]
     assert [name for name in names if name.startswith("PTRACE_") or name in ("libc_ptrace", "_ptrace", "CDLL", "PyDLL", "dlopen")] == []
     assert [name for module in ("os", "posix") for name in attributes(path, module) if re.fullmatch("wait.*", name)] == []
-    if path != REAP:
+    if path not in (REAP, TRACING):
         assert "ptrace" not in imports(path)[1]
 
 
 def test_requests_and_options_are_these_and_have_the_kernel_s_numbers():
     assert {name: value for name, value in vars(ptrace).items() if name.startswith("PTRACE_")} == {**REQUESTS, **OTHERS}
-    named = [ast.unparse(call.args[0]) for call in calls(PTRACE, "self._ptrace")]
+    named = [ast.unparse(call.args[0]) for name in ("self._ptrace", "self._resume") for call in calls(PTRACE, name)]
     assert [name for name in named if name not in REQUESTS and name != "request"] == []
     supports = [ast.unparse(call.args[0]) for call in calls(PTRACE, "self._supports")]
     assert set(supports) == {"PTRACE_GET_RSEQ_CONFIGURATION", "PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG"}
@@ -70,7 +73,7 @@ def test_of_libc_there_is_ptrace_and_nothing_else():
 def test_only_its_own_tracee_is_waited_for_and_never_without_end():
     """waitpid(-1) would take the exit status of a child of whoever imports the engine, Ansible's module for one."""
     assert {name for name in attributes(PTRACE, "os") if re.fullmatch("wait.*", name)} == {"waitpid"}
-    assert [ast.unparse(call) for call in calls(PTRACE, "os.waitpid")] == ["os.waitpid(self.pid, WALL | os.WNOHANG)"]
+    assert [ast.unparse(call) for call in calls(PTRACE, "os.waitpid")] == ["os.waitpid(self.tid, WALL | os.WNOHANG)"]
 
 
 def test_the_parent_is_made_to_call_waitid_and_nothing_else():
@@ -81,14 +84,35 @@ def test_the_parent_is_made_to_call_waitid_and_nothing_else():
         "tracee.call(tracee.arch.waitid, P_PID, number, 0, WEXITED_WNOHANG_WALL, 0)"]
     assert reap_module.P_PID == os.P_PID
     assert reap_module.WEXITED_WNOHANG_WALL == os.WEXITED | os.WNOHANG | ptrace.WALL
-    numbers = {name: (arch.waitid, arch.restart_syscall) for name, arch in ptrace.ARCHITECTURES.items()}
-    assert numbers == {name: {"x86_64": (247, 219), "aarch64": (95, 128)}[name] for name in numbers}  # syscall tables of the kernel
+    every = (*ptrace.ARCHITECTURES.values(), *ptrace.COMPATIBLE.values())
+    assert {arch.audit: (arch.waitid, arch.restart_syscall) for arch in every} == {
+        0xC000003E: (247, 219), 0x40000003: (284, 0)}  # AUDIT_ARCH_X86_64 and _I386, and the syscall tables of the kernel
+
+
+def test_the_filter_is_set_aside_in_the_call_that_was_chosen_and_nowhere_else():
+    """At an entry that was compared, or whose call was left out; and back at its exit. To try it, while the thread is stopped, is the exception."""
+    functions = {part.name: ast.unparse(part) for part in ast.walk(tree_of(PTRACE)) if isinstance(part, ast.FunctionDef)}
+    assert {name for name, text in functions.items() if "PTRACE_O_SUSPEND_SECCOMP" in text} == {"_set_seccomp_aside"}
+    assert {name for name, text in functions.items() if "._set_seccomp_aside()" in text} == {"_to_exit", "_require_seccomp_can_be_set_aside"}
+    assert {name for name, text in functions.items() if "._to_exit()" in text} == {"call", "_leave_out_call"}
+    call = functions["call"]
+    steps = ["self._to_entry()", "registers[arch.interrupted_call] = number", "registers[place] = value", "self._to_exit()"]
+    assert [call.count(step) for step in steps] == [1] * 4 and sorted(steps, key=call.index) == steps
+    tried = functions["_require_seccomp_can_be_set_aside"]
+    assert "self._resume" not in tried and tried.splitlines()[-1].strip() == "self._put_seccomp_back()"
+
+
+def test_memory_of_a_program_is_read_in_one_place():
+    """Eight bytes, where the thread may be in a restartable sequence. What a tenant's file system serves may never come."""
+    assert [ast.unparse(call) for call in calls(PTRACE, "self._memory")] == ["self._memory(config[0] + 8, 8)"]
+    assert [ast.unparse(call) for call in calls(PTRACE, "self.procfs.memory")] == ["self.procfs.memory(self.tid, address, size)"]
+    assert [ast.unparse(call) for call in calls(PTRACE, "procfs.memory")] == ["procfs.memory(os.getpid(), own, VDSO_BYTES)"]
 
 
 def test_no_signal_ends_the_sweep_while_a_parent_is_stopped():
     """A tracee is made, seized and released in one function, which is called in one place: where signals are blocked."""
     assert [name_of(path) for path in FILES if calls(path, "Tracee")] == ["remedies.reap"]
-    assert around(REAP, "Tracee(")[-2].name == around(REAP, ".seize(")[-3].name == "_stop_and_collect"
+    assert around(REAP, " Tracee(")[-2].name == around(REAP, ".seize(")[-3].name == "_stop_and_collect"
     block = around(REAP, "self._stop_and_collect(")[-2]
     assert isinstance(block, ast.With)
     assert [ast.unparse(item) for item in block.items] == ["_undisturbed()"]
@@ -100,7 +124,7 @@ def test_a_parent_is_released_whatever_happens():
     """All that may change it lies between try and finally."""
     block = around(REAP, "tracee.release()")[-2]
     assert isinstance(block, ast.Try)
-    assert "tracee.release()" in [ast.unparse(part) for part in block.finalbody]
+    assert "self.late = None if tracee.release() else tracee" in [ast.unparse(part) for part in block.finalbody]
     changing = "".join(ast.unparse(part) for part in block.body)
     assert "tracee.prepare()" in changing and "tracee.call(" in changing
 
@@ -129,6 +153,15 @@ def test_a_canary_loses_its_rights_before_it_can_be_seen():
     assert places == sorted(places)
     assert order.count("os.fork") == 2
     assert source.rstrip().endswith("os._exit(0)")
+
+
+def test_a_reminder_is_sigchld_by_pidfd_and_no_other_call_of_the_kernel():
+    """syscall(2) could be anything: its number and the signal's are constants, and it is called in one place."""
+    assert set(attributes(NUDGE, "ctypes")) == {"CDLL", "c_long", "c_int", "c_char_p", "c_uint"}
+    whole = ast.unparse(tree_of(NUDGE))
+    assert re.findall(r"CDLL\([^)]*\)[.\w]*", whole) == ["CDLL(None, use_errno=True).syscall"]
+    assert [ast.unparse(call) for call in calls(NUDGE, "system_call")] == ["system_call(PIDFD_SEND_SIGNAL, pidfd, SIGCHLD, info, 0)"]
+    assert (nudge_module.PIDFD_SEND_SIGNAL, nudge_module.SIGCHLD) == (424, signal.SIGCHLD)  # include/uapi/asm-generic/unistd.h
 
 
 def test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc():

@@ -47,7 +47,7 @@ def asleep(process) -> dict:
 def test_a_dry_run_collects_nothing(node):
     program = node.container(AS_INIT)
     entry = offender_of(node.sweep("--check"), program)
-    assert entry["remedies"] == ["nudge", "reap", "terminate"]
+    assert entry["remedies"] == ["reap", "nudge", "terminate"]
     assert len(program.zombies()) == 3
 
 

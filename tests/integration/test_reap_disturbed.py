@@ -309,25 +309,29 @@ def test_a_signal_that_ends_the_sweep_waits(node, moment):
 
 
 AT_FIRST_SIGHT = """
-then, real, seen = offender(), proc.stat, []
-def stat(pid):
-    found = real(pid)
-    if pid == PID and not seen:
-        seen.append(pid)
-        return found._replace(state=%r)
-    return found
-proc.stat = stat
+then, seen = offender(), []
+def first_sight(name, real):
+    def reader(*words):
+        found = real(*words)
+        if PID in words and name in %r and name not in seen:
+            seen.append(name)
+            return found._replace(**%r)
+        return found
+    setattr(proc, name, reader)
+for name in ("thread", "status"):
+    first_sight(name, getattr(proc, name))
 once(then)
 """
+MADE_UP = {"Z": ("thread", {"state": "Z"}), "D": ("thread", {"state": "D"}), "tracer": ("status", {"tracer_pid": 1})}
 
 
-@pytest.mark.parametrize("state", ["Z", "D"])
-def test_what_looks_like_a_refusal_for_a_moment_is_asked_again(node, state):
+@pytest.mark.parametrize("sight", MADE_UP)
+def test_what_looks_like_a_refusal_for_a_moment_is_asked_again(node, sight):
     """As in the middle of an execve by another thread, or of a read from disk, which are met by chance only (above): here the first look
     is a made-up one."""
     program = node.container(SLEEPS)
     with Untouched(program):
-        outcome = reap_directly(node, program, AT_FIRST_SIGHT % state)
+        outcome = reap_directly(node, program, AT_FIRST_SIGHT % MADE_UP[sight])
     assert (outcome["result"], outcome["refusal"]) == ("cleared", None)
 
 

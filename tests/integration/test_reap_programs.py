@@ -23,7 +23,7 @@ from rig.programs import PROGRAMS
 from rig.reaping import PatientNode, agent_that
 from rig.running import ZOMBIES, Running
 
-# With the default ladder, PID 1 of a container each. Those that wait for any child when they are reminded need no more than that.
+# With the whole ladder, reminders first, PID 1 of a container each. Those that wait for any child when they are reminded need no more than that.
 HANDFUL = {"bash": "nudge", "nginx": "nudge", "python_sleep": "reap", "python_asyncio": "reap", "perl": "reap", "node": "reap",
            "redis": "reap", "java": "reap", "epoll_wait": "reap", "timed_nanosleep": "reap"}
 FIRST, ORDINARY = "pid_1", "ordinary"  # where a program is in its container
@@ -166,7 +166,7 @@ def test_it_goes_on(swept, name, position):
 
 @pytest.fixture(scope="module")
 def swept_by_default(tmp_path_factory):
-    made = Swept(tmp_path_factory.mktemp("by_default"), list(HANDFUL), (FIRST,))
+    made = Swept(tmp_path_factory.mktemp("by_default"), list(HANDFUL), (FIRST,), remedies="nudge,reap,terminate")
     yield made
     made.stop()
 

@@ -36,12 +36,6 @@ ready()
 ctypes.CDLL(None).prctl(22, 1)  # PR_SET_SECCOMP, SECCOMP_MODE_STRICT: read, write, exit and sigreturn are left
 os.read(here, 1)
 """
-LEADER_DEAD = """
-zombie()
-threading.Thread(target=forever).start()
-ready()
-ctypes.CDLL(None).syscall(60, 0)  # exit(2) of this thread alone
-"""
 # prctl(2): PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON; the selector allows every call
 OWN_DISPATCH = ANSWERS + """
 selector = ctypes.c_char(b"\\0")
@@ -73,13 +67,13 @@ def assert_refused(node, program, word):
         assert (entry["outcome"], entry["cleared"]) == ("not_cleared", 0)
         assert step_of(entry)["detail"].startswith(word + ": ")
     steps = offender_of(node.sweep(), program)["steps"]
-    assert [step["remedy"] for step in steps] == ["nudge", "reap", "terminate"]
+    assert [step["remedy"] for step in steps] == ["reap", "nudge", "terminate"]
     assert steps[-1]["result"] == "parent_ended"
 
 
-@pytest.mark.parametrize("flags", [[], ["-DBUSY"]], ids=["asleep", "busy"])
-def test_a_32_bit_program(node, tmp_path, flags):
-    program = container_of(node, built(tmp_path, "thirty_two_bit", *THIRTY_TWO_BIT, *flags))
+def test_a_32_bit_program_that_calculates(node, tmp_path):
+    """Where its vDSO has an instruction for our call is not known. Asleep in a call that restarts it is collected (test_reap_leaves_no_trace.py)."""
+    program = container_of(node, built(tmp_path, "thirty_two_bit", *THIRTY_TWO_BIT, "-DBUSY"))
     assert_refused(node, program, "32_bit")
 
 
@@ -98,20 +92,6 @@ def test_no_instruction_that_enters_the_kernel(node, tmp_path):
 def test_a_program_that_dispatches_its_system_calls_itself(node):
     program = node.container(OWN_DISPATCH)
     assert_refused(node, program, "syscall_user_dispatch")
-
-
-def test_a_leader_that_is_dead_while_threads_live(node):
-    """Its zombies could be collected by another thread; that is not done."""
-    program = node.container(LEADER_DEAD)
-    wait_until(lambda: status_of(program)["State"][0] == "Z")
-    before = status_of(program)
-    entry = offender_of(node.sweep(remedies="reap"), program)
-    assert step_of(entry)["refusal"] == "leader_dead"
-    after = status_of(program)
-    assert [after[name] for name in ("start", "Threads", "TracerPid", "State")] == [
-        before[name] for name in ("start", "Threads", "TracerPid", "State")]
-    assert [step["remedy"] for step in offender_of(node.sweep(), program)["steps"]][-1] == "terminate"
-    wait_until(lambda: not program.process.is_running())
 
 
 @contextmanager
@@ -230,8 +210,10 @@ def test_without_cap_sys_ptrace(node):
         assert "CAP_SYS_PTRACE" in outcome["detail"]
         done = node.run(*WITHOUT_SYS_PTRACE, *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"))
         assert (done.returncode, done.stderr) == (0, "")
-        entry = offender_of(json.loads(done.stdout), program)
-        assert (entry["outcome"], step_of(entry)["refusal"]) == ("not_cleared", "not_permitted")
+        result = json.loads(done.stdout)
+        entry = offender_of(result, program)
+        assert (entry["outcome"], entry["reason"], result["reap_refusal"]) == ("left_alone", "reap_impossible", "not_permitted")
+        assert "reap is impossible on this node: the sweep lacks CAP_SYS_PTRACE" in result["warnings"]
     assert answer(program) == "well"
 
 
@@ -264,7 +246,7 @@ def test_another_architecture(node):
 
 
 def test_zombies_that_a_tracer_holds(node):
-    """waitid(2) does not give them. The policy leaves their parent alone; asked directly, the remedy says that it had no effect."""
+    """waitid(2) does not give them. That is no reason for anything harder, and the next sweep does not ask again."""
     program = node.container(ANSWERS + """
 here, there = os.pipe()
 child = os.fork()
@@ -280,6 +262,7 @@ while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
 ready()
 forever()
 """)
+    assert [step["remedy"] for step in offender_of(node.sweep(), program)["steps"]] == ["reap"]
     assert offender_of(node.sweep(), program)["reason"] == "traced"
     with Untouched(program):
         outcome = reap_directly(node, program)
@@ -311,5 +294,5 @@ def test_a_refusal_that_may_pass_is_followed_by_nothing_harder(node, tmp_path):
     node.code = agent_that(IN_A_SEQUENCE)
     with Untouched(program):
         entry = offender_of(node.sweep(), program)
-        assert [(step["remedy"], step["refusal"]) for step in entry["steps"]] == [("nudge", None), ("reap", "busy")]
+        assert [(step["remedy"], step["refusal"]) for step in entry["steps"]] == [("reap", "busy")]
     assert entry["outcome"] == "not_cleared"

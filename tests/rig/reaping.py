@@ -14,7 +14,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from rig.node import AGENT, ENGINE, PYTHON, Node, is_alive, wait_until
+from rig.node import AGENT, ENGINE, NO_OPTIONS, PYTHON, Node, is_alive, wait_until
 
 SOURCES = Path(__file__).parent / "hostile"
 THIRTY_TWO_BIT = ["-m32", "-nostdlib", "-ffreestanding", "-fno-pic", "-fno-stack-protector"]  # needs no 32-bit libc
@@ -41,7 +41,7 @@ class PatientNode(Node):
 
     code = agent_that()
 
-    def agent_command(self, *flags, config="/nonexistent", code=None) -> list:
+    def agent_command(self, *flags, config=NO_OPTIONS, code=None) -> list:
         return super().agent_command(*flags, config=config, code=code or self.code)
 
     def run(self, *command, **kwargs):
@@ -80,17 +80,21 @@ class Watched(ptrace.Tracee):
     def prepare(self):
         super().prepare()
         at("prepared")
-    def _to_stop_at_call(self):
+    def _to_entry(self):
         at("calling")
-        super()._to_stop_at_call()
+        super()._to_entry()
+    def _to_exit(self):
+        at("calling")
+        super()._to_exit()
     def call(self, *words):
         result = super().call(*words)
         at("called")
         return result
     def release(self):
         at("releasing")
-        super().release()
+        released = super().release()
         at("released")
+        return released
 remedy.Tracee = Watched
 def once(then):
     outcome = remedy.reap(proc, [then])[0]
@@ -122,6 +126,12 @@ def reap_directly(node, program, code="once(offender())", before=()):
     done = node.run(*before, *driver_command(node, program, code))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def outcomes_in(done) -> list:
+    """The outcomes that a driver has printed."""
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def step_of(entry, remedy="reap") -> dict:

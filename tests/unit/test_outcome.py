@@ -23,7 +23,7 @@ def test_remedy_that_was_refused_for_the_moment_may_yet_help(refusal):
 
 
 @pytest.mark.parametrize("refusal", [
-    "architecture", "32_bit", "traced", "leader_dead", "seccomp_strict", "seccomp_filter", "no_instruction", "yama", "not_permitted"])
+    "architecture", "32_bit", "seccomp_strict", "seccomp_filter", "no_instruction", "yama", "not_permitted"])
 def test_remedy_that_was_refused_for_good_may_not(refusal):
     assert not outcome("refused", refusal).may_yet_help
 

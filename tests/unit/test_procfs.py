@@ -32,7 +32,8 @@ PATHS = st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs
 def stat_line(stat):
     """The line that the kernel writes for these values; what the engine does not use is -7."""
     fields = [-7] * 50
-    fields[0], fields[1], fields[6], fields[17], fields[19] = stat.state, stat.ppid, stat.flags, stat.num_threads, stat.start_ticks
+    fields[0], fields[1], fields[3], fields[6] = stat.state, stat.ppid, stat.session, stat.flags
+    fields[17], fields[19] = stat.num_threads, stat.start_ticks
     return b"%d (%s) %s\n" % (stat.pid, stat.comm, " ".join(map(str, fields)).encode())
 
 
@@ -42,7 +43,7 @@ def status_text(status, name=b"sh"):
         status.blocked, status.ignored, status.caught, status.seccomp)
 
 
-STATS = st.builds(procfs.Stat, NUMBERS, NAMES, st.sampled_from("RSDZTtXI"), NUMBERS, NUMBERS, NUMBERS, st.integers(0, 2**64 - 1))
+STATS = st.builds(procfs.Stat, NUMBERS, NAMES, st.sampled_from("RSDZTtXI"), NUMBERS, NUMBERS, NUMBERS, st.integers(0, 2**64 - 1), NUMBERS)
 STATUSES = st.builds(
     procfs.Status, NUMBERS, NUMBERS, st.lists(NUMBERS, min_size=1, max_size=32).map(tuple), MASKS, MASKS, MASKS, st.integers(0, 2))
 
@@ -477,3 +478,46 @@ def test_namespaces_are_those_that_the_kernel_names(kind):
     assert real.user_namespace(pid) is None
     with pytest.raises(OSError):
         real.open_namespace(pid, kind)
+
+
+def test_threads_are_told_one_by_one(tmp_path):
+    """A process with a thread that blocks SIGCHLD and sleeps in select, and a first one that catches it and reads."""
+    code = """
+import os, select, signal, threading
+signal.signal(signal.SIGCHLD, lambda *_: None)
+def sleep():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    os.write(1, b".")
+    select.select([], [], [])
+threading.Thread(target=sleep, daemon=True).start()
+os.read(0, 1)
+"""
+    program = subprocess.Popen([sys.executable, "-IS", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert program.stdout.read(1) == b"."
+        real = procfs.ProcFS()
+        chld = 1 << (signal.SIGCHLD - 1)
+        first, second = wait_until(lambda: all(thread.system_call for thread in real.threads(program.pid, 9)) and real.threads(program.pid, 9))
+        assert first.tid == program.pid and second.tid != program.pid
+        assert [thread.blocked & chld for thread in (first, second)] == [0, chld]
+        assert [thread.caught & chld for thread in (first, second)] == [chld, chld]
+        assert first.system_call == real.system_call(program.pid) and first.system_call != second.system_call
+        assert real.threads(program.pid, 9) == [first, second], "none of them has run"
+        assert real.threads(program.pid, 1) == [first]
+        os.kill(program.pid, signal.SIGCHLD)
+        wait_until(lambda: real.threads(program.pid, 1)[0].runs != first.runs)
+    finally:
+        program.kill()
+        program.communicate()
+    assert real.threads(program.pid, 9) == []
+
+
+def test_system_calls_of_a_32_bit_program_are_not_taken_for_others(tmp_path):
+    """Its stack is below 4 GB; waitpid has the number there that poll has elsewhere."""
+    for name, line in (("stat", "7 (x) S" + " 0" * 40), ("schedstat", "1 2 3"), ("syscall", "7 0xffffffff 0x0 0x0 0x0 0x0 0x0 0xffb1c2d0 0xf7f1a579")):
+        (tmp_path / "7/task/7").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "7/task/7" / name).write_text(line + "\n")
+    assert procfs.ProcFS(str(tmp_path)).threads(7, 9) == [procfs.Thread(7, 0, 0, 3, None)]
+    (tmp_path / "7/task/7/syscall").write_text("running\n")
+    (tmp_path / "7/task/7/schedstat").unlink()
+    assert procfs.ProcFS(str(tmp_path)).threads(7, 9) == [procfs.Thread(7, 0, 0, None, procfs.RUNNING)]

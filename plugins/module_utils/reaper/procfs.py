@@ -22,14 +22,16 @@ AT_SYSINFO_EHDR = 33  # include/uapi/linux/auxvec.h: the vDSO
 PF_EXITING = 0x00000004  # include/linux/sched.h: it is about to end, or has ended
 PF_KTHREAD = 0x00200000  # include/linux/sched.h: a kernel thread
 STAT_BYTES = 1024  # the 22 fields used here end long before; a full line has at most about 1100 bytes
+MAPS_BYTES = 8 << 20  # 65,530 mappings, the default of vm.max_map_count, take 6 MB
 MOUNTS_BYTES = 1 << 20
 ENVIRON_BYTES = 1 << 20  # a pod of a namespace with a thousand services has 350 KB of them in its environment
 VALUE_BYTES = 256
+RUNNING = ()  # instead of a system call
 CHILDREN_BYTES = 4096
 STATUS_BYTES = 1 << 20  # a process may be in 65536 groups, which take 0.7 MB and stand before other fields
 
 
-class Stat(namedtuple("Stat", ("pid", "comm", "state", "ppid", "flags", "num_threads", "start_ticks"))):
+class Stat(namedtuple("Stat", ("pid", "comm", "state", "ppid", "flags", "num_threads", "start_ticks", "session"), defaults=(0,))):
     """The fields of ``/proc/PID/stat`` that the engine uses.
 
     pid, ppid: int, as seen from the ``/proc`` that was read; ppid 0 is a parent outside its PID namespace.
@@ -38,13 +40,14 @@ class Stat(namedtuple("Stat", ("pid", "comm", "state", "ppid", "flags", "num_thr
     flags: int, ``PF_*`` of include/linux/sched.h.
     num_threads: int; above 1 on a zombie means that its leader has exited and other threads live on.
     start_ticks: int, clock ticks after boot. With pid it names one process for ever.
+    session: int, PID of the leader of its session (setsid(2)); 0 where that is outside the PID namespace of the ``/proc`` that was read.
     """
 
     __slots__ = ()
 
 
 class Status(
-    namedtuple("Status", ("uid", "tracer_pid", "ns_pid", "blocked", "ignored", "caught", "seccomp", "capabilities"), defaults=(0,))
+    namedtuple("Status", ("uid", "tracer_pid", "ns_pid", "blocked", "ignored", "caught", "seccomp", "capabilities", "pending"), defaults=(0, 0))
 ):
     """The fields of ``/proc/PID/status`` that the engine uses.
 
@@ -55,6 +58,7 @@ class Status(
     blocked, ignored, caught: int, signal masks; bit N-1 stands for signal N.
     seccomp: int, 0 none, 1 strict, 2 filter (seccomp(2)); 0 where the kernel was built without it.
     capabilities: int, those it has or could come to have in its user namespace (capabilities(7)); bit N stands for capability N.
+    pending: int, signals that it or its first thread has been sent and not yet taken; a mask as blocked.
     """
 
     __slots__ = ()
@@ -63,6 +67,17 @@ class Status(
     def in_own_pid_namespace(self) -> bool:
         """Whether it is in the PID namespace of the ``/proc`` it was read from."""
         return len(self.ns_pid) == 1
+
+
+class Thread(namedtuple("Thread", ("tid", "blocked", "caught", "runs", "system_call"))):
+    """What tells how one thread of a process deals with signals and what it is waiting for.
+
+    blocked, caught: int, signal masks of the signals up to 31. runs: int, how often it was given a CPU, None where the kernel does not count that.
+    system_call: as :meth:`ProcFS.system_call` returns it; :data:`RUNNING` where it runs, None where that is not told, or its numbers are those of
+    32-bit programs.
+    """
+
+    __slots__ = ()
 
 
 class CgroupLine(namedtuple("CgroupLine", ("controllers", "path"))):
@@ -95,6 +110,7 @@ def parse_stat(data: bytes) -> Stat:
         flags=int(rest[6]),
         num_threads=int(rest[17]),
         start_ticks=int(rest[19]),
+        session=int(rest[3]),
     )
 
 
@@ -118,6 +134,7 @@ def parse_status(data: bytes) -> Status:
             caught=int(fields[b"SigCgt"], 16),
             seccomp=int(fields.get(b"Seccomp", 0)),
             capabilities=int(fields.get(b"CapPrm", b"0"), 16) | int(fields.get(b"CapBnd", b"0"), 16),
+            pending=int(fields.get(b"SigPnd", b"0"), 16) | int(fields.get(b"ShdPnd", b"0"), 16),
         )
     except KeyError as missing:
         raise ValueError("/proc/PID/status has no field %s" % missing.args[0].decode()) from None
@@ -156,6 +173,22 @@ def _words(file):
             return
         *words, rest = (rest + data).split(b" ")
         yield from words
+
+
+class Mapping(namedtuple("Mapping", ("start", "name", "is_file"))):
+    """One line of ``/proc/PID/maps`` (proc_pid_maps(5)).
+
+    start: int, its first address. name: bytes, a path, or ``[vdso]`` and the like for memory of the kernel's making. is_file: bool, whether it
+    shows a file, from whatever file system; anonymous memory has device 00:00 and inode 0.
+    """
+
+    __slots__ = ()
+
+
+class Rights(namedtuple("Rights", ("capabilities", "seccomp", "in_first_user_namespace"))):
+    """What this process may do. capabilities: int, effective ones, bit N stands for capability N. seccomp: int, as in :class:`Status`."""
+
+    __slots__ = ()
 
 
 class ProcFS:
@@ -209,6 +242,18 @@ class ProcFS:
         data = self._read(pid, "stat", STAT_BYTES)
         return parse_stat(data) if data else None
 
+    def wait_status(self, pid: int) -> int | None:
+        """The status that wait(2) will give for a zombie (``exit_code`` of proc_pid_stat(5)).
+
+        None where it is no zombie, and where this process may not see it: the kernel shows 0 then. It asks the same question for ``ns/pid``
+        (ptrace(2), PTRACE_MODE_READ_FSCREDS; do_task_stat() of fs/proc/array.c).
+        """
+        if self.pid_namespace(pid) is None:
+            return None
+        data = self._read(pid, "stat", 2 * STAT_BYTES) or b""
+        fields = data[data.rfind(b") ") + 2:].split()
+        return int(fields[49]) if fields[:1] == [b"Z"] and len(fields) >= 50 else None
+
     def status(self, pid: int) -> Status | None:
         """:class:`Status` of one process."""
         data = self._read(pid, "status", STATUS_BYTES)
@@ -249,12 +294,18 @@ class ProcFS:
 
         A PID 1 kills and collects its whole namespace once its last thread exits (find_child_reaper() of kernel/exit.c), not with its first one.
         """
+        return all(stat.flags & PF_EXITING for stat in self.stats_of_threads(pid))
+
+    def stats_of_threads(self, pid: int):
+        """Yields the :class:`Stat` of each of its threads, as it is read; none when it has gone."""
         try:
-            threads = os.listdir("%s/%d/task" % (self.root, pid))
+            names = os.listdir("%s/%d/task" % (self.root, pid))
         except (FileNotFoundError, ProcessLookupError):
-            return True
-        stats = (self._read(pid, "task/%s/stat" % thread, STAT_BYTES) for thread in threads)
-        return all(parse_stat(stat).flags & PF_EXITING for stat in stats if stat)
+            return
+        for name in names:
+            data = self._read(pid, "task/%s/stat" % name, STAT_BYTES)
+            if data:
+                yield parse_stat(data)
 
     def pid_namespace(self, pid: int) -> int | None:
         """Inode number of its PID namespace (namespaces(7)); works for zombies too."""
@@ -308,10 +359,11 @@ class ProcFS:
         stats = (self.stat(each) for each in self.pids())
         return [stat.pid for stat in stats if stat and stat.ppid == pid]
 
-    def zombie_children(self, pid: int, most: int) -> tuple:
+    def zombie_children(self, pid: int, most: int, in_vain=lambda: None) -> tuple:
         """(:class:`Stat` of each zombie among the children of all its threads, whether there may be more than ``most``).
 
-        The oldest children come first; of a long list only as much is read as is needed. Raises ``OSError`` without CONFIG_PROC_CHILDREN.
+        The oldest children come first; of a long list only as much is read as is needed. in_vain: called for each thread
+        and for each child that is no zombie; what it raises ends the look. Raises ``OSError`` without CONFIG_PROC_CHILDREN.
         """
         found = []
         try:
@@ -319,6 +371,7 @@ class ProcFS:
         except (FileNotFoundError, ProcessLookupError):
             return found, False
         for thread in threads:
+            in_vain()
             try:
                 file = open("%s/%d/task/%s/children" % (self.root, pid, thread), "rb", buffering=CHILDREN_BYTES)
             except FileNotFoundError:
@@ -332,6 +385,8 @@ class ProcFS:
                     stat = self.stat(int(child))
                     if stat and stat.state == "Z" and stat.ppid == pid:
                         found.append(stat)
+                    else:
+                        in_vain()
         return found, False
 
     def system_call(self, pid: int) -> tuple | None:
@@ -339,6 +394,35 @@ class ProcFS:
         try:
             words = (self._read(pid, "syscall", 256) or b"").split()
             return tuple(int(word, 0) for word in words[:7]) if len(words) == 9 else None
+        except (OSError, ValueError):
+            return None
+
+    def threads(self, pid: int, most: int) -> list:
+        """:class:`Thread` of each of its threads, the first ``most`` of them; empty when it has gone.
+
+        Signal masks are fields 32 and 34 of ``stat`` (proc_pid_stat(5)): ``status`` can be made slow to read by whoever is in many groups.
+        The last field of ``schedstat`` counts runs (Documentation/scheduler/sched-stats.rst; CONFIG_SCHED_INFO).
+        """
+        try:
+            tids = [int(name) for name in os.listdir("%s/%d/task" % (self.root, pid))]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+        found = []
+        for tid in sorted(tids)[:most]:
+            fields = (self._read(pid, "task/%d/stat" % tid, STAT_BYTES) or b"").rpartition(b") ")[2].split()
+            if len(fields) > 31:
+                runs = (self._read(pid, "task/%d/schedstat" % tid, 256) or b"").split()
+                call = self._system_call_of_thread(pid, tid)
+                found.append(Thread(tid, int(fields[29]), int(fields[31]), int(runs[2]) if len(runs) == 3 else None, call))
+        return found
+
+    def _system_call_of_thread(self, pid, tid) -> tuple | None:
+        """Its stack tells 32-bit programs, whose system calls have other numbers: all their memory is below 4 GB."""
+        try:
+            words = (self._read(pid, "task/%d/syscall" % tid, 256) or b"").split()
+            if words == [b"running"]:
+                return RUNNING
+            return tuple(int(word, 0) for word in words[:7]) if len(words) == 9 and int(words[7], 0) >> 32 else None
         except (OSError, ValueError):
             return None
 
@@ -359,10 +443,6 @@ class ProcFS:
             fields, _separator, kind = line.partition(b" - ")
             found[fields.split(b" ")[4]] = kind.split(b" ")[0]  # a later one at the same place covers the former
         return found
-
-    def open_root(self, pid: int) -> int:
-        """A descriptor (O_PATH) of its root folder; ``OSError`` when it has gone. What is below is the process's: see chroot(2), symlinks."""
-        return os.open("%s/%d/root" % (self.root, pid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def ns_pid_of(self, pidfd: int) -> tuple:
         """PIDs of the process of a pidfd, as ``ns_pid`` of :class:`Status`, at a sixth of its cost; empty when it was waited for.
@@ -402,10 +482,59 @@ class ProcFS:
         finally:
             os.close(fd)
 
+    def mapping(self, pid: int, address: int) -> Mapping | None:
+        """The :class:`Mapping` that an address of its memory lies in; None where nothing is mapped, or beyond :data:`MAPS_BYTES`. Takes milliseconds."""
+        seen = 0
+        try:
+            with open("%s/%d/maps" % (self.root, pid), "rb", buffering=CHILDREN_BYTES) as file:  # a line at a time, for a node without memory
+                for line in file:
+                    seen += len(line)
+                    fields = line.split(None, 5)
+                    if seen > MAPS_BYTES or len(fields) < 5:
+                        break
+                    start, _dash, end = fields[0].partition(b"-")
+                    if int(start, 16) <= address < int(end, 16):
+                        is_file = fields[3] != b"00:00" or fields[4] != b"0"
+                        return Mapping(int(start, 16), fields[5].rstrip(b"\n") if len(fields) == 6 else b"", is_file)
+        except OSError:
+            pass
+        return None
+
+    def waits_for_a_page(self, pid: int) -> bool:
+        """Whether a thread that was running its own code is in uninterruptible sleep and not frozen (cgroup v1): then it waits for a page.
+
+        False too where proc_pid_wchan(5) does not tell.
+        """
+        stat = self.stat(pid)
+        where = self._read(pid, "wchan", 256) or b"0"
+        return stat is not None and stat.state == "D" and where != b"0" and b"refrigerator" not in where
+
+    def thread(self, pid: int, tid: int) -> Stat | None:
+        """:class:`Stat` of one thread of a process; None when it has none of that TID."""
+        data = self._read(pid, "task/%d/stat" % tid, STAT_BYTES)
+        return parse_stat(data) if data else None
+
+    def thread_ids(self, pid: int) -> list:
+        """TIDs of its threads, the first one first; empty when it has gone."""
+        try:
+            return sorted((int(name) for name in os.listdir("%s/%d/task" % (self.root, pid))), key=lambda tid: tid != pid)
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+
     @property
     def empty_folder(self) -> str:
         """Path of a folder that a process which is about to lose its rights can take as its root: nothing in it can be opened then."""
         return "%s/self/fdinfo" % self.root
+
+    def own_rights(self) -> Rights:
+        """:class:`Rights` of this process. The first user namespace maps every UID to itself (user_namespaces(7)); others hardly ever do."""
+        lines = self.read_text("self/status").splitlines()[1:]
+        fields = dict(line.split(":", 1) for line in lines)
+        try:
+            in_first = self.read_text("self/uid_map").split() == ["0", "0", "4294967295"]
+        except OSError:  # a kernel without user namespaces
+            in_first = True
+        return Rights(int(fields["CapEff"], 16), int(fields.get("Seccomp", "0")), in_first)
 
     def yama_scope(self) -> str | None:
         """``kernel.yama.ptrace_scope``, ``"0"`` to ``"3"``; None without Yama."""

@@ -15,8 +15,11 @@ from collections import namedtuple
 
 SPARE_DESCRIPTORS = 32
 
-# Refusals that may be over in a moment
-PASSING = ("stopped", "uninterruptible", "not_stopping", "busy")
+# Whose matter a refusal is (the words of :mod:`.reap`). Of the node: see :mod:`..tracing`; not_permitted may be a single parent's too, where a
+# security module or a user namespace is in the way. Of the moment: nothing harder follows. Of the parent: it will be the same next time.
+OF_THE_NODE = ("architecture", "kernel", "yama", "not_permitted")
+PASSING = ("traced", "stopped", "uninterruptible", "not_stopping", "busy", "disturbed")
+OF_THE_PARENT = ("32_bit", "seccomp_strict", "seccomp_filter", "syscall_user_dispatch", "no_instruction")
 
 
 class Outcome(

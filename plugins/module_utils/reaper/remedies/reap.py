@@ -11,6 +11,8 @@ How it is stopped and put back is in :mod:`..ptrace`. Here: whom this may be don
   the PID, waitid 0: the mildest result for the parent's own call, should the sweep be killed right then.)
 - Each of them is held by a pidfd, and with the parent stopped that pidfd tells that it is still there. So its PID cannot
   have passed on to a child that died a moment ago, however full the table is.
+- Any thread may wait for the children of the whole process (waitid(2), but for __WNOTHREAD). Its first thread does, or another one where
+  that has exited or cannot run now.
 - A parent is stopped for at most 20 ms at a time, of which :data:`COLLECTING` are used, and runs at least as long before it is stopped again.
 """
 
@@ -23,7 +25,9 @@ import time
 from collections import deque
 from itertools import islice
 
-from ..ptrace import Ended, Interrupted, Refused, Tracee, architecture
+from ..observe import parent_now
+from ..ptrace import AddressSpace, Ended, Interrupted, Refused, Tracee, architecture
+from ..tracing import node_refusal
 from . import Outcome, is_there, open_pidfd, slices
 
 COLLECTING = 0.008  # seconds of a stop in which a further call is begun; the rest of its 20 ms is reserve for a node that is busy
@@ -32,7 +36,8 @@ LONGEST = 15.0  # seconds for one parent
 LONGEST_ALL = 60.0  # seconds for all parents together; what is left by then waits for the next sweep
 TRIES = 20  # that came to nothing until a parent is given up
 FEW_TRIES = 4  # for refusals that are hardly ever a matter of the moment
-IN_EXECVE = ("leader_dead", "not_permitted", "no_instruction", "traced")  # for that moment any process looks like one of these
+LOOKING = 0.05  # seconds in which further threads are looked at for one that can run
+IN_EXECVE = ("not_permitted", "no_instruction", "traced")  # for that moment any process looks like one of these
 P_PID = 1  # include/uapi/linux/wait.h
 WEXITED_WNOHANG_WALL = 0x40000005
 SECCOMP_STRICT = 1
@@ -43,6 +48,10 @@ def reap(procfs, offenders, asked_to_end=()) -> list:
 
     asked_to_end: a list; once something is in it the batch at work is finished and no other begun.
     """
+    refusal = node_refusal(procfs)
+    if refusal:
+        detail = "%s: %s" % (refusal.word, refusal)
+        return [Outcome(each.pid, each.start_ticks, "reap", "refused", 0, detail, 0.0, refusal.word) for each in offenders]
     deadline = time.monotonic() + LONGEST_ALL
     jobs = [_Job(procfs, offender) for offender in offenders]
     waiting = deque(jobs)
@@ -62,6 +71,7 @@ class _Job:
     def __init__(self, procfs, offender) -> None:
         self.procfs = procfs
         self.offender = offender
+        self.space = AddressSpace()
         self.todo = deque(offender.zombies)
         self.collected = 0
         self.refused_by_kernel = 0
@@ -79,13 +89,14 @@ class _Job:
         try:
             if self.tries:
                 time.sleep(max(0.0, self.not_before - time.monotonic()))
-            self._require_fit()
+            tid = self._thread_that_can_run()
+            self.space.look(self.procfs, tid, architecture())
             with contextlib.ExitStack() as held:
                 zombies = self._hold(held)
                 if zombies:
                     time.sleep(max(0.0, self.not_before - time.monotonic()))
                     with _undisturbed():
-                        self._stop_and_collect(zombies)
+                        self._stop_and_collect(tid, zombies)
         except Refused as refused:
             self._refuse(refused)
         except Ended:
@@ -99,6 +110,8 @@ class _Job:
             own_fault = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
             self._finish("unfinished" if own_fault else "failed", "the sweep cannot go on: %s" % error.strerror)
         self.seconds += time.monotonic() - began
+        if self.late and self.result is None:
+            self._finish("unfinished", "it did not stop again in time; it is let go as soon as it does")
         if self.result is None and not self.todo:
             left = self.refused_by_kernel
             self._finish("gone" if not left and not self.collected else "cleared" if not left else
@@ -119,21 +132,42 @@ class _Job:
             offender.pid, offender.start_ticks, "reap", self.result, self.collected, self.detail, self.seconds,
             self.refusal, round(1000 * self.longest_stop, 3) if self.longest_stop else None)
 
-    def _require_fit(self) -> None:
-        """Raise :class:`.Refused` where ``/proc`` tells already, without touching the parent, that it cannot be used."""
-        stat, status = self.procfs.stat(self.offender.pid), self.procfs.status(self.offender.pid)
-        if stat is None or status is None or stat.start_ticks != self.offender.start_ticks:
+    def _thread_that_can_run(self) -> int:
+        """TID of one of the parent's threads, the first one if that is fit. Raises :class:`.Refused` where none is, without touching them."""
+        pid = self.offender.pid
+        stat = self.procfs.stat(pid)
+        if stat is None or stat.start_ticks != self.offender.start_ticks:
             raise Ended
-        if stat.state == "Z":
-            raise Refused("leader_dead", "its first thread has exited while others live on")
-        if status.tracer_pid:
-            raise Refused("traced", "it is traced already, by PID %d" % status.tracer_pid)
+        reason, until = None, time.monotonic() + LOOKING
+        for tid in self.procfs.thread_ids(pid):
+            if reason and time.monotonic() > until:
+                break
+            try:
+                if self._is_fit(tid):
+                    return tid
+            except Refused as refused:
+                reason = reason or refused
+        if reason is None and self._has_ended():
+            raise Ended
+        raise reason or Interrupted  # all are exiting, as in the middle of an execve
+
+    def _is_fit(self, tid) -> bool:
+        """Whether a thread has not exited. Raises :class:`.Refused` where ``/proc`` tells that it cannot be used."""
+        stat = self.procfs.thread(self.offender.pid, tid)
+        if stat is None or stat.state in "ZX":
+            return False
         if stat.state == "T":
             raise Refused("stopped", "it is stopped by a signal")
         if stat.state == "D":
             raise Refused("uninterruptible", "it is in uninterruptible sleep")
+        status = self.procfs.status(tid)
+        if status is None:
+            return False
+        if status.tracer_pid:
+            raise Refused("traced", "it is traced already, by PID %d" % status.tracer_pid)
         if status.seccomp == SECCOMP_STRICT:
             raise Refused("seccomp_strict", "seccomp allows it hardly any system call (Seccomp: 1)")
+        return True
 
     def _hold(self, held) -> list:
         """The next zombies that are still there, as (pidfd, PID in the parent's PID namespace); held: closes the pidfds."""
@@ -145,23 +179,21 @@ class _Job:
             if pidfd is not None:
                 held.callback(os.close, pidfd)
                 ns_pid = self.procfs.ns_pid_of(pidfd)
-                if ns_pid:
+                if len(ns_pid) > level and parent_now(self.procfs, zombie) == self.offender.pid:  # else its PID is used again, by somebody else
                     zombies.append((zombie, pidfd, ns_pid[level]))
         return zombies
 
-    def _stop_and_collect(self, zombies) -> None:
-        tracee = Tracee(self.procfs, self.offender.pid, architecture())
+    def _stop_and_collect(self, tid, zombies) -> None:
+        tracee = Tracee(self.procfs, tid, architecture(), self.space)
         try:
             tracee.seize()
         except Refused:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies))
             raise
-        is_the_parent = not self._has_ended()  # asked after it was seized: now its PID cannot pass on any more
-        if not tracee.stop():
-            self.late = tracee
-            raise Refused("not_stopping", "it did not stop in time; it is let go as soon as it does")
+        is_the_parent = not self._has_ended() and self.procfs.thread(self.offender.pid, tid) is not None  # seized, so its PID cannot pass on any more
         done = 0
         try:
+            self._stop(tracee)
             tracee.prepare()
             while is_the_parent and done < len(zombies) and (not done or time.monotonic() - tracee.stopped_since < COLLECTING):
                 _zombie, pidfd, number = zombies[done]
@@ -176,20 +208,35 @@ class _Job:
         finally:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies[done:]))
             self.at_a_time = min(MOST_AT_A_TIME, 16 + done)
-            tracee.release()
-            stop = time.monotonic() - tracee.stopped_since
-            self.longest_stop = max(self.longest_stop, stop)
-            self.stops += 1
-            self.not_before = time.monotonic() + stop
+            self.late = None if tracee.release() else tracee
+            if tracee.stopped_since:
+                stop = time.monotonic() - tracee.stopped_since
+                self.longest_stop = max(self.longest_stop, stop)
+                self.stops += 1
+                self.not_before = time.monotonic() + stop
         if not is_the_parent:
             raise Ended
-        status = self.procfs.status(self.offender.pid)
-        if not tracee.intact or status and status.tracer_pid == os.getpid():
+        status = self.procfs.status(tid)
+        if not tracee.intact or not self.late and status and status.tracer_pid == os.getpid():
             self._finish("failed", "its registers or signal mask are not what they were, or it is still traced")
 
+    def _stop(self, tracee) -> None:
+        pid = self.offender.pid
+        try:
+            if tracee.stop():
+                return
+        except Ended:
+            if tracee.tid != pid:
+                status = self.procfs.status(pid)
+                if status and status.tracer_pid == os.getpid() and not tracee.follow_execve(pid):
+                    self.late = tracee
+            raise
+        raise Refused("not_stopping", "it did not stop in time; it is let go as soon as it does")
+
     def _has_ended(self) -> bool:
+        """Whether all its threads have, or it is another process by now."""
         stat = self.procfs.stat(self.offender.pid)
-        return stat is None or stat.start_ticks != self.offender.start_ticks or stat.state == "Z"
+        return stat is None or stat.start_ticks != self.offender.start_ticks or stat.state == "Z" and stat.num_threads <= 1
 
     def _refuse(self, refused) -> None:
         explanation = "%s: %s" % (refused.word, refused)
@@ -242,16 +289,28 @@ def _undisturbed():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _let_go_of(tracees) -> None:
-    """Release those that had not stopped in time: now, or else the moment they do, which SIGCHLD tells.
+class _LetGo:
+    """A handler of SIGCHLD that releases tracees that had not stopped in time, the moment they do. tracees: those of all sweeps of this process.
 
-    Their registers were not touched; the kernel releases them too when this process ends.
+    Their registers are the ones that they go on with; the kernel releases them too when this process ends.
     """
+
+    def __init__(self) -> None:
+        self.tracees = []
+
+    def __call__(self, _number=None, _frame=None) -> None:
+        self.tracees = [tracee for tracee in self.tracees if not tracee.release_if_stopped()]
+
+
+def _let_go_of(tracees) -> None:
+    """Release those that have not stopped in time, now or later, and those of earlier sweeps whose SIGCHLD was taken by another wait."""
     import signal
 
-    def let_go(_number=None, _frame=None):
-        tracees[:] = [tracee for tracee in tracees if not tracee.release_if_stopped()]
-
-    if tracees:
-        signal.signal(signal.SIGCHLD, let_go)
-        let_go()
+    handler = signal.getsignal(signal.SIGCHLD)
+    if not isinstance(handler, _LetGo):
+        if not tracees:
+            return
+        handler = _LetGo()
+        signal.signal(signal.SIGCHLD, handler)
+    handler.tracees += tracees
+    handler()
