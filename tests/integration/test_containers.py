@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import psutil
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, workloads
 from rig.agents import UNTIL_SETTLED, sweep
-from rig.node import is_alive, wait_until
+from rig.node import ENGINE, is_alive, wait_until
+from rig.own_cgroup import own_cgroup
 from rig.podman import Podman, offenders_in
 
 pytestmark = pytest.mark.all_cgroups
@@ -100,3 +103,37 @@ def test_the_monitor_of_a_container_is_a_runtime(node, podman):
     assert re.fullmatch(policy.RUNTIMES, os.path.basename(real.executable(monitor)).decode())
     assert "conmon" in "".join(line.path for line in real.cgroup(monitor))
     assert workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True, {}).kind == "host"
+
+
+@pytest.mark.parametrize("flags, name", [(["--name", "web"], "web"), (["--rm", "--name", "systemd-web"], "systemd-web"), (["--rm"], None)])
+def test_a_container_of_podman_s_has_its_name_also_where_it_removes_itself(node, podman, flags, name):
+    """Podman (4.4) lists those of --rm in a file of their own. Quadlet starts every container so, as systemd-NAME."""
+    storage = "/var/lib/containers/storage"
+    mounting = "mount -t tmpfs tmpfs /var/lib && mkdir -p %s && mount --bind %s %s" % (storage, podman.folder / "root", storage)
+    assert node.run("sh", "-c", mounting).returncode == 0
+    container = podman("run", "--detach", "--network", "none", *flags, "busybox", "/bin/sh", "-c", LEAKING)
+    wait_for_zombies(node, container)
+    (entry,) = offenders_in(node.sweep("--check"), container)
+    (running,) = podman.running()
+    assert entry["workload"]["container_name"] == running["Names"][0] == (name or running["Names"][0])
+    assert (entry["workload"]["runtime"], entry["workload"]["user"], entry["workload"]["sandbox"]) == ("podman", None, False)
+
+
+SAYS_WHETHER_IT_IS_ABOVE = """
+import sys
+sys.path.insert(0, %r)
+from reaper import procfs, workloads
+print(workloads.above_the_sweep(procfs.ProcFS()))
+""" % str(ENGINE)
+
+
+@pytest.mark.parametrize("namespaces, refused", [
+    ([], False), (["unshare", "--cgroup"], True),
+    (["unshare", "--cgroup", "--pid", "--fork", "--kill-child", "--mount-proc"], False)], ids=["the node", "hostPID", "a node that is a container"])
+def test_a_sweep_that_sees_the_cgroups_of_others_from_below_is_told(namespaces, refused):
+    with own_cgroup("") as cgroup:
+        done = subprocess.run(
+            [*cgroup.entering, *namespaces, sys.executable, "-IS", "-c", SAYS_WHETHER_IT_IS_ABOVE], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("cgroup namespace" in done.stdout) is refused, done.stdout
+    assert (done.stdout == "None\n") is not refused
