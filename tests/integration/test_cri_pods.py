@@ -6,17 +6,20 @@ containerd is started once for all tests here, each test has pods of its own. Se
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import uuid
 from pathlib import Path
 
 import pytest
 from rig.agents import PATIENT_WITH_INITS, later, sweep
-from rig.cri import Kubelet, cgroup_mounts
+from rig.cri import IMAGE, Kubelet, cgroup_mounts
+from rig.inits import process_in
 from rig.node import wait_until
 from rig.reaping import PatientNode, agent_that
 
-ENDED = "run by the operator of this node, ended this container: its PID 1 kept 2 exited child processes"
+ENDED = r"run by the operator of this node, ended PID \d+ of this container: it kept 2 exited child processes"
+TINI = ("/tini", "--")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ LEASE = {"owner": bech32("qpzry9x8"), "dseq": "18446744", "gseq": "1", "oseq": "
 ENVIRONMENT = {
     "AKASH_OWNER": LEASE["owner"], "AKASH_DEPLOYMENT_SEQUENCE": LEASE["dseq"], "AKASH_GROUP_SEQUENCE": LEASE["gseq"],
     "AKASH_ORDER_SEQUENCE": LEASE["oseq"], "AKASH_PROVIDER": LEASE["provider"], "DATABASE_PASSWORD": "correct horse"}
-TENANT = "0p5gs6j1l6cqr6r2m6tbf3o5sfkcqk4h2hbk2c5a5ji0o"  # Akash's namespaces look like this
+TENANT = "cq40a276n544arsbq6e5t74d7l70c77lrsvpuapacuano"  # the namespace that Akash gives to this lease
 STATIC_UID = uuid.uuid4().hex  # the kubelet makes it of a checksum of the manifest
 
 # How each pod is made.
@@ -116,7 +119,7 @@ GOLDEN = {
         "qos": "Burstable", "cgroup":
         "{top}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/{slice}/cri-containerd-{id}.scope"}),
     "mixed/main": (["leak", "1"], 1, {"qos": "Burstable", "cgroup": "{top}/{slice}:cri-containerd:{id}"}),
-    "lease/service-1": (["leak", "1"], 1, {"qos": "Guaranteed", "cgroup": "{top}/kubepods/pod{uid}/{id}", "lease": LEASE}),
+    "lease/service-1": (["leak", "1"], 1, {"qos": "Guaranteed", "cgroup": "{top}/kubepods/pod{uid}/{id}", "lease": {**LEASE, "verified": True}}),
     "lease/debugger": (["leak", "2"], 2, {"qos": "Guaranteed", "cgroup": "{top}/kubepods/pod{uid}/{id}"}),
 }
 
@@ -135,11 +138,12 @@ def test_the_golden_table_of_whose_zombies_they_are(node, kubelet):
         if pod_name == "exec":
             pod.exec(container, "orphan")
         pid = pod.state(container)[2]
+        cgroup = known["cgroup"].format(top=kubelet.top, uid=pod.uid, slice=pod.cgroup, id=container)
         expected[row] = (zombies, {
             "kind": "container", "runtime": "containerd", "container_id": container, "container_name": name, "pod_uid": pod.uid,
             "namespace": pod.namespace, "pod": pod.name, "lease": None, "service": None,
             "pid_namespace": (kubelet.root / "proc" / str(pid) / "ns/pid").stat().st_ino,
-            **known, "cgroup": known["cgroup"].format(top=kubelet.top, uid=pod.uid, slice=pod.cgroup, id=container)})
+            "user": None, "kubernetes": True, "sandbox": False, **known, "cgroup": cgroup, "outermost": cgroup})
 
     def attributed(entries):
         rows = {container: row for row, container in containers.items()}
@@ -150,10 +154,8 @@ def test_the_golden_table_of_whose_zombies_they_are(node, kubelet):
     assert attributed(entry for entry in result["offenders"] if entry["workload"]["kind"] == "container") == expected
     rows = audit(node)
     assert attributed(row for container, row in rows.items() if container in containers.values()) == expected
-    sandboxes = [rows[pod.sandbox]["workload"] for pod in pods.values()]
-    assert [(one["namespace"], one["pod"], one["container_name"], one["runtime"]) for one in sandboxes] == [
-        (pod.namespace, pod.name, None, "containerd") for pod in pods.values()]
-    assert len(rows) == len(pods) + len(containers)
+    assert not {pod.sandbox for pod in pods.values()} & set(rows), "the sandbox of a pod is no container of anybody's"
+    assert len(rows) == len(containers)
     assert "correct horse" not in json.dumps([result, list(rows.values())])
 
 
@@ -203,13 +205,66 @@ def test_zombies_are_collected_and_the_container_goes_on(node, kubelet):
     assert {container: pod.state(container) for container, pod in pods.items()} == before
 
 
-def test_the_owner_of_an_ended_container_is_told_where_the_kubelet_looks(node, kubelet):
+DEFAULTS = ("--json", "--pressure", "0.5", "--max-parents", "10")
+SIGNALS = "kill,tkill,tgkill,rt_sigqueueinfo,rt_tgsigqueueinfo,pidfd_send_signal"
+
+
+def test_by_default_orphans_go_in_the_second_sweep_and_nothing_is_signalled(node, kubelet, tmp_path):
+    """What exec left there is nobody's; what its PID 1 started itself, that may still ask for."""
     pod = kubelet.pod(TENANT, "web-0")
     web = pod.container("web", "leak", "2")
-    (step,) = offender(node.sweep(remedies="terminate"), web)["steps"]
-    assert "its termination log says why" in step["detail"]
-    assert ENDED in pod.termination_log("web").read_text(encoding="utf-8")
-    wait_until(lambda: pod.state(web)[:2] == ("CONTAINER_EXITED", 137))
+    for _number in range(3):
+        pod.exec(web, "orphan")
+    wait_until(lambda: zombies_of_containers(node) == {web: 5})
+    before = pod.state(web)
+    first = offender(json.loads(node.run(*node.agent_command(*DEFAULTS)).stdout), web)
+    assert (first["reason"], first["claims"]) == ("too_young", {"orphan": 3, "may_be_waited_for": 2})
+    calls = tmp_path / "calls"
+    done = node.run("strace", "-f", "-o", calls, "-e", "trace=" + SIGNALS, *node.agent_command(*DEFAULTS, code=agent_that(later(hours=61 / 3600))))
+    assert done.returncode == 0, done.stderr
+    second = offender(json.loads(done.stdout), web)
+    assert (second["outcome"], second["cleared"], second["remedies"]) == ("cleared", 3, ["reap"])
+    made = [line for line in calls.read_text(encoding="utf-8").splitlines() if re.search(r"(kill|queueinfo|send_signal)\(", line)]
+    assert all(re.search(r"pidfd_send_signal\(\d+, 0, NULL", line) for line in made), "signal 0 asks whether somebody is there"
+    assert zombies_of_containers(node) == {web: 2}
+    assert pod.state(web) == before
+
+
+# Of a container that exits with 0 on SIGTERM: whether its pod shares a PID namespace, words before its command, what it does, where its log is
+ENDS = {
+    "pid 1": ("CONTAINER", (), "good", "/dev/termination-log"), "a child of tini": ("CONTAINER", TINI, "good", "/dev/termination-log"),
+    "the last command of a shell": ("CONTAINER", (), "foreground", "/dev/termination-log"),
+    "a shared PID namespace": ("POD", (), "good", "/dev/termination-log"),
+    "a child of tini in that": ("POD", ("/tini", "-s", "--"), "good", "/dev/termination-log"),
+    "hostPID": ("NODE", (), "good", "/dev/termination-log"), "another terminationMessagePath": ("CONTAINER", (), "good", "/a/path/of/its/own")}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_what_is_ended_counts_as_failed_and_its_owner_is_told(node, kubelet, case):
+    """A Job whose program exits with 0 on SIGTERM, as the first one here, would be marked Complete, and its work be lost."""
+    pid, before, what, path = ENDS[case]
+    pod = kubelet.pod(TENANT, "job-0", pid=pid)
+    by_hand = pod.container("by-hand", what, "0", before=before)
+    first = process_in(node, pod.state(by_hand)[2])
+    (first.children() or [first])[0].terminate()
+    wait_until(lambda: pod.state(by_hand)[:2] == ("CONTAINER_EXITED", 0))
+    job = pod.container("job", what, "2", before=before, termination_log=path)
+    (step,) = offender(node.sweep(remedies="terminate", grace=60), job)["steps"]
+    assert step["detail"] == "ended by SIGKILL at once, so that it counts as failed; its termination log says why"
+    wait_until(lambda: pod.state(job)[0] == "CONTAINER_EXITED")
+    assert pod.state(job)[1] == 137
+    assert re.search(ENDED, pod.termination_log("job").read_text(encoding="utf-8"))
+
+
+def test_a_daemon_whose_status_nobody_asks_for_may_end_by_itself(node, kubelet):
+    """PID 1 adopted it; that leads the session of the container, as a runtime makes it."""
+    pod = kubelet.pod(TENANT, "web-0")
+    web = pod.container("web", "daemon", "2")
+    running = pod.state(web)
+    (step,) = offender(node.sweep(remedies="terminate", grace=60), web)["steps"]
+    assert step["detail"] == "ended by SIGTERM; its termination log says why"
+    assert pod.state(web) == running
+    assert zombies_of_containers(node) == {}
 
 
 def test_a_link_in_place_of_a_termination_log_leads_nowhere(node, kubelet, tmp_path):
@@ -218,7 +273,7 @@ def test_a_link_in_place_of_a_termination_log_leads_nowhere(node, kubelet, tmp_p
     victim.write_text("")
     victim.chmod(0o666)
     pod = kubelet.pod(TENANT, "web-0")
-    web = pod.container("web", "lie", str(victim), termination_log=False)
+    web = pod.container("web", "lie", str(victim), termination_log=None)
     entry = offender(node.sweep(remedies="terminate"), web)
     assert entry["outcome"] == "cleared"
     assert "termination log" not in entry["steps"][0]["detail"]
@@ -250,21 +305,21 @@ def test_the_limit_of_the_pod_is_the_one_that_binds(node, kubelet):
     pod.limit_pids(50)
     web, side_car = pod.container("web", "leak", "20"), pod.container("side-car", "leak", "10")
     result, rows = node.sweep("--check"), audit(node)
-    for entry in (offender(result, web), offender(result, side_car), rows[web], rows[pod.sandbox]):
+    for entry in (offender(result, web), offender(result, side_car), rows[web], rows[side_car]):
         assert {key: entry["pids"][key] for key in ("current", "max", "cgroup")} == {"current": 33, "max": 50, "cgroup": pod.cgroup}
 
 
 @pytest.mark.parametrize("probe", [False, True])
 def test_which_inits_reap(node, kubelet, probe):
-    """The pause container of a shared PID namespace is the init of all containers in it; else it is the init of itself.
+    """The pause container of a shared PID namespace is the init of all containers in it; it is no container of anybody's, and is not told.
 
     What the audit says is what then happens to an orphan that an exec leaves.
     """
     shared, private = kubelet.pod("default", "shared", pid="POD"), kubelet.pod("default", "private")
     # container: its pod, verdict, evidence for that without a canary, executable of its PID 1, zombies
     expected = {
-        shared.sandbox: (shared, "reaps", "name", "/pause", 0), shared.container("web", "sleep"): (shared, "reaps", "name", "/pause", 0),
-        private.sandbox: (private, "reaps", "name", "/pause", 0), private.container("leaks", "leak", "2"): (private, "leaks", "zombies", "/pod", 2),
+        shared.container("web", "sleep"): (shared, "reaps", "name", "/pause", 0),
+        private.container("leaks", "leak", "2"): (private, "leaks", "zombies", "/pod", 2),
         private.container("sleeps", "sleep"): (private, "leaks" if probe else "unknown", "name", "/pod", 0),
         private.container("waits", "reap"): (private, "reaps", "waiting", "/pod", 0)}
     rows = audit(node, *["--probe"][:probe])
@@ -272,8 +327,9 @@ def test_which_inits_reap(node, kubelet, probe):
     for container, (pod, verdict, by, executable, zombies) in expected.items():
         row = rows[container]
         assert (row["verdict"], row["init"]["executable"], row["zombies"]) == (verdict, executable, zombies), row
-        assert {each["by"]: each["verdict"] for each in row["evidence"]}["canary" if probe else by] == verdict, row
-        assert (row["seconds"] is not None) == (probe and verdict == "reaps"), row
+        by_canary = probe and by == "name"  # the other evidence needs none
+        assert {each["by"]: each["verdict"] for each in row["evidence"]}["canary" if by_canary else by] == verdict, row
+        assert (row["seconds"] is not None) == (by_canary and verdict == "reaps"), row
         if executable == "/pod":
             assert row["init"]["pid"] == pod.state(container)[2]
     (leaks,) = [container for container, row in rows.items() if row["zombies"]]
@@ -303,3 +359,51 @@ def test_explain_names_the_pod(node, kubelet):
     said = node.agent("--explain", str(pid), "--min-age", "0").stdout
     assert "%s/web-0" % TENANT in said
     assert "web" in said
+
+
+@pytest.mark.parametrize("namespace, told", [
+    ("k8s.io", ("namespace_unknown", None, True)), ("default", ("act", "web1", False))])
+def test_a_container_that_ctr_runs(node, kubelet, namespace, told):
+    """No id is in its cgroup path, and no pod. In the namespace of Kubernetes it may be anything; elsewhere its shim names it."""
+    ctr = ["ctr", "--address", str(kubelet.folder / "socket"), "--namespace", namespace]
+    for words in (["images", "import", str(kubelet.folder / "image.tar")],
+                  ["run", "--detach", "--cgroup", "%s/%s/web1" % (kubelet.top, namespace), IMAGE, "web1", "/pod", "leak", "2"]):
+        done = node.run(*ctr, *words)
+        assert done.returncode == 0, done.stderr
+    try:
+        def entries():
+            return [entry for entry in node.sweep("--check")["offenders"] if entry["workload"]["cgroup"].startswith("%s/%s" % (kubelet.top, namespace))]
+
+        (entry,) = wait_until(entries)
+        workload = entry["workload"]
+        assert (entry["reason"], workload["container_name"], workload["kubernetes"]) == told
+        assert (workload["kind"], workload["runtime"], workload["container_id"], workload["pod"]) == ("container", "containerd", None, None)
+    finally:
+        node.run(*ctr, "tasks", "kill", "--signal", "KILL", "web1")
+        wait_until(lambda: node.run(*ctr, "tasks", "rm", "--force", "web1").returncode == 0 or "web1" not in node.run(*ctr, "tasks", "ls").stdout)
+        node.run(*ctr, "containers", "rm", "web1")
+
+
+def test_where_only_the_links_of_the_kubelet_tell_the_pod(node, kubelet):
+    """podLogsDir is elsewhere, so there is no folder in /var/log/pods."""
+    pods = [kubelet.pod("akash-services", "operator-7d9fc5b46b-x2x7z"), kubelet.pod(TENANT, "web-0")]
+    containers = [pod.container("main", "leak", "1") for pod in pods]
+    for pod in pods:
+        assert node.run("rm", "-r", str(pod.logs)).returncode == 0
+    wait_until(lambda: set(containers) <= set(zombies_of_containers(node)))
+    system, tenant = (offender(node.sweep("--check"), container) for container in containers)
+    assert (system["reason"], tenant["reason"]) == ("protected_namespace", "act")
+    for entry, pod in zip((system, tenant), pods):
+        workload = entry["workload"]
+        assert (workload["namespace"], workload["pod"], workload["pod_uid"], workload["container_name"]) == (pod.namespace, pod.name, pod.uid, "main")
+
+
+def test_a_lease_of_somebody_else_s_is_only_claimed(node, kubelet):
+    """The tenant's manifest sets AKASH_OWNER to another's address; the provider adds only what is not there."""
+    pod = kubelet.pod(TENANT, "web-0")
+    victim = bech32("zzzz9x8q")
+    forged, true = (pod.container(name, "leak", "1", env=env) for name, env in (("forged", {**ENVIRONMENT, "AKASH_OWNER": victim}), ("true", ENVIRONMENT)))
+    wait_until(lambda: {forged, true} <= set(zombies_of_containers(node)))
+    result = node.sweep("--check")
+    assert offender(result, forged)["workload"]["lease"] == {**LEASE, "owner": victim, "verified": False}
+    assert offender(result, true)["workload"]["lease"] == {**LEASE, "verified": True}

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from rig import examples
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import termination_log
+from rig import examples, handmade
 from rig.agents import PATIENT_WITH_INITS
 from rig.inits import at_rest, fates, stop
 from rig.node import is_alive, wait_until
@@ -93,6 +94,15 @@ def test_every_example_of_the_page_is_run():
     assert folders <= {*BEFORE, *AFTER}
     assert {path for path in examples.files() if "/" not in path} == {"compose.yaml", "pod.yaml"}
     assert len(examples.commands()) == 2
+
+
+def test_the_page_has_the_cures_that_a_termination_log_names():
+    text = examples.PAGE.read_text(encoding="utf-8")
+    offender = handmade.container_process(zombies=(handmade.zombie()._replace(claim="orphan"), handmade.zombie()), status=handmade.status((50, 1)))
+    said = termination_log.message(offender, 0.0)
+    for cure in ('ENTRYPOINT ["/usr/bin/tini", "--"]', "shareProcessNamespace: true", "waitpid"):
+        assert cure in said
+        assert cure in text
 
 
 @pytest.mark.parametrize("name", BEFORE)

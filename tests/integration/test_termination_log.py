@@ -1,216 +1,282 @@
-"""Before a container's init is ended its owner is told why: in the termination log of its container, and in the journal of the node.
+"""Before a program in a container is ended the owner is told why: in the termination log of the container, and in the journal of the node.
 
-The containers here are namespaces made by hand, so that a test can mount what a hostile tenant would; one is podman's. A kubelet
-mounts the file in the same way.
+The folders of the kubelet are made by hand here, in the node's own /var/lib; test_cri_pods.py has containers of a real runtime.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
-import stat
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import open_pidfd, termination_log
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import termination_log
 from rig import handmade
-from rig.agents import WITHOUT_SETTLING, sweep
-from rig.node import PRELUDE, PYTHON, Program, offender_of, wait_until
-from rig.podman import Podman, offenders_in
+from rig.node import PRELUDE, PYTHON, Program, ns_pids, offender_of, wait_until
+
+from .test_hostile_tenants import HIERARCHIES, ID, UID, Pods
 
 pytestmark = pytest.mark.all_cgroups
 
-SAID = "run by the operator of this node, ended this container: its PID 1 kept 2 exited child processes"
-LEAKING = "for _ in range(2): zombie()\nready()\nforever()\n"
+LEAK = "for _ in range(2): zombie()\nready()\nforever()\n"
+IDLE = "ready()\nforever()\n"
+INTO_CGROUP = ["sh", "-c", 'echo 0 >"$0" && exec "$@"']
+SAID = "run by the operator of this node, ended PID %d of this container: it kept 2 exited child processes"
+
+
+def python(code) -> list:
+    return [PYTHON, "-IS", "-c", PRELUDE + code]
+
+
+class Kubelet:
+    """What a kubelet keeps of the container ``app`` of a pod."""
+
+    def __init__(self, node, number=1):
+        """number: of the pod, as Pods has it."""
+        self.root = Path("/proc/%d/root" % node.init.process.pid)  # as the node sees it
+        self.folder = self.root / "var/lib/kubelet/pods" / (UID % number) / "containers/app"
+        self.folder.mkdir(parents=True, mode=0o750)
+        links = self.root / "var/log/containers"
+        links.mkdir(exist_ok=True)
+        (links / ("web-%d_lease-1_app-%s.log" % (number, ID % number))).symlink_to("/nowhere")
+        self.log = self.start("1a2b3c4d")
+
+    def start(self, name) -> Path:
+        """The file of another start of the container."""
+        file = self.folder / name
+        file.touch()
+        file.chmod(0o666)
+        return file
 
 
 @pytest.fixture
-def root(tmp_path):
-    """The root folder of a container: the node's own programs, and a /dev of its own."""
-    folder = tmp_path / "root"
-    folder.mkdir()
-    return folder
+def pods(node):
+    if not HIERARCHIES:
+        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
+    started = Pods(node)
+    yield started
+    started.stop()
 
 
-def contained(node, root, make_dev, user=0):
-    """A container whose init leaks, with the shell commands of make_dev run before it starts; its /dev is $dev."""
-    script = """
-        set -e
-        mount --rbind / "%(root)s"
-        mount -t tmpfs tmpfs "%(root)s/dev"
-        dev="%(root)s/dev"
-        mknod -m 666 "$dev/null" c 1 3
-        target="%(root)s"
-        %(make_dev)s
-        exec chroot --userspec %(user)d:%(user)d "$target" /usr/bin/python3 -IS -c "$0"
-    """ % {"root": root, "make_dev": make_dev, "user": user}
-    command = [*node.enter, "unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script, PRELUDE + LEAKING]
-    return node._started(Program(command, depth=2))
+@pytest.fixture
+def kubelet(node):
+    return Kubelet(node)
 
 
-def ended(node, program):
-    """End it in a sweep; the steps that did it."""
-    entry = offender_of(node.sweep(remedies="terminate"), program)
-    assert entry["outcome"] == "cleared"
+def ended(node, program) -> dict:
+    """End it, or its only child, in a sweep; the step that did it. Whoever adopts its zombies lives on."""
+    children = [ns_pids(child.pid)[1] for child in program.process.children()]
+    result = node.sweep(remedies="terminate", max_parents=1)
+    (entry,) = [entry for entry in result["offenders"] if entry["steps"]]
+    assert entry["pid"] in [program.pids[1], *children]
+    (step,) = entry["steps"]
+    assert step["result"] == "parent_ended"
+    return step
+
+
+def test_the_owner_of_a_container_is_told(node, pods, kubelet):
+    program = pods.start(1, LEAK)
+    step = ended(node, program)
     assert program.ends()
-    return entry["steps"]
-
-
-def bound(file):
-    return 'touch "$dev/termination-log"; mount --bind "%s" "$dev/termination-log"' % file
-
-
-@pytest.fixture
-def log(tmp_path):
-    """The file that the kubelet would make: for everybody to write."""
-    file = tmp_path / "log"
-    file.write_text("")
-    file.chmod(0o666)
-    return file
-
-
-def test_the_owner_of_a_container_is_told(node, root, log):
-    (step,) = ended(node, contained(node, root, bound(log)))
-    said = log.read_text()
-    assert SAID in said
-    assert "tini" in said
+    said = kubelet.log.read_text()
+    assert SAID % 1 in said
     assert said.endswith("\n")
     assert said.count("\n") == 1
     assert len(said) <= 1024
     assert "its termination log says why" in step["detail"]
 
 
-def test_the_owner_of_a_real_container_is_told(node, log):
-    """podman's, with the file mounted as the kubelet mounts it."""
-    podman = Podman(node, Path(tempfile.mkdtemp(prefix="zr-")))  # it refuses longer names
-    try:
-        container = podman("run", "--detach", "--network", "none", "--volume", "%s:/dev/termination-log" % log,
-                           "busybox", "/bin/sh", "-c", "(exit 3) & (exit 4) & exec sleep 1000")
-        wait_until(lambda: [entry["zombies"] for entry in offenders_in(node.sweep("--check"), container)] == [2])
-        (entry,) = offenders_in(node.sweep(remedies="terminate"), container)
-        assert entry["outcome"] == "cleared"
-        assert SAID in log.read_text()
-    finally:
-        podman.stop()
+def test_the_owner_is_told_of_a_child_of_an_init(node, pods, kubelet):
+    ended(node, pods.start_command(1, ["tini", "--", *python(LEAK)]))
+    assert re.search(SAID.replace("%d", r"\d+"), kubelet.log.read_text())
 
 
-def test_what_the_program_wrote_itself_stays(node, root, log):
-    log.write_text("out of memory\n")
-    ended(node, contained(node, root, bound(log)))
-    lines = log.read_text().splitlines()
+def test_the_owner_is_told_where_a_pod_shares_its_pid_namespace(node, pods, kubelet):
+    """PID 1 is another container's."""
+    other = pods.start(2, IDLE, name="pause")
+    enter = ["nsenter", "--target", str(other.pids[1]), "--pid", "--mount"]
+    ended(node, node._started(Program([*node.enter, *enter, *INTO_CGROUP, str(pods.cgroup(1) / "cgroup.procs"), *python(LEAK)], depth=2)))
+    assert re.search(SAID.replace("%d", r"\d+"), kubelet.log.read_text())
+    assert other.alive
+
+
+def test_the_owner_is_told_where_a_pod_has_the_pid_namespace_of_the_node(node, pods, kubelet):
+    """hostPID: true"""
+    ended(node, node.program(LEAK, before=[*INTO_CGROUP, str(pods.cgroup(1) / "cgroup.procs")]))
+    assert re.search(SAID.replace("%d", r"\d+"), kubelet.log.read_text())
+
+
+def test_the_owner_is_told_where_a_pod_has_a_user_namespace(node, pods, kubelet):
+    """Where the container's root is nobody in particular on the node, and could not even see the folder."""
+    user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    program = Program([*node.enter, *INTO_CGROUP, str(pods.cgroup(1) / "cgroup.procs"), *user, *python(LEAK)], depth=2)
+    ended(node, node._started(program))
+    assert SAID % 1 in kubelet.log.read_text()
+
+
+def test_what_the_program_wrote_itself_stays(node, pods, kubelet):
+    kubelet.log.write_text("out of memory\n")
+    ended(node, pods.start(1, LEAK))
+    lines = kubelet.log.read_text().splitlines()
     assert lines[0] == "out of memory"
-    assert SAID in lines[1]
+    assert SAID % 1 in lines[1]
 
 
-def test_a_parent_that_is_no_init_leaves_no_word(node, root, log):
-    """Its container lives on: what is in the log would be shown when that ends for another reason."""
-    program = contained(node, root, bound(log))
-    program.stop()
-    log.write_text("")
-    inner = node.container("if os.fork() == 0:\n    zombie()\n    ready()\n    forever()\nforever()\n")
-    sweep(node, WITHOUT_SETTLING, remedies="terminate")
-    inner.stop()
-    assert log.read_text() == ""
+def test_the_newest_file_is_that_of_the_container_that_runs(node, pods, kubelet):
+    """Whatever time a program in it has set, and whatever the names are."""
+    newest = kubelet.start("00000000")
+    os.utime(kubelet.log)
+
+    def changes_last():
+        os.utime(newest, (1, 1))
+        return newest.stat().st_ctime_ns > kubelet.log.stat().st_ctime_ns
+
+    wait_until(changes_last)
+    ended(node, pods.start(1, LEAK))
+    assert SAID % 1 in newest.read_text()
+    assert kubelet.log.read_text() == ""
 
 
-def test_no_word_without_an_end(node, root, log):
-    program = contained(node, root, bound(log))
+def test_another_container_of_the_pod_is_told_nothing(node, pods, kubelet):
+    other = kubelet.folder.with_name("sidecar")
+    other.mkdir(mode=0o750)
+    (other / "1a2b3c4d").touch()
+    ended(node, pods.start(1, LEAK))
+    assert (other / "1a2b3c4d").read_text() == ""
+
+
+def test_no_word_where_the_name_of_the_container_is_not_known(node, pods, kubelet):
+    for link in (kubelet.root / "var/log/containers").iterdir():
+        link.unlink()
+    assert "termination log" not in ended(node, pods.start(1, LEAK))["detail"]
+    assert kubelet.log.read_text() == ""
+
+
+def test_no_word_without_an_end(node, pods, kubelet):
+    program = pods.start(1, LEAK)
     assert offender_of(node.sweep("--check", remedies="terminate"), program)["outcome"] == "would_act"
     assert offender_of(node.sweep(remedies="nudge,reap"), program)["outcome"] == "cleared"
     assert program.alive
-    assert log.read_text() == ""
+    assert kubelet.log.read_text() == ""
 
 
-HOSTILE = {
-    "symlink to a file of the host": 'touch "$dev/x"; ln -s "{victim}" "$dev/termination-log"',
-    "symlink that hides the mount": 'touch "$dev/termination-log"; mount --bind "{log}" "$dev/termination-log"; mount -t tmpfs tmpfs "$dev"; '
-                                    'ln -s "{victim}" "$dev/termination-log"',
-    "fifo": 'mkfifo "$dev/f"; touch "$dev/termination-log"; mount --bind "$dev/f" "$dev/termination-log"',
-    "folder": 'mkdir "$dev/termination-log"; mount --bind "{folder}" "$dev/termination-log"',
-    "missing": ":",
-    "no mount of its own": 'touch "$dev/termination-log"; chmod 666 "$dev/termination-log"',
-    "dev is a symlink": 'umount "$dev"; cd "{root}"; mkdir -p "{folder}/base"; mount -t tmpfs tmpfs "{folder}/base"; '
-                        'mkdir "{folder}/base/old"; for name in usr bin lib lib64 etc root tmp proc opt; do '
-                        'if [ -e "/$name" ]; then mkdir "{folder}/base/$name"; mount --rbind "/$name" "{folder}/base/$name"; fi; done; '
-                        'ln -s "{victims_folder}" "{folder}/base/dev"; target="{folder}/base"',
-    "device": 'mknod "$dev/d" c 1 5; touch "$dev/termination-log"; mount --bind "$dev/d" "$dev/termination-log"',
-    "socket": '{python} -c "import socket; socket.socket(socket.AF_UNIX).bind(\\"$dev/s\\")"; touch "$dev/termination-log"; '
-              'mount --bind "$dev/s" "$dev/termination-log"',
-    "read-only": 'touch "$dev/termination-log"; mount --bind "{log}" "$dev/termination-log"; mount -o remount,bind,ro "$dev/termination-log"',
-    "a file system of its own making": 'touch "$dev/termination-log"; mount -t ramfs ramfs "$dev"; touch "$dev/termination-log"; '
-                                       'chmod 666 "$dev/termination-log"; mount --bind "$dev/termination-log" "$dev/termination-log"',
-}
+def a_link_for_the_file(kubelet, victim):
+    kubelet.log.unlink()
+    kubelet.log.symlink_to(victim)
 
 
-ONLY_THE_MOUNTS_TELL = ("no mount of its own", "a file system of its own making")
+def test_a_link_is_not_followed(node, pods, kubelet, tmp_path):
+    """Not even looked through: its file is no newer than the kubelet's, and then that is written."""
+    victim = tmp_path / "victim"
+    victim.touch()
+    (kubelet.folder / "zzzz").symlink_to(victim)
+
+    def changes_last():
+        victim.touch()
+        return victim.stat().st_ctime_ns > kubelet.log.stat().st_ctime_ns
+
+    wait_until(changes_last)
+    ended(node, pods.start(1, LEAK))
+    assert victim.read_text() == ""
+    assert SAID % 1 in kubelet.log.read_text()
 
 
-class ProcFSWithGoodMounts(procfs.ProcFS):
-    """Not real: what a mount check that was fooled would see, to try what comes after it."""
-
-    def mounts(self, pid):
-        return {b"/": b"ext4", b"/dev": b"tmpfs", termination_log.MOUNT_POINT: b"ext4"}
-
-
-def tell_without_a_look_at_the_mounts(program):
-    pid = program.process.pid
-    offender = handmade.container_process(pid, start_ticks=procfs.ProcFS().stat(pid).start_ticks, status=handmade.status((pid, 1)))
-    pidfd = open_pidfd(procfs.ProcFS(), offender)
-    try:
-        return termination_log.tell(ProcFSWithGoodMounts(), offender, pidfd)
-    finally:
-        os.close(pidfd)
+def a_link_for_the_folder(kubelet, victim):
+    (victim.parent / "1a2b3c4d").symlink_to(victim.name)
+    kubelet.log.unlink()
+    kubelet.folder.rmdir()
+    kubelet.folder.symlink_to(victim.parent)
 
 
-@pytest.mark.parametrize("trick", HOSTILE)
-def test_a_hostile_container_gets_nothing_written(node, root, log, tmp_path, trick):
-    """And is ended all the same."""
-    victims = tmp_path / "host"
-    victims.mkdir()
-    victim = victims / "termination-log"
+def a_fifo(kubelet, _victim):
+    kubelet.log.unlink()
+    os.mkfifo(kubelet.log)
+
+
+def a_folder(kubelet, _victim):
+    kubelet.log.unlink()
+    kubelet.log.mkdir()
+
+
+def nothing(kubelet, _victim):
+    kubelet.log.unlink()
+
+
+def a_folder_for_others_to_write(kubelet, _victim):
+    kubelet.folder.chmod(0o777)
+
+
+def a_folder_of_another_user(kubelet, _victim):
+    os.chown(kubelet.folder.parent, 12345, 12345)
+
+
+STRANGE = (a_link_for_the_file, a_link_for_the_folder, a_fifo, a_folder, nothing, a_folder_for_others_to_write, a_folder_of_another_user)
+
+
+@pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
+def test_nothing_is_written_where_the_folder_is_not_as_a_kubelet_makes_it(node, pods, kubelet, tmp_path, make):
+    """And the program is ended all the same."""
+    victim = tmp_path / "host" / "victim"
+    victim.parent.mkdir()
     victim.write_text("the host's own\n")
-    victim.chmod(0o666)
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    make = HOSTILE[trick].format(
-        victim=victim, victims_folder=victims, folder=folder, root=root, log=log, python=PYTHON)
-    program = contained(node, root, make)
-    if trick not in ONLY_THE_MOUNTS_TELL:
-        assert not tell_without_a_look_at_the_mounts(program)
-    (step,) = ended(node, program)
-    assert "termination log" not in step["detail"]
+    make(kubelet, victim)
+    program = pods.start(1, LEAK)
+    assert "termination log" not in ended(node, program)["detail"]
+    assert program.ends()
     assert victim.read_text() == "the host's own\n"
-    assert log.read_text() == ""
-    assert [path for path in folder.iterdir() if path.name != "base"] == []
+    if kubelet.log.is_file():
+        assert kubelet.log.read_text() in ("", "the host's own\n")
 
 
-def test_a_file_that_the_tenant_may_not_write_is_not_written_for_him(node, root, log):
-    """With a user namespace a tenant can mount any file that he sees there, such as one of root's on a shared volume."""
-    log.chmod(0o644)
-    program = contained(node, root, bound(log), user=12345)
-    (step,) = ended(node, program)
-    assert "termination log" not in step["detail"]
-    assert log.read_text() == ""
-    assert stat.S_IMODE(log.stat().st_mode) == 0o644
+@pytest.mark.parametrize("changes", [
+    {"container_name": "../app"}, {"container_name": ".."}, {"pod_uid": ".."}, {"pod_uid": "/"}, {"pod_uid": None}, {"container_name": None},
+    {"container_name": ""}])
+def test_a_name_that_is_none_leads_nowhere(tmp_path, changes):
+    for folder in ("pods/u/containers/app", "pods/containers/app", "pods/u/app"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").touch()
+    good = {"pod_uid": "u", "container_name": "app"}
+    assert termination_log.tell(str(tmp_path), handmade.container_process(workload=handmade.workload(**good)))
+    assert not termination_log.tell(str(tmp_path), handmade.container_process(workload=handmade.workload(**{**good, **changes})))
+    assert [file.stat().st_size > 0 for file in sorted(tmp_path.rglob("file"))] == [False, False, True]
 
 
-def test_a_lease_does_not_hold_the_sweep_up(node, root, log):
+def test_a_lease_does_not_hold_the_sweep_up(node, pods, kubelet):
     """fcntl(2), F_SETLEASE: whoever opens the file for writing waits until the holder gives it up, 45 s by default."""
     holder = subprocess.Popen(
         [PYTHON, "-c", "import fcntl, signal, sys, time; signal.signal(signal.SIGIO, signal.SIG_IGN); file = open(sys.argv[1]);"
-         "fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK); print('held', flush=True); time.sleep(600)", str(log)],
+         "fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK); print('held', flush=True); time.sleep(600)", str(kubelet.log)],
         stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline() == b"held\n"
-        (step,) = ended(node, contained(node, root, bound(log)))
-        assert "termination log" not in step["detail"]
+        assert "termination log" not in ended(node, pods.start(1, LEAK))["detail"]
     finally:
         holder.kill()
         holder.wait()
         holder.stdout.close()
+
+
+def zombies(orphans, others):
+    return tuple(handmade.zombie(number)._replace(claim="orphan" if number < orphans else "may_be_waited_for") for number in range(orphans + others))
+
+
+@pytest.mark.parametrize("orphans, others, ns_pid, says, says_not", [
+    (3, 0, (50, 1), ["3 were started by other programs and left to it: ", "tini"], ["its own", "does not"]),
+    (0, 3, (50, 1), ["3 may be its own", "an init does not do that for it", "if other programs started them", "tini"], ["3 were"]),
+    (2, 3, (50, 1), ["2 were started by other programs", "tini", "3 may be its own", "an init does not do that"], []),
+    (0, 3, (50, 7), ["3 count as its own", "waitpid(2)", "An init as PID 1 does not help"], ["tini"]),
+    (3, 0, (50, 7), ["3 were started by other programs", "subreaper"], ["tini"]),
+    (100000, 100000, (4194303, 4194303), [], []), (100000, 100000, (4194303, 1), [], [])])
+def test_the_cure_is_that_for_the_cause(orphans, others, ns_pid, says, says_not):
+    offender = handmade.container_process(zombies=zombies(orphans, others), status=handmade.status(ns_pid))
+    said = termination_log.message(offender, 1.8e9)
+    assert [words for words in says if words not in said] == []
+    assert [words for words in says_not if words in said] == []
+    assert said.startswith("2027-01-15T08:00:00Z ")
+    assert said.endswith(".\n")
+    assert len(said) <= termination_log.MOST_BYTES
 
 
 def test_the_journal_says_who_was_ended(node, tmp_path):
@@ -218,7 +284,7 @@ def test_the_journal_says_who_was_ended(node, tmp_path):
     journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     journal.bind(str(tmp_path / "log"))
     journal.settimeout(60)
-    program = node.container(LEAKING)
+    program = node.container(LEAK)
     script = 'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log && exec "$@"'
     agent = node.agent_command("--json", "--min-age", "0", "--remedies", "terminate")
     done = node.run("unshare", "--mount", "/bin/sh", "-c", script, str(tmp_path), *agent)
@@ -226,6 +292,7 @@ def test_the_journal_says_who_was_ended(node, tmp_path):
     assert program.ends()
     line = journal.recv(4096).decode()
     journal.close()
+    assert line.startswith("<28>"), "daemon.warning"
     assert "zombie_reaper" in line
     assert "ended PID %d (" % program.pids[1] in line
     assert "in container" in line

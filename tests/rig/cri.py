@@ -1,7 +1,7 @@
 """Pods on a real containerd, through its Container Runtime Interface, in a node of their own.
 
 The rig plays the kubelet: it chooses the cgroups (one parent for each QoS class), makes the log folders and links in /var/log and
-the files of the termination logs, and asks containerd for sandboxes and containers. Everything ends with the node, but for the cgroups,
+the files of the termination logs in /var/lib/kubelet, and asks containerd for sandboxes and containers. Everything ends with the node, but for the cgroups,
 which :meth:`Kubelet.stop` removes.
 """
 
@@ -25,6 +25,7 @@ from rig.node import PYTHON, wait_until
 
 IMAGE = "localhost/zombie-reaper-test:1"
 PROGRAM = Path(__file__).with_name("pod.c")
+TINI = Path("/usr/bin/tini-static")
 PATIENCE = 120  # seconds, for each answer of containerd
 
 # disk is a tmpfs: where the machine is a container the folder may be on an overlay, and overlays do not stack everywhere.
@@ -92,11 +93,11 @@ def tar(path, files):
 
 
 def make_image(folder) -> Path:
-    """The archive of an image with two names of one static program, as ``docker save`` would write it: /pause and /pod."""
+    """The archive of an image with two names of one static program, as ``docker save`` would write it: /pause and /pod; and with /tini, this machine's."""
     subprocess.run(["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o", folder / "pod", PROGRAM], check=True)
     program = (folder / "pod").read_bytes()
     layer = folder / "layer.tar"
-    tar(layer, {"pause": (program, 0o755), "pod": (program, 0o755)})
+    tar(layer, {"pause": (program, 0o755), "pod": (program, 0o755), "tini": (TINI.read_bytes(), 0o755)})
     config = {
         "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/pause"]},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.read_bytes()).hexdigest()]}}
@@ -201,10 +202,11 @@ class Pod:
         request = kubelet.protos.RunPodSandboxRequest(config=self.config, runtime_handler=style)
         self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=PATIENCE).pod_sandbox_id
 
-    def container(self, name, *command, env=(), termination_log=True, target=None) -> str:
+    def container(self, name, *command, env=(), termination_log="/dev/termination-log", target=None, before=()) -> str:
         """Start a container, or the next one of that name; its id, once it is ready.
 
-        termination_log: whether it is mounted. target: the container whose PID namespace it joins, as ``kubectl debug`` has it.
+        termination_log: where it is mounted, its ``terminationMessagePath``; None for not at all. target: the container whose PID namespace it
+        joins, as ``kubectl debug`` has it. before: words before its command.
         """
         attempt = self.starts[name]
         self.starts[name] += 1
@@ -212,9 +214,9 @@ class Pod:
         log = self.logs / name / ("%d.log" % attempt)
         self._in_node(log.parent).mkdir(exist_ok=True)
         namespaces = {**self.namespaces, "pid": "TARGET", "target_id": target} if target else self.namespaces
-        mounts = [{"container_path": "/dev/termination-log", "host_path": str(self._make_termination_log(name))}] if termination_log else []
+        mounts = [{"container_path": termination_log, "host_path": self._make_termination_log(name)}] if termination_log else []
         config = protos.ContainerConfig(
-            metadata={"name": name, "attempt": attempt}, image={"image": IMAGE}, command=["/pod", *command],
+            metadata={"name": name, "attempt": attempt}, image={"image": IMAGE}, command=[*before, "/pod", *command],
             envs=[{"key": key, "value": value} for key, value in dict(env).items()], mounts=mounts,
             log_path=str(log.relative_to(self.logs)), linux={"security_context": {"namespace_options": namespaces, "seccomp": {}}})
         request = protos.CreateContainerRequest(pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config)
@@ -227,14 +229,15 @@ class Pod:
 
     def termination_log(self, name) -> Path:
         """The file of the container that was started last under that name."""
-        return self.kubelet.folder / "pods" / self.uid / name / str(self.starts[name] - 1)
+        return self._in_node("/var/lib/kubelet/pods/%s/containers/%s/%08x" % (self.uid, name, self.starts[name] - 1))
 
-    def _make_termination_log(self, name) -> Path:
+    def _make_termination_log(self, name) -> str:
+        """As the kubelet does; the path in the node."""
         file = self.termination_log(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         file.touch()
         file.chmod(0o666)
-        return file
+        return "/" + str(file.relative_to(self.kubelet.root))
 
     def exec(self, container, *command):
         """Run the program once more in a container, to its end."""

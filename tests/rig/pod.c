@@ -5,6 +5,9 @@
  *   sleep           never waits
  *   leak N          never waits, and holds N zombies
  *   lie FILE        holds 2 zombies, and has a link to FILE where its termination log would be
+ *   good N          as leak, and exits with status 0 on SIGTERM
+ *   daemon N        waits in wait(2); a daemon that it adopted does as "good N"
+ *   foreground N    as a shell with "good N" as its last command: its child is that, and it ends with the status of that
  *   child-leak N    waits in wait(2); its child holds N zombies
  *   careless N      never waits; its child holds N zombies
  *   reap            waits in wait(2) for a child that stays
@@ -35,6 +38,20 @@ static void wait_for_ever(void)
     for (;;)
         if (wait(NULL) < 0)
             pause();
+}
+
+static void exit_well(int signal)
+{
+    (void)signal;
+    _exit(0);
+}
+
+static void end_with_child(pid_t child)
+{
+    int status = 0;
+    while (waitpid(child, &status, 0) != child)
+        ;
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 static void hold(int zombies)
@@ -81,6 +98,23 @@ int main(int argc, char **argv)
     }
     if (strcmp(what, "pause") == 0) {
         signal(SIGCHLD, collect);
+    } else if (strcmp(what, "good") == 0 || strcmp(what, "foreground") == 0) {
+        pid_t child = strcmp(what, "foreground") == 0 ? fork() : 0;
+        if (child > 0)
+            end_with_child(child);
+        signal(SIGTERM, exit_well);
+        hold(zombies);
+    } else if (strcmp(what, "daemon") == 0) {
+        if (fork() != 0)
+            wait_for_ever();
+        setsid();
+        pid_t maker = getpid();
+        if (fork() != 0)
+            _exit(0);
+        while (getppid() == maker)
+            usleep(1000);
+        signal(SIGTERM, exit_well);
+        hold(zombies);
     } else if (strcmp(what, "leak") == 0) {
         hold(zombies);
     } else if (strcmp(what, "lie") == 0 && argc > 2) {

@@ -1,14 +1,14 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell the owner of a container why it is about to end: a line in its termination log.
+"""Tell the owner of a container why a program in it is about to end: a line in its termination log.
 
-The kubelet mounts a file of its own at ``/dev/termination-log`` of each container and shows what is in it as the container's last
-message (``kubectl describe pod``). That is the default of ``terminationMessagePath``; where a pod names another, nothing is written.
+The kubelet makes a file for each start of a container, ``pods/UID/containers/NAME/RANDOM`` below its root folder, mounts it at the container's
+``terminationMessagePath`` (default ``/dev/termination-log``), and shows the end of what is in it as the container's last message (``kubectl describe pod``;
+makeMounts() and getTerminationMessage() of pkg/kubelet/kuberuntime). So the newest file there is that of the container which runs, wherever it is mounted.
 
-All of the path below ``/proc/PID/root`` is in the hands of a tenant. So it is walked one component after the other, none of
-them a symbolic link (an absolute one would lead into the node's own files), and nothing is opened for writing but a
-regular file that the tenant could write itself. Failing to write is never an error.
+Nothing is opened by a path of the tenant's. The folders are the kubelet's, and must be writable for root alone; only the file is mounted in the
+container, where anybody may write to it. Docker and Podman have no such file: there the node's journal has the line. Failing to write is never an error.
 """
 
 from __future__ import annotations
@@ -18,64 +18,81 @@ import os
 import stat
 import time
 
-from . import is_there
-
-MOST_BYTES = 1024
-FOLDER, NAME = "dev", "termination-log"
-MOUNT_POINT = b"/" + os.fsencode(FOLDER) + b"/" + os.fsencode(NAME)
-
-# The path is walked on these only: a lookup on FUSE waits for a program of whoever mounted it, for ever if that one likes.
-LOCAL_FILE_SYSTEMS = frozenset(
-    (b"overlay", b"tmpfs", b"devtmpfs", b"ext2", b"ext3", b"ext4", b"xfs", b"btrfs", b"zfs", b"f2fs", b"bcachefs", b"aufs"))
+MOST_BYTES = 1024  # the kubelet shows the last 4096 (MaxPodTerminationMessageLogLength)
+INIT = "let its PID 1 be an init that reaps: ENTRYPOINT [\"/usr/bin/tini\", \"--\"], or shareProcessNamespace: true in the pod"
 
 
 def message(offender, now: float) -> str:
-    """One line that says who ended the container, when (now: seconds since the epoch), why, and what cures it.
+    """One line that says who ended what, when (now: seconds since the epoch), why, and what cures it.
 
     Only numbers in it come from the container, so there is nothing to escape.
     """
-    return (
-        "%s zombie-reaper (provider.fleet), run by the operator of this node, ended this container: its PID 1 kept %d exited child "
-        "processes (zombies), each for at least %d s, and never waited for them. They fill the process table of the node. To fix the "
-        "image, let PID 1 be an init that reaps: ENTRYPOINT [\"/usr/bin/tini\", \"--\"], docker run --init, or "
-        "shareProcessNamespace: true in the pod.\n" % (
-            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), len(offender.zombies), min(zombie.age for zombie in offender.zombies)))
+    number = offender.status.ns_pid[-1]
+    return "%s zombie-reaper (provider.fleet), run by the operator of this node, ended PID %d of this container: it kept %d exited child %s (zombies), " \
+        "each for at least %d s, " \
+        "and never waited for them. They fill the process table. %s\n" % (
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), number, len(offender.zombies),
+            "process" if len(offender.zombies) == 1 else "processes", min(zombie.age for zombie in offender.zombies), _cure(offender))
 
 
-def tell(procfs, offender, pidfd: int) -> bool:
-    """Append the message to the termination log of the container whose PID 1 the offender is. Whether that was done."""
-    if offender.status.in_own_pid_namespace or offender.status.ns_pid[-1] != 1:
+def _cure(offender) -> str:
+    """What helps: an init against orphans that PID 1 was given; nothing from outside against a program that does not wait for what it starts."""
+    orphans = sum(zombie.claim == "orphan" for zombie in offender.zombies)
+    others = len(offender.zombies) - orphans
+    is_init = offender.status.ns_pid[-1] == 1
+    sentences = []
+    if orphans and is_init:
+        sentences.append("%d were started by other programs and left to it: %s." % (orphans, INIT))
+    elif orphans:
+        sentences.append("%d were started by other programs and left to it as their subreaper (prctl(2)), which has to wait for them (waitpid(2))." % orphans)
+    if others and is_init:
+        sentences.append("%d may be its own: a program has to wait (waitpid(2)) for each child that it starts, and an init does not do that for it; "
+                         "if other programs started them, %s." % (others, "the same helps" if orphans else INIT))
+    elif others:
+        sentences.append(
+            "%d count as its own: it has to wait (waitpid(2)) for each child that it starts. An init as PID 1 does not help against these." % others)
+    return " ".join(sentences)
+
+
+def tell(kubelet: str, offender) -> bool:
+    """Append the message to the termination log of the container that the offender is in. Whether that was done. kubelet: its root folder."""
+    workload = offender.workload
+    names = (workload.pod_uid, "containers", workload.container_name)
+    if not all(name and name == os.path.basename(name) and name not in (".", "..") for name in names):
         return False
     with contextlib.ExitStack() as opened:
         try:
-            if not _only_local_file_systems(procfs, offender.pid):
-                return False
-            root = procfs.open_root(offender.pid)
-            opened.callback(os.close, root)
-            if not is_there(pidfd):
-                return False  # its PID may belong to another process by now, and that folder with it
-            folder = os.open(FOLDER, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+            folder = os.open(os.path.join(kubelet, "pods"), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             opened.callback(os.close, folder)
-            file = os.open(NAME, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            opened.callback(os.close, file)
-            if not _is_its_own(os.fstat(file), offender.status.uid):
+            for name in names:
+                folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                opened.callback(os.close, folder)
+                if not _is_root_s_own(os.fstat(folder)):
+                    return False
+            newest = _newest(folder)
+            if newest is None:
                 return False
-            # The very file that was looked at. O_NONBLOCK: somebody may hold a lease on it (fcntl(2), F_SETLEASE).
-            written = os.open("/proc/self/fd/%d" % file, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            opened.callback(os.close, written)
-            os.write(written, message(offender, time.time()).encode("ascii")[:MOST_BYTES])
+            # O_NONBLOCK: somebody in the container may hold a lease on it (fcntl(2), F_SETLEASE)
+            file = os.open(newest, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
+            opened.callback(os.close, file)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                return False
+            os.write(file, message(offender, time.time()).encode("ascii")[:MOST_BYTES])
             return True
         except OSError:
             return False
 
 
-def _is_its_own(info, uid: int) -> bool:
-    """Whether it is a regular file that a process of that user may write: the kubelet gives it mode 0666."""
-    return stat.S_ISREG(info.st_mode) and bool(info.st_mode & stat.S_IWOTH or info.st_uid == uid and info.st_mode & stat.S_IWUSR)
+def _is_root_s_own(info) -> bool:
+    return info.st_uid == 0 and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _only_local_file_systems(procfs, pid: int) -> bool:
-    """Whether something is mounted at /dev/termination-log, and that, /dev and / are all of a kind that answers by itself."""
-    mounts = procfs.mounts(pid)
-    below = mounts.get(b"/dev", mounts.get(b"/"))
-    return all(kind in LOCAL_FILE_SYSTEMS for kind in (mounts.get(b"/"), below, mounts.get(MOUNT_POINT)))
+def _newest(folder: int) -> str | None:
+    """Name of the regular file there whose inode changed last, which nobody in the container can date back; None where there is none."""
+    files = []
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(info.st_mode):
+                files.append((info.st_ctime_ns, name))
+    return max(files)[1] if files else None
