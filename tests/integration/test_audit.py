@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from rig.agents import lines
-from rig.node import ENGINE, PYTHON, ns_pids, offender_of, wait_until
+from rig.node import ENGINE, NO_OPTIONS, PYTHON, ns_pids, offender_of, wait_until
 from rig.reaping import ANSWERS, AS_LONG_AS_IT_TAKES, PATIENTLY, PatientNode, agent_that, answer, status_of
 
 from .test_modules import Ansible
@@ -56,11 +56,45 @@ if os.fork() == 0:
 forever()
 """
 
+# They take any exit of a child for the end of their work, as process managers do; the first one waits for it, the others are told or look.
+# All but the last have a child that works. What they say before they end is seen by nobody, but their end is
+ENDS = "sys.exit('a child has ended, so I end')\n"
+WITH_A_CHILD = "if os.fork() == 0:\n    forever()\n"
+ENDS_AFTER_A_WAIT = WITH_A_CHILD + "ready()\nos.wait()\n" + ENDS
+ENDS_BY_A_HANDLER = WITH_A_CHILD + "signal.signal(signal.SIGCHLD, lambda *_: os._exit(1))\n" + LEAKS
+ENDS_BY_A_HANDLER_ALONE = "signal.signal(signal.SIGCHLD, lambda *_: os._exit(1))\n" + LEAKS
+ENDS_AFTER_SIGWAIT = WITH_A_CHILD + """
+ready()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+signal.sigwaitinfo([signal.SIGCHLD])
+""" + ENDS
+ENDS_AFTER_SIGWAIT_IN_A_THREAD = WITH_A_CHILD + """
+import threading
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+def wait():
+    signal.sigwaitinfo([signal.SIGCHLD])
+    os._exit(1)
+threading.Thread(target=wait).start()
+""" + LEAKS
+ENDS_AFTER_SIGNALFD = WITH_A_CHILD + """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+mask = (ctypes.c_uint64 * 1)(1 << 16)
+told = ctypes.CDLL(None, use_errno=True).signalfd(-1, mask, 0)
+ready()
+os.read(told, 128)
+""" + ENDS
+ENDS_AFTER_A_LOOK = WITH_A_CHILD + """
+ready()
+while os.waitpid(-1, os.WNOHANG) == (0, 0):
+    time.sleep(0.1)
+""" + ENDS
+WAITS_FOR_ITS_OWN = WITH_A_CHILD.replace("if os.fork()", "child = os.fork()\nif child") + "ready()\nos.waitpid(child, 0)\n" + ENDS
+
 
 # Canaries of these inits, PIDs in the node, are let go first and have all the time they need; those of all others that many seconds
 FIRST_THOSE_THAT_COLLECT = """
 from reaper import canary
-patience = %s
+patience, canary.QUIET = %s, 2.0
 def watch(canaries, real=canary.watch):
     collecting = [each for each in canaries if each.init_pid in %r]
     canary.PATIENCE = %r
@@ -107,17 +141,24 @@ CONTAINERS = {
     "may look": with_capabilities(DEFAULT + ",+perfmon"),
     "privileged": with_capabilities("+all"), "protected": "# postgres\n" + LEAKS, "stopped": LEAKS, "paused": LEAKS,
     "in kube-system": LEAKS, "in a pod of unknown namespace": LEAKS, "tenant": LEAKS,
+    "ends after a wait": ENDS_AFTER_A_WAIT, "ends by a handler": ENDS_BY_A_HANDLER, "ends by a handler, without a child": ENDS_BY_A_HANDLER_ALONE,
+    "ends after sigwait": ENDS_AFTER_SIGWAIT, "ends after sigwait in a thread": ENDS_AFTER_SIGWAIT_IN_A_THREAD,
+    "ends after signalfd": ENDS_AFTER_SIGNALFD, "ends after a look": ENDS_AFTER_A_LOOK, "waits for its own": WAITS_FOR_ITS_OWN,
 }
 VERDICTS = {
     "leaks": ("unknown", "leaks"), "has zombies": ("leaks", "leaks"), "collects": ("reaps", "reaps"), "every second": ("unknown", "reaps"),
     "ignores": ("reaps", "reaps"), "parent below": ("unknown", "leaks"), "seccomp strict": ("unknown", "leaks"),
     "all capabilities": ("unknown", "leaks"), "default capabilities": ("unknown", "leaks"), "privileged": ("unknown", "leaks"),
-    "tenant": ("unknown", "leaks"),
+    "tenant": ("unknown", "leaks"), "ends after a wait": ("reaps", "reaps"), "waits for its own": ("unknown", "leaks"),
 }
+TOLD_ALREADY = ("has zombies", "collects", "ignores", "ends after a wait")
 LEFT_ALONE = {  # name -> why no canary is sent
     "may trace": "CAP_SYS_PTRACE", "may look": "CAP_PERFMON", "protected": "protect: post[g]res",
     "stopped": "stopped or paused", "paused": "stopped or paused",
     "in kube-system": "kube-system", "in a pod of unknown namespace": "namespace of its pod",
+    "ends by a handler": "has children and is told", "ends by a handler, without a child": "is told when a child ends",
+    "ends after sigwait": "has children and is told", "ends after sigwait in a thread": "has children and is told",
+    "ends after signalfd": "has children and is told", "ends after a look": "may be looking after them",
 }
 OPTIONS = ("--min-age", "0", "--protect", "post[g]res")
 PODS = {"in kube-system": "kube-system", "in a pod of unknown namespace": None, "tenant": "lease-1"}
@@ -169,7 +210,7 @@ class Cgroups:
             folder.rmdir()
 
 
-def audit(node, *flags, code=None, config="/nonexistent") -> dict:
+def audit(node, *flags, code=None, config=NO_OPTIONS) -> dict:
     done = node.run(*node.agent_command("--audit", "--json", *flags, code=code, config=config))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return json.loads(done.stdout)
@@ -284,6 +325,10 @@ def test_verdict_by_looking_and_by_canary(audited, name):
     assert (looked["verdict"], probed["verdict"]) == VERDICTS[name]
     assert evidence(looked, "canary") == (None, None)
     collected = probed["seconds"] is not None
+    if name in TOLD_ALREADY:
+        assert evidence(probed, "canary") == ("unknown", "not probed: there is evidence enough without")
+        assert not collected
+        return
     assert evidence(probed, "canary")[0] == ("reaps" if collected else "leaks")
     assert collected == (VERDICTS[name][1] == "reaps")
     if collected:
@@ -374,8 +419,9 @@ def test_what_a_canary_showed_is_remembered(audited):
     for name, (_looked, probed) in VERDICTS.items():
         entry = audited.entry(audited.again, name)
         assert (entry["verdict"], entry["seconds"]) == (probed, None)
-        assert "of an earlier audit" in evidence(entry, "canary")[1]
-    for name in LEFT_ALONE:
+        if name not in TOLD_ALREADY:
+            assert "of an earlier audit" in evidence(entry, "canary")[1]
+    for name in [*LEFT_ALONE, *TOLD_ALREADY]:
         assert evidence(audited.entry(audited.again, name), "canary") == (None, None)
 
 
@@ -386,7 +432,7 @@ def test_what_a_canary_showed_feeds_the_sweep(audited):
     pid = ns_pids(child.pid)[1]
     without, with_reap = (next(entry for entry in result["offenders"] if entry["pid"] == pid) for result in (audited.sweep, audited.sweep_with_reap))
     assert (without["reason"], without["remedies"]) == ("adopter_does_not_reap", ["nudge"])
-    assert (with_reap["reason"], with_reap["remedies"]) == ("act", ["nudge", "reap", "terminate"])
+    assert (with_reap["reason"], with_reap["remedies"]) == ("act", ["reap", "nudge", "terminate"])
     for entry in (without, with_reap):
         assert "PID %d, the init of its PID namespace" % below.pids[1] in entry["explanation"]
 
@@ -474,7 +520,7 @@ print(json.dumps([before == seen(), [each.verdict for each in done.containers]])
 
 def test_an_audit_loses_no_descriptor_and_leaves_no_child(node):
     node.container(LEAKS)
-    collecting = node.container(COLLECTS)
+    collecting = node.container(COLLECTS_EVERY_SECOND)
     ended = node.container(LEAKS)
     ended.process.suspend()
     wait_until(lambda: status_of(ended)["State"][0] == "T")
@@ -615,6 +661,9 @@ def has_settled(node, inits) -> bool:
     return not canaries(node, alive=True) and set(canaries(node)) == {pid for init in inits for pid in init.zombies()}
 
 
+HARM = "it has ended while it was probed; the canary may have made it end"
+
+
 @pytest.mark.parametrize("what, words", [("stops", "it was stopped or paused meanwhile"), ("ends", "it has ended meanwhile")])
 def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything(node, tmp_path, what, words):
     init = node.container(LEAKS)
@@ -631,11 +680,119 @@ def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_a
     entry = entry_of(json.loads(out), init)
     assert (entry["verdict"], entry["seconds"]) == ("unknown", None)
     assert evidence(entry, "canary") == ("unknown", words)
+    assert entry["harm"] == (HARM if what == "ends" else None)
     if what == "stops":
         os.kill(init.process.pid, signal.SIGCONT)
         wait_until(lambda: status_of(init)["State"][0] == "S")
         assert evidence(entry_of(audit(node), init), "canary") == (None, None), "nothing of it is remembered"
         assert offender_of(node.sweep("--check"), init)["reason"] == "own_canary"
+
+
+@pytest.fixture
+def cgroups():
+    if not any((root / "cgroup.procs").exists() for root in (V1, V2)):
+        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
+    made = Cgroups()
+    yield made
+    made.remove()
+
+
+def put_into_pod(cgroups, process, container=1):
+    """With all below it, as one container of a pod."""
+    root = next(root for root in (V1, V2) if (root / "cgroup.procs").exists())
+    cgroups.make(root, "pod%s/%s" % (UID % 1, CONTAINER_ID % container), process)
+
+
+def pause_program(folder) -> str:
+    program = folder / "pause"
+    subprocess.run(["gcc", "-x", "c", "-o", program, "-"], input="int pause(void); int main(void) { for (;;) pause(); }", text=True, check=True)
+    return str(program)
+
+
+@pytest.mark.parametrize("code, in_pod, told", [
+    ("ready()\nos.execv(PAUSE, ['/pause'])", True, False),
+    ("ready()\nos.execv(PAUSE, ['/pause'])", False, True),  # nothing says that it keeps anything for a pod
+    ("zombie()\nready()\nos.execv(PAUSE, ['/pause'])", True, True),
+    ("ready()\nos.execv('/bin/sleep', ['/pause', '1000'])", True, True),  # it only calls itself so
+])
+def test_the_pause_program_of_a_pod_is_no_container(cgroups, node, tmp_path, code, in_pod, told):
+    init = node.container(code.replace("PAUSE", repr(pause_program(tmp_path))))
+    wait_until(lambda: init.process.name() in ("pause", "sleep"))
+    if in_pod:
+        put_into_pod(cgroups, init.process)
+    result = audit(node)
+    assert [entry["init"]["pid"] for entry in result["containers"]] == ([init.pids[1]] if told else [])
+    assert result["counts"]["containers"] == len(result["containers"])
+    init.stop()
+
+
+def test_the_pause_program_whose_pid_namespace_is_shared_is_the_init_of_the_other_containers(cgroups, node, tmp_path):
+    init = node.container("if os.fork() == 0:\n    forever()\nready()\nos.execv(%r, ['/pause'])" % pause_program(tmp_path))
+    wait_until(lambda: init.process.name() == "pause")
+    put_into_pod(cgroups, init.process)
+    put_into_pod(cgroups, *init.process.children(), container=2)
+    assert [entry["init"]["pid"] for entry in audit(node)["containers"]] == [init.pids[1]] * 2
+    init.stop()
+
+
+def test_what_a_sweep_had_to_collect_says_that_it_leaks(node):
+    """Also when it has no zombie any more. It needs no canary for that."""
+    init = node.container("zombie()\n" + LEAKS)
+    assert node.sweep(remedies="reap", min_age=0)["counts"]["cleared"] == 1
+    entry = entry_of(audit(node, "--probe", code=HURRIED), init)
+    assert (entry["verdict"], entry["zombies"]) == ("leaks", 0)
+    verdict, why = evidence(entry, "sweeps")
+    assert verdict == "leaks" and why.startswith("a sweep collected zombies from it ") and why.endswith(" s ago")
+    assert evidence(entry, "canary") == ("unknown", "not probed: there is evidence enough without")
+    assert init.alive and init.zombies() == []
+
+
+def test_one_that_looks_after_its_children_now_and_then_goes_on(node):
+    init = node.container(ENDS_AFTER_A_LOOK)
+    assert "may be looking after them" in evidence(entry_of(audit(node, "--probe", code=HURRIED), init), "canary")[1]
+    assert init.alive
+
+
+TAKING_ITS_TIME = agent_that("canary.PATIENCE, canary.SETTLES = %d, 3.0" % AS_LONG_AS_IT_TAKES)
+WAITS_LATER = """
+ready()
+while True:
+    time.sleep(0.2)
+    try:
+        os.wait()
+        %s
+    except ChildProcessError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("takes, ends", [("0", True), ("0.3", True), (None, False)])
+def test_a_pid_1_that_its_canary_ended_is_told_first_of_all(node, takes, ends):
+    """It has no child, and waits for one only now and then, so nothing could be seen. Some take a moment to end."""
+    init = node.container(WAITS_LATER % ("time.sleep(%s); sys.exit()" % takes if ends else "pass"))
+    result = audit(node, "--probe", code=patient(AS_LONG_AS_IT_TAKES) if takes == "0" else TAKING_ITS_TIME)
+    entry = entry_of(result, init)
+    assert init.alive is not ends
+    assert (entry["harm"], result["counts"]["harmed"]) == ((HARM, 1) if ends else (None, 0))
+    assert (entry["verdict"], evidence(entry, "canary")[0]) == (("unknown", "unknown") if ends else ("reaps", "reaps"))
+    assert result["summary"][0].startswith("warning: PID 1 (" if ends else "1 container on this node: ")
+    assert not ends or HARM in result["summary"][0]
+    assert result["counts"]["canaries_left"] == 0
+
+
+def test_one_that_somebody_traces_gets_no_canary(node):
+    """Nobody else could have it collected."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    init = node.container(LEAKS)
+    tracer = subprocess.Popen([*node.enter, "strace", "-qq", "-o", "/dev/null", "-p", str(init.pids[1])])
+    try:
+        wait_until(lambda: status_of(init)["TracerPid"] != "0" and status_of(init)["State"][0] == "S")
+        entry = entry_of(audit(node, "--probe", code=HURRIED), init)
+        assert evidence(entry, "canary") == ("unknown", "not probed: it is being traced, so a canary that it leaves could not be collected again")
+    finally:
+        tracer.terminate()
+        tracer.wait()
 
 
 FULL = """
@@ -784,7 +941,7 @@ def ansible(node, tmp_path):
 
 
 def test_the_module_looks_and_probes(node, ansible):
-    collecting = node.container(COLLECTS)
+    collecting = node.container(COLLECTS_EVERY_SECOND)
     status, result, _shown = ansible("provider.fleet.init_audit", probe=True)
     assert (status, result["changed"], entry_of(result, collecting)["verdict"]) == ("SUCCESS", False, "reaps")
     assert entry_of(result, collecting)["seconds"] is not None

@@ -34,9 +34,24 @@ def test_no_evidence_contradicts_what_happens(row):
     assert {kind: verdict for kind, verdict in row.by.items() if verdict not in (row.truth, "unknown")} == {}, row.entry
 
 
+# They are told when a child ends, or nobody knows whether they are: a process manager that ends then looks the same
+LEFT_ALONE = {
+    "dash, `wait`": "has children and is told", "Node.js, `spawn`": "has children and is told",
+    "its first thread has exited, another one sleeps": "cannot be seen", "a handler that does nothing, SA_NOCLDWAIT": "is told when a child ends"}
+
+
 @EVERY_CASE
 def test_with_the_probe_the_verdict_is_what_happens(row):
-    assert row.probe == row.truth, row.entry
+    """But where a canary might do harm, and nothing else tells."""
+    assert row.probe == ("unknown" if row.case.name in LEFT_ALONE else row.truth), row.entry
+    if row.case.name in LEFT_ALONE:
+        (why,) = [piece["detail"] for piece in row.entry["evidence"] if piece["by"] == "canary"]
+        assert LEFT_ALONE[row.case.name] in why
+
+
+@EVERY_CASE
+def test_no_program_ends_by_the_probe(row):
+    assert row.entry["harm"] is None
 
 
 @EVERY_CASE
@@ -46,9 +61,7 @@ def test_without_the_probe_the_verdict_is_what_happens_or_unknown(row):
 
 @EVERY_CASE
 def test_the_probe_leaves_no_zombie_behind(row):
-    """But where the remedy reap is refused, which the audit then counts."""
-    refused = row.case.name == "its first thread has exited, another one sleeps"
-    assert row.left == refused, row.entry
+    assert row.left == 0, row.entry
 
 
 @EVERY_CASE

@@ -9,32 +9,37 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-POLICY, AUDIT, CANARY, INITS, WORKLOADS, OBSERVE, STATE, CGROUPS, PROCFS, AGENT, EXPLAIN = (
-    name + ".py" for name in ("policy", "audit", "canary", "inits", "workloads", "observe", "state", "cgroups", "procfs", "agent", "explain"))
-IN_AUDIT = "tests/integration/test_audit.py::test_"
+POLICY, AUDIT, CANARY, INITS, WORKLOADS, OBSERVE, STATE, CGROUPS, PROCFS, AGENT, EXPLAIN, STUCK = (
+    name + ".py" for name in (
+        "policy", "audit", "canary", "inits", "workloads", "observe", "state", "cgroups", "procfs", "agent", "explain", "stuck"))
+LEASE, MONITORS, NAMES, RUNTIME_NAMES = (name + ".py" for name in ("lease", "monitors", "names", "runtime_names"))
+IN_AUDIT, IN_STUCK = ("tests/integration/test_%s.py::test_" % name for name in ("audit", "stuck"))
 IN_POLICY, IN_INITS, IN_WORKLOADS, IN_STATE, IN_CGROUPS, IN_PROCFS = (
     "tests/unit/test_%s.py::test_" % name for name in ("policy", "inits", "workloads", "state", "cgroups", "procfs"))
-NO_CANARY, ENDED = (
+IN_PROTECTED = "tests/unit/test_workloads_protected.py::test_"
+WHO_MIGHT_TAKE_IT = IN_INITS + "who_might_take_an_orphan_for_one_of_its_own"
+NO_CANARY, ENDED_BY_ITS_CANARY, PAUSE, ENDED = (
     IN_AUDIT + name for name in (
-        "who_is_left_alone_gets_no_canary", "an_audit_that_is_ended_leaves_nothing_that_a_sweep_would_blame_on_anybody"))
+        "who_is_left_alone_gets_no_canary", "a_pid_1_that_its_canary_ended_is_told_first_of_all", "the_pause_program_of_a_pod_is_no_container",
+        "an_audit_that_is_ended_leaves_nothing_that_a_sweep_would_blame_on_anybody"))
 
 # what is broken: (file, text that stands there once, what stands there then, the test that has to fail)
 MUTATIONS = {
     "a_pod_of_unknown_namespace_is_nobody_s": (
-        POLICY, "if workload.pod_uid and workload.namespace is None and options.protect_namespaces:", "if False:",
+        POLICY, "if (workload.pod_uid or workload.kubernetes) and workload.namespace is None and options.protect_namespaces:", "if False:",
         IN_POLICY + "reason[namespace_unknown]"),
     "protecting_no_namespace_protects_unknown_ones": (
         POLICY, "workload.namespace is None and options.protect_namespaces:", "workload.namespace is None:",
         IN_POLICY + "a_pod_whose_namespace_is_not_known_may_be_a_protected_one"),
     "a_canary_counts": (
-        POLICY, "not zombie.tracer_pid and not zombie.canary", "not zombie.tracer_pid",
+        POLICY, "if zombie.num_threads > 1 or zombie.canary:", "if zombie.num_threads > 1:",
         IN_AUDIT + "a_canary_that_stays_is_not_counted_by_any_later_sweep"),
     "a_parent_of_a_canary_is_judged_as_any": (
         POLICY, "if all(zombie.canary for zombie in offender.zombies):", "if False:",
         IN_AUDIT + "a_canary_that_stays_is_not_counted_by_any_later_sweep"),
     "any_zombie_with_the_pid_of_a_canary_is_one": (
-        OBSERVE, "canary = (stat.pid, stat.start_ticks) in self.history.left_canaries",
-        "canary = stat.pid in [pid for pid, _start in self.history.left_canaries]", IN_AUDIT + "a_zombie_with_the_pid_of_a_canary_is_not_one"),
+        OBSERVE, "age, key in self.history.left_canaries,",
+        "age, stat.pid in [pid for pid, _start in self.history.left_canaries],", IN_AUDIT + "a_zombie_with_the_pid_of_a_canary_is_not_one"),
     "an_adopter_known_to_leak_is_no_reason": (
         POLICY, "leaks = keeps_some or verdict.offender.init_reaps is False", "leaks = keeps_some",
         IN_AUDIT + "where_the_adopter_leaks_its_child_is_not_ended_and_reap_helps"),
@@ -42,11 +47,11 @@ MUTATIONS = {
         POLICY, "verdict.offender.init_reaps is False", "not verdict.offender.init_reaps",
         IN_POLICY + "where_the_adopter_reaps_or_is_not_known_nothing_changes"),
     "reap_is_no_help_where_the_adopter_leaks": (
-        POLICY, 'if "reap" in without_terminate:', "if False:", IN_POLICY + "where_the_adopter_leaks_reap_helps_both"),
+        POLICY, 'if "reap" in gentler:', "if False:", IN_POLICY + "where_the_adopter_leaks_reap_helps_both"),
     "what_is_protected_is_probed": (
         AUDIT, "    if alone:\n        return alone[1]", "    if False:\n        return alone[1]", NO_CANARY + "[protected]"),
     "what_is_in_kube_system_is_probed": (
-        POLICY, "if workload.namespace in options.protect_namespaces:", "if False:", NO_CANARY + "[in kube-system]"),
+        POLICY, "    pattern = protecting(workload.namespace, options)\n", "    pattern = None\n", NO_CANARY + "[in kube-system]"),
     "what_is_stopped_is_probed": (AUDIT, "    if init.held_up:", "    if init.frozen:", NO_CANARY + "[stopped]"),
     "what_is_paused_is_probed": (AUDIT, "    if init.held_up:", '    if init.state in "Tt":', NO_CANARY + "[paused]"),
     "what_may_trace_is_probed": (
@@ -80,7 +85,7 @@ MUTATIONS = {
         AUDIT, "if now is None or now.start_ticks != start_ticks or observer.procfs.is_exiting(pid):", "if False:",
         IN_AUDIT + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[ends-it has ended meanwhile]"),
     "one_thread_that_has_exited_is_the_end": (
-        PROCFS, "return all(parse_stat(stat).flags & PF_EXITING", "return any(parse_stat(stat).flags & PF_EXITING",
+        PROCFS, "return all(stat.flags & PF_EXITING", "return any(stat.flags & PF_EXITING",
         IN_PROCFS + "a_process_exits_with_its_last_thread"),
     "files_stay_open_in_a_canary": (
         CANARY, "set(open_descriptors()) - {*namespaces", "set(open_descriptors()) - {0, 1, 2, *namespaces",
@@ -99,19 +104,73 @@ MUTATIONS = {
         AUDIT, "held.get(init.pid, ())", "sum(held.values(), [])",
         IN_AUDIT + "zombies_of_any_parent_in_the_container_are_counted_but_only_those_of_pid_1_say_something_of_it"),
     "a_name_is_stronger_than_a_canary": (
-        INITS, 'STRONGEST_FIRST = ("zombies", "canary", "signals", "waiting", "name")',
-        'STRONGEST_FIRST = ("name", "waiting", "signals", "canary", "zombies")',
+        INITS, 'STRONGEST_FIRST = ("zombies", "sweeps", "canary", "signals", "waiting", "name")',
+        'STRONGEST_FIRST = ("name", "waiting", "signals", "canary", "sweeps", "zombies")',
         IN_INITS + "the_strongest_evidence_decides"),
     "a_wait_for_clones_is_a_wait_for_any": (
         INITS, "and not third & (WNOTHREAD | WCLONE)", "", IN_INITS + "a_wait_for_any_child_that_exits"),
     "a_look_at_a_zombie_collects_it": (
         INITS, "and not fourth & (WNOWAIT | WNOTHREAD | WCLONE)", "", IN_INITS + "a_wait_for_any_child_that_exits"),
     "numbers_are_the_same_on_every_machine": (
-        INITS, 'if call and os.uname().machine == "x86_64":', "if call:", IN_INITS + "numbers_of_another_architecture_mean_nothing"),
+        INITS, "CALLS.get(os.uname().machine, {})", 'CALLS["x86_64"]', IN_INITS + "numbers_of_another_architecture_mean_nothing"),
+    "what_an_unknown_machine_does_is_guessed": (
+        INITS, "if os.uname().machine not in CALLS or", "if", IN_INITS + "nothing_is_told_on_an_architecture_whose_numbers_are_not_known"),
+    "system_calls_of_32_bit_programs_are_taken_for_others": (
+        PROCFS, " and int(words[7], 0) >> 32 else None", " else None", IN_PROCFS + "system_calls_of_a_32_bit_program_are_not_taken_for_others"),
+    "a_canary_confirms_what_is_known": (
+        AUDIT, '"there is evidence enough without" if inits.is_sure(container.evidence) else None', "None",
+        IN_AUDIT + "verdict_by_looking_and_by_canary[has zombies]"),
+    "a_name_needs_no_canary": (
+        INITS, 'SURE = ("zombies", "sweeps", "signals", "waiting")', 'SURE = ("zombies", "sweeps", "signals", "waiting", "name")',
+        IN_INITS + "what_needs_no_canary"),
+    "one_that_waits_gets_a_canary": (
+        INITS, "    if any(by_waiting(thread.system_call).verdict == REAPS for thread in now):", "    if False:", WHO_MIGHT_TAKE_IT),
+    "one_that_catches_sigchld_gets_a_canary": (
+        INITS, "if (adopts.caught | adopts.blocked) & SIGCHLD_BIT", "if adopts.blocked & SIGCHLD_BIT", WHO_MIGHT_TAKE_IT),
+    "one_that_blocks_sigchld_gets_a_canary": (
+        INITS, "if (adopts.caught | adopts.blocked) & SIGCHLD_BIT", "if adopts.caught & SIGCHLD_BIT", WHO_MIGHT_TAKE_IT),
+    "one_in_sigwaitinfo_gets_a_canary": (
+        INITS, 'or _name_of_call(adopts.system_call) == "rt_sigtimedwait":', "or False:", WHO_MIGHT_TAKE_IT),
+    "any_thread_is_told_of_orphans": (INITS, "adopts = now[0]", "adopts = now[-1]", WHO_MIGHT_TAKE_IT),
+    "one_that_always_catches_sigchld_gets_one_with_children": (
+        INITS, "        if has_children:\n", "        if False:\n", WHO_MIGHT_TAKE_IT),
+    "one_that_runs_gets_a_canary": (
+        INITS, "if has_children and _runs(before) != _runs(now):", "if False:", IN_INITS + "one_that_has_run_may_look_after_its_children"),
+    "where_runs_are_not_counted_nothing_runs": (
+        INITS, "return object() if None in runs.values() else runs", "return runs", WHO_MIGHT_TAKE_IT),
+    "what_cannot_be_seen_gets_a_canary": (
+        INITS, "or any(thread.system_call is None for thread in now):", "or False:", WHO_MIGHT_TAKE_IT),
+    "the_rest_of_many_threads_does_nothing": (
+        INITS, "if len(now) >= MOST_THREADS or not now:", "if not now:", IN_INITS + "threads_beyond_the_limit_may_do_anything"),
+    "a_name_alone_makes_an_init": (
+        INITS, 'and any(each.by == "name" and each.verdict == REAPS for each in evidence):', "and True:",
+        IN_INITS + "only_what_is_an_init_by_name_and_signals_is_made_for_orphans"),
+    "a_look_at_children_is_missed": (
+        AUDIT, "    if before:\n        time.sleep(canary.QUIET)\n", "", IN_AUDIT + "one_that_looks_after_its_children_now_and_then_goes_on"),
+    "what_is_traced_is_probed": (AUDIT, "    if init.status.tracer_pid:", "    if False:", IN_AUDIT + "one_that_somebody_traces_gets_no_canary"),
+    "a_harm_is_not_told": (
+        AUDIT, "            harmed[pid] = ", "            _ = ", ENDED_BY_ITS_CANARY),
+    "nobody_takes_a_moment_to_end": (AUDIT, "time.sleep(canary.SETTLES)", "pass", ENDED_BY_ITS_CANARY + "[0.3-True]"),
+    "a_harm_is_told_in_the_end": (AUDIT, "    lines = harmed + [", "    lines = [", ENDED_BY_ITS_CANARY),
+    "what_sweeps_collected_says_nothing": (
+        AUDIT, "        if init.collected_ago is not None:", "        if False:", IN_AUDIT + "what_a_sweep_had_to_collect_says_that_it_leaks"),
+    "any_program_of_its_own_is_a_sandbox": (
+        AUDIT, ' and os.path.basename(procfs.executable(process.stat.pid) or b"") == b"pause"', "", PAUSE),
+    "a_pause_program_that_is_an_init_is_a_sandbox": (
+        AUDIT, "or in_namespace[processes[0].pid_namespace] != 1:", "or False:",
+        IN_AUDIT + "the_pause_program_whose_pid_namespace_is_shared_is_the_init_of_the_other_containers"),
+    "a_pause_program_of_no_pod_is_a_sandbox": (AUDIT, 'if kind != "cgroup" or not pod_uid or', "if", PAUSE),
+    "a_pause_program_with_zombies_is_a_sandbox": (AUDIT, "if kept or not (", "if not (", PAUSE),
+    "one_that_lives_cannot_end": (
+        STUCK, "or not observer.procfs.is_exiting(pid):", "or False:", IN_STUCK + "a_dying_pid_1_and_who_holds_its_zombie_are_named"),
+    "one_that_has_ended_cannot_end": (
+        STUCK, '(stat.state == "Z" and stat.num_threads <= 1)', "False", IN_STUCK + "a_pid_1_that_is_a_zombie_itself_waits_for_nothing"),
+    "all_zombies_are_looked_at": (STUCK, "holder.zombies[:min(LOOKED_AT, left)]", "holder.zombies", IN_STUCK + "a_look_is_bounded"),
+    "the_limit_of_all_is_that_of_each": (STUCK, "        left -= len(looked_at)\n", "", IN_STUCK + "a_look_is_bounded"),
     "a_lease_is_read_from_any_pid_1": (
         WORKLOADS, "return found if own == workload.container_id else None", "return found", IN_WORKLOADS + "no_lease_where_it_would_be_another_s"),
     "anything_is_a_lease": (
-        WORKLOADS, "value if re.fullmatch(shape, value) else None", "value or None", IN_WORKLOADS + "an_owner_that_is_no_address"),
+        LEASE, "value if re.fullmatch(shape, value) else None", "value or None", IN_WORKLOADS + "an_owner_that_is_no_address"),
     "any_end_of_a_name_is_that_name": (
         PROCFS, 'before = b"\\0" + name + b"="', 'before = name + b"="',
         IN_PROCFS + "only_the_variables_that_were_asked_for_are_returned_and_the_first_counts"),
@@ -119,16 +178,92 @@ MUTATIONS = {
         PROCFS, "at = data.find(before)", "at = data.rfind(before)",
         IN_PROCFS + "only_the_variables_that_were_asked_for_are_returned_and_the_first_counts"),
     "a_tenant_may_play_the_shim": (
-        WORKLOADS, "                if status.in_own_pid_namespace:\n", "                if True:\n",
-        IN_WORKLOADS + "no_shim_of_the_node_no_runtime"),
+        MONITORS, "        if not status.in_own_pid_namespace:\n", "        if False:\n", IN_WORKLOADS + "no_shim_of_the_node_no_runtime"),
+    "a_tenant_with_hostpid_may_play_the_shim": (
+        MONITORS, " and is_of_node(stat.pid):", ":", IN_WORKLOADS + "no_other_shim_makes_it_kubernetes"),
+    "a_user_may_play_the_shim": (
+        WORKLOADS, "if of_kubernetes and workload.user is None:", "if of_kubernetes:", IN_WORKLOADS + "no_other_shim_makes_it_kubernetes"),
+    "any_shim_is_kubernetes": (
+        WORKLOADS, "of_kubernetes = monitor.namespace == monitors.KUBERNETES_S", "of_kubernetes = monitor.namespace is not None",
+        IN_WORKLOADS + "no_other_shim_makes_it_kubernetes"),
+    "what_a_shim_of_kubernetes_runs_is_nobody_s": (
+        POLICY, "if (workload.pod_uid or workload.kubernetes) and", "if workload.pod_uid and",
+        IN_WORKLOADS + "what_a_shim_of_kubernetes_runs_is_kubernetes_and_its_namespace_may_be_unknown"),
+    "the_id_of_a_shim_of_kubernetes_is_its_container_s": (
+        WORKLOADS, "if not of_kubernetes and monitor.namespace and workload.container_id is None:", "if monitor.namespace and workload.container_id is None:",
+        IN_WORKLOADS + "what_a_shim_of_kubernetes_runs_is_kubernetes_and_its_namespace_may_be_unknown"),
+    "links_tell_no_pod": (
+        WORKLOADS, "told = self.names_in_pods.get(workload.container_id)", "told = None",
+        IN_WORKLOADS + "a_link_of_the_kubelet_s_tells_pod_and_namespace_where_nothing_else_does"),
+    "anybody_may_have_a_name_of_kubernetes": (
+        WORKLOADS, "if told is None and workload.kubernetes:", "if told is None:", IN_WORKLOADS + "a_name_that_looks_like_kubernetes_proves_nothing"),
+    "every_container_below_a_shim_is_its_sandbox": (
+        WORKLOADS, "sandbox=workload.container_id is not None and workload.container_id == monitor.container_id)", "sandbox=True)",
+        IN_WORKLOADS + "sandbox_of_a_pod"),
+    "a_lease_need_not_fit_its_namespace": (
+        LEASE, "all(found.values()) and namespace_of(found) == namespace", "all(found.values())",
+        IN_WORKLOADS + "a_lease_is_true_where_its_hash_is_the_pod_s_namespace"),
+    "each_pod_of_an_owner_has_a_cooldown_of_its_own": (
+        WORKLOADS, "names.owner_of_pod(self.pod)", "self.pod", "tests/integration/test_pods.py::test_the_pods_of_one_owner_share_a_cooldown"),
+    "the_cooldown_of_a_pod_is_its_uid_s": (
+        WORKLOADS, "if self.namespace and self.pod:", "if False:", "tests/integration/test_pods.py::test_the_pods_of_one_owner_share_a_cooldown"),
+    "each_task_of_a_service_has_a_cooldown_of_its_own": (
+        WORKLOADS, "names.service_of_task(self.container_name)", "self.container_name", IN_WORKLOADS + "identity_with_names"),
+    "a_user_s_name_for_a_container_decides": (
+        WORKLOADS, "        if self.user is not None:\n            return", "        if False:\n            return",
+        IN_WORKLOADS + "a_user_s_own_docker_or_podman_is_shown_and_decides_nothing"),
+    "the_innermost_cgroup_is_the_identity": (
+        WORKLOADS, "    end = shared + 1\n", "    end = len(segments)\n",
+        "tests/integration/test_pods.py::test_a_container_that_no_runtime_names_has_a_cooldown_by_its_cgroup"),
+    "the_outermost_segment_is_the_identity": (
+        WORKLOADS, "while end < len(segments) and (segments[end - 1] in HOLDERS or", "while end < len(segments) and (False or",
+        "tests/integration/test_pods.py::test_a_container_that_no_runtime_names_has_a_cooldown_by_its_cgroup"),
+    "a_machine_below_a_container_counts": (
+        WORKLOADS, "if found and start + found.group().count(\"/\") > shared:", "if found:", IN_WORKLOADS + "identity_below_the_sweep_s_own_cgroup"),
+    "a_slice_of_a_user_below_a_container_counts": (
+        WORKLOADS, "range(1, min(shared, len(segments) - 2) + 1)",
+        "range(1, len(segments) - 1)", IN_WORKLOADS + "what_a_tenant_makes_below_changes_no_identity"),
+    "any_text_is_a_key": (
+        NAMES, 'rb"[^A-Za-z0-9_.@:/-]"', 'rb"[^ -~]"', IN_WORKLOADS + "any_key_is_one_ascii_word_that_fits_into_a_file"),
+    "a_key_may_be_of_any_length": (
+        NAMES, "if len(word) <= LONGEST_KEY:", "if True:", IN_WORKLOADS + "any_key_is_one_ascii_word_that_fits_into_a_file"),
+    "long_keys_are_cut": (
+        NAMES, "hashlib.sha256(word.encode(\"ascii\"))", "hashlib.sha256(b\"\")", IN_WORKLOADS + "long_keys_differ"),
+    "a_link_of_a_user_s_is_followed": (
+        RUNTIME_NAMES, "os.open(name, os.O_RDONLY | os.O_NOFOLLOW |", "os.open(name, os.O_RDONLY |",
+        IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name"),
+    "a_linked_folder_of_a_user_s_is_followed": (
+        RUNTIME_NAMES, "os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW |", "os.O_PATH | os.O_DIRECTORY |",
+        IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name"),
+    "a_file_of_anybody_s_is_the_user_s": (
+        RUNTIME_NAMES, "about.st_uid != uid or ", "", IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name"),
+    "a_user_s_file_may_be_of_any_length": (
+        RUNTIME_NAMES, "opened.read(USER_BYTES)", "opened.read(STATE_BYTES)", IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name"),
+    "any_file_system_answers": (
+        RUNTIME_NAMES, "    if not _is_local(os.fsencode(path), mounts):", "    if False:",
+        IN_WORKLOADS + "nothing_is_read_from_a_file_system_that_may_not_answer"),
+    "what_podman_removes_has_no_name": (
+        RUNTIME_NAMES, '("containers.json", "volatile-containers.json")', '("containers.json",)',
+        IN_WORKLOADS + "podman_s_containers_that_remove_themselves"),
+    "docker_never_remaps": (
+        RUNTIME_NAMES, 'for folder in ("", *remapped):', 'for folder in ("",):',
+        IN_WORKLOADS + "docker_with_userns_remap_keeps_its_state_in_a_folder_of_its_own"),
+    "a_pattern_matches_anywhere": (
+        POLICY, "if re.fullmatch(re.escape(pattern)", "if re.search(re.escape(pattern)", IN_PROTECTED + "a_star_stands_for_any_text"),
+    "a_star_is_a_star": (POLICY, '.replace(r"\\*", ".*"), namespace)', ", namespace)", IN_PROTECTED + "a_star_stands_for_any_text"),
+    "any_text_is_a_pattern": (
+        POLICY, 'if not re.fullmatch("[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?", text):', "if not text:",
+        IN_PROTECTED + "what_is_no_pattern_is_an_error_that_says_what_is_allowed"),
+    "ssh_is_anybody": (POLICY, '    r"|sshd(-.*)?|dropbear"\n', "", IN_PROTECTED + "what_runs_the_work_of_others_is_never_touched"),
+    "the_cgroups_above_are_not_looked_at": (
+        WORKLOADS, 'line.path == "/.." or line.path.startswith("/../")', "False",
+        "tests/integration/test_containers.py::test_a_sweep_that_sees_the_cgroups_of_others_from_below_is_told"),
     "any_text_is_a_name": (
-        WORKLOADS, "return found.group(1) if found else None", "return text", IN_WORKLOADS + "what_is_no_name_of_docker_s_is_none"),
+        RUNTIME_NAMES, "return found.group(1) if found else None\n\n\ndef _names_in",
+        "return text\n\n\ndef _names_in", IN_WORKLOADS + "what_is_no_name_of_docker_s_is_none"),
     "the_innermost_container_counts": (
         WORKLOADS, "            level = place + 1\n            break\n", "            level = place + 1\n",
         IN_WORKLOADS + "nothing_that_a_tenant_makes_below_its_container_changes_whose_it_is"),
-    "the_nearest_limit_is_told": (
-        CGROUPS, "return min(limited, key=lambda each: each.max - each.current) if limited else", "return limited[0] if limited else",
-        IN_CGROUPS + "the_level_with_the_least_room_is_told"),
     "dots_are_names": (CGROUPS, 'if ".." in path.split("/"):', "if False:", IN_CGROUPS + "what_is_not_counted_is_not_told"),
 }
 

@@ -93,6 +93,14 @@ def test_a_wait_for_any_child_that_exits(monkeypatch, what):
 def test_numbers_of_another_architecture_mean_nothing(monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "aarch64")))
     assert {inits.by_waiting(call).verdict for call in WAITS.values()} == {"unknown"}
+    assert inits.by_waiting((260, *wait4(ANY)[1:])).verdict == inits.by_waiting((95, *waitid(inits.P_ALL, 0)[1:])).verdict == "reaps"
+    assert inits.by_name(b"/usr/bin/tini", b"", PLAIN, (137, *SIGTIMEDWAIT[1:])).verdict == "reaps"
+
+
+def test_nothing_is_told_on_an_architecture_whose_numbers_are_not_known(monkeypatch):
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "riscv64")))
+    assert {inits.by_waiting(call).verdict for call in WAITS.values()} == {"unknown"}
+    assert misled([thread()], [thread()], has_children=False) == UNSEEN
 
 
 NAMED = {  # (executable, command line) -> the program that it is
@@ -172,6 +180,8 @@ def evidence(**verdicts):
     ({"waiting": "reaps", "canary": "leaks"}, "leaks"),
     ({"signals": "reaps", "canary": "leaks"}, "leaks"),
     ({"canary": "reaps", "zombies": "leaks"}, "leaks"),
+    ({"canary": "reaps", "sweeps": "leaks"}, "leaks"),
+    ({"waiting": "reaps", "sweeps": "leaks"}, "leaks"),
     ({"zombies": "unknown", "canary": "unknown", "signals": "reaps", "name": "leaks"}, "reaps"),
 ])
 def test_the_strongest_evidence_decides(given_, verdict):
@@ -182,6 +192,81 @@ def test_the_strongest_evidence_decides(given_, verdict):
 def test_of_two_canaries_the_first_that_says_something_counts():
     told = inits.Evidence("canary", "unknown", "not probed"), inits.Evidence("canary", "leaks", "it did not collect an orphan")
     assert inits.conclude(told) == "leaks"
+
+
+# To whom a canary may be sent
+
+READ = (0, 3, 0x7FFD, 1, 0, 0, 0)
+GO = 0x7FC1FEFD  # of prometheus-node-exporter, started with SIGINT ignored
+UNSEEN, TOLD = "what it waits for cannot be seen", "it is told when a child ends (SIGCHLD), and might end itself then"
+TOLD_WITH_CHILDREN = "it has children and is told when one ends (SIGCHLD), so it might take an orphan for one of them"
+LOOKS = "it has children and may be looking after them, so it might take an orphan for one of them"
+WAITING = "it waits for any child now"
+IS_TINI = (inits.Evidence("name", "reaps", ""),)
+
+
+def thread(tid=30, blocked=0, caught=0, runs=7, call=READ):
+    return procfs.Thread(tid, blocked, caught, runs, call)
+
+
+def misled(before, now, has_children, name="app", evidence=()):
+    return inits.misled_by_an_orphan(name, evidence, before, now, has_children)
+
+
+@pytest.mark.parametrize("now, alone, with_children", [
+    ([thread()], None, None),
+    ([thread(call=procfs.RUNNING)], None, None),
+    ([thread(caught=CHLD)], TOLD, TOLD_WITH_CHILDREN),
+    ([thread(blocked=CHLD)], TOLD, TOLD_WITH_CHILDREN),
+    ([thread(caught=OTHERS & ~GO, blocked=OTHERS)], None, None),
+    ([thread(call=SIGTIMEDWAIT)], TOLD, TOLD_WITH_CHILDREN),
+    ([thread(), thread(31, blocked=CHLD), thread(32, call=SIGTIMEDWAIT)], None, None),  # SIGCHLD is lost in the first one
+    ([thread(caught=GO), thread(31, caught=GO)], None, TOLD_WITH_CHILDREN),
+    ([thread(caught=GO & ~(1 << 22))], TOLD, TOLD_WITH_CHILDREN),
+    ([thread(call=wait4(ANY))], WAITING, WAITING),
+    ([thread(), thread(31, call=waitid(inits.P_ALL, 0))], WAITING, WAITING),
+    ([thread(call=wait4(4711))], None, None),
+    ([thread(call=None)], UNSEEN, UNSEEN),
+    ([thread(), thread(31, call=None)], UNSEEN, UNSEEN),
+    ([thread(runs=None)], None, LOOKS),
+    ([], "its threads could not all be looked at", "its threads could not all be looked at"),
+])
+def test_who_might_take_an_orphan_for_one_of_its_own(monkeypatch, now, alone, with_children):
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "x86_64")))
+    assert (misled(now, now, False), misled(now, now, True)) == (alone, with_children)
+    assert misled(now, now, True, "tini", IS_TINI) is None
+
+
+@pytest.mark.parametrize("before", [[thread(runs=6)], [], [thread(31)], [thread(), thread(31)]])
+def test_one_that_has_run_may_look_after_its_children(before):
+    assert misled(before, [thread()], has_children=True) == LOOKS
+    assert misled(before, [thread()], has_children=False) is None
+
+
+def test_threads_beyond_the_limit_may_do_anything():
+    many = [thread(tid) for tid in range(inits.MOST_THREADS)]
+    assert misled(many, many, has_children=False) == "its threads could not all be looked at"
+    assert misled(many[1:], many[1:], has_children=True) is None
+
+
+@pytest.mark.parametrize("name", ["dash", "sh", "bash", "ash", "ruby", "ruby3.1", "sshd"])
+def test_what_always_catches_sigchld_has_nothing_to_wait_for_without_a_child(name):
+    assert misled([thread(caught=CHLD)], [thread(caught=CHLD)], has_children=False, name=name) is None
+    assert misled([thread(caught=CHLD)], [thread(caught=CHLD)], has_children=True, name=name) == TOLD_WITH_CHILDREN
+
+
+@pytest.mark.parametrize("name, evidence_of_it", [
+    ("tini", ()), ("tini", (inits.Evidence("name", "unknown", ""),)), ("bash", IS_TINI), ("init", IS_TINI), ("nginx", IS_TINI), (None, IS_TINI),
+    ("mytini", IS_TINI), ("tini\n", IS_TINI)])
+def test_only_what_is_an_init_by_name_and_signals_is_made_for_orphans(name, evidence_of_it):
+    assert misled([thread(caught=CHLD)], [thread(caught=CHLD)], True, name, evidence_of_it) == TOLD_WITH_CHILDREN
+
+
+@pytest.mark.parametrize("by, sure", [
+    ("zombies", True), ("sweeps", True), ("signals", True), ("waiting", True), ("canary", False), ("name", False)])
+def test_what_needs_no_canary(by, sure):
+    assert inits.is_sure(evidence(**{by: "reaps"})) == inits.is_sure(evidence(**{by: "leaks"})) == sure
+    assert not inits.is_sure(evidence(**{by: "unknown"}))
 
 
 BYTES = st.none() | st.binary(max_size=80) | st.lists(

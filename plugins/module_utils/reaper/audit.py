@@ -3,14 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """For every container of the node: what its PID 1 is, and whether it collects orphans. Those that do not will leak, or do already.
 
-Ends and stops nothing. Asked to probe, it sends each PID 1 a canary, and has one that is not collected collected by ``reap``.
+Ends and stops nothing. Asked to probe, it sends a canary to each PID 1 of which nothing is known for sure and that cannot take it for a child of
+its own (:func:`.inits.misled_by_an_orphan`), has one that is not collected collected by ``reap``, and says so where a PID 1 has ended meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 from . import canary, inits, observe, policy, report, workloads
 from .files import CannotSweep, locked
@@ -24,13 +25,13 @@ CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = 1 << 19, 1 << 21, 1 << 38  # includ
 MOST_CONTAINERS = 5000
 
 
-class Container(namedtuple("Container", ("init", "workload", "evidence", "seconds", "zombies", "pids", "forecast"))):
+class Container(namedtuple("Container", ("init", "workload", "evidence", "seconds", "zombies", "pids", "forecast", "harm"), defaults=(None,))):
     """One container.
 
     init: :class:`.observe.Offender` of its PID 1, without zombies; None where it was not found.
     workload: :class:`.workloads.Workload`. evidence: tuple of :class:`.inits.Evidence`.
     seconds: float, in which a canary was collected, else None. zombies: int, of parents in this container.
-    pids, forecast: as in :class:`.observe.Offender`.
+    pids, forecast: as in :class:`.observe.Offender`. harm: str, what a canary may have done to its PID 1; None where it is as before.
     """
 
     __slots__ = ()
@@ -76,15 +77,18 @@ def audit(options: policy.Options, paths, probe: bool = False) -> Audit:
     held = {}
     for stat in zombies:
         held.setdefault(stat.ppid, []).append(stat)
+    in_namespace = Counter(process.pid_namespace for process in living.values())
     containers = []
     for key, processes in sorted(members.items())[:MOST_CONTAINERS]:
         kept = sum(len(stats) for ppid, stats in held.items() if keys.get(ppid) == key)
-        containers.append(_container(observer, processes, kept, held, options))
+        container = _container(observer, processes, kept, held, options)
+        if kept or not (container.workload.sandbox or _is_pause_sandbox(procfs, processes, in_namespace, key)):
+            containers.append(container)
     left, warnings = 0, ()
     if probe:
-        fates, warnings = _probe(observer, memory, containers, living, options)
+        fates, harmed, warnings = _probe(observer, memory, containers, living, options)
         left = _collect_again(observer, fates, options)
-        containers = [_with_fate(container, fates) for container in containers]
+        containers = [_with_fate(container, fates, harmed) for container in containers]
     containers.sort(key=lambda each: ((inits.LEAKS, inits.UNKNOWN, inits.REAPS).index(each.verdict), -each.zombies))
     if len(members) > MOST_CONTAINERS:
         warnings += ("only %d of %d containers are told" % (MOST_CONTAINERS, len(members)),)
@@ -100,17 +104,20 @@ def as_dict(done: Audit) -> dict:
         "counts": {
             "containers": len(verdicts), **{word: verdicts.count(word) for word in (inits.REAPS, inits.LEAKS, inits.UNKNOWN)},
             "zombies": sum(container.zombies for container in done.containers), "canaries_left": done.left,
+            "harmed": sum(1 for container in done.containers if container.harm),
         },
         "summary": as_lines(done),
-        "warnings": [report.printable(warning) for warning in done.warnings],
+        "warnings": [_harm_in_words(_as_dict(container)) for container in done.containers if container.harm] + [
+            report.printable(warning) for warning in done.warnings],
     }
 
 
 def as_lines(done: Audit) -> list:
-    """The audit for people: one line of totals, then a table."""
+    """The audit for people: what it may have harmed, one line of totals, then a table."""
     entries = [_as_dict(container) for container in done.containers]
+    harmed = ["warning: " + _harm_in_words(entry) for entry in entries if entry["harm"]]
     counted = [sum(1 for entry in entries if entry["verdict"] == word) for word in (inits.REAPS, inits.LEAKS, inits.UNKNOWN)]
-    lines = ["%s on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d" % (
+    lines = harmed + ["%s on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d" % (
         report.plural(len(entries), "container"), *counted)]
     rows = [("verdict", "zombies", "pids", "PID 1", "container")] if entries else []
     rows += [(entry["verdict"], str(entry["zombies"]), _share(entry["pids"]), _init_in_words(entry["init"]),
@@ -152,10 +159,25 @@ def _container_of(process, own_lines) -> tuple | None:
     return "namespace", str(process.pid_namespace), ""
 
 
+def _is_pause_sandbox(procfs, processes, in_namespace, key) -> bool:
+    """Whether all there is is the pause program that keeps the namespaces of a pod, which nobody's program runs in.
+
+    Where containers share its PID namespace it is their init, and is told. in_namespace: number of processes by PID namespace.
+    """
+    kind, _container_id, pod_uid = key
+    if kind != "cgroup" or not pod_uid or len(processes) != 1 or in_namespace[processes[0].pid_namespace] != 1:
+        return False
+    (process,) = processes
+    return process.status.ns_pid[-1] == 1 and os.path.basename(procfs.executable(process.stat.pid) or b"") == b"pause"
+
+
+def _outermost(processes):
+    """PID 1 of a container is that of its outermost PID namespace; a tenant may have made more of them below."""
+    return min(processes, key=lambda process: (len(process.status.ns_pid), process.stat.pid))
+
+
 def _container(observer, processes, zombies, held, options) -> Container:
-    """Its PID 1 is that of its outermost PID namespace; a tenant may have made more of them below."""
-    outermost = min(processes, key=lambda process: (len(process.status.ns_pid), process.stat.pid))
-    stat, status, lines, pid_namespace = outermost
+    stat, status, lines, pid_namespace = _outermost(processes)
     init_pid = observer.inits.of(stat, status, pid_namespace)
     workload = observer.locator.of(stat, status, lines, pid_namespace, observer.inits.outermost(init_pid))
     pids = observer.pids(lines)
@@ -167,6 +189,9 @@ def _container(observer, processes, zombies, held, options) -> Container:
         kept = observer.zombies(held.get(init.pid, ()))
         evidence = _by_zombies([zombie for zombie in kept if not zombie.canary], options) + inits.look_at(
             observer.procfs, init.pid, init.status)
+        if init.collected_ago is not None:
+            ago = report.duration_in_words(init.collected_ago)
+            evidence += (Evidence("sweeps", inits.LEAKS, "a sweep collected zombies from it %s ago" % ago),)
         if init.init_reaps is not None:
             evidence += (Evidence("canary", inits.REAPS if init.init_reaps else inits.LEAKS, "it %s the canary of an earlier audit" % (
                 "collected" if init.init_reaps else "did not collect")),)
@@ -182,14 +207,22 @@ def _by_zombies(kept, options) -> tuple:
 
 
 def _probe(observer, memory, containers, living, options) -> tuple:
-    """(``{pid: canary.Fate}`` of every PID 1 there is, warnings). Of those that are left alone the fate says why."""
+    """(``{pid: canary.Fate}`` of every PID 1 there is, ``{pid: str}`` of those that it may have harmed, warnings).
+
+    Of those that are left alone the fate says why.
+    """
     fates, fit = {}, []
-    for init in {container.init.pid: container.init for container in containers if container.init}.values():
-        why = _not_to_be_probed(init, living, observer, options)
+    by_init = {container.init.pid: container for container in containers if container.init}
+    before = {pid: observer.procfs.threads(pid, inits.MOST_THREADS) for pid in by_init if _children(observer.procfs, pid, living)}
+    if before:
+        time.sleep(canary.QUIET)
+    for pid, container in by_init.items():
+        why = _not_to_be_probed(container.init, living, observer, options) or _told_already(container) or _misled(
+            observer.procfs, container, before.get(pid, ()), living)
         if why:
-            fates[init.pid] = canary.Fate(None, None, "not probed: " + why, None)
+            fates[pid] = canary.Fate(None, None, "not probed: " + why, None)
         else:
-            fit.append((init.pid, init.start_ticks))
+            fit.append((pid, container.init.start_ticks))
 
     def note(stat):
         memory.left_canaries.note(stat.pid, stat.start_ticks, time.monotonic())
@@ -200,7 +233,9 @@ def _probe(observer, memory, containers, living, options) -> tuple:
         memory.load(required=True)
         memory.left_canaries.forget_ended()
         canaries, unfit = canary.release(observer.procfs, fit, note)
-    told = canary.watch(canaries)
+    told, harmed = canary.watch(canaries), {}
+    if any(fate.collected for fate in told.values()):
+        time.sleep(canary.SETTLES)
     for pid, start_ticks in fit:
         fate = told.get(pid)
         if fate is None:
@@ -209,6 +244,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
         # One that is exiting kills and collects what is in its namespace, the canary too (zap_pid_ns_processes() of kernel/pid_namespace.c)
         if now is None or now.start_ticks != start_ticks or observer.procfs.is_exiting(pid):
             told[pid] = fate._replace(collected=None, seconds=None, detail="it has ended meanwhile")
+            harmed[pid] = "it has ended while it was probed; the canary may have made it end"
         elif now.held_up and not fate.collected:
             told[pid] = fate._replace(collected=None, detail="it was stopped or paused meanwhile")
         else:
@@ -218,16 +254,39 @@ def _probe(observer, memory, containers, living, options) -> tuple:
             warnings = _saved(memory.canaries)
     except CannotSweep as error:
         warnings = ("what the canaries showed is not remembered: %s" % error,)
-    return {**fates, **unfit, **told}, warnings
+    return {**fates, **unfit, **told}, harmed, warnings
+
+
+def _told_already(container) -> str | None:
+    """A canary is not sent to confirm what is known: it could do nothing but harm."""
+    return "there is evidence enough without" if inits.is_sure(container.evidence) else None
+
+
+def _misled(procfs, container, before, living) -> str | None:
+    """As :func:`.inits.misled_by_an_orphan`, of what its threads do now; before: what they did a while ago."""
+    pid = container.init.pid
+    name = inits.program(container.init.executable, container.init.command_line)
+    now = procfs.threads(pid, inits.MOST_THREADS)
+    return inits.misled_by_an_orphan(name, container.evidence, before, now, _children(procfs, pid, living))
+
+
+def _children(procfs, pid, living) -> bool:
+    """Whether any child of it lives: those of all threads when the audit began, of its first thread those of now too."""
+    if any(process.stat.ppid == pid for process in living.values()):
+        return True
+    stats = map(procfs.stat, procfs.children(pid))
+    return any(stat and stat.state != "Z" for stat in stats)
 
 
 def _not_to_be_probed(init, living, observer, options) -> str | None:
-    """Why this PID 1 gets no canary; None where it does."""
+    """Why this PID 1 gets no canary, whatever it does with orphans; None where it may get one."""
     alone = policy.spared(init, options, policy.compiled(options))
     if alone:
         return alone[1].replace("the parent", "it")
     if init.held_up:
         return "it is stopped or paused"
+    if init.status.tracer_pid:
+        return "it is being traced, so a canary that it leaves could not be collected again"
     own = observer.procfs.user_namespace(os.getpid())
     for pid, process in living.items():
         if (process.pid_namespace == init.workload.pid_namespace and observer.procfs.user_namespace(pid) == own
@@ -244,13 +303,14 @@ def _saved(times) -> tuple:
     return ()
 
 
-def _with_fate(container, fates) -> Container:
+def _with_fate(container, fates, harmed) -> Container:
     fate = fates.get(container.init.pid) if container.init else None
     if fate is None:
         return container
     verdict = {True: inits.REAPS, False: inits.LEAKS, None: inits.UNKNOWN}[fate.collected]
     before = tuple(each for each in container.evidence if each.by != "canary" or fate.collected is None)
-    return container._replace(seconds=fate.seconds, evidence=before + (Evidence("canary", verdict, fate.detail),))
+    return container._replace(
+        seconds=fate.seconds, evidence=before + (Evidence("canary", verdict, fate.detail),), harm=harmed.get(container.init.pid))
 
 
 def _collect_again(observer, fates, options) -> int:
@@ -273,9 +333,14 @@ def _as_dict(container) -> dict:
         "verdict": container.verdict,
         "evidence": [{"by": each.by, "verdict": each.verdict, "detail": report.printable(each.detail)} for each in container.evidence],
         "seconds": None if container.seconds is None else round(container.seconds, 3),
+        "harm": container.harm,
         "zombies": container.zombies,
         "pids": report.as_pids(container.pids, container.forecast),
     }
+
+
+def _harm_in_words(entry) -> str:
+    return "PID 1 (%s) %s: %s" % (_init_in_words(entry["init"]), report.place(entry["workload"]), entry["harm"])
 
 
 def _share(pids) -> str:

@@ -29,6 +29,8 @@ NOBODY = 2147483646  # a UID and GID that is given to nobody, so that neither li
 
 DESCRIPTORS = 2  # that stay open for each until all have exited
 PATIENCE = 6.5  # seconds that an init gets: runsvdir looks every 5 s, supervisord every second
+QUIET = PATIENCE + 0.5  # seconds for which a PID 1 that has children is looked at first: one that looks after them more often is seen to run
+SETTLES = 1.0  # seconds after the last canary was collected, in which a PID 1 that ends because of it does so
 MOMENT = 2.0  # seconds for each process to start or end
 LONGEST = 15.0  # seconds for sending all of them, which a tenant can make slow; less than a sweep waits for the lock
 

@@ -4,9 +4,10 @@
 """PID 1 of a PID namespace: which process it is, and whether it collects the orphans that it is given.
 
 A parent that ends leaves its children to PID 1 of its namespace (pid_namespaces(7)). An init waits for them; most programs do not.
-What tells, from the strongest to the weakest: zombies that it keeps, a canary (:mod:`.canary`), SIGCHLD being ignored, a wait for any child that
-it sleeps in now, its name. A name is the tenant's to choose, so it is believed only where signals and system call
-are those of that program, and only where nothing stronger is known. That SIGCHLD is caught tells nothing: Ruby catches it and leaks.
+What tells, from the strongest to the weakest: zombies that it keeps, zombies that sweeps had to collect from it, a canary (:mod:`.canary`),
+SIGCHLD being ignored, a wait for any child that one of its threads sleeps in now, its name. A name is the tenant's to choose, so it is believed only
+where signals and system call are those of that program, and only where nothing stronger is known. That SIGCHLD is caught tells nothing: Ruby catches
+it and leaks.
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ import re
 from collections import namedtuple
 
 REAPS, LEAKS, UNKNOWN = "reaps", "leaks", "unknown"
-STRONGEST_FIRST = ("zombies", "canary", "signals", "waiting", "name")
+STRONGEST_FIRST = ("zombies", "sweeps", "canary", "signals", "waiting", "name")
+SURE = ("zombies", "sweeps", "signals", "waiting")  # a canary would add nothing
 
 SIGCHLD_BIT = 1 << 16  # of signal 17 in the masks of /proc/PID/status
-X86_64 = {"poll": 7, "wait4": 61, "rt_sigtimedwait": 128, "waitid": 247}  # arch/x86/entry/syscalls/syscall_64.tbl
+CALLS = {
+    "x86_64": {"poll": 7, "wait4": 61, "rt_sigtimedwait": 128, "waitid": 247},  # arch/x86/entry/syscalls/syscall_64.tbl
+    "aarch64": {"poll": 73, "wait4": 260, "rt_sigtimedwait": 137, "waitid": 95},  # include/uapi/asm-generic/unistd.h; poll(3) calls ppoll there
+}
 P_ALL = 0  # include/uapi/linux/wait.h
+MOST_THREADS = 1000  # that are looked at, at about 100 us each
+# What the Go runtime catches in any program: of the signals up to 31 all but SIGHUP and SIGINT, which may be ignored, SIGKILL, SIGSTOP, and
+# those of job control (src/runtime/sigtab_linux_generic.go)
+GO_CATCHES = 0x7FFFFFFF & ~(0b11 | 1 << 8 | 0b11111 << 17)
 WEXITED, WNOWAIT, WNOTHREAD, WCLONE = 0x4, 0x1000000, 0x20000000, 0x80000000
 
 
@@ -33,12 +42,17 @@ class Evidence(namedtuple("Evidence", ("by", "verdict", "detail"))):
 # Program -> (what it does with orphans, what its SIGCHLD or its system call is like where it really is that program)
 PROGRAMS = {
     r"tini(-static)?|docker-init": (REAPS, ("rt_sigtimedwait",)),
-    r"dumb-init|supervisord|openrc-init|bash|pause": (REAPS, ("caught",)),
+    r"dumb-init|supervisord|openrc-init|bash|pause|nginx": (REAPS, ("caught",)),
     r"catatonit|podman-init|s6-svscan|runsvdir|systemd": (REAPS, ("blocked",)),
     r"init": (REAPS, ("caught", "blocked")),  # sysvinit catches it, busybox blocks it
     r"runit(-init)?": (REAPS, ("poll",)),  # not when it has halted
     r"sleep|tail|cat": (LEAKS, ("neither caught nor blocked",)),
 }
+# Written to be given orphans, so a canary is nothing new to them. bash is not (a script may trap CHLD), and anybody may call a program init
+BUILT_TO_ADOPT = (
+    r"tini(-static)?|docker-init|dumb-init|supervisord|openrc-init|pause|catatonit|podman-init|s6-svscan|runsvdir|systemd|runit(-init)?")
+# These catch SIGCHLD whatever the script or the configuration says, so that they do says nothing of what they wait for
+CATCH_IT_ANYWAY = r"(ba|da|a|)sh|ruby[0-9.]*|sshd"
 RUNS_A_SCRIPT = r"python[0-9.]*|busybox"  # the program is what their arguments say
 
 
@@ -65,9 +79,13 @@ class Inits:
                 stat, status = self.procfs.stat(stat.ppid), self.procfs.status(stat.ppid)
             if stat and status and status.ns_pid[-1] == 1:
                 self.known[pid_namespace] = stat.pid
-            elif not self.searched:
-                self.searched = True
-                self._search()
+        return self.of_namespace(pid_namespace)
+
+    def of_namespace(self, pid_namespace: int) -> int | None:
+        """Of the PID namespace with this inode number; one that exits has it as long as it has not exited."""
+        if pid_namespace not in self.known and not self.searched:
+            self.searched = True
+            self._search()
         return self.known.get(pid_namespace)
 
     def outermost(self, init_pid: int | None) -> int | None:
@@ -109,10 +127,57 @@ def conclude(evidence) -> str:
 
 
 def look_at(procfs, pid: int, status) -> tuple:
-    """:class:`Evidence` of a PID 1 by its signals, by what it waits for, by its name. status: its :class:`.procfs.Status`."""
+    """:class:`Evidence` of a PID 1 by its signals, by what its threads wait for, by its name. status: its :class:`.procfs.Status`."""
     call = procfs.system_call(pid)
     executable, command_line = procfs.executable(pid), procfs.command_line(pid)
-    return by_signals(status), by_waiting(call), by_name(executable, command_line, status, call)
+    waiting = by_waiting(call)
+    if waiting.verdict == UNKNOWN:
+        others = (by_waiting(thread.system_call) for thread in procfs.threads(pid, MOST_THREADS))
+        waiting = next((evidence for evidence in others if evidence.verdict != UNKNOWN), waiting)
+    return by_signals(status), waiting, by_name(executable, command_line, status, call)
+
+
+def is_sure(evidence) -> bool:
+    """Whether it leaves nothing that a canary could tell."""
+    return any(each.by in SURE and each.verdict != UNKNOWN for each in evidence)
+
+
+def misled_by_an_orphan(name, evidence, before, now, has_children: bool) -> str | None:
+    """Why this PID 1 might take the end of an orphan for the end of its own work, and end; None where it cannot, or is made for orphans.
+
+    A program that was not written as an init learns of a canary only by SIGCHLD, or by a wait for any child. Process managers end when a child does,
+    and nothing tells them from those that do not. So one that SIGCHLD wakes is left alone, unless it is known to be woken by it always and has no
+    child that it could wait for. One that is not woken has to look by itself, which one that does not run for a while does not.
+
+    name: as :func:`program` returns it. evidence: what is known of it. before, now: :class:`.procfs.Thread` of all its threads, some time apart.
+    has_children: whether any child of it lives.
+    """
+    if re.fullmatch(BUILT_TO_ADOPT, name or "") and any(each.by == "name" and each.verdict == REAPS for each in evidence):
+        return None
+    if len(now) >= MOST_THREADS or not now:
+        return "its threads could not all be looked at"
+    if os.uname().machine not in CALLS or any(thread.system_call is None for thread in now):
+        return "what it waits for cannot be seen"
+    if any(by_waiting(thread.system_call).verdict == REAPS for thread in now):
+        return "it waits for any child now"
+    # The first thread adopts orphans; where it neither catches nor blocks SIGCHLD, that is lost, whatever others block (do_notify_parent(),
+    # sig_ignored() of kernel/signal.c). While it sleeps in sigwaitinfo(2), what it waits for shows as not blocked (do_sigtimedwait())
+    adopts = now[0]
+    if (adopts.caught | adopts.blocked) & SIGCHLD_BIT or _name_of_call(adopts.system_call) == "rt_sigtimedwait":
+        if has_children:
+            return "it has children and is told when one ends (SIGCHLD), so it might take an orphan for one of them"
+        if re.fullmatch(CATCH_IT_ANYWAY, name or "") or adopts.caught & GO_CATCHES == GO_CATCHES:
+            return None
+        return "it is told when a child ends (SIGCHLD), and might end itself then"
+    if has_children and _runs(before) != _runs(now):
+        return "it has children and may be looking after them, so it might take an orphan for one of them"
+    return None
+
+
+def _runs(threads) -> object:
+    """What is the same as long as none of them runs; equal to nothing where that is not counted."""
+    runs = {thread.tid: thread.runs for thread in threads}
+    return object() if None in runs.values() else runs
 
 
 def by_signals(status) -> Evidence:
@@ -121,13 +186,13 @@ def by_signals(status) -> Evidence:
 
 
 def by_waiting(call) -> Evidence:
-    """call: as :meth:`.procfs.ProcFS.system_call` returns it, of a 64-bit process on x86-64; others are not told from it."""
-    waits = False
-    if call and os.uname().machine == "x86_64":
-        number, first, _second, third, fourth = call[:5]
-        if number == X86_64["wait4"]:
+    """call: as :meth:`.procfs.ProcFS.system_call` returns it, of a 64-bit process on an architecture of :data:`CALLS`."""
+    waits, name = False, _name_of_call(call)
+    if name:
+        first, _second, third, fourth = call[1:5]
+        if name == "wait4":
             waits = first & 0xFFFFFFFF == 0xFFFFFFFF and not third & (WNOTHREAD | WCLONE)
-        elif number == X86_64["waitid"]:
+        elif name == "waitid":
             waits = first == P_ALL and bool(fourth & WEXITED) and not fourth & (WNOWAIT | WNOTHREAD | WCLONE)
     return Evidence("waiting", REAPS if waits else UNKNOWN, "it waits for any child now" if waits else "it does not wait for any child now")
 
@@ -135,7 +200,7 @@ def by_waiting(call) -> Evidence:
 def by_name(executable: bytes | None, command_line: bytes | None, status, call) -> Evidence:
     """executable, command_line: as :mod:`.procfs` returns them. The name counts only with the traits of that program."""
     name = program(executable, command_line)
-    traits = _traits(status) + tuple(word for word, number in X86_64.items() if call and call[0] == number)
+    traits = (*_traits(status), _name_of_call(call))
     for pattern, (verdict, of_that_program) in PROGRAMS.items():
         if name and re.fullmatch(pattern, name):
             if set(traits) & set(of_that_program):
@@ -151,6 +216,11 @@ def program(executable: bytes | None, command_line: bytes | None) -> str | None:
         words = [os.path.basename(word).decode("utf-8", "replace") for word in (command_line or b"").split(b"\0")[:2]]
         name = next((word for word in words if word and not re.fullmatch(RUNS_A_SCRIPT, word)), name)
     return name or None
+
+
+def _name_of_call(call) -> str | None:
+    """Its key in :data:`CALLS`; None for all others."""
+    return next((name for name, number in CALLS.get(os.uname().machine, {}).items() if call and call[0] == number), None)
 
 
 def _traits(status) -> tuple:
