@@ -23,7 +23,8 @@ status = main()
 sys.stderr.write(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))  # the most memory it has had
 sys.exit(status)
 """
-OPTIONS = ["--config", "/nonexistent", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--grace", "0"]
+NO_OPTIONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json")
+OPTIONS = ["--config", NO_OPTIONS, "--pressure", "0", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--grace", "0"]
 FLAGS = {
     "check": ["--check"], "reap": ["--remedies", "reap"], "watch": ["--remedies", "reap", "--watch", "--interval", "1"],
     "terminate": ["--remedies", "terminate"]}

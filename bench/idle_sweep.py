@@ -25,7 +25,7 @@ from zombie_reaper.command import main
 raise SystemExit(main())
 """
 WAYS = {"zombie-reaper": "", "whole sweep": "from zombie_reaper import quiet; quiet.TRUSTED = -1"}
-CONFIG = {"scope": "containers", "remedies": ["nudge", "reap", "terminate"], "min_age": 60, "protect": [], "grace": 2.0}
+CONFIG = {"scope": "containers", "remedies": ["reap", "nudge", "terminate"], "min_age": 60, "protect": [], "grace": 10.0}
 
 
 def measure(processes, runs) -> str:

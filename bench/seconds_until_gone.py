@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,8 @@ import time
 import psutil
 
 AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
-OPTIONS = ["--config", "/nonexistent", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--remedies", "nudge,terminate"]
+NO_OPTIONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json")
+OPTIONS = ["--config", NO_OPTIONS, "--pressure", "0", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--remedies", "nudge,terminate"]
 
 with tempfile.TemporaryDirectory() as folder:
     command = [sys.argv[2]]

@@ -6,6 +6,7 @@ PROGRAM: of crowd.c. HOW: as for cleared_once.py, one sweep. INIT: "reaps" or "k
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,8 @@ from reaper.procfs import ProcFS  # noqa: E402
 
 # What it shall not do to so many is what is measured.
 AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper import agent, policy; policy.MOST_ORPHANS = 10**9; sys.exit(agent.main())"
-OPTIONS = ["--config", "/nonexistent", "--scope", "all", "--min-age", "0", "--grace", "0"]
+NO_OPTIONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json")
+OPTIONS = ["--config", NO_OPTIONS, "--pressure", "0", "--scope", "all", "--min-age", "0", "--grace", "0"]
 CALM = float(sys.argv[6])
 MOST_SECONDS = 120
 

@@ -22,14 +22,14 @@ options:
   remedies:
     description:
       - What may be tried, in this order. An empty list, or V(none), only reports.
-      - V(nudge) sends C(SIGCHLD) again, while that makes zombies disappear. It ends nothing.
       - V(reap) stops the parent for milliseconds under C(ptrace) and has it collect its zombies itself; nothing ends. On nodes that
         are not x86-64, and of parents that cannot be used so, it is refused with the reason, and the next remedy is tried.
-      - V(terminate) ends the parent, with C(SIGTERM) first and C(SIGKILL) after O(grace). If the parent is PID 1 of a container,
-        the container ends.
+      - V(nudge) sends C(SIGCHLD) again, while that makes zombies disappear. It ends nothing.
+      - V(terminate) ends the parent with C(SIGKILL), so that whoever waits for it sees that it failed. Only one that its own parent did not start
+        gets C(SIGTERM) first, and C(SIGKILL) after O(grace). If the parent is PID 1 of a container, the container ends.
     type: list
     elements: str
-    default: [nudge, reap, terminate]
+    default: [reap, nudge, terminate]
   min_age:
     description:
       - Seconds for which a zombie must have been seen with the same parent before it counts.
@@ -40,21 +40,23 @@ options:
     description: Zombies that count a parent must hold.
     type: int
     default: 1
-  min_usage:
-    description: Act only when this share of the node's process table is taken, from 0 to 1.
-    type: float
-    default: 0.0
-  act_within:
+  pressure:
     description:
-      - Act only when the process table of the node, or the cgroup of the parent, is full within so many seconds if it grows on as in the last hour,
-        or is 95 % full already. V(0) acts whenever.
-      - Where nothing is known of the growth yet, as in the first minute after the node was booted, it is not known to be full soon.
+      - The share taken of the limit that binds first, that of the node or of a cgroup, from which zombies that a parent may still ask for are
+        collected too, and parents may be ended. From 0 to 1; V(0) is always.
+      - While there is room, only orphans are collected, which nobody will ever ask for. No program is signalled, and none is ended.
+    type: float
+    default: 0.5
+  tolerate:
+    description:
+      - Zombies of one parent, each older than an hour, that are left alone while there is room. More than that are a leak, and the oldest are
+        collected down to this number.
     type: int
-    default: 0
+    default: 1000
   grace:
     description: Seconds between C(SIGTERM) and C(SIGKILL), for all parents together, from 0 to 300.
     type: float
-    default: 2.0
+    default: 10.0
   protect:
     description:
       - A list of regular expressions. A parent is left alone if one is found in the path of its executable or in its command line.
@@ -64,19 +66,29 @@ options:
     default: []
   protect_namespaces:
     description:
-      - Kubernetes namespaces whose pods are never touched.
-      - A pod's namespace is known where the kubelet keeps its log folder in C(/var/log/pods).
+      - Kubernetes namespaces whose pods are never touched. In a name C(*) stands for any text.
+      - The default has what clusters run for themselves.
+      - A pod's namespace is known where the kubelet keeps its log folder in C(/var/log/pods), or a link to it in C(/var/log/containers).
     type: list
     elements: str
-    default: [kube-system]
+    default:
+      ["kube-*", akash-services, akash-gateway, nginx-gateway, ingress-nginx, cert-manager, rook-ceph, lens-metrics, "nvidia-*", gpu-operator,
+       node-feature-discovery, "calico-*", tigera-operator, "cilium*", metallb-system, longhorn-system, openebs, local-path-storage, "cattle-*",
+       "openshift-*", "gke-*", "gmp-*", istio-system, monitoring]
   max_parents:
     description: Most parents ended in one sweep, those with most zombies first; V(0) for no limit.
     type: int
-    default: 0
+    default: 10
   cooldown:
     description:
       - Seconds before a parent of the same pod (or of the same container, where there is no pod) may be ended again, at most a week.
       - What was ended is kept in C(/run/zombie_reaper/ended) and outlives restarts of the container.
     type: int
     default: 3600
+  min_usage:
+    description: Removed. Any value is refused; use O(pressure).
+    type: raw
+  act_within:
+    description: Removed. Any value is refused; use O(pressure).
+    type: raw
 """

@@ -20,16 +20,21 @@ def argument_spec():
     """The options of a sweep. Values are judged by policy.validate, which knows the ranges."""
     return dict(
         scope=dict(type="str", choices=["containers", "all"], default="containers"),
-        remedies=dict(type="list", elements="str", default=["nudge", "reap", "terminate"]),
+        remedies=dict(type="list", elements="str", default=["reap", "nudge", "terminate"]),
         min_age=dict(type="int", default=60),
         min_zombies=dict(type="int", default=1),
-        min_usage=dict(type="float", default=0.0),
-        act_within=dict(type="int", default=0),
-        grace=dict(type="float", default=2.0),
+        pressure=dict(type="float", default=0.5),
+        tolerate=dict(type="int", default=1000),
+        grace=dict(type="float", default=10.0),
         protect=dict(type="raw", default=[]),  # as a list, Ansible would cut one pattern at its commas
-        protect_namespaces=dict(type="list", elements="str", default=["kube-system"]),
-        max_parents=dict(type="int", default=0),
+        protect_namespaces=dict(type="list", elements="str", default=[
+            "kube-*", "akash-services", "akash-gateway", "nginx-gateway", "ingress-nginx", "cert-manager", "rook-ceph", "lens-metrics", "nvidia-*",
+            "gpu-operator", "node-feature-discovery", "calico-*", "tigera-operator", "cilium*", "metallb-system", "longhorn-system", "openebs",
+            "local-path-storage", "cattle-*", "openshift-*", "gke-*", "gmp-*", "istio-system", "monitoring"]),
+        max_parents=dict(type="int", default=10),
         cooldown=dict(type="int", default=3600),
+        min_usage=dict(type="raw"),  # removed: policy.validate names the successor, where Ansible would only list what it knows
+        act_within=dict(type="raw"),
     )
 
 

@@ -66,7 +66,7 @@ EXAMPLES = r"""
   provider.fleet.zombie_reaper_agent:
     options:
       min_age: 120
-      remedies: [nudge]
+      remedies: [reap]
   become: true
 
 - name: Remove it
@@ -220,7 +220,7 @@ def metrics_files():
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, files, policy, procfs, textfile
 
     try:
-        configured = agent.read_config(CONFIG).get("textfile_directory")
+        configured = agent.read_config(CONFIG, must_exist=False).get("textfile_directory")
     except policy.OptionError:
         configured = None
     found = textfile.DIRECTORIES + (configured, textfile.kept(RUN, procfs.ProcFS())[0])

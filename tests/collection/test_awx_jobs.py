@@ -15,7 +15,7 @@ from rig.node import CHECKOUT, PYTHON, Node
 LEAK = "zombie()\nzombie()\nready()\nforever()"
 TEMPLATES = yaml.safe_load((CHECKOUT / "playbooks/vars/awx.yml").read_text(encoding="utf-8"))["controller_templates"]
 SURVEYS = {template["playbook"].rpartition(" ")[2].rpartition("}")[2]: template["survey_spec"] for template in TEMPLATES}
-NOW = {"zombie_reaper_min_age": 0}  # no sweep of these tests waits
+NOW = {"zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0}  # no sweep of these tests waits, and none leaves a zombie to its parent
 BLOCK = re.compile(r"^```yaml (\S+)\n(.*?)^```$", re.M | re.S)
 PATHS = [Path(path) for path in ("/etc/zombie_reaper", "/etc/cron.d/kill_zombie_parents", "/usr/local/sbin/zombie-reaper", "/run/zombie_reaper")]
 
@@ -110,7 +110,7 @@ def test_sweep(play, nodes, leaks):
     assert set(checked.counts) == {"node1", "node2"}
     assert checked.result("node1", "provider.fleet.zombie_reap")["check_mode"] is True
     assert held(leaks) == HELD
-    swept = play("sweep.yml", hosts, zombie_reaper_remedies="nudge,reap", zombie_reaper_protect="", **NOW)
+    swept = play("sweep.yml", hosts, zombie_reaper_remedies="reap,nudge", zombie_reaper_protect="", **NOW)
     assert swept.status == "successful", swept.text
     assert held(leaks) == {"control1": 2, "node1": 0, "node2": 0}
     assert all(leak.alive for leak in leaks.values())
@@ -158,7 +158,7 @@ def test_slices(checkout, nodes, leaks):
     survey = SURVEYS["sweep.yml"]
     # as a list, as several lines of one text, with commas: what multiselect, textarea and text send
     left = dict(HELD)
-    for number, cleared, remedies in (1, None, "nudge,reap"), (2, "node1", ["nudge", "reap"]), (3, "node2", "nudge\nreap"):
+    for number, cleared, remedies in (1, None, "reap,nudge"), (2, "node1", ["reap", "nudge"]), (3, "node2", "reap\nnudge"):
         left.update({cleared: 0} if cleared else {})
         variables = {**answered(survey, **NOW), "zombie_reaper_remedies": remedies}
         ended = checkout("playbooks/sweep.yml", inventory(nodes[1], GROUPS, number, 3), variables)
@@ -179,7 +179,7 @@ def test_a_limit_that_leaves_nothing(checkout, nodes, leaks):
 def test_none_only_reports_and_text_is_as_good_as_numbers(checkout, core, nodes, leaks, tmp_path):
     """Old and new ansible-core: of the answers, which AWX marks as unsafe, 2.19 and later make numbers and booleans, and null of a blank one."""
     jobs = Jobs(tmp_path, checkout.bin, checkout.project, checkout.collections, core)
-    variables = {**answered(SURVEYS["sweep.yml"]), "zombie_reaper_remedies": "none", "zombie_reaper_min_age": "0", "zombie_reaper_min_usage": "0.0",
+    variables = {**answered(SURVEYS["sweep.yml"]), "zombie_reaper_remedies": "none", "zombie_reaper_min_age": "0", "zombie_reaper_pressure": "0.0",
                  "zombie_reaper_protect": "", "zombie_reaper_hosts": "", "zombie_reaper_grace": "2"}
     ended = jobs("playbooks/sweep.yml", inventory(nodes[1], GROUPS, 2, 3), variables)
     assert ended.status == "successful", ended.text
@@ -189,7 +189,7 @@ def test_none_only_reports_and_text_is_as_good_as_numbers(checkout, core, nodes,
 
 @pytest.mark.parametrize("answers, words", [
     ({"zombie_reaper_protect": "(\nfine", "zombie_reaper_protect_namespaces": "Kube", "zombie_reaper_remedies": "nudge,explode"},
-     ["protect", "'(' is not a regular expression", "'Kube' is not a name that Kubernetes allows", "nudge, reap, terminate"]),
+     ["protect", "'(' is not a regular expression", "'Kube' is not a name that Kubernetes allows", "reap, nudge, terminate"]),
     ({"zombie_reaper_min_age": "sixty"}, ["'min_age'", "'sixty'", "int"]),
 ])
 def test_a_wrong_answer_fails_with_a_sentence_before_anything_is_done(checkout, nodes, leaks, answers, words):
@@ -206,12 +206,12 @@ def test_install(checkout, nodes, leaks):
     node = nodes[0]["node2"]
     before = [path.exists() for path in PATHS]
     ended = checkout("playbooks/site.yml", inventory(nodes[1], GROUPS, 3, 3), answered(
-        SURVEYS["site.yml"], zombie_reaper_every_minutes="10", zombie_reaper_manage_sysctl="false", zombie_reaper_remedies="nudge,reap",
+        SURVEYS["site.yml"], zombie_reaper_every_minutes="10", zombie_reaper_manage_sysctl="false", zombie_reaper_remedies="reap,nudge",
         zombie_reaper_protect="^/opt/a{1,3}\n^/opt/b", **NOW))
     assert ended.status == "successful", ended.text
     options = json.loads(node.run("cat", "/etc/zombie_reaper/config.json").stdout)
-    assert (options["remedies"], options["protect"], options["min_age"]) == (["nudge", "reap"], ["^/opt/a{1,3}", "^/opt/b"], 0)
-    assert "*/10 " in node.run("cat", "/etc/cron.d/kill_zombie_parents").stdout
+    assert (options["remedies"], options["protect"], options["min_age"]) == (["reap", "nudge"], ["^/opt/a{1,3}", "^/opt/b"], 0)
+    assert re.search(r"^\d-59/10 \* .* root trap 'exec \S+ --syslog' EXIT; sleep \d+$", node.run("cat", "/etc/cron.d/kill_zombie_parents").stdout, re.M)
     assert node.run("ls", "/etc/sysctl.d/99-zombie_reaper.conf").returncode != 0
     assert held(leaks) == {**HELD, "node2": 0}
     assert [path.exists() for path in PATHS] == before

@@ -166,4 +166,4 @@ def as_text(value) -> str:
     """A default as AWX has it: lists as text, booleans as words."""
     if isinstance(value, list):
         return ",".join(value)
-    return str(value).lower()
+    return str(value).lower().replace(", ", ",")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, sweep
 from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON, offender_of, old_pythons, wait_until
+from rig.watched import Watch
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -31,11 +32,13 @@ def refused(node, done, status, *words):
     ("--min-age", "-5", ["min_age", "'-5'", "whole number of seconds, from 0"]),
     ("--min-age", "soon", ["min_age", "'soon'", "whole number"]),
     ("--min-zombies", "0", ["min_zombies", "'0'", "from 1"]),
-    ("--min-usage", "1.5", ["min_usage", "'1.5'", "from 0 to 1"]),
-    ("--min-usage", "nan", ["min_usage", "'nan'", "from 0 to 1"]),
-    ("--act-within", "soon", ["act_within", "'soon'", "whole number of seconds"]),
+    ("--pressure", "1.5", ["pressure", "'1.5'", "from 0 to 1"]),
+    ("--pressure", "nan", ["pressure", "'nan'", "from 0 to 1"]),
+    ("--tolerate", "some", ["tolerate", "'some'", "whole number of zombies"]),
+    ("--min-usage", "0.5", ["min_usage: this option was removed; use pressure"]),
+    ("--act-within", "0", ["act_within: this option was removed; use pressure"]),
     ("--grace", "-1", ["grace", "'-1'", "from 0 to 300"]),
-    ("--remedies", "nudge,explode", ["remedies", "'explode'", "nudge, reap, terminate"]),
+    ("--remedies", "nudge,explode", ["remedies", "'explode'", "reap, nudge, terminate"]),
     ("--scope", "galaxy", ["scope", "'galaxy'", "containers, all"]),
     ("--protect", "a(b", ["protect", "'a(b'", "not a regular expression"]),
     ("--max-parents", "-1", ["max_parents", "'-1'", "from 0"]),
@@ -55,6 +58,12 @@ def test_an_option(node, flag, value, words):
     ('{"remedies": {"a": 1}}', ["remedies", "list"]),
     ('{"min_age": -1, "scope": "x"}', ["min_age", "scope"]),
     ('{"protect": "(a+"}', ["protect", "not a regular expression"]),
+    ('{"min_usage": 0.0, "act_within": 0}', ["min_usage: this option was removed; use pressure", "act_within: this option was removed; use pressure"]),
+    ("[" * 100000 + "]" * 100000, ["config.json is nested too deeply"]),
+    ('{"a":' * 40000 + "1" + "}" * 40000, ["config.json is nested too deeply"]),
+    ('{"protect": %s}' % ("[" * 900 + "]" * 900), ["config.json: the value of 'protect' is nested too deeply"]),  # Python reads it
+    ('{"min_age": %s}' % ("9" * 200000), ["config.json"]),  # Python 3.11 refuses to read so long a number, 3.9 reads it
+    ('{"min_age": 60%s}' % (" " * (1 << 18)), ["config.json cannot be read", "longer than 262144 bytes"]),
 ])
 def test_a_configuration(node, tmp_path, text, words):
     init = node.container(LEAK)
@@ -67,7 +76,71 @@ def test_a_configuration(node, tmp_path, text, words):
 def test_a_configuration_that_is_no_text(node, tmp_path):
     config = tmp_path / "config.json"
     config.write_bytes(b"\xff\xfe\x00")
-    refused(node, node.agent(config=config), 2, "config.json cannot be read")
+    refused(node, node.agent(config=config), 2, "config.json cannot be read", "not UTF-8")
+
+
+def test_a_configuration_that_is_not_there(node, tmp_path):
+    """It was asked for by name: a sweep with the defaults instead might end what it was to spare."""
+    init = node.container(LEAK)
+    refused(node, node.agent("--min-age", "0", config=tmp_path / "confg.json"), 2, "confg.json cannot be read: No such file")
+    assert init.alive and len(init.zombies()) == 1
+
+
+@pytest.mark.parametrize("make, words", [
+    (os.mkdir, "not a regular file"), (os.mkfifo, "not a regular file"), (lambda path: os.symlink("/dev/zero", path), "not a regular file"),
+    (lambda path: os.symlink(path, path), "Too many levels of symbolic links"),
+], ids=["folder", "fifo", "device", "loop"])
+def test_a_configuration_that_is_no_file(node, tmp_path, make, words):
+    """None of them holds up the sweep: nobody writes to the FIFO, and the device never ends."""
+    make(tmp_path / "config.json")
+    refused(node, node.agent(config=tmp_path / "config.json"), 2, "config.json cannot be read", words)
+
+
+def test_no_configuration_ends_the_resident_agent(node, tmp_path):
+    """What was in force before stays in force, whatever is there at SIGHUP; a good one is taken afterwards."""
+    config = tmp_path / "config.json"
+    config.write_text('{"remedies": "none", "min_age": 0}', encoding="ascii")
+    watching = Watch(node, tmp_path, config=config)
+    try:
+        init = node.container(LEAK)
+        open_files = None
+        for make, words in (
+                (lambda: config.write_text("[" * 100000, encoding="ascii"), "config.json is nested too deeply"),
+                (lambda: config.write_text('{"protect": %s}' % ("[" * 900 + "]" * 900), encoding="ascii"), "value of 'protect' is nested too deeply"),
+                (lambda: config.write_bytes(b'{"scope": "\xff"}'), "not UTF-8"),
+                (lambda: config.write_text(" " * 300000, encoding="ascii"), "longer than 262144 bytes"),
+                (lambda: config.unlink() or config.mkdir(), "not a regular file"),
+                (config.rmdir, "No such file"),
+                (lambda: os.mkfifo(config), "not a regular file")):
+            make()
+            said = len(watching.text())
+            watching.signal(signal.SIGHUP)
+            wait_until(lambda said=said: watching.popen.poll() is not None or "the configuration was " in watching.text()[said:])
+            assert words in watching.text()[said:]
+            if open_files is None:
+                open_files = watching.at_rest(watching.open_files)
+        assert watching.at_rest(watching.open_files) == open_files
+        assert words in watching.status()["configuration_error"]
+        assert "Traceback" not in watching.text()
+        assert init.alive and len(init.zombies()) == 1
+        config.unlink()
+        config.write_text('{"remedies": "reap", "min_age": 0, "pressure": 0}', encoding="ascii")
+        watching.signal(signal.SIGHUP)
+        wait_until(lambda: not init.zombies())
+        assert watching.end() == 0
+    finally:
+        watching.stop()
+
+
+def test_the_default_configuration_need_not_be_there(node):
+    """Nobody named it. The modules sweep nodes on which nothing is installed."""
+    done = node.run("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /etc && exec "$@"', "sh", *without_config(node.agent_command("--check")))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def without_config(command) -> list:
+    at = command.index("--config")
+    return command[:at] + command[at + 2:]
 
 
 def test_without_root(node):

@@ -81,11 +81,11 @@ def test_what_is_removed_takes_its_metrics_along(root, tmp_path, config):
 @pytest.mark.parametrize("given, writable", [
     ("auto", ["-/var/lib/prometheus/node-exporter", "-/var/lib/node_exporter/textfile_collector", "-/var/lib/node_exporter"]),
     ("/data/metrics", ["-/data/metrics"]), ("off", []), (False, [])])
-def test_the_service_that_stays_may_write_its_metrics_and_no_more(root, given, writable):
+def test_the_service_that_stays_may_write_its_metrics_and_termination_logs_and_no_more(root, given, writable):
     role = root / "roles/zombie_reaper"
     variables = {**yaml.safe_load((role / "defaults/main.yml").read_text()), **yaml.safe_load((role / "vars/main.yml").read_text())}
     template = jinja2.Environment(trim_blocks=True).from_string((role / "templates/zombie-reaper-watch.service.j2").read_text())
     text = template.render({**variables, "ansible_managed": "", "zombie_reaper_textfile_directory": given})
     lines = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ReadWritePaths=")]
-    assert [path for line in lines for path in line.split()] == writable
+    assert [path for line in lines for path in line.split()] == ["-/var/lib/kubelet", *writable]
     assert "ProtectSystem=strict" in text.splitlines()

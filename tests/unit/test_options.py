@@ -11,14 +11,14 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import polic
 NAN, INFINITY = float("nan"), float("inf")
 BAD = [  # option, value, what the message says is allowed
     *[("scope", value, "containers, all") for value in ("", "host", "ALL", None, 1, ["all"], True)],
-    *[("remedies", value, "nudge, reap, terminate") for value in ("reboot", ["nudge", "reboot"], "nudge terminate", "none,nudge", "None")],
+    *[("remedies", value, "reap, nudge, terminate") for value in ("reboot", ["nudge", "reboot"], "nudge terminate", "none,nudge", "None")],
     *[("remedies", value, "a list of remedies") for value in (None, 5, {"nudge": 1}, [1], [None], [["nudge"]])],
     *[("min_age", value, "a whole number of seconds, from 0 to 1000000000")
       for value in (-1, "-1", 1.5, "1.5", "", "sixty", None, True, [60], NAN, "9" * 5000, 10**400)],
     *[("min_zombies", value, "a whole number of zombies, from 1 to 1000000000") for value in (0, "0", -1, "", None, False)],
     *[("max_parents", value, "a whole number of parents, from 0 to 1000000000") for value in (-1, "", None, "all", 10**10)],
-    *[("act_within", value, "a whole number of seconds, from 0 to 1000000000") for value in (-1, "", None, "soon", 1.5, True)],
-    *[("min_usage", value, "a share from 0 to 1") for value in (-0.1, 1.1, 50, "50%", "", None, True, NAN, "nan", [0.5])],
+    *[("tolerate", value, "a whole number of zombies, from 0 to 1000000000") for value in (-1, "", None, "some", 1.5, True)],
+    *[("pressure", value, "a share from 0 to 1") for value in (-0.1, 1.1, 50, "50%", "", None, True, NAN, "nan", [0.5])],
     *[("grace", value, "seconds, from 0 to 300") for value in (-1, 301, INFINITY, "inf", "", None, True, "2s", 10**400)],
     *[("protect", value, "a list of regular expressions") for value in (None, 5, [5], {"a": 1})],
     *[("protect_namespaces", value, "not a name that Kubernetes allows") for value in ("kube_system", ["ok", "Kube"], "-a", ["a/b"])],
@@ -52,13 +52,21 @@ def test_unknown_option_is_refused_with_the_names_there_are():
         policy.validate({"max_age": 5})
 
 
+@pytest.mark.parametrize("name, successor", [("min_usage", "pressure"), ("act_within", "pressure")])
+@pytest.mark.parametrize("value", [0, 0.0, 0.5, "0.5", None, ""])
+def test_removed_option_is_refused_with_its_successor(name, successor, value):
+    """Whatever its value: the default of old too, since it meant to act always."""
+    with pytest.raises(policy.OptionError, match="^%s: this option was removed; use %s$" % (name, successor)):
+        policy.validate({name: value})
+
+
 @pytest.mark.parametrize("given, expected", [
     ({}, {}),
     ({"min_age": "5"}, {"min_age": 5}),  # surveys of AWX and extra variables send text
     ({"min_age": " 5 "}, {"min_age": 5}),
     ({"min_zombies": "3", "max_parents": "0"}, {"min_zombies": 3, "max_parents": 0}),
-    ({"min_usage": "0.5", "grace": "10"}, {"min_usage": 0.5, "grace": 10.0}),
-    ({"min_usage": 1, "grace": 0}, {"min_usage": 1.0, "grace": 0.0}),
+    ({"pressure": "0.25", "grace": "3"}, {"pressure": 0.25, "grace": 3.0}),
+    ({"pressure": 1, "grace": 0, "tolerate": "0"}, {"pressure": 1.0, "grace": 0.0, "tolerate": 0}),
     ({"remedies": "nudge, reap"}, {"remedies": ("nudge", "reap")}),
     ({"remedies": "terminate"}, {"remedies": ("terminate",)}),
     ({"remedies": ""}, {"remedies": ()}),  # an empty answer

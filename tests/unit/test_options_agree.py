@@ -15,7 +15,7 @@ NAMES = policy.Options._fields
 DEFAULTS = policy.Options()._asdict()
 PREFIX = "zombie_reaper_"
 OTHER_THAN_DEFAULT = {
-    "scope": "all", "remedies": ["nudge"], "min_age": 5, "min_zombies": 7, "min_usage": 0.5, "act_within": 3600, "grace": 9.0, "protect": ["a", "b"],
+    "scope": "all", "remedies": ["nudge"], "min_age": 5, "min_zombies": 7, "pressure": 0.25, "tolerate": 5, "grace": 9.0, "protect": ["a", "b"],
     "protect_namespaces": ["a", "b"], "max_parents": 3, "cooldown": 60,
 }
 
@@ -44,7 +44,7 @@ def test_engine_has_a_check_and_a_help_text_for_every_option():
 
 
 def test_modules():
-    spec = sweep_module.argument_spec()
+    spec = {name: option for name, option in sweep_module.argument_spec().items() if name not in policy.REMOVED}
     assert tuple(spec) == NAMES
     assert {name: as_engine(option["default"]) for name, option in spec.items()} == DEFAULTS
     assert tuple(spec["scope"]["choices"]) == policy.SCOPES
@@ -63,12 +63,25 @@ def test_role_defaults_and_argument_specs(role):
     for entry_point in specs.values():
         assert {name: option["default"] for name, option in entry_point["options"].items()} == defaults
         assert {name: common(entry_point["options"][PREFIX + name]) for name in NAMES} == {
-            name: common(option) for name, option in sweep_module.argument_spec().items()}
+            name: common(option) for name, option in sweep_module.argument_spec().items() if name not in policy.REMOVED}
+
+
+def test_removed_options_are_taken_by_the_modules_and_the_command_only_to_be_refused(role):
+    """By a sentence that names the successor, which is an option that there is."""
+    spec = sweep_module.argument_spec()
+    assert {name: spec[name] for name in policy.REMOVED} == {name: {"type": "raw"} for name in ("min_usage", "act_within")}
+    specs = load(role / "meta/argument_specs.yml")["argument_specs"]
+    for name, successor in policy.REMOVED.items():
+        assert successor in NAMES and name not in NAMES
+        given = agent._parse(["--" + name.replace("_", "-"), "0"]).options
+        with pytest.raises(policy.OptionError, match="^%s: this option was removed; use %s$" % (name, successor)):
+            policy.validate(given)
+        assert [entry for entry in specs.values() if PREFIX + name in entry["options"]] == []
 
 
 def test_role_passes_every_option_on(role):
     every = {name: "{{ %s%s }}" % (PREFIX, name) for name in NAMES}
-    [sweep] = [task for task in load(role / "tasks/sweep.yml") if "provider.fleet.zombie_reap" in task]
+    [sweep] = [task for task in load(role / "tasks/sweep_node.yml") if "provider.fleet.zombie_reap" in task]
     [look] = [task for task in load(role / "tasks/limits.yml") if "provider.fleet.zombie_info" in task]
     assert sweep["provider.fleet.zombie_reap"] == look["provider.fleet.zombie_info"] == every
     assert load(role / "vars/main.yml")["__zombie_reaper_options"] == every
@@ -102,7 +115,8 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     of_config = ["--config", str(config)]
     assert agent._options(agent._parse(of_config)) == (policy.Options(min_age=7), "/of/configuration")
     assert agent._options(agent._parse([*of_config, "--textfile-directory", "off"]))[1] == "off"
-    assert agent._options(agent._parse(["--config", "/nonexistent"])) == (policy.Options(), "auto")
+    config.write_text("{}", encoding="ascii")
+    assert agent._options(agent._parse(of_config)) == (policy.Options(), "auto")
 
 
 def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):

@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ENGINE = Path(__file__).parents[3] / "plugins/module_utils/reaper"
+BY_DEFAULT = yaml.safe_load((Path(__file__).parents[3] / "roles/zombie_reaper/defaults/main.yml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -47,15 +49,15 @@ def test_options(host):
     # the same on all nodes but for the remedies, though one got them as strings
     assert json.loads(file.content_string) == {
         "scope": "containers",
-        "remedies": ["nudge", "terminate"] if host.backend.name == "fleet-debian12" else ["nudge", "reap", "terminate"],
+        "remedies": ["nudge", "terminate"] if host.backend.name == "fleet-debian12" else ["reap", "nudge", "terminate"],
         "min_age": 3,
         "min_zombies": 1,
-        "min_usage": 0.0,
-        "act_within": 0,
-        "grace": 2.0,
+        "pressure": 0.0,
+        "tolerate": 1000,
+        "grace": 10.0,
         "protect": [],
-        "protect_namespaces": ["kube-system"],
-        "max_parents": 0,
+        "protect_namespaces": ["kube-system"] if host.backend.name == "fleet-debian12" else BY_DEFAULT["zombie_reaper_protect_namespaces"],
+        "max_parents": 10,
         "cooldown": 3600,
         "textfile_directory": "auto",
     }
@@ -70,7 +72,8 @@ def test_cron(host, schedule):
     assert re.search(r"^SHELL=/bin/sh$", file.content_string, re.M)
     assert re.search(r"^PATH=.*/usr/sbin:/usr/bin:/sbin:/bin$", file.content_string, re.M)
     jobs = [line for line in file.content_string.splitlines() if re.match(r"[*0-9]", line)]
-    assert jobs == ["*/1 * * * * root /usr/local/bin/kill_zombie_parents.sh --syslog"]
+    (job,) = jobs
+    assert re.fullmatch(r"0-59/1 \* \* \* \* root trap 'exec /usr/local/bin/kill_zombie_parents\.sh --syslog' EXIT; sleep [0-5]?\d", job)
     assert host.service("cron").is_running
     assert host.service("cron").is_enabled
 

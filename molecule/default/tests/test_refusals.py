@@ -43,9 +43,11 @@ def apply(**options):
     [
         ("min_age", -5, ["min_age: -5", "whole number of seconds"]),
         ("min_age", "soon", ["min_age", "soon", "int"]),
-        ("remedies", ["nudge", "pray"], ["remedies", "pray", "nudge, reap, terminate"]),
+        ("remedies", ["nudge", "pray"], ["remedies", "pray", "reap, nudge, terminate"]),
         ("protect", ["^/usr", "(mysql"], ["protect", "(mysql", "regular expression"]),
-        ("min_usage", 1.5, ["min_usage", "1.5", "from 0 to 1"]),
+        ("pressure", 1.5, ["pressure", "1.5", "from 0 to 1"]),
+        ("min_usage", 0.5, ["zombie_reaper_min_usage: this option was removed; use zombie_reaper_pressure"]),
+        ("remedys", "none", ["zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies?"]),
         ("every_minutes", 7, ["every_minutes", "7", "10, 12, 15"]),
         ("schedule", "hourly", ["schedule", "hourly", "cron, timer, watch"]),
         ("interval", 0, ["interval: 0", "whole number of seconds, from 1 to 3600"]),

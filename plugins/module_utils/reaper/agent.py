@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import time
 
@@ -19,6 +20,7 @@ from .files import Busy, CannotSweep, locked, write
 from .procfs import ProcFS
 from .sweep import Paths, sweep, to_syslog
 
+MOST_CONFIG = 1 << 18  # bytes of a configuration; hundreds of long patterns are a tenth of that
 MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
 
@@ -36,7 +38,7 @@ def main(arguments=None) -> int:
         with contextlib.ExitStack() as until_reported:
             if flags.status:  # even where the configuration is wrong, and just then
                 return _tell_status(flags, paths, log)
-            config_stamp = quiet.stamp(flags.config)
+            config_stamp = quiet.stamp(flags.config or CONFIG)
             options, textfiles = _options(flags)
             if flags.audit or flags.explain is not None:
                 return _look(flags, options, paths, log)
@@ -72,32 +74,60 @@ def _note_if_quiet(done, paths, config_stamp) -> None:
 
 def _options(flags) -> tuple:
     """(:class:`.policy.Options`, where metrics go) as the configuration and the flags say."""
-    values = policy.checked({**read_config(flags.config), **flags.options}, {**policy.CHECKS, **metrics.CHECKS})
+    configured = read_config(CONFIG, must_exist=False) if flags.config is None else read_config(flags.config)
+    values = policy.checked({**configured, **flags.options}, {**policy.CHECKS, **metrics.CHECKS})
     textfiles = values.pop("textfile_directory", metrics.AUTO)
     return policy.Options(**values), textfiles
 
 
-def read_config(path: str) -> dict:
-    """The options set in a configuration file, as they stand there; none where there is no such file.
+def read_config(path: str, must_exist: bool = True) -> dict:
+    """The options set in a configuration file, as they stand there; none where there is no such file and it need not exist.
 
-    Raises :class:`.policy.OptionError` when it is not a JSON object.
+    Raises :class:`.policy.OptionError` when it cannot be read, is longer than :data:`MOST_CONFIG`, or is not a JSON object.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise policy.OptionError("%s cannot be read: %s" % (path, error)) from None
+        text = _config_text(path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not must_exist:
+            return {}
+        raise policy.OptionError("%s cannot be read: %s" % (path, error.strerror)) from None
+    except UnicodeDecodeError as error:
+        raise policy.OptionError("%s cannot be read: it is not UTF-8 (%s)" % (path, error)) from None
     import json  # 7 ms of start-up that a node without a configuration does without
 
     try:
         options = json.loads(text)
     except ValueError as error:
         raise policy.OptionError("%s is not JSON: %s" % (path, error)) from None
+    except RecursionError:
+        raise policy.OptionError("%s is nested too deeply; give one JSON object of options, like {\"min_age\": 60}" % path) from None
     if not isinstance(options, dict):
         raise policy.OptionError("%s must hold one JSON object of options, like {\"min_age\": 60}" % path)
+    for name, value in options.items():
+        if _is_nested(value):  # what Python can just read it may not be able to show
+            raise policy.OptionError("%s: the value of %.100r is nested too deeply; the most that an option takes is a list of texts" % (path, name))
     return options
+
+
+def _is_nested(value) -> bool:
+    """Whether there is a list or an object inside this list or object."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(each, (list, dict)) for each in inside)
+
+
+def _config_text(path) -> str:
+    """Of a regular file that is not too long. Opened so that a FIFO holds nobody up (open(2), O_NONBLOCK), and no terminal is taken."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise policy.OptionError("%s cannot be read: it is not a regular file" % path)
+        with open(fd, "rb", closefd=False) as file:
+            text = file.read(MOST_CONFIG + 1)
+    finally:
+        os.close(fd)
+    if len(text) > MOST_CONFIG:
+        raise policy.OptionError("%s cannot be read: it is longer than %d bytes" % (path, MOST_CONFIG))
+    return text.decode("utf-8")
 
 
 class _Flags:
@@ -105,7 +135,7 @@ class _Flags:
 
     check = json = wait = audit = probe = watch = status = False
     explain = None
-    config = CONFIG
+    config = None  # then CONFIG, where it is there
     run = Paths().run
     options: dict = {}
 
@@ -130,17 +160,21 @@ def _parse(arguments):
     parser.add_argument("--wait", action="store_true", help="wait for zombies that are younger than min-age, at most that long")
     parser.add_argument("--explain", metavar="PID", type=_pid, help="say what a sweep would do with that process, and why; do nothing")
     parser.add_argument("--audit", action="store_true", help="say for every container whether its PID 1 collects orphans; do nothing")
-    parser.add_argument("--probe", action="store_true", help="with --audit: send each PID 1 an orphan and see whether it is collected")
+    parser.add_argument("--probe", action="store_true", help="with --audit: send an orphan to each PID 1 of which nothing is known "
+                        "for sure, and see whether it is collected; not to one that might take it for a child of its own, but one that comes to wait "
+                        "for children at that very moment may do so, and end")
     parser.add_argument("--watch", action="store_true", help="stay, look every --interval seconds, and sweep when there are zombies; SIGHUP "
                         "reads the configuration again")
     parser.add_argument("--interval", metavar="SECONDS", type=_interval, default=10.0, help="with --watch, 1 to 3600; default: 10")
     parser.add_argument("--status", action="store_true", help="say what the process that watches this node told last")
-    parser.add_argument("--config", default=CONFIG, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--config", metavar="FILE", help="default: %s, which need not exist" % CONFIG)
     parser.add_argument("--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s")
     texts = {**policy.HELP, **metrics.HELP}
     for name, text in texts.items():
         parser.add_argument("--" + name.replace("_", "-"), dest="option_" + name, metavar=name.upper(), help=text,
                             action="append" if name == "protect" else "store")
+    for name in policy.REMOVED:  # refused with the others that are wrong
+        parser.add_argument("--" + name.replace("_", "-"), dest="option_" + name, help=argparse.SUPPRESS)
     flags = parser.parse_args(arguments)
     if flags.probe and not flags.audit:
         parser.error("--probe belongs to --audit")
@@ -149,7 +183,7 @@ def _parse(arguments):
         parser.error("--%s or --%s, not both" % tuple(asked_for[:2]))
     if flags.watch and (flags.check or flags.json or flags.wait):
         parser.error("--watch does not go with --check, --json or --wait")
-    given = {name: getattr(flags, "option_" + name) for name in texts}
+    given = {name: getattr(flags, "option_" + name) for name in (*texts, *policy.REMOVED)}
     flags.options = {name: value for name, value in given.items() if value is not None}
     return flags
 
