@@ -51,17 +51,18 @@ EXAMPLES = r"""
 
 - name: Never end a parent
   provider.fleet.zombie_reap:
-    remedies: [nudge, reap]
+    remedies: [reap, nudge]
   become: true
 
 - name: Never stop a parent either, not even for a moment
   provider.fleet.zombie_reap:
     remedies: [nudge]
+    pressure: 0 # with room left no program is signalled
   become: true
 
-- name: Act only where it hurts, five parents at a time, and leave databases alone
+- name: End parents only where it is nearly full, five at a time, and leave databases alone
   provider.fleet.zombie_reap:
-    min_usage: 0.5
+    pressure: 0.9
     max_parents: 5
     protect:
       - ^/usr/lib/postgresql/
@@ -86,10 +87,13 @@ zombies:
       description: How many were there at the end.
       type: int
     list:
-      description: The first 100 of those left.
+      description:
+        - The first 100 of those left.
+        - C(claim) says whether anybody may still ask for the exit status, V(may_be_waited_for), or nobody will, V(orphan), and C(evidence) how that is known.
       type: list
       elements: dict
-      sample: [{"pid": 4711, "ppid": 4700, "name": "sh", "age": 312.4}]
+      sample:
+        [{"pid": 4711, "ppid": 4700, "name": "sh", "age": 312.4, "claim": "orphan", "evidence": "it started before its parent did"}]
 offenders:
   description:
     - The parents of zombies, those with most zombies first, at most 1000.
@@ -120,22 +124,36 @@ offenders:
       description: Zombies it holds.
       type: int
     ripe:
-      description: Those of them that count, being of O(min_age) and held by no tracer and no living thread.
+      description: Those of them that a remedy is for, being of O(min_age) and held by no tracer and no living thread.
       type: int
+    claims:
+      description: How many of them nobody will ask for, C(orphan), and how many the parent may still wait for, C(may_be_waited_for).
+      type: dict
+      sample: {"orphan": 3, "may_be_waited_for": 1}
+    pressure:
+      description: >-
+        How much room there is for processes where the parent is. C(level) is V(room), V(pressure) or V(full); C(share) is what is taken of C(limit);
+        C(where) is V(node) or the cgroup of which most is taken.
+      type: dict
+      sample: {"level": "room", "share": 0.0102, "limit": 192730, "where": "node"}
     oldest_age:
       description: Seconds since the first of them was first seen with this parent.
       type: float
     workload:
       description: >-
         What the parent belongs to. Has the keys C(kind) (C(container) or C(host)), C(runtime), C(container_id), C(container_name),
-        C(pod_uid), C(namespace), C(pod), C(qos), C(lease), C(service), C(pid_namespace) and C(cgroup); what is not known is null.
-        The lease is what Akash sets in the environment of the container, with C(owner), C(dseq), C(gseq), C(oseq) and C(provider).
+        C(pod_uid), C(namespace), C(pod), C(qos), C(lease), C(service), C(pid_namespace), C(cgroup), C(outermost) (the uppermost
+        part of a container's cgroup path that is not the node's own), C(user) (UID of whoever runs the container's runtime rootless; the name is then what
+        that user says), C(kubernetes) and C(sandbox) (whether Kubernetes runs it, and whether it is a pod's sandbox); what is not known is null.
+        The lease is what Akash sets in the environment of the container, with C(owner), C(dseq), C(gseq), C(oseq) and C(provider), and C(verified), whether
+        it is the lease of the pod's namespace; where it is not, the tenant may have made it up.
       type: dict
       sample:
         {"kind": "container", "runtime": "containerd",
          "container_id": "3ad4d8d4cd2dd7d1e27b2bcb0a0ba5d3dd8e9f4d3b8a3b4c5d6e7f8091a2b3c4", "container_name": "web",
          "pod_uid": "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "namespace": "shop", "pod": "web-0", "qos": "Burstable", "lease": null,
-         "service": null, "pid_namespace": 4026532180, "cgroup": "/kubepods/burstable/pod8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"}
+         "service": null, "pid_namespace": 4026532180, "cgroup": "/kubepods/burstable/pod8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d",
+         "outermost": "/kubepods/burstable/pod8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "user": null, "kubernetes": true, "sandbox": false}
     init_pid:
       description: PID 1 of its PID namespace, which adopts the zombies when the parent ends.
       type: int
@@ -194,10 +212,10 @@ offenders:
           type: str
         refusal:
           description: >-
-            Why V(reap) was refused, as one word for machines; null where it was not. Of the node: V(architecture), V(yama),
-            V(not_permitted). Of the parent: V(32_bit), V(traced), V(leader_dead), V(seccomp_strict), V(seccomp_filter),
-            V(syscall_user_dispatch), V(no_instruction). Of this moment only, and then no harder remedy follows in this sweep:
-            V(stopped), V(uninterruptible), V(not_stopping), V(busy).
+            Why V(reap) was refused, as one word for machines; null where it was not. Of the node: V(architecture), V(kernel), V(yama),
+            V(not_permitted). Of the parent: V(32_bit), V(seccomp_strict), V(seccomp_filter), V(syscall_user_dispatch), V(no_instruction).
+            Of this moment only, and then no harder remedy follows in this sweep: V(traced), V(stopped), V(uninterruptible),
+            V(not_stopping), V(busy), V(disturbed).
           type: str
           sample: traced
         detail:
@@ -215,20 +233,35 @@ offenders:
       type: float
 limits:
   description: >-
-    The process table of the node. C(growth_per_hour) compares with sweeps of the last hour; C(seconds_to_full) is when it is full if it grows on
-    like that. Both are null where that is not known.
+    The process table of the node. C(growth_per_hour) is the rate of the last half hour or more; C(seconds_to_full) is when it is full at that
+    rate, from a tenth taken. Both are null where that is not known. C(pressure) is V(room), V(pressure) or V(full).
   returned: success
   type: dict
   sample:
     {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max",
-     "pid_max_ceiling": 4194304, "growth_per_hour": 12.0, "seconds_to_full": 57717000}
+     "pid_max_ceiling": 4194304, "growth_per_hour": 12.0, "seconds_to_full": null, "pressure": "room"}
 counts:
-  description: Totals. C(cleared_by) has one number for each remedy.
+  description: >-
+    Totals. C(cleared_by) has one number for each remedy. C(orphans) are left and nobody will ask for them; C(left_to_parents) were left alone, since there
+    is room and the parent may still ask for them.
   returned: success
   type: dict
   sample:
-    {"zombies": 12, "zombies_left": 0, "cleared": 12, "cleared_by": {"nudge": 0, "reap": 12, "terminate": 0},
-     "offenders": 1, "acted_on": 1, "parents_ended": 0}
+    {"zombies": 12, "zombies_left": 0, "cleared": 12, "cleared_by": {"reap": 12, "nudge": 0, "terminate": 0},
+     "offenders": 1, "acted_on": 1, "parents_ended": 0, "orphans": 0, "left_to_parents": 0}
+reap_refusal:
+  description: >-
+    Why V(reap) is impossible on this node, as one word for machines, V(architecture), V(yama), V(not_permitted) or V(kernel); null where it is possible.
+    A warning says it to people.
+  returned: success
+  type: str
+stuck:
+  description: >-
+    Containers that cannot end, since a process of the node holds a zombie of theirs. C(pid) is the PID 1 that waits for it, C(holder_pid) who holds the
+    C(zombies), C(age) the seconds since the oldest of these was first seen.
+  returned: success
+  type: list
+  elements: dict
 summary:
   description: The whole report for people, line by line.
   returned: success

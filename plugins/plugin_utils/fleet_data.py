@@ -13,6 +13,7 @@ import math
 import time
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.policy import REMEDIES
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import LEVELS
 
 from .node_row import LOOKED, node_row, tenant_of
 
@@ -96,6 +97,7 @@ def _limits(result) -> dict:
     return {
         **{key: _whole(limits[key]) for key in ("tasks", "limit") if key in limits}, "bound_by": text(limits.get("bound_by")),
         **{key: _real(limits.get(key)) for key in ("usage", "growth_per_hour", "seconds_to_full")},
+        "pressure": limits["pressure"] if limits.get("pressure") in LEVELS else None,
     }
 
 
@@ -107,7 +109,10 @@ def _offenders(result) -> list:
 def _workload(entry) -> dict:
     workload = _dict(entry.get("workload"))
     keys = ("kind", "runtime", "namespace", "pod", "pod_uid", "container_name", "container_id", "service")
-    lease = {key: text(value) for key, value in _dict(workload.get("lease")).items() if key in ("owner", "dseq", "gseq", "oseq")}
+    told = _dict(workload.get("lease"))
+    lease = {key: text(value) for key, value in told.items() if key in ("owner", "dseq", "gseq", "oseq")}
+    if lease:
+        lease["verified"] = told.get("verified") is True
     return {**{key: text(workload.get(key)) for key in keys}, "lease": lease}
 
 
@@ -174,7 +179,7 @@ def _place(workload) -> dict:
         "tenant": tenant_of(workload),
         "workload": text("/".join(part for part in parts if part)) or workload["service"] or workload["kind"],
         "runtime": workload["runtime"], "namespace": workload["namespace"], "pod": workload["pod"], "container": container,
-        "lease": text("/".join(lease.get(key) or "?" for key in ("dseq", "gseq", "oseq"))) if lease else "",
+        "lease": text("/".join(lease.get(key) or "?" for key in ("dseq", "gseq", "oseq")) + ("" if lease["verified"] else " (claimed)")) if lease else "",
     }
 
 

@@ -15,15 +15,15 @@ from collections import namedtuple
 from pathlib import Path
 
 import jinja2
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import FULL_SHARE, USUAL
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.report import duration_in_words
 from markupsafe import Markup
 
 from .fleet_table import plural
-from .node_row import LOOKED, SHORT_USAGE
+from .node_row import LOOKED
 
 MOST_ROWS = 500  # of a table on the page
 MOST_NODES = 1000  # of that of all nodes
-FULL_USAGE = 0.9  # of the process table; more than that taken is shown as an alarm
 HERE = Path(__file__).parent
 
 
@@ -82,7 +82,7 @@ def _ago(then, at) -> str:
 
 
 def _tone(usage) -> str:
-    return "" if usage is None or usage < SHORT_USAGE else "warn" if usage < FULL_USAGE else "bad"
+    return "" if usage is None or usage < USUAL else "warn" if usage < FULL_SHARE else "bad"
 
 
 def lead(totals: dict) -> str:
@@ -110,7 +110,7 @@ def _tiles(totals) -> list:
         ("Zombies", _number(totals["zombies"]), "with %s, on %s" % (
             plural(totals["offenders"], "parent"), plural(totals["with_zombies"], "node")), "warn" if totals["zombies"] else ""),
         ("Tightest node", _percent(tightest) or "unknown", "of its PIDs taken: %s" % totals["tightest"] if totals["tightest"] else "", _tone(tightest)),
-        ("Short of PIDs", _number(totals["short_of_pids"]), "nodes, %s taken or full within a day" % _percent(SHORT_USAGE),
+        ("Short of PIDs", _number(totals["short_of_pids"]), "nodes, %s taken or full within an hour" % _percent(USUAL),
          "bad" if totals["short_of_pids"] else ""),
         ("Tenants concerned", _number(totals["tenants"]), "with zombies now", ""),
         ("Leaking inits", _number(totals["inits_leaking"]), "of %s%s" % (plural(totals["containers"], "container"), (
@@ -184,7 +184,7 @@ def _workloads(fleet) -> Table:
 def _tenants(fleet) -> Table:
     rows = [[Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "quiet"), Cell(_number(row["zombies"]), row["zombies"]),
              Cell(_number(row["offenders"]), row["offenders"]), Cell(_number(row["hosts"]), row["hosts"])] for row in fleet["tenants"]]
-    return _table("tenants", "Worst tenants now", "The owner of the lease, or else the namespace.",
+    return _table("tenants", "Worst tenants now", "The owner of the lease, where it is the namespace's, or else the namespace.",
                   (Column("Tenant"), Column("Zombies", True, sorted=True), Column("Parents", True), Column("Nodes", True)), rows, "No tenant has zombies.")
 
 

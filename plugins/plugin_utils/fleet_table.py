@@ -67,6 +67,10 @@ def _totals(known) -> list:
     short = [row for row in known if row.short_of_pids]
     if short:
         lines.append("short of PIDs: %s" % _names(["%s (%s)" % (row.host, _pids(row)) for row in short]))
+    without_reap = [row for row in known if row.reap_refusal]
+    if without_reap:
+        lines.append("reap is impossible on %s: %s" % (
+            plural(len(without_reap), "node"), _names(["%s (%s)" % (row.host, row.reap_refusal) for row in without_reap])))
     return lines
 
 

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-SHORT_USAGE = 0.8  # of the process table; with more than that taken a node is short of PIDs
-SHORT_SECONDS = 86400  # nor may it be full within a day
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import ROOM
 
 SWEPT, LOOKED, FAILED, UNREACHABLE = "swept", "looked", "failed", "unreachable"
 
 
 class NodeRow(namedtuple("NodeRow", (
         "host", "state", "why", "check_mode", "zombies", "cleared", "left", "cleared_by", "would_act", "parents_ended",
-        "tenants", "tasks", "limit", "bound_by", "usage", "seconds_to_full", "short_of_pids", "lines"))):
+        "tenants", "tasks", "limit", "bound_by", "usage", "seconds_to_full", "short_of_pids", "lines", "reap_refusal"), defaults=(None,))):
     """host: str, its name in the inventory. state: one of :data:`SWEPT`, :data:`LOOKED` (it only looked: check mode, zombie_info), :data:`FAILED` and
     :data:`UNREACHABLE`. why: str, the error where there was one.
 
     zombies, cleared, left: int, zombies found, gone and still there. cleared_by: dict, remedy to number. would_act: int, parents that a real run
     would act on. parents_ended: int. tenants: tuple of str, see :func:`tenant_of`, of the parents found. tasks, limit, bound_by, usage,
-    seconds_to_full: as ``limits`` of the result. short_of_pids: bool. lines: tuple of str, the report of the node for people.
+    seconds_to_full: as ``limits`` of the result. short_of_pids: bool. reap_refusal: str, a word why reap is impossible there.
+    lines: tuple of str, the report of the node for people.
     Numbers are 0, and usage and what follows it None, where nothing is known.
     """
 
@@ -55,14 +55,16 @@ def node_row(host: str, result: dict, state: str = "") -> NodeRow:
         bound_by=limits.get("bound_by"),
         usage=usage,
         seconds_to_full=seconds,
-        short_of_pids=(usage or 0) >= SHORT_USAGE or seconds is not None and seconds < SHORT_SECONDS,
+        short_of_pids=limits.get("pressure") not in (None, ROOM),
         lines=tuple(result.get("summary") or ()),
+        reap_refusal=result.get("reap_refusal"),
     )
 
 
 def tenant_of(workload: dict) -> str:
-    """Whose a workload is: the owner of its lease (Akash), else its Kubernetes namespace, else empty."""
-    return (workload.get("lease") or {}).get("owner") or workload.get("namespace") or ""
+    """Whose a workload is: the owner of its lease (Akash), if that is the namespace's and not only claimed, else its Kubernetes namespace, else empty."""
+    lease = workload.get("lease") or {}
+    return lease.get("verified") is True and lease.get("owner") or workload.get("namespace") or ""
 
 
 def _one_line(text) -> str:

@@ -60,18 +60,21 @@ def test_a_parent_in_a_container(node):
     assert "It is PID 1 of its PID namespace, which keeps zombies." in said
     assert "It holds 2 zombies; the oldest was first seen 0 s ago. All of them count (min_age: 0)." in said
     assert "A sweep now would act on it: 2 held for 0 s or longer, one remedy after the other, as long as zombies are left:" in said
-    assert re.findall(r"^  \d\. (\w+): ", said, re.MULTILINE) == ["nudge", "reap", "terminate"]
+    assert re.findall(r"^  \d\. (\w+): ", said, re.MULTILINE) == ["reap", "nudge", "terminate"]
     assert "SIGCHLD again, for which it has no handler" in said
-    assert "SIGTERM, which has no effect on it, and SIGKILL after 2 s; that ends its container" in said
+    assert "terminate: SIGKILL, so that whoever waits for it sees that it failed. It is PID 1 of its PID namespace: its container ends with it." in said
+    assert "2 may still be waited for: nothing shows that another process started them." in said
     assert init.alive and len(init.zombies()) == 2
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--min-age", "600"], "None of them counts (min_age: 600).\nA sweep now would leave it alone: seen as a zombie for 0 s so far"),
+    (["--min-age", "600"], "A sweep now would leave it alone: seen as a zombie for 0 s so far"),
+    (["--pressure", "1"], "There is room: "),
+    (["--pressure", "1"], "A sweep now would leave it alone: its parent may still ask for them, and there is room ("),
     (["--min-zombies", "3"], "A sweep now would leave it alone: fewer than min_zombies: 3 (too_few)."),
     (["--remedies", ""], "A sweep now would leave it alone: remedies is empty: nothing is done, only reported (report_only)."),
     (["--protect", "forever"], "A sweep now would leave it alone: the parent matches protect: forever (protected)."),
-    (["--remedies", "nudge,terminate", "--grace", "0.5"], "SIGKILL after 0.5 s; that ends its container"),
+    (["--remedies", "nudge,terminate", "--grace", "0.5"], "terminate: SIGKILL, so that whoever waits for it sees that it failed."),
 ])
 def test_options_are_those_of_a_sweep(node, flags, words):
     init = node.container(LEAK)
@@ -83,7 +86,7 @@ def test_a_parent_that_could_do_something_about_it(node):
     init = node.container("signal.signal(signal.SIGCHLD, lambda *_: None)\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit())\n" + LEAK)
     said = explained(node, pid_of(init))
     assert "SIGCHLD again, for which it has a handler" in said
-    assert "terminate: SIGTERM, and SIGKILL if it is there after 2 s; that ends its container" in said
+    assert "terminate: SIGKILL, so that" in said, "whoever waits for its container could take an exit of its own for success"
 
 
 def test_a_parent_below_pid_1(node):
@@ -91,7 +94,7 @@ def test_a_parent_below_pid_1(node):
     child = child_of(init)
     said = explained(node, ns_pids(child.pid)[1])
     assert "PID %d (python) is PID 1 of its PID namespace; whether that collects orphans is not known." % pid_of(init) in said
-    assert "terminate: SIGTERM, and SIGKILL if it is there after 2 s; its zombies then go to PID %d" % pid_of(init) in said
+    assert "terminate: SIGKILL, so that whoever waits for it sees that it failed; its zombies then go to PID %d" % pid_of(init) in said
 
 
 def test_what_an_audit_found_out_is_said(node):
@@ -131,8 +134,9 @@ def test_a_process_without_zombies(node):
     assert "It is PID 1 of its PID namespace; whether that collects orphans is not known." in explained(node, pid_of(init))
     said = explained(node, pid_of(init), "--min-age", "70", "--min-zombies", "5", "--remedies", "nudge,reap")
     assert "It holds no zombies, so a sweep does nothing to it.\n" in said
-    assert "If it kept 5 zombies for 70 s (min_age), a sweep would try nudge, then reap.\n" in said
-    assert "would try nothing: remedies is empty." in explained(node, pid_of(init), "--remedies", "")
+    assert "If it kept orphans for 70 s (min_age), a sweep would collect them. What it started itself" in said
+    assert "Where room is short (pressure: 0), a sweep would try nudge, then reap.\n" in said
+    assert "a sweep would try nothing: remedies is empty." in explained(node, pid_of(init), "--remedies", "")
     said = explained(node, pid_of(init), "--protect", "forever")
     assert "If it kept some, it would still be left alone: it matches protect: forever (protected)." in said
     assert init.alive

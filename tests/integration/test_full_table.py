@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rig.node import OLD_SCRIPT, wait_until
 from rig.own_cgroup import entering, own_cgroup
-from rig.reaping import PatientNode
+from rig.reaping import PatientNode, built
 from rig.watched import Watch
 
 FULL = 200
@@ -160,3 +160,60 @@ def test_the_script_cannot_even_run_there(tmp_path, stack, kind):
     assert done.returncode != 0
     assert parent.alive
     wait_until(lambda: len(parent.zombies()) == held)
+
+
+TRACES_ITS_CHILDREN = """
+def zombie():
+    pid = os.fork()
+    if pid == 0:
+        ctypes.CDLL(None).ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
+        os._exit(0)
+    return pid
+""" + FILLS_WHEN_TOLD
+HANDS_THEM_ON = FILL + """
+def told(*_):
+    # Each holds some and ends, so that all come to PID 1 anew, again and again
+    while True:
+        try:
+            if os.fork() == 0:
+                for _ in range(20):
+                    zombie()
+                os._exit(0)
+        except BlockingIOError:
+            break
+    fill()
+    os.write(1, b"full\\n")
+signal.signal(signal.SIGUSR1, told)
+ready()
+forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def evasions(tmp_path_factory):
+    """name -> code of a container that makes its table full, in a way that had kept a sweep from acting."""
+    program = built(tmp_path_factory.mktemp("vforks"), "vforks")
+    return {
+        "its parent traces each": TRACES_ITS_CHILDREN, "its parent hands them on": HANDS_THEM_ON,
+        "its first thread is in vfork": "os.execv(%r, [%r])" % (program, program),
+    }
+
+
+@pytest.mark.parametrize("evasion", ["its parent traces each", "its parent hands them on", "its first thread is in vfork"])
+def test_a_tenant_cannot_keep_a_full_table_full(tmp_path, stack, evasions, evasion):
+    """By the default options, but for the age."""
+    limit = limited("namespace", tmp_path / "node", stack)
+    tries = limit.program(TRIES_WHEN_ASKED)
+    watch = Watch(limit.node, tmp_path, "--min-age", "1", "--pressure", "0.5", "--max-parents", "10", before=limit.before)
+    try:
+        program = limit.container(evasions[evasion])
+        watch.after_ticks(1)
+        watch.suspend_at_rest()
+        before = watch.mark()
+        assert asked(program) == "full"
+        assert asked(tries) == "cannot"
+        watch.resume()
+        wait_until(lambda: watch.ticks_after(before) >= 3 or watch.popen.poll() is not None)
+        assert asked(tries) == "can", watch.text()
+    finally:
+        watch.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import tempfile
@@ -371,7 +372,7 @@ def test_a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_
     expected["128 KiB through execve"] = {"gseq": "3"}
     result, audited = look(node, "--check"), audit(node)
     for name, tenant in tenants.items():
-        told = expected[name] and {**dict.fromkeys(("owner", "dseq", "gseq", "oseq", "provider")), **expected[name]}
+        told = expected[name] and {**dict.fromkeys(("owner", "dseq", "gseq", "oseq", "provider")), **expected[name], "verified": False}
         assert offender_of(result, tenant)["workload"]["lease"] == told, name
         assert row_of(audited, tenant)["workload"]["lease"] == told, name
     said = everything_said(node, tmp_path, [tenant.pids[1] for tenant in list(tenants.values())[:2]])
@@ -483,30 +484,6 @@ def test_what_a_container_mounts_over_its_files_is_not_what_a_sweep_reads(node, 
     assert all(tenant.alive and tenant.zombies() == [] for tenant in tenants)
 
 
-def test_what_a_container_mounts_over_its_termination_log_is_not_written_to(node, pods, bystander, tmp_path):
-    """A file of the kernel there might be one for which a few letters are a command. The one that lies below it is not written either."""
-    log = tmp_path / "log"
-    log.touch()
-    log.chmod(0o666)
-    tenant = pods.start(1, """
-zombie()
-import subprocess
-subprocess.run(["sh", "-ec", '''
-mount -t tmpfs tmpfs /dev
-touch /dev/termination-log
-mount --bind "$0" /dev/termination-log
-mount --bind /proc/1/sched /dev/termination-log
-''', %r], check=True)
-ready()
-forever()
-""" % str(log))
-    entry = offender_of(sweep(node, remedies="terminate"), tenant)
-    assert entry["outcome"] == "cleared"
-    assert "termination log" not in json.dumps(entry["steps"])
-    assert tenant.ends()
-    assert log.read_text() == ""
-
-
 # What they do to a canary
 
 SNOOP = """
@@ -564,7 +541,6 @@ while True:
             os.waitpid(pid, os.WNOHANG)
     time.sleep(0.01)
 """
-REAPING = "while true; do sleep 0.1; done"
 SIGTIMEDWAIT = 128
 
 
@@ -595,7 +571,7 @@ class Visited:
             "holds it": self.podman.run_host("exec /share/hunter 2s", {self.share: "/share"}),
             "may trace": self.podman("run", "--detach", "--network", "none", "--cap-add", "SYS_PTRACE", "busybox", "sleep", "1000"),
             "may profile": self.podman("run", "--detach", "--network", "none", "--cap-add", "PERFMON", "busybox", "sleep", "1000"),
-            "is paused": self.podman.run(REAPING),
+            "is paused": self.podman("run", "--detach", "--network", "none", "--init", "busybox", "sleep", "1000"),
         }
         self.programs = {
             "calls itself tini": self._run_as("tini", built(folder, "pretender")),
@@ -763,11 +739,11 @@ def test_a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer
     assert visited.row(pretender, visited.after)["verdict"] == "leaks"  # it is remembered
 
 
-def test_one_that_collects_canaries_only_deceives_an_audit_but_no_sweep(visited):
-    """A zombie that bears the name of a canary is as much a zombie as any."""
+def test_one_that_collects_canaries_only_deceives_neither_audit_nor_sweep(visited):
+    """It is not asked, as its zombies tell. One that bears the name of a canary is as much a zombie as any."""
     tenant = visited.programs["collects canaries only"]
-    assert canary_of(visited.row("collects canaries only"))["verdict"] == "reaps"
-    assert visited.row("collects canaries only")["verdict"] == "leaks"  # zombies are stronger evidence
+    assert canary_of(visited.row("collects canaries only"))["detail"] == "not probed: there is evidence enough without"
+    assert visited.row("collects canaries only")["verdict"] == "leaks"
     entry = offender_of(look(visited.node, "--check", "--remedies", "nudge,terminate"), tenant)
     assert (entry["verdict"], entry["ripe"], entry["remedies"]) == ("act", 2, ["nudge", "terminate"])
     entry = offender_of(sweep(visited.node), tenant)
@@ -853,6 +829,19 @@ while True:
         result = audit(node, "--min-age", "3600", *flags, code=agent_that("canary.PATIENCE = 60.0"))
         assert result["warnings"] == []
         assert {row_of(result, tenant)["init"]["name"] for tenant in tenants} == {row_of(result, tenants[0])["init"]["name"]}
-    assert {row_of(result, tenant)["verdict"] for tenant in tenants} == {"reaps"}
+        assert {row_of(result, tenant)["verdict"] for tenant in tenants} <= {"reaps", "unknown"}  # as it waits at that moment, or does not
+        assert {row_of(result, tenant)["harm"] for tenant in tenants} == {None}
     assert not sweep(node, **{"min-age": 3600})["changed"]
     assert all(tenant.alive for tenant in tenants)
+
+
+def test_the_groups_of_zombies_are_not_read(node, tmp_path):
+    """/proc/PID/status begins with a name and up to 65,536 groups, at 18 ms a read; a tenant can make as many zombies that have them."""
+    init = node.container("os.setgroups(range(65536))\nfor _ in range(20): zombie()\nready()\nforever()")
+    zombies, calls = {ns_pids(pid)[1] for pid in init.zombies()}, tmp_path / "calls"
+    done = node.run("strace", "-o", calls, "-e", "trace=openat", *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"))
+    assert done.returncode == 0, done.stderr
+    assert offender_of(json.loads(done.stdout), init)["cleared"] == 20
+    read = set(map(int, re.findall(r'"/proc/(\d+)/status"', calls.read_text(encoding="utf-8"))))
+    assert init.pids[1] in read and len(zombies) == 20
+    assert not read & zombies

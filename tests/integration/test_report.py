@@ -63,7 +63,7 @@ class Fleet:
         self.playbook = Playbook(Here, folder, "report.yml")
 
     def __call__(self, *flags, hosts=None, **variables):
-        variables = {"zombie_reaper_report_dest": str(self.dest), "zombie_reaper_min_age": 0, **variables}
+        variables = {"zombie_reaper_report_dest": str(self.dest), "zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0, **variables}
         hosts = {name: {"ansible_python_interpreter": PYTHON, **values} for name, values in (hosts or self.hosts).items()}
         return self.playbook(*flags, hosts=hosts, ansible_python_interpreter=None, **variables)
 

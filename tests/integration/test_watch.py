@@ -176,13 +176,32 @@ def test_a_signal_ends_it_when_it_is_idle(watch, number):
     assert "Traceback" not in watching.text()
 
 
-# Says when it is to end, and ends when the test wants it: until then a sweep with a long grace is in the middle
+# PID 1 of a container with a daemon, which says when it is to end, and ends when the test wants it: until then a sweep with a long grace is in the
+# middle. SIGUSR1 and SIGUSR2 are passed on to it.
 SLOW = """
-signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
-signal.signal(signal.SIGUSR1, lambda *_: zombie())
-signal.signal(signal.SIGUSR2, lambda *_: os._exit(0))
-ready()
-forever()
+if os.fork() == 0:
+    os.setsid()
+    maker = os.getpid()
+    if os.fork() == 0:
+        while os.getppid() == maker:
+            time.sleep(0.01)
+        signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
+        signal.signal(signal.SIGUSR1, lambda *_: zombie())
+        signal.signal(signal.SIGUSR2, lambda *_: os._exit(0))
+        open("/proc/self/comm", "w").write("slow")
+        ready()
+        forever()
+    os._exit(0)
+os.wait()
+daemon = 3
+for number in signal.SIGUSR1, signal.SIGUSR2:
+    signal.signal(number, lambda number, _frame: os.kill(daemon, number))
+while True:
+    try:
+        os.wait()
+        os._exit(0)
+    except ChildProcessError:
+        time.sleep(0.02)
 """
 GRACE = 250
 

@@ -36,26 +36,80 @@ def test_the_classic_producer(node, remedy, ends):
     assert not any(zombie.is_running() for zombie in seen), "psutil compares the start time"
 
 
-def test_sigterm_without_effect_is_said(node):
-    init = node.container("zombie()\nready()\nforever()")
-    (_nudge, step) = offender_of(node.sweep(remedies="nudge,terminate"), init)["steps"]
-    assert step["detail"] == "ended by SIGKILL; SIGTERM has no effect on it (PID 1 without a handler)"
-
-
-def test_a_handler_for_sigterm_gets_its_grace(node, tmp_path):
-    told = tmp_path / "told"
-    init = node.container("""
+# A program that its PID 1, or who else is the nearest subreaper (prctl(2)), did not start
+DAEMON = """
+def daemon(run):
+    if os.fork() == 0:
+        os.setsid()
+        maker = os.getpid()
+        if os.fork() == 0:
+            while os.getppid() == maker:
+                time.sleep(0.01)
+            run()
+        os._exit(0)
+    os.wait()
+"""
+# It says so when SIGTERM comes, and exits with 0
+GOODBYE = """
 def goodbye(*_):
     open(%r, "w").write("goodbye")
     os._exit(0)
 signal.signal(signal.SIGTERM, goodbye)
-zombie()
-ready()
-forever()
-""" % str(told))
-    (_nudge, step) = offender_of(node.sweep(grace=60, remedies="nudge,terminate"), init)["steps"]
-    assert step["detail"] == "ended by SIGTERM"
+"""
+LEAK = "zombie()\nready()\nforever()\n"
+
+
+def test_sigterm_without_effect_is_said(node):
+    node.container(DAEMON + """
+def run():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    zombie()
+    ready()
+    forever()
+daemon(run)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.02)
+""")
+    (entry,) = node.sweep(remedies="terminate")["offenders"]
+    assert entry["steps"][0]["detail"] == "ended by SIGKILL; SIGTERM has no effect on it"
+
+
+def test_a_program_for_whose_status_nobody_can_ask_gets_sigterm_and_its_grace(node, tmp_path):
+    told = tmp_path / "told"
+    init = node.container(DAEMON + GOODBYE % str(told) + """
+def run():
+    zombie()
+    ready()
+    forever()
+daemon(run)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.02)
+""")
+    (entry,) = node.sweep(grace=60, remedies="terminate")["offenders"]
+    assert entry["steps"][0]["detail"] == "ended by SIGTERM"
     assert told.read_text() == "goodbye"
+    assert init.alive
+
+
+@pytest.mark.parametrize("code", [
+    "%s" + LEAK,
+    "if os.fork():\n    while True: os.wait()\n%s" + LEAK,
+    "if os.fork():\n    os.setsid()\n    while True: os.wait()\n%s" + LEAK,
+    "if os.fork():\n    while True: os.wait()\nos.setsid()\n%s" + LEAK],
+    ids=["PID 1", "a child", "a child of one that leads a session since then", "a child that made a session"])
+def test_a_program_for_whose_status_somebody_can_ask_never_exits_with_0(node, tmp_path, code):
+    """Whoever waits for it would take its work for done."""
+    told = tmp_path / "told"
+    node.container(code % (GOODBYE % str(told)))
+    (entry,) = [entry for entry in node.sweep(grace=60, remedies="terminate")["offenders"] if entry["steps"]]
+    assert entry["steps"][0]["detail"] == "ended by SIGKILL at once, so that it counts as failed"
+    assert not told.exists()
 
 
 def test_orphans_adopted_by_an_init_that_does_not_wait(node):
@@ -155,8 +209,10 @@ while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
 ready()
 forever()
 """)
+    entry = offender_of(node.sweep(), init)
+    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("reap", "no_effect")], "nothing harder follows"
     result = node.sweep()
-    assert (offender_of(result, init)["reason"], result["changed"]) == ("traced", False)
+    assert (offender_of(result, init)["reason"], result["changed"]) == ("traced", False), "it is not asked for again"
     assert init.alive
 
 
@@ -293,6 +349,7 @@ forever()
     assert init.alive
 
 
+NUDGE_FIRST = "nudge,reap,terminate"
 TIME_IS_UP_WHEN_ONE_HAS_HELPED = lines("""
 from reaper.remedies import nudge
 def count(self, procfs, real=nudge._Nudged.count):
@@ -315,7 +372,7 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 ready()
 forever()
 """)
-    entry = offender_of(sweep(node, REMINDED_UNTIL_CURED, TIME_IS_UP_WHEN_ONE_HAS_HELPED), init)
+    entry = offender_of(sweep(node, REMINDED_UNTIL_CURED, TIME_IS_UP_WHEN_ONE_HAS_HELPED, remedies=NUDGE_FIRST), init)
     assert entry["outcome"] == "partly_cleared"
     assert [step["result"] for step in entry["steps"]] == ["unfinished"]
     assert init.alive
@@ -365,7 +422,7 @@ sweep.nudge, sweep.reap = nudge, reap
 def test_nobody_is_ended_for_a_zombie_that_nothing_gentler_was_tried_on(node):
     parent = node.container(ANOTHER_AT_A_REMINDER)
     node.sweep(min_age=3600)
-    entry = offender_of(sweep(node, later(hours=2), REAP_TAKES_ITS_TIME, min_age=3600), parent)
+    entry = offender_of(sweep(node, later(hours=2), REAP_TAKES_ITS_TIME, min_age=3600, remedies=NUDGE_FIRST), parent)
     assert parent.alive
     assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
     assert (entry["outcome"], entry["cleared"], len(parent.zombies())) == ("cleared", 1, 1)
@@ -395,7 +452,23 @@ sweep.reap = reap
 
 def test_nobody_is_ended_for_a_zombie_that_it_inherited_meanwhile(node):
     init = node.container(AND_A_CHILD_THAT_HOLDS_ONE)
-    entry = offender_of(sweep(node, THE_CHILD_ENDS_AT_REAP), init)
+    entry = offender_of(sweep(node, THE_CHILD_ENDS_AT_REAP, remedies=NUDGE_FIRST), init)
     assert init.alive
     assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
     assert len(init.zombies()) == 2  # the child and what it held
+
+
+def test_who_would_end_with_a_pid_1_is_protected_too(node):
+    init = node.container("""
+if os.fork() == 0:
+    os.execv("/bin/sleep", ["sleep", "7777"])
+while b"sleep" not in open("/proc/%d/cmdline" % 2, "rb").read():
+    time.sleep(0.01)
+zombie()
+ready()
+forever()
+""")
+    entry = offender_of(node.sweep("--protect", "^sleep 7777$", "--check", remedies="nudge,terminate"), init)
+    assert (entry["reason"], entry["remedies"]) == ("protected", ["nudge"])
+    assert "would end with it, and matches protect: ^sleep 7777$" in entry["explanation"]
+    assert offender_of(node.sweep("--protect", "^sleep 8888$", "--check", remedies="nudge,terminate"), init)["remedies"] == ["nudge", "terminate"]

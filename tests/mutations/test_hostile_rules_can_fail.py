@@ -37,7 +37,7 @@ MUTATIONS = {
         "audit.py", "elif now.held_up and not fate.collected:", "elif False:",
         HOSTILE + "a_container_that_is_paused_during_a_probe_is_not_judged"),
     "any_text_is_a_lease": (
-        "workloads.py", "value if re.fullmatch(shape, value) else None", "value or None",
+        "lease.py", "value if re.fullmatch(shape, value) else None", "value or None",
         HOSTILE + "a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_is"),
     "a_lease_is_that_of_any_pid_1": (
         "observe.py", "self.inits.outermost(init_pid))", "init_pid)", HOSTILE + "only_the_container_s_own_pid_1_tells_its_lease"),
@@ -47,14 +47,11 @@ MUTATIONS = {
     "the_lowest_pod_is_the_true_one": (
         "workloads.py", "if pod and pod_uid is None:", "if pod:", HOSTILE + "the_topmost_pod_in_a_path_is_the_true_one"),
     "what_is_called_a_canary_is_one": (
-        "observe.py", "canary = (stat.pid, stat.start_ticks) in self.history.left_canaries", 'canary = stat.comm == b"zr-canary"',
+        "observe.py", "age, key in self.history.left_canaries,", 'age, stat.comm == b"zr-canary",',
         HOSTILE + "one_that_collects_canaries_only_deceives_an_audit_but_no_sweep"),
     "a_name_of_an_init_is_enough": (
         "inits.py", "if set(traits) & set(of_that_program):", "if True:",
         HOSTILE + "a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer_than_until_a_canary"),
-    "the_kernel_s_own_files_are_local": (
-        "remedies/termination_log.py", '(b"overlay", b"tmpfs",', '(b"proc", b"overlay", b"tmpfs",',
-        HOSTILE + "what_a_container_mounts_over_its_termination_log_is_not_written_to"),
     "hostile_names_are_shown_as_they_are": (
         "report.py", "        elif not character.isprintable():", "        elif False:",
         HOSTILE + "hostile_names_are_harmless_wherever_they_are_shown"),

@@ -93,7 +93,7 @@ MUTATIONS = {
     "children_are_all_there_is": ("zombies.py", "if unseen <= 0 else None", "if True else None", ACCOUNTED),
     "lists_of_children_have_to_be_there": (
         "zombies.py", "except OSError:", "except KeyError:", FIND + "without_lists_of_children_the_table_is_read"),
-    "each_of_a_million_is_looked_at": ("zombies.py", "zombie_children(pid, MOST_LISTED)", "zombie_children(pid, 1 << 40)", MANY),
+    "each_of_a_million_is_looked_at": ("zombies.py", "zombie_children(pid, MOST_LISTED, in_vain)", "zombie_children(pid, 1 << 40, in_vain)", MANY),
     "those_not_looked_at_do_not_count": ("zombies.py", "if longest is not None and number > here:", "if False:", MANY),
     # what the resident process listens to
     "a_bad_configuration_is_no_reason_not_to_begin": (
@@ -176,15 +176,9 @@ MUTATIONS = {
     "two_hold_a_lock": ("files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", LOCK + "it_is_waited_for_so_long_and_no_longer"),
     "whoever_fails_keeps_the_lock": (
         "files.py", "__exit__(self, *_error) -> None:\n        os.close(self.fd)\n", "__exit__(self, *_error) -> None:\n        pass\n", FREE),
-    # act_within, and orphans
-    "act_within_is_not_looked_at": ("policy.py", "if options.act_within and not", "if False and not", POLICY + "act_within"),
-    "a_node_that_is_full_is_left_to_be_full": (
-        "policy.py", "return _is_full(snapshot, offender) or any(", "return any(", POLICY + "act_within"),
-    "any_growth_is_soon": ("policy.py", "each is not None and each <= seconds", "each is not None", POLICY + "act_within"),
-    "the_node_is_never_full_soon": (
-        "policy.py", "left = (snapshot.forecast.seconds_to_full, ", "left = (", POLICY + "a_node_that_will_be_full_soon_is_reason_enough"),
+    # orphans
     "any_number_of_orphans_is_let_loose": (
-        "policy.py", "offender.zombie_count > MOST_ORPHANS and", "False and", POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room"),
+        "policy.py", "if offender.zombie_count > MOST_ORPHANS and", "if False and", POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room"),
 }
 
 CHANGES = {name: ([(file, old, new)], test) for name, (file, old, new, test) in MUTATIONS.items()}

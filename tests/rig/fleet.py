@@ -48,7 +48,8 @@ def look(*offenders, last_sweep=None, **limits):
         "changed": False, "schema": 1, "check_mode": True, "offenders": list(offenders), "last_sweep": last_sweep, "summary": [],
         "counts": {"zombies": zombies, "zombies_left": zombies, "cleared": 0, "cleared_by": {}, "offenders": len(offenders), "parents_ended": 0},
         "limits": {"pid_max": 4194304, "threads_max": 32768, "tasks": 3277, "limit": 32768, "usage": 0.1, "bound_by": "threads-max",
-                   "growth_per_hour": None, "seconds_to_full": None, **limits}}
+                   "growth_per_hour": None, "seconds_to_full": None,
+                   "pressure": "pressure" if limits.get("usage", 0.1) >= 0.5 or (limits.get("seconds_to_full") or 10**9) <= 3600 else "room", **limits}}
 
 
 def container(verdict="leaks", zombies=0, **changes):
@@ -82,7 +83,7 @@ def big(nodes, offenders, seed=1, growth=1.0):
         parents = []
         for number in range(count):
             tenant = "akash1" + "qpzry9x8gf2tvdw0s3jn54khce6mua7l"[dice.randrange(32)] * 6 + "%04d" % int(dice.paretovariate(0.8) % 300)
-            of = workload(lease={"owner": tenant, "dseq": str(dice.randrange(10**6)), "gseq": "1", "oseq": "1", "provider": None},
+            of = workload(lease={"owner": tenant, "dseq": str(dice.randrange(10**6)), "gseq": "1", "oseq": "1", "provider": None, "verified": True},
                           pod="%s-%d" % (dice.choice(APPS), number), namespace="lease-%d" % number, container_name=dice.choice(APPS))
             parents.append(offender(
                 int(growth * dice.paretovariate(0.9) % 5000) + 1, pid=dice.randrange(2, 4000000), name=dice.choice(NAMES), workload=of,

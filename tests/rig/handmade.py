@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, observe, procfs, workloads
+import math
+
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, observe, pressure, procfs, workloads
+
+PRESSED = pressure.at(900, 1000, limits.Forecast(None, None), 0.5)  # room is short, and it is not full
 
 
-def zombie(pid=100, ppid=50, age=100.0, comm=b"sh", num_threads=1, tracer_pid=0, canary=False):
-    return observe.Zombie(pid, 1000 + pid, ppid, comm, num_threads, tracer_pid, age, canary)
+def zombie(pid=100, ppid=50, age=100.0, comm=b"sh", num_threads=1, tracer_pid=0, canary=False, **changes):
+    return observe.Zombie(pid, 1000 + pid, ppid, comm, num_threads, tracer_pid, age, canary, **changes)
+
+
+def orphan(pid=100, **changes):
+    """A zombie that nobody will ask for."""
+    return zombie(pid, **changes)._replace(claim="orphan", evidence="it started before its parent did")
 
 
 def status(ns_pid=(50, 7), uid=0, caught=0, ignored=0, blocked=0, seccomp=0):
@@ -38,6 +47,6 @@ def host_process(pid=50, **changes):
     return container_process(pid, **{**host, **changes})
 
 
-def node(*offenders, usage=0.5, without_parent=()):
-    """A snapshot of these offenders on a node whose process table is taken to that share."""
-    return observe.Snapshot(offenders, without_parent, limits.Limits(32768, 200000, int(32768 * usage), 32768, usage))
+def node(*offenders, usage=0.9, without_parent=()):
+    """A snapshot of these offenders on a node whose process table is taken to that share: short of PIDs, and not full."""
+    return observe.Snapshot(offenders, without_parent, limits.Limits(32768, 200000, math.ceil(32768 * usage), 32768, usage))

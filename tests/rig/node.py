@@ -20,6 +20,7 @@ CHECKOUT = Path(__file__).parents[2]
 ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils"))  # tests/mutations name another one
 PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
 OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
+NO_OPTIONS = CHECKOUT / "tests/rig/no_options.json"  # a configuration that sets none
 OWN_FILES = [PYTHON, "-IS", str(CHECKOUT / "tools/own_files.py")]  # takes a command, in a mount namespace of its own
 AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
 
@@ -131,6 +132,10 @@ class Program:
         self.popen.stdout.close()
 
 
+# A test of what a remedy does need not fill the table first. Flags that come later win.
+LIKE_THE_SCRIPT = ("--pressure", "0", "--max-parents", "0")
+
+
 class Node:
     """A PID namespace that plays the node, with files of its own. init: code of its PID 1, which collects orphans unless told otherwise.
 
@@ -171,12 +176,12 @@ class Node:
         kwargs = {"capture_output": True, "text": True, "timeout": 120, **kwargs}
         return subprocess.run([*self.enter, *command], check=False, **kwargs)
 
-    def agent_command(self, *flags, config="/nonexistent", code=AGENT) -> list:
+    def agent_command(self, *flags, config=NO_OPTIONS, code=AGENT) -> list:
         """The agent, as its installed command would run it, but with state of its own, and without metrics unless the flags say otherwise."""
         return [PYTHON, "-IS", "-c", code, str(ENGINE), "--run", str(self.run_folder), "--config", str(config),
-                "--textfile-directory", "off", *flags]
+                "--textfile-directory", "off", *LIKE_THE_SCRIPT, *flags]
 
-    def agent(self, *flags, config="/nonexistent", **kwargs):
+    def agent(self, *flags, config=NO_OPTIONS, **kwargs):
         """Run the agent in the node."""
         return self.run(*self.agent_command(*flags, config=config), **kwargs)
 

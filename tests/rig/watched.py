@@ -12,7 +12,7 @@ import threading
 import time
 
 import psutil
-from rig.node import wait_until
+from rig.node import NO_OPTIONS, wait_until
 
 POLL = 7  # arch/x86/entry/syscalls/syscall_64.tbl
 
@@ -25,7 +25,7 @@ class Watch:
 
     number = 0
 
-    def __init__(self, node, folder, *flags, before=(), config="/nonexistent", interval=1, listens=True):
+    def __init__(self, node, folder, *flags, before=(), config=NO_OPTIONS, interval=1, listens=True):
         self.node = node
         self.interval = interval
         Watch.number += 1

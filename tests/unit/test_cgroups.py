@@ -52,14 +52,23 @@ def tree(tmp_path, layout):
 
 
 @EVERY_LAYOUT
-def test_the_level_with_the_least_room_is_told(tree):
-    tree.cgroup("/kubepods", pids_current="900\n", pids_max="910\n")
-    tree.cgroup(POD, pids_current="30\n", pids_max="1000\n")
+def test_the_level_of_whose_limit_most_is_taken_is_told(tree):
+    tree.cgroup("/kubepods", pids_current="630\n", pids_max="1000\n")
+    tree.cgroup(POD, pids_current="30\n", pids_max="100\n")
     tree.cgroup(CONTAINER, pids_current="20\n", pids_max="32\n")
-    assert tree.pids(CONTAINER) == cgroups.Pids(900, 910, "/kubepods")
-    tree.cgroup("/kubepods", pids_max="913\n")
+    assert tree.pids(CONTAINER) == cgroups.Pids(630, 1000, "/kubepods")
+    tree.cgroup("/kubepods", pids_current="620\n")
     assert tree.pids(CONTAINER) == cgroups.Pids(20, 32, CONTAINER)
-    assert tree.pids(POD) == cgroups.Pids(900, 913, "/kubepods")
+    assert tree.pids(POD) == cgroups.Pids(620, 1000, "/kubepods")
+
+
+@EVERY_LAYOUT
+def test_of_what_lies_below_the_container_only_a_limit_is_told(tree):
+    tree.cgroup(CONTAINER, pids_current="20\n", pids_max="max\n")
+    tree.cgroup(CONTAINER + "/own", pids_current="5\n", pids_max="max\n")
+    assert cgroups.pids(tree.root, tree.controllers, CONTAINER + "/own", CONTAINER) == cgroups.Pids(20, None, CONTAINER)
+    tree.cgroup(CONTAINER + "/own", pids_max="10\n")
+    assert cgroups.pids(tree.root, tree.controllers, CONTAINER + "/own", CONTAINER) == cgroups.Pids(5, 10, CONTAINER + "/own")
 
 
 @EVERY_LAYOUT

@@ -17,7 +17,7 @@ class Node:
     def __init__(self, folder, count, held, children, has_children_files=True):
         self.count, self.held, self.children, self.has_children_files = count, held, children, has_children_files
         self.root = str(folder)
-        self.scans = 0
+        self.scans = self.living = 0
         for name, (_number, parents) in held.items():
             (folder / name).mkdir()
             (folder / name / "cgroup.procs").write_text("".join("%d\n" % pid for pid in parents), encoding="ascii")
@@ -31,9 +31,11 @@ class Node:
         return None if self.held is None else [("%s/%s" % (self.root, name), number) for name, (number, _parents) in self.held.items()]
 
     # /proc
-    def zombie_children(self, pid, most):
+    def zombie_children(self, pid, most, in_vain):
         if not self.has_children_files:
             raise FileNotFoundError(2, "No such file or directory")
+        for _living in range(self.living):
+            in_vain()
         return self.every.get(pid, [])[:most], len(self.every.get(pid, [])) > most
 
     def zombies(self):
@@ -104,3 +106,17 @@ def test_the_rest_is_no_more_than_its_cgroup_holds(tmp_path, monkeypatch):
 def test_processes_of_a_cgroup_outside_this_pid_namespace_are_left_out(tmp_path):
     (tmp_path / "cgroup.procs").write_text("0\n7\n0\n", encoding="ascii")
     assert cgroups.processes(str(tmp_path)) == [7]
+
+
+@pytest.mark.parametrize("living, way", [(zombies.MOST_IN_VAIN // 2, "children"), (zombies.MOST_IN_VAIN // 2 + 1, "scan")])
+def test_a_tenant_with_many_living_children_does_not_make_a_look_long(tmp_path, living, way):
+    node = Node(tmp_path, 3, {"a": (3, [7, 8])}, {7: 1, 8: 2})
+    node.living = living
+    result = found(node)
+    assert (result.way, len(result.stats)) == (way, 3)
+
+
+def test_of_one_parent_no_more_are_listed_in_a_scan_either(tmp_path, monkeypatch):
+    monkeypatch.setattr(zombies, "MOST_LISTED", 2)
+    result = found(Node(tmp_path, None, {}, {7: 5, 8: 2}))
+    assert (len(result.stats), result.more, result.way) == (4, {7: 3}, "scan")

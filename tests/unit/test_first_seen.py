@@ -36,11 +36,12 @@ def test_times_come_back(tmp_path):
     assert loaded(tmp_path) == {KEY: 12.5, (9, 1009, 50): 99.0}, "8 has gone, 9 is new"
 
 
-def test_zombie_of_another_parent_is_seen_anew(tmp_path):
+def test_zombie_of_another_parent_is_seen_anew_and_the_former_one_is_remembered(tmp_path):
     first_seen = state.FirstSeen(str(tmp_path), procfs.ProcFS())
     first_seen.note(node(container_process(zombies=(zombie(7),))), 12.5)
-    first_seen.note(node(container_process(40, zombies=(zombie(7, 40),))), 99.0)
-    assert first_seen.times == {(7, 1007, 40): 99.0}
+    moved = first_seen.note(node(container_process(40, zombies=(zombie(7, 40),))), 99.0)
+    assert (first_seen.times, moved) == ({(7, 1007, 40): 99.0}, {(7, 1007): 12.5})
+    assert first_seen.note(node(), 100.0) == {} == first_seen.times, "it has gone"
 
 
 def test_no_file_is_no_times(tmp_path):
@@ -90,7 +91,7 @@ def test_times_that_did_not_change_are_not_written_again(tmp_path):
 
 def report_only(root, run, *before):
     """A sweep of this machine that may do nothing to anybody, by the command, after the shell code ``before``."""
-    command = [sys.executable, "-IS", "-c", AGENT, str(root / "plugins/module_utils"), "--config", "/nonexistent", "--run", str(run),
+    command = [sys.executable, "-IS", "-c", AGENT, str(root / "plugins/module_utils"), "--config", str(root / "tests/rig/no_options.json"), "--run", str(run),
                "--remedies", "", "--textfile-directory", "off", "--json"]
     shell = "set -e; " + "; ".join(before) + '; exec "$@"'
     return subprocess.run(

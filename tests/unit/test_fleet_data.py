@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import fleet as rig
 
-LEASE = {"owner": "akash1qq", "dseq": "123", "gseq": "1", "oseq": None, "provider": "akash1zz"}
+LEASE = {"owner": "akash1qq", "dseq": "123", "gseq": "1", "oseq": None, "provider": "akash1zz", "verified": True}
 
 
 def test_nodes_that_failed_come_first_and_the_tightest_next():
@@ -34,6 +34,8 @@ def test_offenders_of_all_nodes_and_their_tenants():
     assert [(row["host"], row["tenant"], row["zombies"], row["workload"]) for row in done["offenders"]] == [
         ("b", "akash1qq", 9, "shop/web-0/app"), ("a", "shop", 3, "shop/web-0/app"), ("b", "shop", 2, "shop/web-0/app"), ("a", "", 1, "web.service")]
     assert done["offenders"][0]["lease"] == "123/1/?"
+    claimed = rig.fleet_of({"b": rig.look(rig.offender(9, workload=rig.workload(lease={**LEASE, "verified": False})))})["offenders"][0]
+    assert (claimed["tenant"], claimed["lease"]) == ("shop", "123/1/? (claimed)"), "anybody can claim to be somebody else"
     assert done["tenants"] == [
         {"tenant": "akash1qq", "zombies": 9, "offenders": 1, "hosts": 1}, {"tenant": "shop", "zombies": 5, "offenders": 2, "hosts": 2},
         {"tenant": "", "zombies": 1, "offenders": 1, "hosts": 1}]

@@ -47,7 +47,7 @@ class Parsed(html.parser.HTMLParser):
 
 
 def page(name="x", trends=fleet_history.NO_TRENDS, **more):
-    of = rig.workload(namespace=name, pod=name, container_name=name, lease={"owner": name, "dseq": name})
+    of = rig.workload(namespace=name, pod=name, container_name=name, lease={"owner": name, "dseq": name, "verified": True})
     parent = rig.offender(3, name=name, executable=name, explanation=name, workload=of)
     looks = {"host " + name: rig.look(parent, last_sweep=rig.sweep(rig.acted(name=name, workload=of, remedy=name, outcome=name))),
              "away " + name: {"unreachable": True, "msg": "why " + name}, "half " + name: rig.look()}

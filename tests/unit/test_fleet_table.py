@@ -13,7 +13,8 @@ def result(zombies=0, cleared=0, ended=0, usage=0.01, seconds=None, tenants=(), 
         "check_mode": check_mode, "offenders": offenders, "summary": ["%d zombies on this node" % zombies, "process table: fine"],
         "counts": {"zombies": zombies, "zombies_left": zombies - cleared, "cleared": cleared, "parents_ended": ended,
                    "cleared_by": by or {"nudge": 0, "reap": cleared, "terminate": 0}},
-        "limits": {"usage": usage, "seconds_to_full": seconds, "tasks": 300, "limit": 32768, "bound_by": "pid_max"},
+        "limits": {"usage": usage, "seconds_to_full": seconds, "tasks": 300, "limit": 32768, "bound_by": "pid_max",
+                   "pressure": "room" if usage < 0.5 else "pressure"},
     }
 
 
@@ -36,7 +37,7 @@ def test_five_hundred_nodes_fit_on_a_screen():
     lines = told(results)
     assert len(lines) <= 80 and max(map(len, lines)) <= 200
     assert lines[0] == "500 nodes: 481 swept, 19 unreachable"
-    assert lines[1] == "61,773 zombies on 61 nodes: 54,003 cleared (nudge 1, reap 54,002), 7,770 left"
+    assert lines[1] == "61,773 zombies on 61 nodes: 54,003 cleared (reap 54,002, nudge 1), 7,770 left"
     assert lines[2].startswith("30 workloads ended, on bad059, bad057") and lines[2].endswith("and 22 more")
     assert lines[3].startswith("20 tenants concerned: tenant00, tenant01") and lines[3].endswith("and 12 more")
     assert lines[4] == "short of PIDs: full (93 % of 32,768, full in about 2 h)"
@@ -63,8 +64,10 @@ def test_text_cannot_move_the_cursor():
 
 def test_leases_are_told_by_their_owner():
     one = result(1, tenants=["ns"])
-    one["offenders"][0]["workload"]["lease"] = {"owner": "akash1abc"}
+    one["offenders"][0]["workload"]["lease"] = {"owner": "akash1abc", "verified": True}
     assert "1 tenant concerned: akash1abc" in told({"node1": one})
+    one["offenders"][0]["workload"]["lease"]["verified"] = False
+    assert "1 tenant concerned: ns" in told({"node1": one}), "a lease that is only claimed may be a victim's"
 
 
 def test_audits():

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, limits, metrics, policy, procfs, report, sweep, textfile
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import Outcome
-from rig.handmade import container_process, host_process, node, workload, zombie
+from rig.handmade import PRESSED, container_process, host_process, node, workload, zombie
 
 REAL = procfs.ProcFS()
 NOW = 1764000000.5
 NOTHING = metrics.counted("")
 NAMES = [
-    "zombie_reaper_info", "zombie_reaper_report_only", "zombie_reaper_zombies", "zombie_reaper_offenders", "zombie_reaper_oldest_zombie_age_seconds",
-    "zombie_reaper_pids_used", "zombie_reaper_pids_limit", "zombie_reaper_seconds_to_full", "zombie_reaper_sweeps_total",
+    "zombie_reaper_info", "zombie_reaper_report_only", "zombie_reaper_zombies", "zombie_reaper_orphans", "zombie_reaper_offenders",
+    "zombie_reaper_oldest_zombie_age_seconds",
+    "zombie_reaper_pids_used", "zombie_reaper_pids_limit", "zombie_reaper_seconds_to_full", "zombie_reaper_pressure", "zombie_reaper_sweeps_total",
     "zombie_reaper_errors_total", "zombie_reaper_cleared_total", "zombie_reaper_workloads_ended_total", "zombie_reaper_last_sweep_success",
     "zombie_reaper_last_sweep_timestamp_seconds", "zombie_reaper_last_sweep_duration_seconds", "zombie_reaper_workload_zombies",
     "zombie_reaper_workloads_not_shown",
@@ -73,12 +74,13 @@ def test_every_metric_is_there_with_its_type_also_where_there_is_nothing():
     assert re.findall(r"^# HELP (\S+) \S", text, re.M) == re.findall(r"^# TYPE (\S+) (?:gauge|counter)$", text, re.M) == NAMES
     assert [name for name in re.findall(r"^# TYPE (\S+) counter$", text, re.M) if not name.endswith("_total")] == []
     assert plain(text) == {
-        "report_only": 0, "zombies": 0, "offenders": 0, "oldest_zombie_age_seconds": 0, "pids_used": 16384, "pids_limit": 32768,
+        "report_only": 0, "zombies": 0, "orphans": 0, "offenders": 0, "oldest_zombie_age_seconds": 0, "pids_used": 29492, "pids_limit": 32768,
+        "pressure": 1,
         "seconds_to_full": float("inf"), "sweeps_total": 1, "errors_total": 0, "workloads_ended_total": 0, "last_sweep_success": 1,
         "last_sweep_timestamp_seconds": NOW, "last_sweep_duration_seconds": 1.5, "workloads_not_shown": 0}
     assert 'zombie_reaper_info{version="0.1.0"} 1\n' in text
     assert [line for line in text.split("\n") if line.startswith("zombie_reaper_cleared_total")] == [
-        'zombie_reaper_cleared_total{remedy="%s"} 0' % remedy for remedy in ("nudge", "reap", "terminate")]
+        'zombie_reaper_cleared_total{remedy="%s"} 0' % remedy for remedy in ("reap", "nudge", "terminate")]
 
 
 def test_what_is_there_at_the_end_is_told():
@@ -139,7 +141,7 @@ def test_promtool_finds_nothing_to_say(name):
 # The counters
 
 def acted(parent, *outcomes, left=()):
-    verdict = policy.Verdict(parent, parent.zombies, policy.REMEDIES, "act", "because")
+    verdict = policy.Verdict(parent, parent.zombies, policy.REMEDIES, "act", "because", PRESSED)
     return report.Result(verdict, tuple(
         Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, "", 0.1) for remedy, result, cleared in outcomes), left)
 

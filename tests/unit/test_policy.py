@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, policy, pressure
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import PF_KTHREAD
-from rig.handmade import container_process, host_process, node, status, workload, zombie
+from rig.handmade import container_process, host_process, node, orphan, status, workload, zombie
 
 DEFAULTS = policy.Options()
 UID = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"
 ALL = DEFAULTS._replace(scope="all")
-EAGER = ALL._replace(min_age=0, grace=0)  # the options that would touch most
+EAGER = ALL._replace(min_age=0, grace=0, pressure=0, max_parents=0)  # the options that would touch most
 
 INIT = container_process(40, status=status((40, 1)))  # PID 1 of the container that the other processes are in
 
@@ -36,9 +36,11 @@ CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
     "protected": (node(container_process()), DEFAULTS._replace(protect=("^python3 app",))),
     "protected_namespace": (node(container_process(workload=workload(pod=("kube-system", "calico-x7x2p")))), EAGER),
     "namespace_unknown": (node(container_process(workload=workload(pod_uid=UID))), EAGER),
-    "usage_low": (node(container_process(), usage=0.4), DEFAULTS._replace(min_usage=0.5)),
     "own_canary": (node(container_process(zombies=(zombie(canary=True),))), EAGER),
-    "not_soon": (node(container_process()), DEFAULTS._replace(act_within=3600)),
+    "may_be_waited_for": (node(container_process(), usage=0.4), DEFAULTS),
+    "only_reap": (node(container_process(zombies=(orphan(),)), usage=0.4), DEFAULTS._replace(remedies=("nudge", "terminate"))),
+    "reap_impossible": (node(container_process(zombies=(orphan(),)), usage=0.4)._replace(refusal=("yama", "nobody may trace")), DEFAULTS),
+    "older_first": (node(container_process(), container_process(60, zombies=(zombie(60, 60, age=200.0),)), usage=0.5), DEFAULTS),
     "leader_dead_threads_alive": (node(container_process(zombies=(zombie(num_threads=2),))), DEFAULTS),
     "traced": (node(container_process(zombies=(zombie(tracer_pid=9),))), DEFAULTS),
     "too_few": (node(container_process()), DEFAULTS._replace(min_zombies=2)),
@@ -65,8 +67,8 @@ def test_reason(reason):
     verdict = policy.judge(*CASES[reason], TERMINATED_BEFORE.get(reason, 0))[0]
     assert verdict.reason == reason
     assert verdict.explanation
-    without_terminate = dict.fromkeys(("cooldown", "too_many_orphans", "ends_with_init", "adopter_does_not_reap", "max_parents"), ("nudge", "reap"))
-    partly = {"act": ("nudge", "reap", "terminate"), **without_terminate}
+    without_terminate = dict.fromkeys(("cooldown", "too_many_orphans", "ends_with_init", "adopter_does_not_reap", "max_parents"), ("reap", "nudge"))
+    partly = {"act": ("reap", "nudge", "terminate"), **without_terminate}
     assert verdict.remedies == partly.get(reason, ())
 
 
@@ -94,7 +96,7 @@ def test_names_that_a_tenant_gives_its_programs_protect_nothing(executable):
 
 @pytest.mark.parametrize("reason", DENIED)
 @pytest.mark.parametrize("options", [
-    DEFAULTS, ALL, EAGER, ALL._replace(remedies=()), ALL._replace(protect=(".",)), ALL._replace(min_usage=1.0), ALL._replace(min_zombies=9)])
+    DEFAULTS, ALL, EAGER, ALL._replace(remedies=()), ALL._replace(protect=(".",)), ALL._replace(pressure=1.0), ALL._replace(min_zombies=9)])
 def test_deny_list_comes_before_every_option(reason, options):
     verdict = verdict_on(DENIED[reason], options)
     assert (verdict.reason, verdict.remedies) == (reason, ())
@@ -108,14 +110,14 @@ def test_deny_list_holds_in_another_pid_namespace_too(reason):
 
 @pytest.mark.parametrize("first, then", [
     ("host_service", "protected"), ("host_process", "protected"), ("protected", "too_young"), ("protected", "report_only"),
-    ("protected", "usage_low"), ("traced", "too_few"), ("parent_frozen", "parent_stopped"), ("too_few", "usage_low"),
-    ("usage_low", "report_only"), ("report_only", "too_young"), ("usage_low", "too_young")])
+    ("protected", "may_be_waited_for"), ("traced", "too_few"), ("parent_frozen", "parent_stopped"), ("too_few", "may_be_waited_for"),
+    ("report_only", "may_be_waited_for"), ("report_only", "too_young"), ("may_be_waited_for", "too_young")])
 def test_what_is_said_when_two_reasons_hold(first, then):
     offenders, changes = {
         "host_service": host_process(workload=workload("host", None, service="web.service")), "host_process": host_process(),
     }, {"traced": {"zombies": (zombie(tracer_pid=9),)}, "parent_frozen": {"frozen": True}, "parent_stopped": {"state": "T"},
         "too_young": {"zombies": (zombie(age=1.0),)}}
-    options = {"protected": {"protect": (".",)}, "too_few": {"min_zombies": 2}, "usage_low": {"min_usage": 0.9},
+    options = {"protected": {"protect": (".",)}, "too_few": {"min_zombies": 2}, "may_be_waited_for": {"pressure": 0.91},
                "report_only": {"remedies": ()}}
     offender = offenders.get(first, container_process())._replace(**changes.get(first, {}), **changes.get(then, {}))
     verdict = verdict_on(offender, DEFAULTS._replace(**options.get(first, {}), **options.get(then, {})))
@@ -146,9 +148,9 @@ def test_only_zombies_that_count_are_counted_and_acted_on():
     assert verdict_on(offender, DEFAULTS._replace(min_zombies=3)).reason == "too_few"
 
 
-def test_zombie_is_ripe_at_min_age_and_usage_reached_at_min_usage():
+def test_zombie_is_ripe_at_min_age():
     assert verdict_on(container_process(zombies=(zombie(age=60.0),))).reason == "act"
-    assert policy.judge(node(container_process(), usage=0.5), DEFAULTS._replace(min_usage=0.5))[0].reason == "act"
+    assert verdict_on(container_process(zombies=(zombie(age=59.9),))).reason == "too_young"
 
 
 def test_zombies_whose_tracer_was_not_looked_up_count():
@@ -157,8 +159,8 @@ def test_zombies_whose_tracer_was_not_looked_up_count():
 
 def test_init_that_keeps_zombies_is_ended_and_those_below_it_are_not():
     below, init = policy.judge(node(container_process(), INIT), DEFAULTS)
-    assert (below.reason, below.remedies) == ("ends_with_init", ("nudge", "reap"))
-    assert (init.reason, init.remedies) == ("act", ("nudge", "reap", "terminate"))
+    assert (below.reason, below.remedies) == ("ends_with_init", ("reap", "nudge"))
+    assert (init.reason, init.remedies) == ("act", ("reap", "nudge", "terminate"))
 
 
 @pytest.mark.parametrize("init, why", [
@@ -166,7 +168,7 @@ def test_init_that_keeps_zombies_is_ended_and_those_below_it_are_not():
     (host_process(1), "host_init"), (INIT._replace(is_ancestor=True), "sweep_or_ancestor")])
 def test_parent_is_not_ended_in_vain(init, why):
     verdict = policy.judge(node(container_process(init_pid=init.pid), init), DEFAULTS)[0]
-    assert (verdict.reason, verdict.remedies) == ("adopter_does_not_reap", ("nudge", "reap"))
+    assert (verdict.reason, verdict.remedies) == ("adopter_does_not_reap", ("reap", "nudge"))
     assert why in verdict.explanation
 
 
@@ -175,14 +177,14 @@ def test_init_whose_zombies_are_young_may_yet_reap():
     assert policy.judge(node(container_process(), young), DEFAULTS)[0].reason == "act"
 
 
-@pytest.mark.parametrize("remedies", [("nudge",), ("reap",), ("nudge", "reap")])
+@pytest.mark.parametrize("remedies", [("nudge",), ("reap",), ("reap", "nudge")])
 def test_without_terminate_nothing_moves_and_nothing_is_spared(remedies):
     verdict = policy.judge(node(container_process(), INIT), DEFAULTS._replace(remedies=remedies))[0]
     assert (verdict.reason, verdict.remedies) == ("act", remedies)
 
 
 def test_max_parents_lets_the_first_through_and_counts_those_ended_before():
-    snapshot = node(*[container_process(pid, init_pid=None) for pid in (61, 62, 63, 64)])
+    snapshot = node(*[container_process(pid, init_pid=None, workload=workload(container_id="%064x" % pid)) for pid in (61, 62, 63, 64)])
 
     def reasons(most, before):
         return [verdict.reason for verdict in policy.judge(snapshot, DEFAULTS._replace(max_parents=most), before)]
@@ -197,12 +199,12 @@ def test_max_parents_counts_only_those_that_would_be_ended():
     snapshot = node(host_process(61), container_process(62), container_process(63))
     verdicts = policy.judge(snapshot, DEFAULTS._replace(max_parents=1))
     assert [verdict.reason for verdict in verdicts] == ["host_process", "act", "max_parents"]
-    assert verdicts[2].remedies == ("nudge", "reap")
+    assert verdicts[2].remedies == ("reap", "nudge")
 
 
 ZOMBIES = st.builds(
-    zombie, pid=st.integers(2, 99), age=st.floats(0, 1000), num_threads=st.integers(1, 2), tracer_pid=st.sampled_from([0, 0, 9, None]),
-    canary=st.sampled_from([False, False, True]))
+    zombie, pid=st.integers(2, 99), age=st.floats(0, 1000) | st.floats(3600, 4000), num_threads=st.integers(1, 2), tracer_pid=st.sampled_from([0, 0, 9, None]),
+    canary=st.sampled_from([False, False, True]), claim=st.sampled_from(["orphan", "may_be_waited_for"]), known_for=st.none() | st.floats(1000, 5000))
 FORECASTS = st.builds(limits.Forecast, st.none(), st.none() | st.floats(0, 10000))
 OFFENDERS = st.builds(
     lambda make, pid, changes: make(pid, **changes),
@@ -223,7 +225,7 @@ SNAPSHOTS = st.builds(
     st.lists(OFFENDERS, max_size=4, unique_by=lambda offender: offender.pid), st.floats(0, 1), FORECASTS)
 OPTIONS = st.builds(
     policy.Options, st.sampled_from(policy.SCOPES), st.lists(st.sampled_from(policy.REMEDIES), unique=True).map(tuple),
-    st.integers(0, 500), st.integers(1, 4), st.floats(0, 1), st.sampled_from([0, 0, 60, 3600]), st.floats(0, 300), st.sampled_from([(), ("sh",), ("^$",)]),
+    st.integers(0, 500), st.integers(1, 4), st.floats(0, 1), st.sampled_from([0, 1, 1000]), st.floats(0, 300), st.sampled_from([(), ("sh",), ("^$",)]),
     st.sampled_from([(), ("kube-system",)]), st.integers(0, 3), st.integers(0, 100))
 
 
@@ -233,15 +235,9 @@ def test_whatever_the_node_and_the_options(snapshot, options, before):
     verdicts = policy.judge(snapshot, options, before)
     assert verdicts == policy.judge(snapshot, options, before), "the same snapshot and options, the same verdicts"
     assert [verdict.offender for verdict in verdicts] == list(snapshot.offenders)
-    ended = [verdict for verdict in verdicts if "terminate" in verdict.remedies]
+    ended = [verdict for verdict in verdicts if "terminate" in verdict.remedies and verdict.room.level != "full"]
     assert not options.max_parents or len(ended) <= max(0, options.max_parents - before)
     for verdict in verdicts:
-        if verdict.remedies:
-            assert verdict.offender.workload.namespace not in options.protect_namespaces
-        if "terminate" in verdict.remedies and verdict.offender.ended_ago is not None:
-            assert verdict.offender.ended_ago >= options.cooldown
-        assert all(zombie.age >= options.min_age and zombie.num_threads < 2 and not zombie.tracer_pid and not zombie.canary
-                   for zombie in verdict.ripe)
         if verdict.remedies:
             assert_may_be_touched(verdict, snapshot, options)
 
@@ -250,27 +246,40 @@ def assert_may_be_touched(verdict, snapshot, options):
     """The rules once more, in the words of the documentation and with no word of the engine's."""
     offender = verdict.offender
     assert set(verdict.remedies) <= set(options.remedies)
-    assert len(verdict.ripe) >= options.min_zombies
-    assert snapshot.limits.usage >= options.min_usage
-    if options.act_within:
-        taken = [snapshot.limits.usage] + ([offender.pids.current / offender.pids.max] if offender.pids and offender.pids.max else [])
-        soon = [each.seconds_to_full for each in (snapshot.forecast, offender.forecast) if each.seconds_to_full is not None]
-        assert max(taken) >= 0.95 or min(soon, default=10**9) <= options.act_within
+    taken = [snapshot.limits.usage] + ([offender.pids.current / offender.pids.max] if offender.pids and offender.pids.max else [])
+    forecasts = [snapshot.forecast] + ([offender.forecast] if offender.pids and offender.pids.max else [])
+    soon = [forecast.seconds_to_full is not None and forecast.seconds_to_full <= 3600 for forecast in forecasts]  # told from a tenth taken
+    full, short = max(taken) >= 0.95, max(taken) >= options.pressure or any(soon)
     assert offender.pid != 1 and not offender.flags & PF_KTHREAD and not offender.is_ancestor
-    assert offender.state not in "DTt" and not offender.frozen
     if len(offender.status.ns_pid) == 1:
         assert offender.executable in (b"/usr/bin/python3", b"/bin/sh", b"\xff")
     if options.scope == "containers":
         assert offender.workload.kind == "container" and not offender.workload.service
     if options.protect_namespaces and offender.workload.pod_uid:
         assert offender.workload.namespace
+    assert offender.workload.namespace not in options.protect_namespaces
+    assert verdict.ripe and all(zombie.num_threads < 2 and not zombie.canary for zombie in verdict.ripe)
     if offender.init_reaps is False and offender.pid != offender.init_pid and "reap" not in options.remedies:
         assert "terminate" not in verdict.remedies
+    if full:
+        assert all(max(zombie.age, zombie.known_for or 0) >= options.min_age for zombie in verdict.ripe)
+        return
+    assert offender.state not in "DTt" and not offender.frozen
+    assert all(zombie.age >= options.min_age and not zombie.tracer_pid for zombie in verdict.ripe)
+    if "terminate" in verdict.remedies:
+        assert offender.ended_ago is None or offender.ended_ago >= options.cooldown
+    if not short:
+        assert verdict.remedies == ("reap",), "nobody is signalled or ended while there is room"
+        old = [zombie for zombie in verdict.ripe if zombie.claim != "orphan"]
+        assert all(zombie.age >= 3600 for zombie in old)
+        kept = [zombie for zombie in offender.zombies if zombie.claim != "orphan" and zombie.age >= 3600 and not zombie.canary
+                and zombie.num_threads < 2 and not zombie.tracer_pid and zombie not in old]
+        assert not old or len(kept) >= options.tolerate
 
 
 def test_an_init_beyond_the_cap_takes_nobody_with_it():
     """Its children are not to end with an init that stays, and do not say so."""
-    worst = container_process(60, init_pid=60)
+    worst = container_process(60, init_pid=60, workload=workload(container_id="d" * 64))
     verdicts = policy.judge(node(worst, container_process(50), INIT), DEFAULTS._replace(max_parents=1))
     assert [(verdict.offender.pid, verdict.reason) for verdict in verdicts] == [(60, "act"), (50, "max_parents"), (40, "max_parents")]
 
@@ -289,24 +298,120 @@ def test_a_storm_of_orphans_is_not_let_loose_while_there_is_room(changes, usage,
     assert (verdict.reason, "terminate" in verdict.remedies) == (reason, reason == "act")
 
 
-@pytest.mark.parametrize("changes, usage, act_within, reason", [
-    ({}, 0.5, 0, "act"),
-    ({}, 0.5, 3600, "not_soon"),
-    ({}, 0.95, 3600, "act"),  # full but for a few, whatever the growth
-    ({"forecast": limits.Forecast(9.0, 3600.0)}, 0.5, 3600, "act"),
-    ({"forecast": limits.Forecast(9.0, 3600.1)}, 0.5, 3600, "not_soon"),
-    ({"pids": cgroups.Pids(95, 100, "/a")}, 0.5, 3600, "act"),
-    ({"pids": cgroups.Pids(94, 100, "/a")}, 0.5, 3600, "not_soon"),
-    ({"pids": cgroups.Pids(95, None, "/a")}, 0.5, 3600, "not_soon"),
-])
-def test_act_within(changes, usage, act_within, reason):
-    verdict, = policy.judge(node(container_process(**changes), usage=usage), DEFAULTS._replace(act_within=act_within))
-    assert verdict.reason == reason
+ROOM, SHORT, FULL = 0.499, 0.5, 0.95
+OLD = [orphan(1, age=60.0), zombie(2, age=60.0), zombie(3, age=100.0)]
 
 
-def test_a_node_that_will_be_full_soon_is_reason_enough():
-    snapshot = node(container_process())._replace(forecast=limits.Forecast(1e6, 60.0))
-    assert policy.judge(snapshot, DEFAULTS._replace(act_within=60))[0].reason == "act"
+@pytest.mark.parametrize("usage, remedies, ripe", [
+    (ROOM, ("reap",), {1}), (SHORT, policy.REMEDIES, {1}), (0.9, policy.REMEDIES, {1, 2, 3}), (FULL, policy.REMEDIES, {1, 2, 3})])
+def test_orphans_are_collected_always_and_others_where_room_is_short(usage, remedies, ripe):
+    """At a share of exactly a half one task less is enough, and the orphan is that one."""
+    verdict, = policy.judge(node(container_process(zombies=tuple(OLD)), usage=usage), DEFAULTS)
+    assert (verdict.reason, verdict.remedies, {zombie.pid for zombie in verdict.ripe}) == ("act", remedies, ripe)
+
+
+def test_no_more_are_collected_than_make_room_and_the_oldest_come_first_whoever_holds_them():
+    snapshot = node(
+        container_process(50, zombies=tuple(zombie(pid, age=60.0 + pid) for pid in range(10))),
+        container_process(60, zombies=tuple(zombie(pid, 60, age=60.0 + pid) for pid in range(10, 20))))._replace(
+            limits=limits.Limits(1000, 2000, 504, 1000, 0.504))  # 499 are less than a half
+    first, second = policy.judge(snapshot, DEFAULTS)
+    assert (first.reason, first.remedies) == ("older_first", ())
+    assert sorted(zombie.pid for zombie in second.ripe) == [15, 16, 17, 18, 19]
+    in_vain = {(zombie.pid, zombie.start_ticks) for zombie in second.ripe}
+    first, second = policy.judge(snapshot, DEFAULTS, tried=in_vain)
+    assert sorted(zombie.pid for zombie in second.ripe) == list(range(10, 20)), "those tried in vain, and five in their place"
+
+
+@pytest.mark.parametrize("age, number, tolerate, ripe", [(3600.0, 5, 5, 0), (3600.0, 6, 5, 1), (3599.0, 6, 5, 0), (3600.0, 6, 0, 6)])
+def test_what_one_parent_keeps_beyond_measure_is_collected_though_there_is_room(age, number, tolerate, ripe):
+    offender = container_process(zombies=tuple(zombie(pid, age=age + pid) for pid in range(number)))
+    verdict, = policy.judge(node(offender, usage=ROOM), DEFAULTS._replace(tolerate=tolerate))
+    assert verdict.remedies == (("reap",) if ripe else ())
+    if ripe:
+        assert [zombie.pid for zombie in verdict.ripe] == list(reversed(range(number)))[:ripe], "the oldest"
+    else:
+        assert verdict.reason == "may_be_waited_for"
+
+
+@pytest.mark.parametrize("changes", [
+    {"frozen": True}, {"state": "T"}, {"state": "D"}, {"ended_ago": 1.0}, {"more": policy.MOST_ORPHANS},
+    {"zombies": (zombie(tracer_pid=50),)}, {"zombies": (zombie(age=1.0, known_for=60.0),)}])
+def test_in_a_full_table_no_reason_spares(changes):
+    offender = container_process(**changes)
+    assert verdict_on(offender).remedies != policy.REMEDIES
+    verdict, = policy.judge(node(offender, usage=FULL), DEFAULTS._replace(max_parents=1, min_zombies=5), already_terminated=5)
+    assert (verdict.reason, verdict.remedies) == ("act", policy.REMEDIES)
+
+
+@pytest.mark.parametrize("reason", [*DENIED, "protected", "protected_namespace", "namespace_unknown", "host_process", "host_service", "report_only"])
+def test_in_a_full_table_deny_list_and_protected_ones_are_spared(reason):
+    snapshot, options = CASES[reason]
+    full = snapshot._replace(limits=snapshot.limits._replace(tasks=32768, usage=1.0))
+    assert policy.judge(full, options)[0].reason == reason
+
+
+def test_of_the_replicas_of_a_workload_one_is_ended():
+    pod = {"pod_uid": UID, "pod": ("lease-1", "web-0")}
+    replicas = [container_process(pid, init_pid=None, workload=workload(container_id="%064x" % (pid // 2), **pod)) for pid in (60, 61, 62)]
+    assert [verdict.reason for verdict in policy.judge(node(*replicas), DEFAULTS)] == ["act", "act", "cooldown"], "the first two are in one container"
+
+
+@pytest.mark.parametrize("pids, zombies, level", [
+    (cgroups.Pids(60, 100, "/a"), 9, "room"), (cgroups.Pids(60, 100, "/a"), 10, "pressure"), (cgroups.Pids(99, 100, "/a"), 9, "room"),
+    (cgroups.Pids(99, 100, "/a"), 10, "full"), (cgroups.Pids(5, 0, "/a"), 9, "room")])
+def test_zombies_are_to_blame_only_where_they_take_a_tenth(pids, zombies, level):
+    """A program with many threads would otherwise give up the status of each child that it does not ask for at once, and gain nothing."""
+    parent = container_process(zombies=tuple(zombie(pid) for pid in range(zombies)), pids=pids)
+    assert policy.judge(node(parent, usage=0.1), DEFAULTS)[0].room.level == level
+    assert policy.judge(node(parent, usage=0.1), DEFAULTS._replace(pressure=0.0))[0].room.level != "room"
+
+
+def test_whoever_leaks_makes_room_before_others():
+    leaker = container_process(50, zombies=tuple(zombie(pid) for pid in range(5000)))
+    others = container_process(60, zombies=(zombie(6000, 60, age=9000.0),))
+    first, second = policy.judge(node(leaker, others, usage=0.55), DEFAULTS)
+    assert (second.reason, second.remedies) == ("older_first", ())
+    assert len(first.ripe) == 1640 and first.explanation == "1640 of the oldest, to make room"
+    assert policy.judge(node(leaker, others, usage=0.55), DEFAULTS._replace(tolerate=5000))[1].reason == "act", "else the oldest of all is the first"
+
+
+def test_an_orphan_that_is_handed_on_grows_old_all_the_same():
+    handed_on = orphan(age=10.0, known_for=1000.0)
+    assert policy.judge(node(container_process(zombies=(handed_on,)), usage=ROOM), DEFAULTS)[0].reason == "act"
+    just_now = handed_on._replace(age=4.9)
+    assert policy.judge(node(container_process(zombies=(just_now,)), usage=ROOM), DEFAULTS)[0].reason == "too_young", "its adopter may be about to wait"
+
+
+def test_where_only_reap_may_be_tried_and_is_impossible():
+    verdict, = policy.judge(node(container_process())._replace(refusal=("yama", "nobody may trace")), DEFAULTS._replace(remedies=("reap",)))
+    assert (verdict.reason, verdict.remedies) == ("reap_impossible", ())
+
+
+def test_pressure_0_is_always():
+    verdict, = policy.judge(node(container_process(), usage=0.001), DEFAULTS._replace(pressure=0.0))
+    assert (verdict.reason, verdict.remedies) == ("act", policy.REMEDIES)
+
+
+def test_without_reap_on_this_node_signals_are_left_where_room_is_short():
+    verdict, = policy.judge(node(container_process())._replace(refusal=("yama", "nobody may trace")), DEFAULTS)
+    assert (verdict.reason, verdict.remedies) == ("act", ("nudge", "terminate"))
+
+
+@pytest.mark.parametrize("used, forecast, level", [
+    (499, None, "room"), (500, None, "pressure"), (949, None, "pressure"), (950, None, "full"),
+    (100, 3600.0, "pressure"), (100, 3601.0, "room")])
+def test_level_of_pressure(used, forecast, level):
+    assert pressure.at(used, 1000, limits.Forecast(None, forecast), 0.5).level == level
+
+
+def test_the_limit_that_binds_first_counts():
+    tight = container_process(pids=cgroups.Pids(60, 100, "/a"))
+    room = pressure.of(node(tight, usage=0.3), tight, 0.5)
+    assert (room.level, room.where, room.too_many(0.5)) == ("pressure", "/a", 11)
+    assert pressure.of(node(tight, usage=0.7), tight, 0.5).where == "node"
+    unlimited = container_process(pids=cgroups.Pids(60, None, "/a"), forecast=limits.Forecast(1.0, 1.0))
+    assert pressure.of(node(unlimited, usage=0.3), unlimited, 0.5).level == "room"
 
 
 @pytest.mark.parametrize("changes, options, reason", [
@@ -362,14 +467,14 @@ def test_where_the_adopter_leaks_and_reap_is_not_there_nothing_is_ended_in_vain(
     assert "PID 40, the init of its PID namespace" in verdict.explanation
 
 
-@pytest.mark.parametrize("remedies", [("nudge", "reap", "terminate"), ("reap", "terminate"), ("terminate", "reap")])
+@pytest.mark.parametrize("remedies", [("reap", "nudge", "terminate"), ("reap", "terminate"), ("terminate", "reap")])
 def test_where_the_adopter_leaks_reap_helps_both(remedies):
     verdict = verdict_on(LEAKING, DEFAULTS._replace(remedies=remedies))
     assert (verdict.reason, verdict.remedies) == ("act", remedies)
     assert "PID 40" in verdict.explanation and "reap is then for that one" in verdict.explanation
 
 
-@pytest.mark.parametrize("remedies", [("nudge", "terminate"), ("nudge", "reap", "terminate")])
+@pytest.mark.parametrize("remedies", [("nudge", "terminate"), ("reap", "nudge", "terminate")])
 @pytest.mark.parametrize("init_reaps", [True, None])
 def test_where_the_adopter_reaps_or_is_not_known_nothing_changes(init_reaps, remedies):
     options = DEFAULTS._replace(remedies=remedies)
@@ -401,11 +506,11 @@ def test_who_is_spared_is_spared_with_zombies_or_without(reason):
     snapshot, options = CASES[reason]
     without = snapshot.offenders[0]._replace(zombies=())
     assert policy.spared(without, options, policy.compiled(options))[0] == reason
-    assert policy.spared(snapshot.offenders[0], options, policy.compiled(options)) == policy.judge(snapshot, options)[0][3:]
+    assert policy.spared(snapshot.offenders[0], options, policy.compiled(options)) == policy.judge(snapshot, options)[0][3:5]
 
 
 @pytest.mark.parametrize("reason", [
-    "act", "usage_low", "own_canary", "too_young", "too_few", "parent_stopped", "parent_frozen", "report_only", "cooldown"])
+    "act", "may_be_waited_for", "own_canary", "too_young", "too_few", "parent_stopped", "parent_frozen", "report_only", "cooldown"])
 def test_who_is_not_spared_for_what_it_is(reason):
     snapshot, options = CASES[reason]
     assert policy.spared(snapshot.offenders[0], options, policy.compiled(options)) is None

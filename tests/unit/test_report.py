@@ -12,10 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, policy, ptrace, report
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, limits, policy, ptrace, report, tracing
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import PASSING, Outcome, reap
 from ansible_collections.provider.fleet.plugins.modules import zombie_reap
-from rig.handmade import container_process, host_process, node, workload, zombie
+from rig.handmade import PRESSED, container_process, host_process, node, workload, zombie
 
 OPTIONS = policy.Options()
 HOSTILE = {
@@ -66,7 +66,7 @@ def outcome(parent, remedy, result, cleared=0, detail="", **more):
 
 
 def result(parent, *outcomes, left=None, reason="act", remedies=policy.REMEDIES, ripe=None):
-    verdict = policy.Verdict(parent, parent.zombies if ripe is None else ripe, remedies, reason, "because")
+    verdict = policy.Verdict(parent, parent.zombies if ripe is None else ripe, remedies, reason, "because", PRESSED)
     return report.Result(verdict, outcomes, left)
 
 
@@ -206,7 +206,7 @@ def test_lines_for_people():
     lines = report.as_lines(swept(
         moved, alone, before=node(PARENT, host_process(60), without_parent=(orphan,)), after=(), warnings=("w\n",)))
     assert lines[0] == "5 zombies on this node; 2 cleared, 0 left; 1 parent ended"
-    assert lines[1] == "process table: 16384 of 32768 taken (50.0 %), bound by kernel.pid_max"
+    assert lines[1] == "process table: 29492 of 32768 taken (90.0 %), bound by kernel.pid_max"
     assert lines[2] == ("PID 50 (python3) in container %s: 3 zombies, oldest 100 s: moved: terminate (ended by SIGKILL); "
                         "left with PID 40" % ("c" * 12))
     assert lines[3] == "PID 60 (python3) on the host: 1 zombie, oldest 100 s: left alone: because"
@@ -262,6 +262,10 @@ def test_every_key_is_documented_and_every_documented_key_is_there():
     assert set(documented["offenders"]["contains"]) == set(done["offenders"][0])
     assert set(documented["offenders"]["contains"]["steps"]["contains"]) == set(done["offenders"][0]["steps"][0])
     assert set(documented["zombies"]["contains"]) == set(done["zombies"])
+    assert set(documented["offenders"]["contains"]["pressure"]["sample"]) == set(done["offenders"][0]["pressure"])
+    assert set(documented["offenders"]["contains"]["claims"]["sample"]) == set(done["offenders"][0]["claims"])
+    kept = report.as_dict(swept(result(PARENT, remedies=(), reason="too_young"), after=(PARENT,)))
+    assert set(documented["zombies"]["contains"]["list"]["sample"][0]) == set(kept["zombies"]["list"][0])
     assert set(documented["limits"]["sample"]) == set(done["limits"])
     assert set(documented["counts"]["sample"]) == set(done["counts"])
 
@@ -287,7 +291,7 @@ def test_every_result_of_a_step_is_documented():
 def test_every_refusal_is_documented():
     """As the engine's source has them."""
     raised = set()
-    for module in (ptrace, reap):
+    for module in (ptrace, tracing, reap):
         for call in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Refused":
                 raised.add(call.args[0].value)
@@ -295,7 +299,7 @@ def test_every_refusal_is_documented():
     assert set(PASSING) <= raised
 
 
-LEASE = {"owner": "akash1qq", "dseq": "123456", "gseq": "1", "oseq": "2", "provider": "akash1zz"}
+LEASE = {"owner": "akash1qq", "dseq": "123456", "gseq": "1", "oseq": "2", "provider": "akash1zz", "verified": True}
 POD = {"pod_uid": "uid-1", "pod": ("lease-1", "web-0")}
 PLACES = [  # (what is known of the workload, in words)
     ({}, "in container cccccccccccc"),
@@ -307,7 +311,9 @@ PLACES = [  # (what is known of the workload, in words)
     ({**POD, "container_name": "app"}, "in container app (cccccccccccc) of pod lease-1/web-0"),
     ({**POD, "container_name": "app", "lease": LEASE},
      "in container app (cccccccccccc) of pod lease-1/web-0, lease 123456/1/2 of akash1qq"),
-    ({"lease": {**dict.fromkeys(LEASE), "gseq": "1"}}, "in container cccccccccccc, lease ?/1/? of an unknown owner"),
+    ({"lease": {**dict.fromkeys(LEASE), "gseq": "1"}},
+     "in container cccccccccccc, claims lease ?/1/? of an unknown owner (which is not that of its namespace)"),
+    ({"user": 1000}, "in container cccccccccccc of user 1000"),
     ({"kind": "host", "service": "web.service"}, "on the host"),
 ]
 
@@ -329,10 +335,10 @@ NEVER = limits.Forecast(None, None)
 
 
 @pytest.mark.parametrize("seconds, words", [
-    (None, ""), (0, ", full in about 0 s if it grows on like that"), (119.9, ", full in about 119 s if it grows on like that"),
-    (120, ", full in about 2 min if it grows on like that"), (7199, ", full in about 119 min if it grows on like that"),
-    (7200, ", full in about 2 h if it grows on like that"), (172800, ", full in about 2 d if it grows on like that"),
-    (7 * 86400, ", full in about 7 d if it grows on like that"), (7 * 86400 + 1, "")])
+    (None, ""), (0, ", full in about 0 s at this rate"), (119.9, ", full in about 119 s at this rate"),
+    (120, ", full in about 2 min at this rate"), (7199, ", full in about 119 min at this rate"),
+    (7200, ", full in about 2 h at this rate"), (172800, ", full in about 2 d at this rate"),
+    (7 * 86400, ", full in about 7 d at this rate"), (7 * 86400 + 1, "")])
 def test_how_soon_it_is_full_in_words(seconds, words):
     assert report.in_words(limits.Forecast(60.0, seconds)) == words
 
@@ -353,7 +359,7 @@ def test_pids_in_numbers(pids, usage):
 
 def test_line_of_a_parent_whose_container_is_nearly_full():
     full = PARENT._replace(pids=cgroups.Pids(30, 32, "/x"), forecast=limits.Forecast(4.0, 1800.0))
-    assert "oldest 100 s: 30 of 32 PIDs of its cgroup taken, full in about 30 min if it grows on like that: left alone" in line_of(
+    assert "oldest 100 s: 30 of 32 PIDs of its cgroup taken, full in about 30 min at this rate: left alone" in line_of(
         result(full, remedies=()))
     assert "30 of 32 PIDs of its cgroup taken: left alone" in line_of(result(full._replace(forecast=NEVER), remedies=()))
     for unlimited in (None, cgroups.Pids(30, None, "/x")):
@@ -370,7 +376,7 @@ def test_process_table_that_fills_up():
     after = node()._replace(forecast=limits.Forecast(600.0, 86400.0))
     done = swept()._replace(after=after)
     assert report.as_lines(done)[1] == (
-        "process table: 16384 of 32768 taken (50.0 %), bound by kernel.pid_max, full in about 24 h if it grows on like that")
+        "process table: 29492 of 32768 taken (90.0 %), bound by kernel.pid_max, full in about 24 h at this rate")
     table = report.as_dict(done)["limits"]
     assert (table["growth_per_hour"], table["seconds_to_full"]) == (600.0, 86400)
 

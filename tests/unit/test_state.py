@@ -44,7 +44,7 @@ def loaded(kind, folder, *arguments, text=None):
     ([(10, 100.0), (20, 100.0 + KEEP)], (100.0, 10)),  # looked at again, so it is still of use
 ])
 def test_the_older_of_two_moments_moves_on(tmp_path, notes, earlier):
-    assert sizes(tmp_path, *notes).earlier() == {POD: earlier}
+    assert sizes(tmp_path, *notes).earlier()[POD][:2] == earlier
 
 
 def test_what_is_not_looked_at_any_more_is_forgotten(tmp_path):
@@ -143,7 +143,7 @@ def test_memory_comes_back_as_the_history_of_an_observation(tmp_path):
     assert set(os.listdir(tmp_path)) == {"ended", "collected", "canaries", "left_canaries", "sizes"}, "nothing was first seen"
     again = state.Memory(str(tmp_path), REAL)
     again.load(required=True)
-    assert again.history() == observe.History({}, {POD: 1.5}, {me: 2.5}, {me: True, init: False}, {me}, {POD: (4.5, 9)})
+    assert again.history() == observe.History({}, {POD: 1.5}, {me: 2.5}, {me: True, init: False}, {me}, {POD: (4.5, 9, 4.5, 9)})
     assert again.history().canaries[init] is False
 
 
@@ -183,22 +183,27 @@ HOUR = 3600.0
 
 @pytest.mark.parametrize("count, limit, earlier, growth, full", [
     (200, 1000, None, None, None),  # never looked before
-    (200, 1000, (HOUR - 59, 100), None, None),  # too short a time
-    (200, 1000, (HOUR - 60, 100), 6000, 480),
-    (200, 1000, (0.0, 100), 100, 8 * HOUR),
-    (200, 1000, (0.0, 200), 0, None),
-    (100, 1000, (0.0, 200), -100, None),
-    (200, None, (0.0, 100), 100, None),  # there is no limit
-    (1000, 1000, (0.0, 900), 100, 0),
-    (1100, 1000, (0.0, 900), 200, 0),  # the limit was lowered
-    (200, 1000, (2 * HOUR, 100), None, None),  # a clock that went backwards, which this one does not
+    (200, 1000, (0.0, 100, 0.0, 100), None, None),  # once
+    (200, 1000, (0.0, 100, 1799.0, 150), None, None),  # too short a time
+    (200, 1000, (0.0, 100, HOUR - 59, 200), None, None),
+    (200, 1000, (0.0, 100, 1800.0, 150), 100, 8 * HOUR),
+    (200, 1000, (0.0, 100, 1800.0, 110), 20, 40 * HOUR),  # a burst now
+    (200, 1000, (0.0, 100, 1800.0, 190), 20, 40 * HOUR),  # a burst before
+    (200, 1000, (0.0, 200, 1800.0, 200), 0, None),
+    (100, 1000, (0.0, 200, 1800.0, 150), -100, None),
+    (200, None, (0.0, 100, 1800.0, 150), 100, None),  # there is no limit
+    (1000, 1000, (0.0, 900, 1800.0, 950), 100, 0),
+    (1100, 1000, (0.0, 900, 1800.0, 1000), 200, 0),  # the limit was lowered
+    (99, 1000, (0.0, 50, 1800.0, 74.5), 49, None),  # less than a tenth is taken
+    (100, 1000, (0.0, 50, 1800.0, 75), 50, 18 * HOUR),
+    (200, 1000, (2 * HOUR, 100, 3 * HOUR, 100), None, None),  # a clock that went backwards, which this one does not
 ])
 def test_forecast(count, limit, earlier, growth, full):
     found = limits.forecast(count, limit, earlier, HOUR)
     assert found == (None if growth is None else pytest.approx(growth), None if full is None else pytest.approx(full))
 
 
-@given(st.integers(0, 2**22), st.none() | st.integers(0, 2**22), st.none() | st.tuples(st.floats(0, 1e9), st.integers(0, 2**22)), st.floats(0, 1e9))
+@given(st.integers(0, 2**22), st.none() | st.integers(0, 2**22), st.none() | st.tuples(*[st.floats(0, 1e9), st.integers(0, 2**22)] * 2), st.floats(0, 1e9))
 def test_any_forecast_is_of_the_future(count, limit, earlier, now):
     found = limits.forecast(count, limit, earlier, now)
     assert found.seconds_to_full is None or found.seconds_to_full >= 0 and found.growth_per_hour > 0 and limit is not None

@@ -354,7 +354,7 @@ import json, os, sys
 sys.path.append(sys.argv[1])
 from reaper import policy, procfs, sweep, watch
 def options(**values):
-    return policy.validate({"min_age": 0, "grace": 0.3, **values})
+    return policy.validate({"min_age": 0, "grace": 0.3, "pressure": 0, **values})
 paths = sweep.Paths(proc=sys.argv[3], run=sys.argv[2], textfiles=os.path.dirname(sys.argv[2]))
 watcher = watch._Watcher(options(remedies=["nudge", "reap"]), paths, procfs.ProcFS(), 1.0, print)
 watcher.get_ready()

@@ -20,6 +20,7 @@ from collections import namedtuple
 HIERARCHIES = (("", "cgroup.threads"), ("/unified", "cgroup.threads"), ("/pids", "tasks"))  # below the root: folder, name of its list of tasks
 PIDS_FIRST = (HIERARCHIES[2], HIERARCHIES[0])  # that count tasks, or may
 LOOKS = 3  # at the ledger, while there are new tasks in each
+DEEPEST = 64  # levels of cgroups that are asked for their limits: a tenant may make them as deep as a path is long
 REMOVED = (errno.ENOENT, errno.ENODEV)
 MOST_BYTES = 1 << 16  # of a list of tasks at a time
 WHOLE = 4000  # bytes; a read that gave fewer came to the end: the kernel fills at least a page but for one line (seq_file)
@@ -176,22 +177,24 @@ def is_frozen(root: str, lines) -> bool:
     return False
 
 
-def pids(root: str, controllers: str, path: str) -> Pids | None:
+def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids | None:
     """:class:`Pids` of a cgroup and those above it; None where the kernel does not count.
 
-    controllers, path: as in :class:`.procfs.CgroupLine`. Of all levels the one with the least room is told; where none has a
-    limit, the cgroup itself.
+    controllers, path: as in :class:`.procfs.CgroupLine`. own: the path to tell of where no level has a limit; ``path`` unless it says otherwise. Of all
+    levels the one of whose limit most is taken is told.
     """
-    found, parts = [], path.split("/")
+    found, parts = {}, path.split("/")[:DEEPEST]
     for length in range(len(parts), 1, -1):
         level = "/".join(parts[:length])
         for folder in _folders(root, controllers, level):
             current, most = _read(folder, "pids.current"), _read(folder, "pids.max")
             if current and most:
-                found.append(Pids(int(current), None if most.strip() == "max" else int(most), level))
+                found[level] = Pids(int(current), None if most.strip() == "max" else int(most), level)
                 break
-    limited = [each for each in found if each.max is not None]
-    return min(limited, key=lambda each: each.max - each.current) if limited else found[0] if found else None
+    limited = [each for each in found.values() if each.max is not None]
+    if limited:
+        return max(limited, key=lambda each: each.current / each.max if each.max else 1.0)
+    return found.get(own or path) or next(iter(found.values()), None)
 
 
 def subfolders(folder: str) -> list:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 
-from . import inits, observe, policy, report
+from . import inits, observe, policy, pressure, report
 from .procfs import ProcFS
-from .remedies.terminate import ignores_sigterm
+from .remedies.terminate import ends_container, gets_sigterm, ignores_sigterm
 from .state import Memory
 from .sweep import sweep
 
@@ -52,15 +52,34 @@ def _parent(verdict, verdicts, observer, options) -> list:
         report.plural(offender.zombie_count, "zombie"), report.duration_in_words(max(zombie.age for zombie in offender.zombies)),
         "None of them counts" if not verdict.ripe else "All of them count" if len(verdict.ripe) == len(offender.zombies)
         else "%d of them count" % len(verdict.ripe), options.min_age)
-    sentences = _who(offender, verdicts, observer) + ["It holds " + counted]
+    sentences = _who(offender, verdicts, observer) + ["It holds " + counted, *_claims(offender), _room(verdict.room)]
     if not verdict.remedies:
         return sentences + ["A sweep now would leave it alone: %s (%s)." % (report.printable(verdict.explanation, 1000), verdict.reason)]
     sentences.append("A sweep now would act on it%s, one remedy after the other, as long as zombies are left:" % (
         ": " + report.printable(verdict.explanation, 1000) if verdict.reason == "act" else ""))
-    sentences += ["  %d. %s: %s" % (place + 1, name, _REMEDIES[name](offender, options)) for place, name in enumerate(verdict.remedies)]
+    sentences += ["  %d. %s: %s" % (place + 1, name, _REMEDIES[name](offender, options, observer.procfs)) for place, name in enumerate(verdict.remedies)]
     if verdict.reason != "act":
         sentences.append("It would go no further: %s (%s)." % (report.printable(verdict.explanation, 1000), verdict.reason))
     return sentences
+
+
+def _claims(offender) -> list:
+    """Whether anybody may still ask for its zombies, and how that is known."""
+    sentences, others = [], len(offender.zombies) - offender.orphans
+    for evidence in sorted({zombie.evidence for zombie in offender.zombies if zombie.is_orphan}):
+        number = sum(zombie.evidence == evidence for zombie in offender.zombies if zombie.is_orphan)
+        sentences.append("Nobody will ask for %d of them: %s." % (number, evidence) if number > 1 else "Nobody will ask for one of them: %s." % evidence)
+    if others:
+        sentences.append("%s may still be waited for: nothing shows that another process started %s." % (
+            ("One", "it") if others == 1 else (others, "them")))
+    return sentences
+
+
+def _room(room) -> str:
+    taken = "%s is taken" % policy.in_words(room)
+    return {
+        pressure.ROOM: "There is room: %s.", pressure.PRESSURE: "Room is short: %s.", pressure.FULL: "There is hardly any room: %s.",
+    }[room.level] % taken
 
 
 def _without_zombies(process, options) -> list:
@@ -69,9 +88,12 @@ def _without_zombies(process, options) -> list:
     if alone:
         reason, why = alone[0], report.printable(alone[1].replace("the parent", "it"), 1000)
         return sentences + ["If it kept some, it would still be left alone: %s (%s)." % (why, reason)]
-    tried = ", then ".join(options.remedies) or "nothing: remedies is empty"
-    return sentences + ["If it kept %s for %d s (min_age), a sweep would try %s." % (
-        report.plural(options.min_zombies, "zombie"), options.min_age, tried)]
+    if not options.remedies:
+        return sentences + ["If it kept some, a sweep would try nothing: remedies is empty."]
+    return sentences + [
+        "If it kept orphans for %d s (min_age), a sweep would %s. What it started itself it may keep while there is room." % (
+            options.min_age, "collect them" if "reap" in options.remedies else "leave them while there is room, since reap is not among the remedies"),
+        "Where room is short (pressure: %g), a sweep would try %s." % (options.pressure, ", then ".join(options.remedies))]
 
 
 def _who(process, verdicts, observer) -> list:
@@ -100,21 +122,24 @@ def _reaps(process, init, verdicts, observer) -> str:
         "collects" if verdict == inits.REAPS else "does not collect", report.printable(why))
 
 
-def _nudge(offender, _options) -> str:
+def _nudge(offender, _options, _procfs) -> str:
     handled = offender.status.caught & inits.SIGCHLD_BIT
     return "SIGCHLD again, for which it has %s handler" % ("a" if handled else "no")
 
 
-def _reap(_offender, _options) -> str:
+def _reap(_offender, _options, _procfs) -> str:
     return "it is stopped for some milliseconds, collects them itself, and goes on"
 
 
-def _terminate(offender, options) -> str:
-    how = "SIGTERM, and SIGKILL if it is there after %g s" % options.grace
-    if ignores_sigterm(offender):
-        how = "SIGTERM, which has no effect on it, and SIGKILL after %g s" % options.grace
-    if offender.pid == offender.init_pid:
-        return how + "; that ends its container"
+def _terminate(offender, options, procfs) -> str:
+    how = "SIGKILL, so that whoever waits for it sees that it failed"
+    if gets_sigterm(procfs, offender):
+        how = "SIGTERM, and SIGKILL if it is there after %g s" % options.grace
+        if ignores_sigterm(offender):
+            how = "SIGTERM, which has no effect on it, and SIGKILL after %g s" % options.grace
+    ends = ends_container(procfs, offender)
+    if ends:
+        return "%s. %s" % (how, ends)
     return "%s; its zombies then go to %s" % (
         how, "PID %d" % offender.init_pid if offender.init_pid else "PID 1 of its PID namespace")
 

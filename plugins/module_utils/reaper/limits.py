@@ -12,7 +12,9 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 
-SHORTEST = 60.0  # seconds between two looks that a growth is told from
+SHORTEST = 1800.0  # seconds between the two former looks: a burst of a minute says nothing about the next hour
+BETWEEN = 60.0  # seconds from the last of them until now
+LEAST_SHARE = 0.1  # of the limit that must be taken for it to be said when it is full: growth on an empty node will hardly go on like that
 SYSCTLS = {"pid_max": "sys/kernel/pid_max", "threads_max": "sys/kernel/threads-max"}
 
 
@@ -30,18 +32,25 @@ class Limits(namedtuple("Limits", ("pid_max", "threads_max", "tasks", "limit", "
 class Forecast(namedtuple("Forecast", ("growth_per_hour", "seconds_to_full"))):
     """How fast a number of tasks grows, and when it meets its limit if it goes on like that; floats, None where that is not known.
 
-    seconds_to_full is None too where it does not grow or has no limit.
+    seconds_to_full is None too where it does not grow, has no limit, or has taken less than :data:`LEAST_SHARE` of it.
     """
 
     __slots__ = ()
 
 
 def forecast(count: int, limit: int | None, earlier, now: float) -> Forecast:
-    """earlier: (seconds, count) of a former look, on the clock of ``now`` (seconds), or None."""
-    if earlier is None or now - earlier[0] < SHORTEST:
+    """earlier: (seconds, count, seconds, count) of two former looks, the older one first, on the clock of ``now`` (seconds), or None.
+
+    The rate is the lower one of those before and after the look in between: a burst grows in one of them only.
+    """
+    if earlier is None:
         return Forecast(None, None)
-    growth = (count - earlier[1]) / (now - earlier[0])
-    return Forecast(3600 * growth, max(0, limit - count) / growth if growth > 0 and limit is not None else None)
+    then, before, later, count_later = earlier
+    if later - then < SHORTEST or now - later < BETWEEN:
+        return Forecast(None, None)
+    growth = min((count_later - before) / (later - then), (count - count_later) / (now - later))
+    is_known = growth > 0 and limit is not None and count >= LEAST_SHARE * limit
+    return Forecast(3600 * growth, max(0, limit - count) / growth if is_known else None)
 
 
 def read(procfs) -> Limits:

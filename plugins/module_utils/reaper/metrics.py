@@ -13,7 +13,7 @@ import os
 import re
 import time
 
-from . import VERSION, textfile
+from . import VERSION, pressure, textfile
 from .files import CannotSweep, locked
 from .policy import REMEDIES
 from .procfs import ProcFS
@@ -30,11 +30,13 @@ METRICS = {
     "zombie_reaper_info": ("gauge", "Version of the engine that wrote this; always 1."),
     "zombie_reaper_report_only": ("gauge", "Whether the last sweep was told to try no remedy."),
     "zombie_reaper_zombies": ("gauge", "Zombies on the node at the end of the last sweep."),
+    "zombie_reaper_orphans": ("gauge", "Zombies, of these, that nobody will ask for."),
     "zombie_reaper_offenders": ("gauge", "Parents that held zombies at the end of the last sweep."),
     "zombie_reaper_oldest_zombie_age_seconds": ("gauge", "For how long the oldest zombie has been seen with its parent, 0 without any."),
     textfile.PIDS_USED: ("gauge", "Tasks of the node, each of which takes a PID."),
     "zombie_reaper_pids_limit": ("gauge", "Tasks that the node may have, by the limit that is reached first."),
-    "zombie_reaper_seconds_to_full": ("gauge", "When the limit is reached if tasks grow on as they do; +Inf where they do not, or it is not known."),
+    "zombie_reaper_seconds_to_full": ("gauge", "When the limit is reached at the rate of the last half hour; +Inf where there is no growth, or none is known."),
+    "zombie_reaper_pressure": ("gauge", "How short room for processes is on the node: 0 there is room, 1 pressure, 2 full."),
     SWEEPS: ("counter", "Whole sweeps since the node booted."),
     ERRORS: ("counter", "Sweeps since the node booted that could not be done."),
     "zombie_reaper_cleared_total": ("counter", "Zombies that went since the node booted, by what was done for it."),
@@ -71,11 +73,13 @@ def as_text(done: Report, before: dict, now: float) -> str:
         **before,
         "zombie_reaper_report_only": int(not done.options.remedies),
         "zombie_reaper_zombies": counts["zombies_left"],
+        "zombie_reaper_orphans": counts["orphans"],
         "zombie_reaper_offenders": len(after.offenders),
         "zombie_reaper_oldest_zombie_age_seconds": "%.1f" % max(ages, default=0.0),
         textfile.PIDS_USED: after.limits.tasks,
         "zombie_reaper_pids_limit": after.limits.limit,
         "zombie_reaper_seconds_to_full": "+Inf" if seconds_to_full is None else round(seconds_to_full),
+        "zombie_reaper_pressure": pressure.LEVELS.index(pressure.told(after, done.options.pressure).level),
         SWEEPS: before[SWEEPS] + 1,
         ENDED: before[ENDED] + counts["parents_ended"],
         textfile.SUCCESS: 1,

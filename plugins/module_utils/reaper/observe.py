@@ -7,24 +7,37 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
+from itertools import islice
 
-from . import cgroups, limits, workloads, zombies
+from . import cgroups, limits, lineage, workloads, zombies
 from .inits import Inits
 
-# Zombies of one parent whose tracer is looked up, at about 20 us each. A parent with more than this has
-# plenty that nobody traces, or is being debugged on a scale that nothing here should interfere with.
-TRACERS_LOOKED_UP = 1000
+TRACERS_LOOKED_UP = 50  # in one look, of zombies that a sweep asked for in vain
+TRACER_UNKNOWN = -1
+THREADS_LOOKED_AT = 64  # of a parent whose first one is stopped or in uninterruptible sleep: one that can run is enough
 
 
-class Zombie(namedtuple("Zombie", ("pid", "start_ticks", "ppid", "comm", "num_threads", "tracer_pid", "age", "canary"), defaults=(False,))):
+class Zombie(
+    namedtuple(
+        "Zombie",
+        ("pid", "start_ticks", "ppid", "comm", "num_threads", "tracer_pid", "age", "canary", "session", "claim", "evidence", "known_for"),
+        defaults=(False, 0, lineage.MAY_BE_WAITED_FOR, "", None))
+):
     """A process that has exited and was not waited for.
 
     age: float, seconds since it was first seen as a zombie of this very parent. The kernel keeps no time of death,
-    so this is a lower bound. tracer_pid: int, None where it was not looked up. canary: bool, an audit left it there.
-    Others as in :class:`.procfs.Stat`.
+    so this is a lower bound. known_for: float, seconds since it was first seen as a zombie, whoever held it; None is the same as age.
+    tracer_pid: int, None where it was not looked up: that is done only for a few of those that a sweep could not have collected, since
+    a tenant can make each look cost 18 ms (65,536 supplementary groups stand in ``/proc/PID/status``); for the rest :data:`TRACER_UNKNOWN`.
+    canary: bool, an audit left it there. claim, evidence: of :func:`.lineage.claim`. Others as in :class:`.procfs.Stat`.
     """
 
     __slots__ = ()
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether nobody will ever ask for its status."""
+        return self.claim == lineage.ORPHAN
 
 
 class Offender(
@@ -39,7 +52,7 @@ class Offender(
 
     status: :class:`.procfs.Status`. workload: :class:`.workloads.Workload`. zombies: tuple of :class:`Zombie`.
     more: int, further zombies of it that were counted and not looked at one by one.
-    executable, command_line: bytes or None.
+    executable, command_line: bytes or None. state: of the first thread that can run, or else of the first one.
     frozen: bool, its cgroup is frozen (``docker pause``). is_ancestor: bool, the sweep itself or one of its ancestors.
     ended_ago: float, seconds since a sweep last ended a parent of the same workload, None where none is known.
     collected_ago: float, seconds since it last collected zombies in a sweep, None where it never did.
@@ -62,6 +75,11 @@ class Offender(
         return len(self.zombies) + self.more
 
     @property
+    def orphans(self) -> int:
+        """How many of its zombies nobody will ask for."""
+        return sum(zombie.is_orphan for zombie in self.zombies)
+
+    @property
     def leaking_per_hour(self) -> float | None:
         """Zombies it has made since it last collected some in a sweep, per hour; None where it has made none or never did."""
         if not self.collected_ago:
@@ -71,27 +89,32 @@ class Offender(
 
 
 class Snapshot(
-    namedtuple("Snapshot", ("offenders", "without_parent", "limits", "forecast", "way"), defaults=(limits.Forecast(None, None), zombies.SCAN))
+    namedtuple("Snapshot", ("offenders", "without_parent", "limits", "forecast", "way", "refusal"),
+               defaults=(limits.Forecast(None, None), zombies.SCAN, None))
 ):
     """The node at one moment.
 
     offenders: tuple of :class:`Offender`, most zombies first. limits: :class:`.limits.Limits`. forecast: :class:`.limits.Forecast` of them.
-    way: str, how the zombies were found, see :mod:`.zombies`.
+    way: str, how the zombies were found, see :mod:`.zombies`. refusal: (word, sentence) why ``reap`` cannot be used on this node at all, or None.
     without_parent: tuple of :class:`Zombie` whose parent lies outside the sweep's PID namespace (ppid 0) or has just ended.
     """
 
     __slots__ = ()
 
 
-class History(namedtuple("History", ("first_seen", "ended", "collected", "canaries", "left_canaries", "sizes"))):
+class History(
+    namedtuple("History", ("first_seen", "ended", "collected", "canaries", "left_canaries", "sizes", "uncollected", "moved"), defaults=(frozenset(), {}))
+):
     """What earlier sweeps and audits noted, in seconds on CLOCK_MONOTONIC; an observation changes nothing of it.
 
     first_seen: ``{(pid, start_ticks, ppid): seconds}`` of zombies.
+    moved: ``{(pid, start_ticks): seconds}`` of zombies that had another parent before, and when they were first seen.
     ended: ``{(workload identity,): seconds}``, when a parent of that workload was last ended.
     collected: ``{(pid, start_ticks): seconds}``, when that parent last collected zombies in a sweep.
     canaries: ``{(pid, start_ticks): bool}``, whether that init collected its last canary.
     left_canaries: ``{(pid, start_ticks), ...}`` of canaries that became zombies for good.
-    sizes: ``{(NODE or path of a cgroup,): (seconds, tasks)}``, how many tasks there were some time ago.
+    uncollected: ``{(pid, start_ticks), ...}`` of zombies that their parent's own waitid(2) did not give in an earlier sweep.
+    sizes: ``{(NODE or path of a cgroup,): (seconds, tasks, seconds, tasks)}``, how many tasks there were at two moments.
     """
 
     __slots__ = ()
@@ -101,11 +124,12 @@ NODE = "node"  # its key in the sizes; the path of a cgroup begins with a slash
 NOTHING = History({}, {}, {}, {}, set(), {})
 
 
-def snapshot(procfs, paths, history: History, now: float, ledger=None) -> Snapshot:
+def snapshot(procfs, paths, history: History, now: float, ledger=None, refusal=None) -> Snapshot:
     """Look at the whole node once.
 
     procfs: :class:`.procfs.ProcFS`. paths: has ``cgroup`` (``/sys/fs/cgroup``) and what :class:`.workloads.Locator` reads.
-    now: seconds on CLOCK_MONOTONIC. ledger: :class:`.cgroups.Ledger` of a resident process. Raises ``OSError`` where ``/proc`` itself cannot be read.
+    now: seconds on CLOCK_MONOTONIC. ledger: :class:`.cgroups.Ledger` of a resident process. refusal: of :func:`.tracing.node_refusal`.
+    Raises ``OSError`` where ``/proc`` itself cannot be read.
     """
     everything = zombies.find(procfs, ledger or cgroups.Ledger(paths.cgroup, procfs))
     by_parent = {}
@@ -117,13 +141,15 @@ def snapshot(procfs, paths, history: History, now: float, ledger=None) -> Snapsh
         for ppid, stats in by_parent.items():
             held = observer.zombies(stats)
             offender = observer.offender(ppid, held)
-            if offender:
+            # Read after it: where its PID was used again meanwhile, they have another parent by now, all of them
+            if offender and parent_now(procfs, held[0]) == ppid:
                 found.append(offender._replace(more=everything.more.get(ppid, 0)))
             else:
-                without_parent += held
+                without_parent += tuple(held)
     found.sort(key=lambda offender: (-offender.zombie_count, offender.pid))
     table = limits.read(procfs)
-    return Snapshot(tuple(found), without_parent, table, limits.forecast(table.tasks, table.limit, history.sizes.get((NODE,)), now), everything.way)
+    return Snapshot(tuple(found), without_parent, table, limits.forecast(table.tasks, table.limit, history.sizes.get((NODE,)), now), everything.way,
+                    refusal)
 
 
 def parent_now(procfs, zombie) -> int | None:
@@ -143,6 +169,13 @@ def still_zombies(procfs, offender):
             yield zombie._replace(ppid=ppid)
 
 
+def members(procfs, pid_namespace: int):
+    """Yields (PID, executable, command line) of each process in a PID namespace; the whole table is read for it."""
+    for pid in procfs.pids():
+        if procfs.pid_namespace(pid) == pid_namespace:
+            yield pid, procfs.executable(pid), procfs.command_line(pid)
+
+
 class Observer:
     """Reads zombies and processes; what is the same for all of them is read once. The arguments are those of :func:`snapshot`."""
 
@@ -154,23 +187,33 @@ class Observer:
         self.ancestors = _ancestors(procfs)
         self.inits = Inits(procfs)
         self.locator = workloads.Locator(procfs, paths)
-        self.pids_of_levels = {}
+        self.pids_of_paths = {}
+        self.tracers_looked_up = 0
 
-    def zombies(self, stats) -> tuple:
-        """:class:`Zombie` tuples of the children of one parent."""
+    def zombies(self, stats) -> list:
+        """:class:`Zombie` tuples of the children of one parent, whose claim is not known yet."""
         found = []
-        for place, stat in enumerate(stats):
-            status = self.procfs.status(stat.pid) if place < TRACERS_LOOKED_UP else None
-            tracer_pid = status.tracer_pid if status else None
-            age = self._since(self.history.first_seen.get((stat.pid, stat.start_ticks, stat.ppid), self.now))
-            canary = (stat.pid, stat.start_ticks) in self.history.left_canaries
-            found.append(Zombie(stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age, canary))
-        return tuple(found)
+        for stat in stats:
+            key = stat.pid, stat.start_ticks
+            age = self._since(self.history.first_seen.get((*key, stat.ppid), self.now))
+            tracer_pid = self._tracer(stat.pid) if key in self.history.uncollected else None
+            found.append(Zombie(
+                stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age, key in self.history.left_canaries,
+                stat.session, known_for=self._since(self.history.moved[key]) if key in self.history.moved else None))
+        return found
+
+    def _tracer(self, pid) -> int | None:
+        """PID of the tracer of a zombie; beyond :data:`TRACERS_LOOKED_UP` it is taken to have one."""
+        self.tracers_looked_up += 1
+        if self.tracers_looked_up > TRACERS_LOOKED_UP:
+            return TRACER_UNKNOWN
+        status = self.procfs.status(pid)
+        return status.tracer_pid if status else None
 
     def offender(self, pid, zombies=()) -> Offender | None:
         """A process as it is now, with those zombies; None when it has gone (its zombies then belong to somebody else already)."""
         stat, status = self.procfs.stat(pid), self.procfs.status(pid)
-        if stat is None or status is None:
+        if stat is None or status is None or stat.session < 0:  # for a moment of an execve(2) by another thread it has none
             return None
         lines = self.procfs.cgroup(pid)
         pid_namespace = self.procfs.pid_namespace(pid)
@@ -180,24 +223,49 @@ class Observer:
         workload = self.locator.of(stat, status, lines, pid_namespace, self.inits.outermost(init_pid))
         pids = self.pids(lines)
         forecast = self.forecast(pids)
+        zombies = self._with_claims(zombies, stat, status, workload, executable, command_line)
         ended = self.history.ended.get((workload.identity,))
         collected = self.history.collected.get((pid, stat.start_ticks))
         again = self.procfs.stat(pid)
         if again is None or again.start_ticks != stat.start_ticks:
             return None
         return Offender(
-            pid, stat.start_ticks, stat.comm, stat.state, stat.flags, executable, command_line, status, workload,
+            pid, stat.start_ticks, stat.comm, self._state(stat), stat.flags, executable, command_line, status, workload,
             cgroups.is_frozen(self.paths.cgroup, lines), pid in self.ancestors, init_pid,
             self.history.canaries.get((init.pid, init.start_ticks)) if init else None, pids, forecast,
             None if ended is None else self._since(ended), None if collected is None else self._since(collected), zombies,
         )
 
+    def _with_claims(self, held, stat, status, workload, executable, command_line) -> tuple:
+        """The zombies of a process, each with whether it may still ask for them. It was read after they were (:class:`.lineage.Parent`)."""
+        if not held:
+            return ()
+        held = list(held)
+        parent = lineage.Parent(
+            stat.pid, stat.start_ticks, stat.session, lineage.led_from_start(self.procfs, workload.container_id, stat, status),
+            lineage.never_waits(self.procfs, stat, status, executable, command_line))
+        for place, zombie in enumerate(held):  # in place, as there may be 50,000 of them, and no memory left
+            claim, evidence = lineage.claim(zombie, parent, (zombie.pid, zombie.start_ticks) in self.history.moved)
+            held[place] = zombie._replace(claim=claim, evidence=evidence)
+        return tuple(held)
+
+    def _state(self, stat) -> str:
+        """The state of its first thread, or of another one where that cannot run: vfork(2) and a debugger hold up one of them only."""
+        if stat.state not in ("D", "T", "t") or stat.num_threads <= 1:
+            return stat.state
+        states = (thread.state for thread in islice(self.procfs.stats_of_threads(stat.pid), THREADS_LOOKED_AT))
+        return next((state for state in states if state in ("R", "S")), stat.state)
+
     def pids(self, lines) -> cgroups.Pids | None:
-        """Of the container or pod that a process with these cgroup lines is in."""
+        """Of all cgroups that a process with these cgroup lines is in, the one of whose limit most is taken."""
         level = workloads.level_with_pids(lines, self.locator.own_lines)
-        if level not in self.pids_of_levels:
-            self.pids_of_levels[level] = cgroups.pids(self.paths.cgroup, *level) if level else None
-        return self.pids_of_levels[level]
+        if level is None:
+            return None
+        controllers, own = level
+        path = next(line.path for line in lines if line.controllers == controllers)
+        if path not in self.pids_of_paths:
+            self.pids_of_paths[path] = cgroups.pids(self.paths.cgroup, controllers, path, own)
+        return self.pids_of_paths[path]
 
     def forecast(self, pids) -> limits.Forecast:
         """Of a cgroup that has these pids now."""

@@ -12,23 +12,44 @@ import os
 import re
 from collections import namedtuple
 
+from . import pressure
 from .procfs import PF_KTHREAD
 
 SCOPES = ("containers", "all")
-REMEDIES = ("nudge", "reap", "terminate")
+REMEDIES = ("reap", "nudge", "terminate")
 NONE = "none"  # in place of remedies: a survey of AWX drops an empty choice, and would leave all of them
-FULL = 0.95  # of a limit; from there on nobody waits for a forecast
+LEAST_ZOMBIES = 0.1  # of the limit of a cgroup; where they take less, it is the living that fill it
+SETTLED = 5.0  # seconds after which an adopter that waits has collected; supervisord needs up to 2
+TOLERATED_FOR = 3600  # seconds; more than ``tolerate`` zombies of one parent that are all older than that are a leak
 MOST_ORPHANS = 300000  # that an adopter is given at once: the most that was measured, 0.35 s in which nothing could fork (bench/run, "The storm")
 MOST = 10 ** 9  # of seconds, zombies or parents in an option
 
-# The executables of container runtimes, their shims and monitors, and of the kubelet in its various distributions.
+# The executables of what runs the work of others: container runtimes, their shims, monitors and helpers, the kubelet in its various distributions, and
+# the daemons of Nomad, Slurm and other batch systems, of LXC, Apptainer, Mesos and ssh. To end one of them ends, or orphans, what is below it.
 # Not compiled here: that takes 2 ms, and a sweep that finds nothing asks for none of them.
 RUNTIMES = (
-    r"(docker-)?containerd(-shim.*)?|dockerd(-rootless.*)?|cri-dockerd|docker-(init|proxy|runc)|runc|crun|runsc|youki"
-    r"|conmon|conmonrs|crio|podman|kata-.*|containerd-kata.*|firecracker|lxc-(start|monitord)|lxd|incusd"
-    r"|kubelet|kubelite|hyperkube|k3s.*|k0s|rke2.*"
+    r"(docker-)?containerd(-shim.*|-rootless.*|-stargz-grpc)?|dockerd(-rootless.*)?|cri-dockerd|docker-(init|proxy|runc)|runc|crun|runsc|youki"
+    r"|buildkitd|buildkit-.*|rootlesskit(-.*)?|slirp4netns|pasta(\.avx2)?|vpnkit|fuse-overlayfs|netavark|aardvark-dns|nvidia-container-.*"
+    r"|conmon|conmonrs|crio|podman|buildah|kata-.*|containerd-kata.*|virtiofsd|firecracker|jailer"
+    r"|lxc-.*|lxcfs|lxd(-.*)?|incusd|incus-agent|apptainer|singularity|starter(-suid)?|garden|gdn|guardian"
+    r"|kubelet|kubelite|hyperkube|k3s.*|k0s|rke2.*|nomad|slurmd|slurmstepd|slurmctld|pbs_mom|condor_(master|startd|starter|procd)|mesos-.*"
+    r"|sshd(-.*)?|dropbear"
 )
 SYSTEMD = r"systemd(-.*)?|init"
+
+# The namespaces of what clusters run for themselves; the tenants of a provider on Akash have names that are a hash, without a dash. By their
+# installation guides: Kubernetes, kubeadm, KubeEdge and Flannel (kube-*); Akash's providers (akash.network/docs/providers: akash-services,
+# akash-gateway, nginx-gateway, ingress-nginx, cert-manager, rook-ceph, nvidia-device-plugin, lens-metrics); Calico (calico-*, tigera-operator); Cilium
+# (cilium, cilium-secrets, cilium-spire); NVIDIA (gpu-operator, nvidia-gpu-operator, nvidia-network-operator), Node Feature Discovery; MetalLB;
+# Longhorn; OpenEBS; kind and k3s (local-path-storage); Rancher (cattle-*); OpenShift (openshift-*); GKE (gke-*, gmp-*); Istio; Prometheus (monitoring).
+PROTECTED_NAMESPACES = (
+    "kube-*", "akash-services", "akash-gateway", "nginx-gateway", "ingress-nginx", "cert-manager", "rook-ceph", "lens-metrics", "nvidia-*", "gpu-operator",
+    "node-feature-discovery", "calico-*", "tigera-operator", "cilium*", "metallb-system", "longhorn-system", "openebs", "local-path-storage", "cattle-*",
+    "openshift-*", "gke-*", "gmp-*", "istio-system", "monitoring")
+
+
+# Options of earlier versions, and what took their place. A value of theirs means nothing to the successor, so none is taken over.
+REMOVED = {"min_usage": "pressure", "act_within": "pressure"}
 
 
 class OptionError(ValueError):
@@ -38,34 +59,34 @@ class OptionError(ValueError):
 class Options(
     namedtuple(
         "Options",
-        ("scope", "remedies", "min_age", "min_zombies", "min_usage", "act_within", "grace", "protect", "protect_namespaces", "max_parents",
+        ("scope", "remedies", "min_age", "min_zombies", "pressure", "tolerate", "grace", "protect", "protect_namespaces", "max_parents",
          "cooldown"),
-        defaults=("containers", REMEDIES, 60, 1, 0.0, 0, 2, (), ("kube-system",), 0, 3600),
+        defaults=("containers", REMEDIES, 60, 1, pressure.USUAL, 1000, 10, (), PROTECTED_NAMESPACES, 10, 3600),
     )
 ):
     """The options of a sweep, as :func:`validate` returns them.
 
     scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this order; empty only reports.
-    min_age: int, seconds. min_zombies: int. min_usage: float, 0 to 1. act_within: int, seconds, 0 for whenever.
-    grace: float, seconds.
-    protect: tuple of str, regular expressions. protect_namespaces: tuple of str. max_parents: int, 0 for no limit.
+    min_age: int, seconds. min_zombies: int.
+    pressure: float, 0 to 1, the share taken of the limit that binds first. tolerate: int, zombies of one parent. grace: float, seconds.
+    protect: tuple of str, regular expressions. protect_namespaces: tuple of str, names in which ``*`` stands for any text. max_parents: int, 0 for no limit.
     cooldown: int, seconds.
     """
 
     __slots__ = ()
 
 
-class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "explanation"))):
+class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "explanation", "room"))):
     """What is to be done to one offender.
 
-    ripe: tuple of the zombies that count. remedies: tuple of str, what may be tried, in order; empty to leave it alone.
-    reason: str, one of the words below, for machines. explanation: str, one sentence for people.
+    ripe: tuple of the zombies that a remedy is for, or that are old enough where none is tried. remedies: tuple of str, what may be tried, in order; empty
+    to leave it alone. reason: str, one of the words below, for machines. explanation: str, one sentence for people. room: :class:`.pressure.Room`.
 
     ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
     ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``namespace_unknown``, ``own_canary``,
-    ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``usage_low``, ``not_soon``, ``too_young``, ``parent_uninterruptible``,
-    ``parent_stopped``, ``parent_frozen``, ``report_only``, ``cooldown``, ``too_many_orphans``, ``ends_with_init``, ``adopter_does_not_reap``,
-    ``max_parents``.
+    ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``too_young``, ``may_be_waited_for``, ``only_reap``, ``reap_impossible``,
+    ``older_first``, ``parent_uninterruptible``, ``parent_stopped``, ``parent_frozen``, ``report_only``, ``cooldown``, ``too_many_orphans``,
+    ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
     """
 
     __slots__ = ()
@@ -83,7 +104,9 @@ def checked(given, checks) -> dict:
     """What is given, by name, as its check returns it. checks: of all names there are, functions that raise ``ValueError``."""
     wrong, values = [], {}
     for name in given:
-        if name not in checks:
+        if name in REMOVED:
+            wrong.append("%s: this option was removed; use %s" % (name, REMOVED[name]))
+        elif name not in checks:
             wrong.append("%s: there is no such option; allowed are %s" % (name, ", ".join(checks)))
     for name, check in checks.items():
         if name in given:
@@ -96,14 +119,15 @@ def checked(given, checks) -> dict:
     return values
 
 
-def judge(snapshot, options: Options, already_terminated: int = 0) -> tuple:
+def judge(snapshot, options: Options, already_terminated: int = 0, tried=frozenset()) -> tuple:
     """One :class:`Verdict` for each offender of the snapshot, in its order (most zombies first).
 
     already_terminated: int, parents terminated earlier in this sweep; they count towards ``max_parents``.
+    tried: (pid, start_ticks) of zombies that a remedy of this sweep was for in vain; others may have to make room in their place.
     """
     protect = compiled(options)
     verdicts = tuple(_judge_alone(offender, snapshot, options, protect) for offender in snapshot.offenders)
-    return _cap(_spare_in_vain(verdicts), options, already_terminated)
+    return _cap(_spare_in_vain(_no_more_than_needed(verdicts, options, tried), options), options, already_terminated)
 
 
 def compiled(options: Options) -> list:
@@ -121,16 +145,37 @@ def spared(offender, options: Options, protect) -> tuple | None:
         return "host_service", "the parent belongs to the host's service %s" % workload.service
     if options.scope == "containers" and workload.kind == "host":
         return "host_process", "the parent is a process of the host and the scope is containers"
-    for pattern in protect:
-        for text in (offender.executable, _words(offender.command_line)):
-            if text and pattern.search(text.decode("utf-8", "surrogateescape")):
-                return "protected", "the parent matches protect: %s" % pattern.pattern
-    if workload.namespace in options.protect_namespaces:
-        return "protected_namespace", "its pod %s is in the namespace %s (protect_namespaces)" % (workload.pod, workload.namespace)
-    if workload.pod_uid and workload.namespace is None and options.protect_namespaces:
+    pattern = matching(offender.executable, offender.command_line, protect)
+    if pattern:
+        return "protected", "the parent matches protect: %s" % pattern
+    pattern = protecting(workload.namespace, options)
+    if pattern:
+        return "protected_namespace", "its pod %s is in the namespace %s (protect_namespaces: %s)" % (workload.pod, workload.namespace, pattern)
+    if (workload.pod_uid or workload.kubernetes) and workload.namespace is None and options.protect_namespaces:
         return "namespace_unknown", (
-            "the namespace of its pod %s is not known (no folder in /var/log/pods), so it may be one of protect_namespaces" % workload.pod_uid)
+            "the namespace of its pod%s is not known (neither a folder in /var/log/pods nor a link in /var/log/containers), "
+            "so it may be one of protect_namespaces" % (" " + workload.pod_uid if workload.pod_uid else ""))
     return None
+
+
+def protecting(namespace: str | None, options: Options) -> str | None:
+    """The first pattern of ``protect_namespaces`` that this namespace matches; ``*`` stands for any text, no other character for anything but itself."""
+    for pattern in options.protect_namespaces if namespace else ():
+        if re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), namespace):
+            return pattern
+    return None
+
+
+def matching(executable: bytes | None, command_line: bytes | None, protect) -> str | None:
+    """The first pattern of ``protect`` that a process matches, by its executable or its command line. protect: of :func:`compiled`."""
+    texts = [text.decode("utf-8", "surrogateescape") for text in (executable, _words(command_line)) if text]
+    return next((pattern.pattern for pattern in protect if any(pattern.search(text) for text in texts)), None)
+
+
+def spare_for(verdict: Verdict, pid: int, pattern: str) -> Verdict:
+    """The verdict on a PID 1 with which a process would end that ``protect`` names."""
+    return verdict._replace(remedies=without_terminate(verdict.remedies), reason="protected", explanation=(
+        "PID %d would end with it, and matches protect: %s" % (pid, pattern)))
 
 
 def never_touched(offender) -> tuple | None:
@@ -151,7 +196,7 @@ def never_touched(offender) -> tuple | None:
         return "unknown_executable", "the executable of this host process cannot be read, so it may be one that must live"
     name = os.path.basename(offender.executable).decode("utf-8", "replace")
     if re.fullmatch(RUNTIMES, name):
-        return "runtime", "the parent is a container runtime, its shim or the kubelet (%s)" % name
+        return "runtime", "the parent runs the work of others: a container runtime, its shim, the kubelet, a batch system, ssh (%s)" % name
     if re.fullmatch(SYSTEMD, name):
         return "systemd", "the parent belongs to systemd (%s)" % name
     return None
@@ -159,81 +204,188 @@ def never_touched(offender) -> tuple | None:
 
 def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     """The verdict on one offender without regard to the others."""
+    room = _where_zombies_take_room(pressure.of(snapshot, offender, options.pressure), snapshot, options)
+    full = room.level == pressure.FULL
+    countable = [zombie for zombie in offender.zombies if _collectable(zombie, full)]
+    ripe = tuple(zombie for zombie in countable if _age(zombie, full) >= options.min_age)
 
-    def leave(reason, explanation):
-        return Verdict(offender, ripe, (), reason, explanation)
+    def verdict(reason, explanation, remedies=(), due=ripe):
+        return Verdict(offender, due, remedies, reason, explanation, room)
 
-    ripe = tuple(zombie for zombie in offender.zombies if _collectable(zombie) and zombie.age >= options.min_age)
     alone = spared(offender, options, protect)
     if alone:
-        return leave(*alone)
+        return verdict(*alone)
     if all(zombie.canary for zombie in offender.zombies):
-        return leave("own_canary", "all it holds is the canary of an audit, which is no fault of its own")
-    if not any(_collectable(zombie) for zombie in offender.zombies):
-        if any(zombie.num_threads > 1 for zombie in offender.zombies):
-            return leave("leader_dead_threads_alive", "the leader has exited but threads of it live on: nobody can collect it yet")
-        tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)  # the rest are canaries
-        return leave("traced", "held by its tracer, PID %d, and not by its parent" % tracer)
-    if offender.frozen:
-        return leave("parent_frozen", "the parent's container is paused: it cannot collect anything before it goes on")
-    if offender.held_up:
-        return leave("parent_stopped", "the parent is stopped (by a signal or a debugger) and cannot collect anything")
-    if offender.state == "D":
-        return leave("parent_uninterruptible", "the parent is in uninterruptible sleep: no signal reaches it now")
-    if len([zombie for zombie in offender.zombies if _collectable(zombie)]) < options.min_zombies:
-        return leave("too_few", "fewer than min_zombies: %d" % options.min_zombies)
-    if snapshot.limits.usage < options.min_usage:
-        return leave("usage_low", "%.4f of the process table is taken, less than min_usage: %s" % (
-            snapshot.limits.usage, options.min_usage))
-    if options.act_within and not _full_within(options.act_within, snapshot, offender):
-        return leave("not_soon", "neither the node nor its cgroup is known to be full within act_within: %d s" % options.act_within)
+        return verdict("own_canary", "all it holds is the canary of an audit, which is no fault of its own")
+    if not countable:
+        return verdict(*_held_by_others(offender))
+    held_up = None if full else _held_up(offender)
+    if held_up:
+        return verdict(*held_up)
+    if len(countable) < options.min_zombies and not full:
+        return verdict("too_few", "fewer than min_zombies: %d" % options.min_zombies)
     if not options.remedies:
-        return leave("report_only", "remedies is empty: nothing is done, only reported")
-    if len(ripe) < options.min_zombies:
-        return leave("too_young", "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait for it" % (
-            max(zombie.age for zombie in offender.zombies), options.min_age))
-    if offender.ended_ago is not None and offender.ended_ago < options.cooldown and "terminate" in options.remedies:
-        return Verdict(offender, ripe, _without_terminate(options.remedies), "cooldown", (
-            "a parent of this workload was ended %.0f s ago, less than cooldown: %d" % (offender.ended_ago, options.cooldown)))
-    if "terminate" in options.remedies and offender.zombie_count > MOST_ORPHANS and offender.pid != offender.init_pid and not _is_full(snapshot, offender):
-        return Verdict(offender, ripe, _without_terminate(options.remedies), "too_many_orphans", (
+        return verdict("report_only", "remedies is empty: nothing is done, only reported")
+    if not room.is_short:
+        return _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, room)
+    if len(ripe) < (1 if full else options.min_zombies):
+        return verdict("too_young", "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait for it" % (
+            max(_age(zombie, full) for zombie in countable), options.min_age))
+    remedies = tuple(remedy for remedy in options.remedies if remedy != "reap" or not snapshot.refusal)
+    if not remedies:
+        return verdict("reap_impossible", "only reap is among the remedies, and %s" % snapshot.refusal[1])
+    less = None if full or "terminate" not in options.remedies else _not_to_be_ended(offender, options)
+    if less:
+        return verdict(*less, without_terminate(remedies))
+    return verdict("act", "%d held for %.0f s or longer" % (len(ripe), min(_age(zombie, full) for zombie in ripe)), remedies)
+
+
+def _where_zombies_take_room(room, snapshot, options) -> pressure.Room:
+    """Room, where it is living processes that take up a cgroup: no status that is given up for a few zombies there would gain any.
+
+    That harms nobody but its owner. On a node every single one counts.
+    """
+    if not room.is_short or not options.pressure or room.where == pressure.NODE:
+        return room
+    zombies = sum(each.zombie_count for each in snapshot.offenders if each.pids and each.pids.cgroup == room.where)
+    return room if zombies >= LEAST_ZOMBIES * room.limit else room._replace(level=pressure.ROOM)
+
+
+def _held_by_others(offender) -> tuple:
+    """Why its parent could collect none of its zombies: (reason, explanation)."""
+    if any(zombie.num_threads > 1 for zombie in offender.zombies):
+        return "leader_dead_threads_alive", "the leader has exited but threads of it live on: nobody can collect it yet"
+    tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)  # the rest are canaries
+    return "traced", "held by its tracer, %s, and not by its parent" % ("PID %d" % tracer if tracer > 0 else "which was not looked up")
+
+
+def _held_up(offender) -> tuple | None:
+    """Why the parent cannot do anything just now: (reason, explanation), or None."""
+    if offender.frozen:
+        return "parent_frozen", "the parent's container is paused: it cannot collect anything before it goes on"
+    if offender.held_up:
+        return "parent_stopped", "the parent is stopped (by a signal or a debugger) and cannot collect anything"
+    if offender.state == "D":
+        return "parent_uninterruptible", "the parent is in uninterruptible sleep: no signal reaches it now"
+    return None
+
+
+def _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, room) -> Verdict:
+    """Nothing is signalled or ended. Collected are only zombies that nobody will ask for, and what has become far too much."""
+    due = tuple(zombie for zombie in ripe if zombie.is_orphan) + _leaked(offender, ripe, options)
+    if not due and any(zombie.is_orphan for zombie in countable):
+        return verdict("too_young", "nobody will ask for the orphans, but the first of them was seen %.0f s ago, less than min_age: %s" % (
+            max(zombie.age for zombie in countable if zombie.is_orphan), options.min_age))
+    if not due:
+        return verdict("may_be_waited_for", "its parent may still ask for %s, and there is room (%s taken): no harm is done" % (
+            "it" if len(countable) == 1 else "them", in_words(room)))
+    if len(due) < options.min_zombies:
+        return verdict("too_few", "fewer than min_zombies: %d are to be collected while there is room" % options.min_zombies, due=due)
+    if "reap" not in options.remedies:
+        return verdict("only_reap", "there is room (%s taken), so only reap may be tried, and it is not among the remedies" % in_words(room), due=due)
+    if snapshot.refusal:
+        return verdict("reap_impossible", "there is room (%s taken), so only reap may be tried, and %s" % (in_words(room), snapshot.refusal[1]), due=due)
+    what = "%d that nobody will ask for" % len(due) if all(zombie.is_orphan for zombie in due) else (
+        "%d, most of them old: more than tolerate: %d are older than %d s" % (len(due), options.tolerate, TOLERATED_FOR))
+    return verdict("act", what, ("reap",), due)
+
+
+def _leaked(offender, ripe, options) -> tuple:
+    """The oldest of those that may be waited for, as far as more than ``tolerate`` of them are older than an hour."""
+    old = sorted((zombie for zombie in ripe if not zombie.is_orphan and zombie.age >= TOLERATED_FOR), key=lambda zombie: -zombie.age)
+    return tuple(old[:max(0, len(old) - options.tolerate)])
+
+
+def _not_to_be_ended(offender, options) -> tuple | None:
+    """Why no signal may end it in this sweep, though there is hardly any room: (reason, explanation), or None."""
+    if offender.ended_ago is not None and offender.ended_ago < options.cooldown:
+        return "cooldown", "a parent of this workload was ended %.0f s ago, less than cooldown: %d" % (offender.ended_ago, options.cooldown)
+    if offender.zombie_count > MOST_ORPHANS and offender.pid != offender.init_pid:
+        return "too_many_orphans", (
             "its end would give %d zombies to one adopter at once, more than %d, and nothing could start for about %.1f s; "
-            "there is room left to have it collect them, or to end its whole container" % (offender.zombie_count, MOST_ORPHANS, offender.zombie_count / 1e6)))
-    return Verdict(offender, ripe, options.remedies, "act", "%d held for %.0f s or longer" % (
-        len(ripe), min(zombie.age for zombie in ripe)))
+            "there is room left to have it collect them, or to end its whole container" % (
+                offender.zombie_count, MOST_ORPHANS, offender.zombie_count / 1e6))
+    return None
 
 
-def _collectable(zombie) -> bool:
-    """Whether it counts, and its parent could collect it: no canary, no tracer holds it, and no thread of it lives on."""
-    return zombie.num_threads <= 1 and not zombie.tracer_pid and not zombie.canary
+def in_words(room) -> str:
+    """How much is taken, of what."""
+    return "%.1f %% of %s" % (100 * room.share, "the process table" if room.where == pressure.NODE else "the PIDs of its cgroup")
 
 
-def _full_within(seconds, snapshot, offender) -> bool:
-    """Whether the node, or the cgroup of the parent, is full already but for a few, or is so soon if it grows on."""
-    left = (snapshot.forecast.seconds_to_full, offender.forecast.seconds_to_full)
-    return _is_full(snapshot, offender) or any(each is not None and each <= seconds for each in left)
+def _collectable(zombie, full=False) -> bool:
+    """Whether it counts, and its parent could collect it: no canary, no tracer holds it, and no thread of it lives on.
+
+    What its own parent traces that one can collect as well; it is a debugger at work, unless the table is full.
+    """
+    if zombie.num_threads > 1 or zombie.canary:
+        return False
+    return not zombie.tracer_pid or full and zombie.tracer_pid == zombie.ppid
 
 
-def _is_full(snapshot, offender) -> bool:
-    pids = offender.pids
-    return snapshot.limits.usage >= FULL or bool(pids and pids.max and pids.current >= FULL * pids.max)
+def _age(zombie, full) -> float:
+    """Seconds for which it has been seen. Those count too for which another parent held it, or handing it on would make it young: of an orphan once its adopter
+    has had time to collect it, and of any in a full table."""
+    counts_with_all = full or zombie.is_orphan and zombie.age >= SETTLED
+    return max(zombie.age, zombie.known_for or 0.0) if counts_with_all else zombie.age
 
 
-def _spare_in_vain(verdicts):
+def _no_more_than_needed(verdicts, options, tried):
+    """Where room is short, of the zombies that may be waited for only as many as make room, the oldest first, whoever holds them.
+
+    Those of parents that hold more than ``tolerate`` come before: no program need give up a status for what another one leaks.
+    """
+    keep, places, made = set(), {}, 0
+    for verdict in verdicts:
+        if verdict.remedies and verdict.room.is_short:
+            places.setdefault(verdict.room.where, []).append(verdict)
+    for of_one_place in sorted(places.values(), key=lambda verdicts: verdicts[0].room.where == pressure.NODE):  # what goes in cgroups goes from the node
+        needed = of_one_place[0].room.too_many(options.pressure) - (made if of_one_place[0].room.where == pressure.NODE else 0)
+        if needed >= sum(len(verdict.ripe) for verdict in of_one_place):
+            keep.add(of_one_place[0].room.where)  # all of them
+            made += sum(len(verdict.ripe) for verdict in of_one_place)
+            continue
+        made += max(0, needed)
+        leaking = {verdict.offender.pid for verdict in of_one_place if verdict.offender.zombie_count > options.tolerate}
+        zombies = sorted(
+            (zombie for verdict in of_one_place for zombie in verdict.ripe),
+            key=lambda zombie: (not zombie.is_orphan, zombie.ppid not in leaking, -zombie.age))
+        for zombie in zombies:
+            key = zombie.pid, zombie.start_ticks
+            if zombie.is_orphan or needed > 0 or key in tried:
+                keep.add(key)
+                needed -= key not in tried
+    for verdict in verdicts:
+        if verdict.remedies and verdict.room.is_short:
+            ripe = verdict.ripe
+            if verdict.room.where not in keep:
+                ripe = tuple(zombie for zombie in ripe if (zombie.pid, zombie.start_ticks) in keep)
+            if not ripe:
+                yield verdict._replace(remedies=(), reason="older_first", explanation=(
+                    "its zombies may still be waited for, and older ones are enough to make room"))
+                continue
+            verdict = verdict._replace(ripe=ripe, explanation=verdict.explanation if ripe is verdict.ripe else (
+                "%d of the oldest, to make room" % len(ripe) if verdict.reason == "act" else verdict.explanation))
+        yield verdict
+
+
+def _spare_in_vain(verdicts, options):
     """Take ``terminate`` from those whose end would only move their zombies to an init that does not reap.
 
     It does not where it has held zombies for min_age and longer: then either its own end clears the namespace, or nothing does. Or where
     it did not collect the canary of an audit: then its zombies are for ``reap``, once it has them.
     """
+    verdicts = tuple(verdicts)
     by_pid = {verdict.offender.pid: verdict for verdict in verdicts}
     for verdict in verdicts:
         init = by_pid.get(verdict.offender.init_pid)
-        keeps_some = init is not None and init.ripe
+        keeps_some = init is not None and any(_collectable(zombie) and zombie.age >= options.min_age for zombie in init.offender.zombies)
         leaks = keeps_some or verdict.offender.init_reaps is False
-        if "terminate" not in verdict.remedies or verdict.offender.pid == verdict.offender.init_pid or not leaks:
+        if "terminate" not in verdict.remedies or verdict.offender.pid == verdict.offender.init_pid or not leaks or (
+                verdict.room.level == pressure.FULL and not keeps_some):
             yield verdict
             continue
-        remedies = _without_terminate(verdict.remedies)
+        remedies = without_terminate(verdict.remedies)
         if not keeps_some:
             yield _for_an_adopter_that_leaks(verdict, remedies)
             continue
@@ -246,36 +398,44 @@ def _spare_in_vain(verdicts):
                     init.offender.pid, init.reason)))
 
 
-def _for_an_adopter_that_leaks(verdict, without_terminate) -> Verdict:
+def _for_an_adopter_that_leaks(verdict, gentler) -> Verdict:
     adopter = "PID %d, the init of its PID namespace, which did not collect the canary of an audit" % verdict.offender.init_pid
-    if "reap" in without_terminate:
+    if "reap" in gentler:
         return verdict._replace(explanation="%s; if it is ended, its zombies go to %s: reap is then for that one" % (
             verdict.explanation, adopter))
-    return verdict._replace(remedies=without_terminate, reason="adopter_does_not_reap", explanation=(
+    return verdict._replace(remedies=gentler, reason="adopter_does_not_reap", explanation=(
         "its zombies would only move to %s; reap among the remedies would help, or the end of that container" % adopter))
 
 
 def _cap(verdicts, options, already_terminated) -> tuple:
-    """Take ``terminate`` from those beyond ``max_parents``, worst first, and tell those that were to end with one of them."""
-    capped, spared = [], set()
+    """Take ``terminate`` from those beyond ``max_parents``, worst first, and from all but one container of a workload, so that its replicas do not end
+    together; and tell those that were to end with one of them. A full table knows no such limits."""
+    capped, spared_for, containers = [], {}, {}
     for verdict in verdicts:
-        if "terminate" in verdict.remedies and options.max_parents:
-            already_terminated += 1
-            if already_terminated > options.max_parents:
-                spared.add(verdict.offender.pid)
-                verdict = _leave_for_later(verdict, options)
+        if "terminate" in verdict.remedies and verdict.room.level != pressure.FULL:
+            workload = verdict.offender.workload
+            if workload.container_id and containers.setdefault(workload.identity, workload.container_id) != workload.container_id:
+                why = "cooldown", "another container of this workload comes first; of its replicas only one is ended within cooldown: %d" % options.cooldown
+                spared_for[verdict.offender.pid] = why
+            else:
+                already_terminated += 1
+                if options.max_parents and already_terminated > options.max_parents:
+                    spared_for[verdict.offender.pid] = (
+                        "max_parents", "parents with more zombies come first in this sweep (max_parents: %d)" % options.max_parents)
+            verdict = _leave_for_later(verdict, spared_for.get(verdict.offender.pid))
         capped.append(verdict)
     return tuple(
-        _leave_for_later(verdict, options) if verdict.reason == "ends_with_init" and verdict.offender.init_pid in spared else verdict
-        for verdict in capped)
+        _leave_for_later(verdict, spared_for.get(verdict.offender.init_pid)) if verdict.reason == "ends_with_init" else verdict for verdict in capped)
 
 
-def _leave_for_later(verdict, options) -> Verdict:
-    return verdict._replace(remedies=_without_terminate(verdict.remedies), reason="max_parents", explanation=(
-        "parents with more zombies come first in this sweep (max_parents: %d)" % options.max_parents))
+def _leave_for_later(verdict, why) -> Verdict:
+    if why is None:
+        return verdict
+    return verdict._replace(remedies=without_terminate(verdict.remedies), reason=why[0], explanation=why[1])
 
 
-def _without_terminate(remedies) -> tuple:
+def without_terminate(remedies) -> tuple:
+    """The gentler ones."""
     return tuple(remedy for remedy in remedies if remedy != "terminate")
 
 
@@ -341,8 +501,8 @@ def _pattern(text):
 
 
 def _namespace(text):
-    if not re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", text):
-        raise ValueError("%r is not a name that Kubernetes allows (small letters, digits and dashes)" % text)
+    if not re.fullmatch("[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?", text):
+        raise ValueError("%r is not a name that Kubernetes allows, nor a pattern of names (small letters, digits, dashes and *)" % text)
 
 
 HELP = {
@@ -350,11 +510,12 @@ HELP = {
     "remedies": "what may be tried, in order, separated by commas: %s; or %s, which only reports" % (", ".join(REMEDIES), NONE),
     "min_age": "seconds a zombie must have been seen with the same parent before it counts",
     "min_zombies": "zombies that count a parent must hold",
-    "min_usage": "act only when this share (0 to 1) of the process table is taken",
-    "act_within": "act only when the node or the parent's cgroup is full within so many seconds if it grows on like that; 0 for whenever",
+    "pressure": "share taken (0 to 1) of the limit that binds first, from which zombies that a parent may still ask for are collected too, "
+                "and parents may be ended; 0 is always",
+    "tolerate": "zombies of one parent, each older than an hour, that are left alone while there is room",
     "grace": "seconds between SIGTERM and SIGKILL, for all parents together",
     "protect": "regular expression on a parent's executable or command line: never touched; may be given again",
-    "protect_namespaces": "Kubernetes namespaces whose pods are never touched, separated by commas",
+    "protect_namespaces": "Kubernetes namespaces whose pods are never touched, separated by commas; * stands for any text (kube-*)",
     "max_parents": "most parents ended in one sweep, those with most zombies first; 0 for no limit",
     "cooldown": "seconds before a parent of the same pod, or else container, may be ended again",
 }
@@ -364,8 +525,8 @@ CHECKS = {
     "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True, word_for_empty=NONE),
     "min_age": _whole(0, "seconds"),
     "min_zombies": _whole(1, "zombies"),
-    "min_usage": _number(0, 1, "a share from 0 to 1"),
-    "act_within": _whole(0, "seconds"),
+    "pressure": _number(0, 1, "a share from 0 to 1"),
+    "tolerate": _whole(0, "zombies"),
     "grace": _number(0, 300, "seconds, from 0 to 300"),
     "protect": _list("regular expressions", _pattern),
     "protect_namespaces": _list("namespaces", _namespace, splits_at_commas=True),

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections import namedtuple
 
 from . import limits as limits_module
+from . import pressure, stuck
+from .lineage import MAY_BE_WAITED_FOR, ORPHAN
 
 SCHEMA = 1
 MOST_ZOMBIES = 100
 MOST_OFFENDERS = 1000
 MOST_LINES = 100  # offenders shown to people
 MOST_TEXT = 256
+OF_ROOM = ("act", "may_be_waited_for", "too_young", "too_few", "only_reap", "reap_impossible")  # reasons that rest on what nobody asks for
 SOON = 7 * 86400  # seconds; what is full later than that is not told to people
 
 
@@ -30,12 +33,13 @@ class Result(namedtuple("Result", ("verdict", "outcomes", "left"))):
     __slots__ = ()
 
 
-class Report(namedtuple("Report", ("before", "after", "results", "options", "check_mode", "duration", "warnings", "ended_early"),
-                        defaults=(False,))):
+class Report(namedtuple("Report", ("before", "after", "results", "options", "check_mode", "duration", "warnings", "ended_early", "stuck"),
+                        defaults=(False, ()))):
     """A whole sweep.
 
     before, after: :class:`.observe.Snapshot`. results: tuple of :class:`Result`. options: :class:`.policy.Options`.
     check_mode: bool. duration: float, seconds. warnings: tuple of str. ended_early: bool, a signal asked the sweep to end.
+    stuck: tuple of :class:`.stuck.Stuck`, containers that cannot end.
     """
 
     __slots__ = ()
@@ -82,10 +86,13 @@ def as_dict(report: Report) -> dict:
         "check_mode": report.check_mode,
         "zombies": {"count": _count(report.before), "left": _count(report.after), "list": _zombies(report)},
         "offenders": offenders,
-        "limits": {**as_limits(report.after.limits), **as_forecast(report.after.forecast)},
+        "limits": {**as_limits(report.after.limits), **as_forecast(report.after.forecast),
+                   "pressure": pressure.told(report.after, report.options.pressure).level},
         "counts": totals(report),
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
+        "reap_refusal": report.after.refusal[0] if report.after.refusal else None,
+        "stuck": [_stuck(each) for each in report.stuck[:MOST_LINES]],
         "found_by": report.before.way,
         "ended_early": report.ended_early,
         "duration": round(report.duration, 3),
@@ -151,13 +158,25 @@ def as_lines(report: Report) -> list:
     table = report.after.limits
     lines = [found, "process table: %d of %d taken (%.1f %%), bound by kernel.%s%s" % (
         table.tasks, table.limit, 100 * table.usage, limits_module.bound_by(table), in_words(report.after.forecast))]
+    if counts["left_to_parents"]:
+        lines.append("%s left alone: %s, and there is room, so no harm is done" % (
+            plural(counts["left_to_parents"], "zombie"),
+            "its parent may still ask for it" if counts["left_to_parents"] == 1 else "their parents may still ask for them"))
     lines += [_line(_offender(result, report.check_mode), result.verdict.offender.forecast) for result in report.results[:MOST_LINES]]
     if len(report.results) > MOST_LINES:
         lines.append("and %s" % plural(len(report.results) - MOST_LINES, "more parent"))
     for zombie in report.after.without_parent[:MOST_ZOMBIES]:
         lines.append("PID %d (%s): its parent is outside this PID namespace or has just ended: nothing can be done here" % (
             zombie.pid, printable(zombie.comm)))
+    lines += [stuck.in_words(each, printable, lambda workload: place(as_workload(workload))) for each in report.stuck[:MOST_LINES]]
     return lines + ["warning: %s" % printable(warning) for warning in report.warnings]
+
+
+def _stuck(each) -> dict:
+    return {
+        "pid": each.init.pid, "name": printable(each.init.comm), "workload": as_workload(each.init.workload),
+        "holder_pid": each.holder.pid, "holder_name": printable(each.holder.comm), "zombies": [zombie.pid for zombie in each.zombies[:MOST_ZOMBIES]],
+        "age": round(each.age, 1)}
 
 
 def watched_in_words(told, now: float) -> str:
@@ -180,7 +199,7 @@ def in_words(forecast) -> str:
     """When it is full, to be put after how full it is; empty where that is not known, or more than :data:`SOON` away."""
     if forecast.seconds_to_full is None or forecast.seconds_to_full > SOON:
         return ""
-    return ", full in about %s if it grows on like that" % duration_in_words(forecast.seconds_to_full)
+    return ", full in about %s at this rate" % duration_in_words(forecast.seconds_to_full)
 
 
 def duration_in_words(seconds: float) -> str:
@@ -203,21 +222,26 @@ def place(workload: dict) -> str:
         found += " of pod %s/%s" % (workload["namespace"], workload["pod"])
     elif workload["pod_uid"]:
         found += " of pod %s" % workload["pod_uid"]
+    if workload["user"] is not None:
+        found += " of user %d" % workload["user"]
     lease = workload["lease"]
     if lease:
-        found += ", lease %s of %s" % ("/".join(lease[key] or "?" for key in ("dseq", "gseq", "oseq")), lease["owner"] or "an unknown owner")
+        numbers, owner = "/".join(lease[key] or "?" for key in ("dseq", "gseq", "oseq")), lease["owner"] or "an unknown owner"
+        found += (", lease %s of %s" if lease.get("verified") else ", claims lease %s of %s (which is not that of its namespace)") % (numbers, owner)
     return found
 
 
 def as_workload(workload) -> dict:
     """:class:`.workloads.Workload`, printable."""
-    lease = workload.lease and {key: printable(value) for key, value in workload.lease.items()}
+    lease = workload.lease and {key: printable(value) if isinstance(value, str) else value for key, value in workload.lease.items()}
     return {**{key: printable(value) if isinstance(value, str) else value for key, value in workload._asdict().items()}, "lease": lease}
 
 
 def _line(offender: dict, forecast) -> str:
-    line = "PID %d (%s) %s: %s, oldest %d s: " % (
-        offender["pid"], offender["name"], place(offender["workload"]), plural(offender["zombies"], "zombie"), offender["oldest_age"])
+    orphans = offender["claims"][ORPHAN]
+    line = "PID %d (%s) %s: %s%s, oldest %d s: " % (
+        offender["pid"], offender["name"], place(offender["workload"]), plural(offender["zombies"], "zombie"),
+        " (%s)" % plural(orphans, "orphan") if orphans else "", offender["oldest_age"])
     if offender["pids"] and offender["pids"]["max"]:
         line = "%s%d of %d PIDs of its cgroup taken%s: " % (
             line, offender["pids"]["current"], offender["pids"]["max"], in_words(forecast))
@@ -251,6 +275,8 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "state": offender.state,
         "zombies": offender.zombie_count,
         "ripe": len(verdict.ripe),
+        "claims": {ORPHAN: offender.orphans, MAY_BE_WAITED_FOR: offender.zombie_count - offender.orphans},
+        "pressure": {"level": verdict.room.level, "share": round(verdict.room.share, 6), "limit": verdict.room.limit, "where": printable(verdict.room.where)},
         "oldest_age": round(max(ages), 1) if ages else 0,
         "workload": as_workload(offender.workload),
         "init_pid": offender.init_pid,
@@ -310,7 +336,17 @@ def totals(report: Report) -> dict:
         "offenders": len(report.before.offenders),
         "acted_on": sum(1 for result in report.results if result.outcomes),
         "parents_ended": sum(1 for result in report.results if _ended(result)),
+        "orphans": sum(offender.orphans for offender in report.after.offenders),
+        "left_to_parents": sum(_left_to_parent(result.verdict) for result in report.results),
     }
+
+
+def _left_to_parent(verdict) -> int:
+    """How many zombies are left alone since their parent may still ask for them, and there is room."""
+    if verdict.room.level != pressure.ROOM or verdict.reason not in OF_ROOM:
+        return 0
+    offender = verdict.offender
+    return offender.zombie_count - offender.orphans - sum(not zombie.is_orphan for zombie in verdict.ripe if verdict.remedies)
 
 
 def _ended(result: Result) -> bool:
@@ -329,7 +365,8 @@ def _zombies(report: Report) -> list:
     """The first zombies still there at the end, each with the parent that holds it."""
     shown = [zombie for offender in report.after.offenders for zombie in offender.zombies] + list(report.after.without_parent)
     return [
-        {"pid": zombie.pid, "ppid": zombie.ppid, "name": printable(zombie.comm), "age": round(zombie.age, 1)}
+        {"pid": zombie.pid, "ppid": zombie.ppid, "name": printable(zombie.comm), "age": round(zombie.age, 1), "claim": zombie.claim,
+         "evidence": zombie.evidence}
         for zombie in shown[:MOST_ZOMBIES]
     ]
 

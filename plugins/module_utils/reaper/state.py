@@ -83,15 +83,29 @@ class FirstSeen(Times):
 
     def __init__(self, run, procfs) -> None:
         super().__init__(os.path.join(run, "first_seen"), procfs, int)
+        self.begun_anew = {}
 
-    def note(self, snapshot, now) -> None:
-        """Keep the times of what is still there, forget the rest. A parent that is held up could not wait: it begins anew."""
+    def load(self, required: bool) -> None:
+        """As of any times; but what this process saw held up begins anew, whatever an earlier sweep noted."""
+        super().load(required)
+        self.times.update({key: seen for key, seen in self.begun_anew.items() if key in self.times})
+
+    def note(self, snapshot, now) -> dict:
+        """Keep the times of what is still there, forget the rest. A parent that is held up could not wait: it begins anew.
+
+        Returns ``{(pid, start_ticks): seconds}`` of zombies that have come to another parent since, and when they were seen with the former one.
+        """
         times = {}
         for offender in snapshot.offenders:
             for zombie in offender.zombies:
                 key = (zombie.pid, zombie.start_ticks, zombie.ppid)
+                if offender.held_up:
+                    self.begun_anew[key] = now
                 times[key] = now if offender.held_up else self.times.get(key, now)
+        gone = {key[:2]: seen for key, seen in self.times.items() if key not in times}
         self.times = times
+        self.begun_anew = {key: seen for key, seen in self.begun_anew.items() if key in times}
+        return {key[:2]: gone[key[:2]] for key in times if key[:2] in gone} if gone else {}
 
 
 class Ended(Times):
@@ -110,8 +124,9 @@ class Ended(Times):
 class OfProcesses(Times):
     """``{(pid, start_ticks): seconds or another number}`` of processes that are still there.
 
-    Three files are of this kind. ``collected``: when a parent last collected zombies in a sweep; those it has now, it has made since.
+    Five files are of this kind. ``collected``: when a parent last collected zombies in a sweep; those it has now, it has made since.
     ``canaries``: whether a PID 1 collected the last canary of an audit, 1 or 0. ``left_canaries``: when one was not collected in the end.
+    ``uncollected``: when a zombie was last asked for in vain. ``moved``: when one that has come to another parent was first seen.
     """
 
     key_length = 2
@@ -162,8 +177,8 @@ class Sizes(Times):
         self.times = {key: seen for key, seen in self.times.items() if now - seen[2] < KEEP_SIZE}
 
     def earlier(self) -> dict:
-        """``{key: (seconds, tasks)}`` of the older moment."""
-        return {key: seen[:2] for key, seen in self.times.items()}
+        """``{key: (seconds, tasks, seconds, tasks)}``, of the older moment first."""
+        return dict(self.times)
 
 
 class Memory:
@@ -175,8 +190,10 @@ class Memory:
         self.collected = OfProcesses(run, procfs, "collected")
         self.canaries = Canaries(run, procfs, "canaries")
         self.left_canaries = OfProcesses(run, procfs, "left_canaries")
+        self.uncollected = OfProcesses(run, procfs, "uncollected")
+        self.moved = OfProcesses(run, procfs, "moved")
         self.sizes = Sizes(run, procfs)
-        self._all = (self.first_seen, self.ended, self.collected, self.canaries, self.left_canaries, self.sizes)
+        self._all = (self.first_seen, self.ended, self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved, self.sizes)
 
     def load(self, required: bool) -> None:
         """required: whether a file that is there but cannot be read is an error, :class:`CannotSweep`."""
@@ -185,13 +202,19 @@ class Memory:
 
     def save(self) -> None:
         """Forget what has ended, write what has changed; ``OSError`` where that fails."""
-        for each in (self.collected, self.canaries, self.left_canaries):
+        for each in (self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved):
             each.forget_ended()
         for each in self._all:
             each.save()
+
+    def note_seen(self, snapshot, now) -> None:
+        """What zombies there are, with which parents."""
+        for key, seen in self.first_seen.note(snapshot, now).items():
+            self.moved.note(*key, min(seen, self.moved.times.get(key, seen)))
 
     def history(self) -> observe.History:
         """What an observation needs of it."""
         canaries = {key: bool(seen) for key, seen in self.canaries.times.items()}
         return observe.History(
-            self.first_seen.times, self.ended.times, self.collected.times, canaries, set(self.left_canaries.times), self.sizes.earlier())
+            self.first_seen.times, self.ended.times, self.collected.times, canaries, set(self.left_canaries.times), self.sizes.earlier(),
+            set(self.uncollected.times), self.moved.times)

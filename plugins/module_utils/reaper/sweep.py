@@ -14,7 +14,7 @@ import re
 import time
 from collections import namedtuple
 
-from . import CGROUP, RUN, SYSLOG_TAG, metrics, observe, policy
+from . import CGROUP, RUN, SYSLOG_TAG, metrics, observe, policy, pressure, stuck, tracing, workloads
 from .files import Busy, CannotSweep, locked, write
 from .procfs import ProcFS
 from .quiet import LAST
@@ -24,6 +24,8 @@ from .remedies.terminate import terminate
 from .report import SCHEMA, Report, Result, as_json, parent_in_words
 from .state import Memory
 
+SECCOMP_FILTER = 2  # seccomp(2)
+PASSES = 3  # of reap, where older zombies that were to make room could not be collected
 ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
 MOST_OF_LAST = 16 << 20  # bytes; five times what the biggest report is
@@ -32,11 +34,13 @@ MOST_ACTED_ON = 100
 
 class Paths(
     namedtuple(
-        "Paths", ("proc", "cgroup", "logs", "docker", "docker_config", "podman", "run", "textfiles"),
-        defaults=("/proc", CGROUP, "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage", RUN, None))
+        "Paths", ("proc", "cgroup", "logs", "docker", "docker_config", "podman", "run", "textfiles", "kubelet", "podman_run", "passwd"),
+        defaults=("/proc", CGROUP, "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage", RUN, None,
+                  "/var/lib/kubelet", "/run/containers/storage", "/etc/passwd"))
 ):
     """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps its own (run: lock, times, last report).
 
+    kubelet: its root folder, with the termination logs of its containers.
     textfiles: where metrics go, as :func:`.metrics.directory` returns it, or None: where the agent of this node had them, if it had any.
     """
 
@@ -76,7 +80,7 @@ def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report
         before, verdicts = run.wait_for_age(before, verdicts)
     if check_mode:
         results = tuple(Result(verdict, (), None) for verdict in verdicts)
-        return Report(before, before, results, options, True, time.monotonic() - began, ())
+        return Report(before, before, results, options, True, time.monotonic() - began, run.refusals(before), stuck=run.stuck(before))
     with contextlib.ExitStack() as until_returned:
         if any(verdict.remedies for verdict in verdicts):
             with locked(paths.run):
@@ -86,8 +90,9 @@ def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report
                 run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
         warnings = run.follow_up(wait)
         results, after = run.confirm(verdicts, before)
-        warnings += run.ended_early()
-        return run.record(Report(before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end)))
+        warnings += run.ended_early() + run.refusals(before)
+        return run.record(Report(
+            before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end), run.stuck(after)))
 
 
 class Resident(namedtuple("Resident", ("memory", "ledger"))):
@@ -131,18 +136,21 @@ def _acted_on(text, at) -> dict:
     return {"at": round(at, 3), **{key: told[key] for key in ("counts", "duration", "ended_early")}, "offenders": acted[:MOST_ACTED_ON]}
 
 
-def to_syslog(line: str) -> None:
-    """One line to syslog(3), from where it goes to the journal."""
+def to_syslog(line: str, warning: bool = False) -> None:
+    """One line to syslog(3), from where it goes to the journal. warning: its priority, for what a person should see; else info."""
     import syslog
 
     syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
-    syslog.syslog(line)
+    syslog.syslog(syslog.LOG_WARNING if warning else syslog.LOG_INFO, line)
 
 
 def check_node(procfs) -> None:
     """Raise :class:`CannotSweep` where this node or this user lacks what every sweep needs."""
     if os.geteuid() != 0:
         raise CannotSweep("root is needed to see whose processes these are; this is UID %d (use become: true, or sudo)" % os.geteuid())
+    above = workloads.above_the_sweep(procfs)
+    if above:
+        raise CannotSweep(above)
     if procfs.stat(os.getpid()) is None:
         raise CannotSweep("%s does not show this process: mount the proc file system there" % procfs.root)
     try:
@@ -173,6 +181,9 @@ class _Run:
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
         self.terminated = 0
+        self.tried = set()  # (pid, start_ticks) of zombies that a remedy was for in vain
+        refused = tracing.node_refusal(procfs)
+        self.refusal = (refused.word, str(refused)) if refused else None
         self.asked_to_end = []  # numbers of signals
 
     def remember(self, required: bool) -> None:
@@ -183,9 +194,22 @@ class _Run:
     def look(self) -> tuple:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
         now = time.monotonic()
-        snapshot = observe.snapshot(self.procfs, self.paths, self.memory.history()._replace(ended=self.ended_before), now, self.ledger)
-        self.memory.first_seen.note(snapshot, now)
-        return snapshot, policy.judge(snapshot, self.options, self.terminated)
+        history = self.memory.history()._replace(ended=self.ended_before)
+        snapshot = observe.snapshot(self.procfs, self.paths, history, now, self.ledger, self.refusal)
+        self.memory.note_seen(snapshot, now)
+        verdicts = policy.judge(snapshot, self.options, self.terminated, self.tried)
+        return snapshot, tuple(self._with_those_inside(verdict) for verdict in verdicts)
+
+    def _with_those_inside(self, verdict):
+        """Without ``terminate`` where it would take a protected process along: all of a PID namespace ends with its PID 1."""
+        offender = verdict.offender
+        if self.options.protect and "terminate" in verdict.remedies and offender.pid == offender.init_pid:
+            protect = policy.compiled(self.options)
+            for pid, executable, command_line in observe.members(self.procfs, offender.workload.pid_namespace):
+                pattern = policy.matching(executable, command_line, protect)
+                if pattern:
+                    return policy.spare_for(verdict, pid, pattern)
+        return verdict
 
     def wait_for_age(self, snapshot, verdicts, only=None) -> tuple:
         """Look again when all that is merely too young has come of age or has gone. only: PIDs of parents to wait for."""
@@ -211,18 +235,24 @@ class _Run:
         A harder one is only for zombies that the gentler ones were for too, with this very parent: what has come of age
         or was inherited meanwhile is left to the next sweep.
         """
-        due = {(zombie.pid, zombie.start_ticks, zombie.ppid) for verdict in verdicts for zombie in verdict.ripe}
+        due = {(*_key(zombie), zombie.ppid) for verdict in verdicts for zombie in verdict.ripe}
+        began = time.monotonic()
         for name in self.options.remedies:
-            if self.asked_to_end:
-                break
-            acting = [verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets]
-            if acting:
+            for one_pass in range(PASSES if name == "reap" else 1):
+                acting = [verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets]
+                if one_pass:  # for others, in place of those that could not be collected; what came of age since is for the next sweep
+                    ago = time.monotonic() - began
+                    acting = [_only(verdict, lambda zombie: _key(zombie) not in self.tried and zombie.age - ago >= self.options.min_age)
+                              for verdict in acting]
+                    due.update((*_key(zombie), zombie.ppid) for verdict in acting for zombie in verdict.ripe)
+                    for verdict in acting:
+                        self._note_judged(verdict)
+                acting = [_only(verdict, lambda zombie: (*_key(zombie), zombie.ppid) in due) for verdict in acting]
+                acting = [verdict for verdict in acting if verdict.ripe]
+                if not acting or self.asked_to_end:
+                    break
                 targets = targets - self._apply(name, acting)
-                verdicts = [self._of_those_due(verdict, due) for verdict in self.look()[1]]
-
-    def _of_those_due(self, verdict, due):
-        ripe = tuple(zombie for zombie in verdict.ripe if (zombie.pid, zombie.start_ticks, zombie.ppid) in due)
-        return verdict._replace(ripe=ripe, remedies=verdict.remedies if len(ripe) >= self.options.min_zombies else ())
+                verdicts = self.look()[1]
 
     def follow_up(self, wait) -> tuple:
         """The same for whoever adopted zombies of a parent that was ended, in bounded rounds. Returns warnings.
@@ -246,6 +276,28 @@ class _Run:
                 return ("adopters were not followed up: %s" % error,)
         return ()
 
+    def refusals(self, snapshot) -> tuple:
+        """Warnings: why this node does without ``reap``, for all parents or for those that have a seccomp filter. Nothing has to be tried for that."""
+        if "reap" not in self.options.remedies:
+            return ()
+        if self.refusal:
+            return ("reap is impossible on this node: %s" % self.refusal[1],)
+        filtered = any(offender.status.seccomp == SECCOMP_FILTER for offender in snapshot.offenders)
+        refused = tracing.filter_refusal(self.procfs) if filtered else None
+        return ("reap is impossible in most containers of this node: %s" % refused,) if refused else ()
+
+    def stuck(self, snapshot) -> tuple:
+        """:class:`.stuck.Stuck` of containers that cannot end for what a process of the node holds.
+
+        Seen for ``min_age``, since any ``docker exec`` may hold one for a moment.
+        """
+        of_node = tuple(offender for offender in snapshot.offenders if offender.status.in_own_pid_namespace)
+        if not of_node:
+            return ()
+        observer = observe.Observer(self.procfs, self.paths, self.memory.history(), time.monotonic())
+        found = stuck.stuck_namespaces(observer, snapshot._replace(offenders=of_node))
+        return tuple(each for each in found if each.age >= self.options.min_age)
+
     def ended_early(self) -> tuple:
         """The warning to give when this process was asked to end; none otherwise."""
         if not self.asked_to_end:
@@ -255,22 +307,25 @@ class _Run:
         return ("asked to end by %s: the rest is left to the next sweep" % signal.Signals(self.asked_to_end[0]).name,)
 
     def _apply(self, name, acting) -> set:
-        """Try one remedy on all; returns the PIDs of those for whom the same may yet do more."""
+        """Try one remedy on all; returns the PIDs of those for whom nothing harder may follow, as the same may yet do more."""
+        if name == "terminate":  # where containers are nested, the outer one first
+            acting.sort(key=lambda verdict: len(verdict.offender.status.ns_pid))
         offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in acting]
         if name == "nudge":
             outcomes = nudge(self.procfs, offenders)
         elif name == "reap":
             outcomes = reap(self.procfs, offenders, self.asked_to_end)
         else:
-            outcomes = terminate(self.procfs, offenders, self.options.grace)
+            outcomes = terminate(self.procfs, offenders, self.options.grace, self.paths.kubelet)
         ended = []
         for verdict, offender, outcome in zip(acting, offenders, outcomes):
             self.judged.setdefault(_key(offender), verdict)
             self.outcomes.setdefault(_key(offender), []).append(outcome)
+            self._note_tried(name, offender, outcome)
             if outcome.result == "parent_ended":
                 ended.append(offender)
                 self.memory.ended.note(offender.workload, time.monotonic())
-                to_syslog("ended " + parent_in_words(offender))  # whoever runs the sweep: nothing ends without a word on its node
+                to_syslog("ended " + parent_in_words(offender), warning=True)  # whoever runs the sweep: nothing ends without a word on its node
             elif outcome.cleared:
                 self.memory.collected.note(*_key(offender), time.monotonic())
         self.terminated += len(ended)
@@ -281,7 +336,24 @@ class _Run:
             ended = [offender for offender in ended if self._unsettled(offender)]
             if ended:
                 time.sleep(0.02)
-        return {outcome.pid for outcome in outcomes if outcome.may_yet_help}
+        return {outcome.pid for verdict, outcome in zip(acting, outcomes)
+                if outcome.may_yet_help and (outcome.cleared or verdict.room.level != pressure.FULL)}
+
+    def _note_judged(self, verdict) -> None:
+        """Add the zombies that another pass is for to the first verdict that let a remedy act."""
+        first = self.judged.setdefault(_key(verdict.offender), verdict)
+        known = {_key(zombie) for zombie in first.ripe}
+        self.judged[_key(verdict.offender)] = first._replace(ripe=first.ripe + tuple(zombie for zombie in verdict.ripe if _key(zombie) not in known))
+
+    def _note_tried(self, name, offender, outcome) -> None:
+        """Which zombies are still with this parent. What its own waitid(2) does not give may be held by a tracer, as the next look finds out."""
+        if outcome.result in ("cleared", "gone", "parent_ended"):
+            return
+        for zombie in observe.still_zombies(self.procfs, offender):
+            if zombie.ppid == offender.pid:
+                self.tried.add(_key(zombie))
+                if name == "reap" and outcome.result in ("no_effect", "partly_cleared"):
+                    self.memory.uncollected.note(*_key(zombie), time.monotonic())
 
     def _unsettled(self, offender) -> bool:
         """Whether anything of a parent that was ended still waits to be collected: a zombie it held, or itself."""
@@ -354,5 +426,9 @@ def _signals_noted(numbers: list):
             signal.signal(number, handler)
 
 
-def _key(offender) -> tuple:
-    return offender.pid, offender.start_ticks
+def _key(process) -> tuple:
+    return process.pid, process.start_ticks
+
+
+def _only(verdict, counts):
+    return verdict._replace(ripe=tuple(zombie for zombie in verdict.ripe if counts(zombie)))

@@ -9,11 +9,13 @@ the whole table. The second counts only where it found as many as the ledger say
 
 from __future__ import annotations
 
+import itertools
 from collections import namedtuple
 
 from . import cgroups
 
 LEDGER, CHILDREN, SCAN = "ledger", "children", "scan"
+MOST_IN_VAIN = 20000  # looks among children that find no zombie, at some 15 us each; a tenant may have any number of threads and of living children
 MOST_LISTED = 50000  # zombies of one parent that are looked at one by one, at some 20 us each; more than a sweep can have collected
 
 
@@ -29,17 +31,34 @@ def find(procfs, ledger: cgroups.Ledger) -> Found:
     if count is not None and count <= 0:
         return Found([], {}, LEDGER)
     found = _among_children(procfs, ledger, count) if count else None
-    return found or Found(procfs.zombies(), {}, SCAN)
+    return found or _in_the_table(procfs)
+
+
+def _in_the_table(procfs) -> Found:
+    """Of each parent the first ones of the table."""
+    stats, listed, more = [], {}, {}
+    for stat in procfs.zombies():
+        listed[stat.ppid] = listed.get(stat.ppid, 0) + 1
+        if listed[stat.ppid] <= MOST_LISTED:
+            stats.append(stat)
+        else:
+            more[stat.ppid] = listed[stat.ppid] - MOST_LISTED
+    return Found(stats, more, SCAN)
 
 
 def _among_children(procfs, ledger, count) -> Found | None:
-    """None where that does not account for all of them."""
-    stats, more, unseen = [], {}, count
+    """None where that does not account for all of them, or takes too many looks."""
+    stats, more, unseen, looks = [], {}, count, itertools.count(1)
+
+    def in_vain():
+        if next(looks) > MOST_IN_VAIN:
+            raise TimeoutError("there are too many threads and living children to look at")
+
     try:
         for folder, number in ledger.holding() or ():
             here, longest = 0, None
             for pid in cgroups.processes(folder):
-                children, may_be_more = procfs.zombie_children(pid, MOST_LISTED)
+                children, may_be_more = procfs.zombie_children(pid, MOST_LISTED, in_vain)
                 stats += children
                 here += len(children)
                 if may_be_more and longest is None:
@@ -48,6 +67,6 @@ def _among_children(procfs, ledger, count) -> Found | None:
                 more[longest] = number - here
                 here = number
             unseen -= here
-    except OSError:  # no CONFIG_PROC_CHILDREN
+    except OSError:  # no CONFIG_PROC_CHILDREN, or TimeoutError
         return None
     return Found(stats, more, CHILDREN) if unseen <= 0 else None

@@ -1,0 +1,153 @@
+"""Programs that leak nothing, and only ask late for the statuses of their children: with the default options no sweep makes a difference to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+from rig.agents import later, sweep
+from rig.node import CHECKOUT, offender_of, wait_until
+from rig.reaping import said
+
+DEFAULTS = {"pressure": 0.5, "max_parents": 10, "min_age": 60, "grace": 10}
+EAGER = {**DEFAULTS, "min_age": 1}
+
+# name -> (command of PID 1, what it says when the gate has been opened). It keeps zombies until then; the gate is a FIFO, which is read to its end.
+SHELL_WAITS = "( echo a; cat %(gate)s; echo b ) | { while read f; do sh -c 'exit 0' & done; wait; echo done; }"
+PROGRAMS = {
+    "dash": (["dash", "-c", SHELL_WAITS], ["done"]),
+    "busybox ash": (["busybox", "ash", "-c", SHELL_WAITS], ["done"]),
+    "GNU xargs": (
+        ["bash", "-c", "(echo a; cat %(gate)s; echo b; echo c) | xargs -P 4 -n1 echo did; echo status ${PIPESTATUS[1]}"],
+        ["did a", "did b", "did c", "status 0"]),
+    "a list of Popen, waited for in order": (
+        [sys.executable, "-c", "import subprocess\n"
+         "jobs = [subprocess.Popen(['cat', '%(gate)s']), subprocess.Popen(['sh', '-c', 'exit 7'])]\n"
+         "print('statuses:', [job.wait() for job in jobs], flush=True)"], ["statuses: [0, 7]"]),
+    "multiprocessing, asking who is alive": (
+        [sys.executable, "-c", "import multiprocessing, time\n"
+         "def gate(): open('%(gate)s').read()\n"
+         "def fails(): raise SystemExit(5)\n"
+         "works = [multiprocessing.get_context('fork').Process(target=target) for target in (gate, fails)]\n"
+         "for each in works: each.start()\n"
+         "works[0].join()\n"
+         "while any(each.is_alive() for each in works): time.sleep(0.01)\n"
+         "print([each.exitcode for each in works], flush=True)"], ["[0, 5]"]),
+    "perl": (
+        ["perl", "-e", "$one = fork or exit 4; $two = fork or exit 9; open(G, '<', '%(gate)s'); <G>; $| = 1;"
+         "for ($one, $two) { waitpid($_, 0); print $? >> 8, qq(\\n) }"], ["4", "9"]),
+}
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A FIFO, and a function that opens it for good."""
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+
+    def opened():
+        os.close(os.open(path, os.O_WRONLY))
+
+    return path, opened
+
+
+def started(node, command, path):
+    """That command as PID 1 of a container, once it holds a zombie."""
+    words = [word % {"gate": path} if "%(gate)s" in word else word for word in command]
+    program = node.container("ready()\nos.execvp(%r, %r)" % (words[0], words))
+    wait_until(lambda: zombies_below(program))
+    return program
+
+
+def zombies_below(program) -> list:
+    return [child for each in [program.process, *program.process.children(recursive=True)] for child in each.children() if child.status() == "zombie"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("options, times", [(DEFAULTS, 2), (EAGER, 20)], ids=["twice, a minute apart", "20 times in a row"])
+def test_it_ends_as_it_would_alone(node, gate, name, options, times):
+    command, expected = PROGRAMS[name]
+    program = started(node, command, gate[0])
+    before = len(zombies_below(program))
+    for number in range(times):
+        result = sweep(node, later(hours=(number + 1) * 61 / 3600), **options)
+        assert {entry["reason"] for entry in result["offenders"]} == {"may_be_waited_for"}, result["summary"]
+        assert {entry["outcome"] for entry in result["offenders"]} == {"left_alone"}
+    assert len(zombies_below(program)) == before, "all are there that were"
+    gate[1]()
+    assert sorted(said(program) for _line in expected) == sorted(expected), "some run at the same time"
+
+
+# name -> what it says where room is short and a sweep has had its zombies collected, as docs/exit-statuses.md has it; None: it never gets that far
+LOSES = {
+    "dash": None, "busybox ash": None, "GNU xargs": ["did a", "status 1"],
+    "a list of Popen, waited for in order": ["statuses: [0, 0]"], "perl": ["72057594037927935", "72057594037927935"]}
+
+
+@pytest.mark.parametrize("name", LOSES)
+def test_what_it_loses_where_room_is_short_stands_in_the_document(node, gate, name):
+    document = (CHECKOUT / "docs/exit-statuses.md").read_text(encoding="utf-8").partition("## Programs that wait for several")[2]
+    program = started(node, PROGRAMS[name][0], gate[0])
+    assert sweep(node, **{**DEFAULTS, "pressure": 0, "min_age": 0})["counts"]["cleared"] > 0
+    gate[1]()
+    if LOSES[name]:
+        assert sorted(said(program) for _line in LOSES[name]) == sorted(LOSES[name])
+    else:
+        def used():
+            return sum(sum(each.cpu_times()[:2]) for each in [program.process, *program.process.children(recursive=True)])
+
+        before = used()
+        wait_until(lambda: used() > before + 0.5)
+        assert program.alive
+    row = next(line for line in document.splitlines() if line.startswith("| %s |" % name))
+    assert (LOSES[name][-1] if LOSES[name] else "never returns") in row
+
+
+NOTES_SIGNALS = """
+noted = []
+for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGUSR1, signal.SIGUSR2}:
+    signal.signal(number, lambda number, _frame: noted.append(number))
+signal.signal(signal.SIGUSR1, lambda *_: (noted.clear(), os.write(1, b"noting\\n")))
+signal.signal(signal.SIGUSR2, lambda *_: os.write(1, (repr(noted) + chr(10)).encode()))
+"""
+
+
+def test_no_signal_is_sent_while_there_is_room(node):
+    program = node.container(NOTES_SIGNALS + ORPHANS + "own = zombie()\nready()\nforever()")
+    wait_until(lambda: len(program.zombies()) == 11)
+    program.process.send_signal(signal.SIGUSR1)
+    assert said(program) == "noting"
+    for number in range(3):
+        sweep(node, later(hours=number * 61 / 3600), **DEFAULTS)
+    assert len(program.zombies()) == 6, "the orphans were collected"
+    program.process.send_signal(signal.SIGUSR2)
+    assert said(program) == "[]"
+
+
+ORPHANS = """
+for _number in range(5):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:  # of a session that its adopter does not lead, and did not begin
+                os._exit(0)
+            time.sleep(0.2)
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_orphans_go_in_the_second_sweep_and_its_own_children_stay(node):
+    program = node.container(ORPHANS + "time.sleep(0.5)\nown = zombie()\nready()\nforever()")
+    wait_until(lambda: len(program.zombies()) == 11)
+    first = offender_of(sweep(node, **DEFAULTS), program)
+    result = sweep(node, later(hours=61 / 3600), **DEFAULTS)
+    second = offender_of(result, program)
+    assert result["counts"]["left_to_parents"] == 6
+    assert result["summary"][2] == "6 zombies left alone: their parents may still ask for them, and there is room, so no harm is done"
+    assert first["reason"] == "too_young" and first["claims"]["orphan"] == 5
+    assert (second["outcome"], second["remedy"], second["cleared"]) == ("cleared", "reap", 5)
+    assert len(program.zombies()) == 6 and program.alive
