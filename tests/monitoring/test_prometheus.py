@@ -12,7 +12,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import metri
 
 RULES, TESTS, DASHBOARD, RUNBOOK = (
     "monitoring/prometheus_rules.yml", "tests/monitoring/prometheus_rules_test.yml", "monitoring/grafana_dashboard.json", "docs/alerts.md")
-ALERTS = ("NodeZombies", "NodePidsRunningOut", "WorkloadLeaksZombies", "ZombieReaperStale", "ZombieReaperFailed")
+ALERTS = ("NodeZombies", "NodePidsRunningOut", "NodePidsFull", "WorkloadLeaksZombies", "ZombieReaperStale", "ZombieReaperFailed")
 
 # What a rule says, and what it must not say without a test that fails
 CHANGES = (
@@ -20,12 +20,14 @@ CHANGES = (
     ("zombie_reaper_zombies >= 20", "zombie_reaper_zombies >= 31"),
     ("age_seconds > 2700", "age_seconds > 1200"),
     ("> 2700\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", "> 2700"),
-    ("limit > 0.85", "limit > 0.8"),
-    ("limit > 0.85", "limit > 0.9"),
-    ("limit > 0.5 and", "limit > 0.4 and"),
-    ("< 21600", "< 21000"),
-    ("< 21600", "< 22000"),
-    (")\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", ")"),
+    ("zombie_reaper_orphans >= 20", "zombie_reaper_orphans >= 19"),
+    ("zombie_reaper_orphans >= 20", "zombie_reaper_orphans >= 21"),
+    (">= 20 and zombie_reaper_pressure > 0", ">= 20"),
+    (">= 20 and zombie_reaper_pressure > 0", ">= 20 and zombie_reaper_pressure > 1"),
+    ("limit\n          and zombie_reaper_pressure > 0", "limit > 0"),
+    ("zombie_reaper_pressure == 2", "zombie_reaper_pressure > 0"),
+    ("pressure > 0\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", "pressure > 0"),
+    ("pressure == 2\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", "pressure == 2"),
     ("workload_zombies >= 20", "workload_zombies >= 19"),
     ("workload_zombies >= 20", "workload_zombies >= 41"),
     ("and on (instance, job) time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", ""),
@@ -78,7 +80,7 @@ def dashboard(root):
 
 def test_the_rules_are_rules(root):
     done = promtool("check", "rules", root / RULES)
-    assert done.returncode == 0 and "SUCCESS: 5 rules found" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "SUCCESS: 6 rules found" in done.stdout, done.stdout + done.stderr
 
 
 def test_each_alert_fires_and_ends_as_it_should(root):
