@@ -54,7 +54,7 @@ options:
     type: int
     default: 1000
   grace:
-    description: Seconds between C(SIGTERM) and C(SIGKILL), for all parents together, from 0 to 300.
+    description: Seconds that an adopted daemon gets between C(SIGTERM) and C(SIGKILL), from 0 to 300; every other parent gets C(SIGKILL) at once.
     type: float
     default: 10.0
   protect:

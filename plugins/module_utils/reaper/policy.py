@@ -512,12 +512,12 @@ HELP = {
     "min_zombies": "zombies that count a parent must hold",
     "pressure": "share taken (0 to 1) of the limit that binds first, from which zombies that a parent may still ask for are collected too, "
                 "and parents may be ended; 0 is always",
-    "tolerate": "zombies of one parent, each older than an hour, that are left alone while there is room",
-    "grace": "seconds between SIGTERM and SIGKILL, for all parents together",
-    "protect": "regular expression on a parent's executable or command line: never touched; may be given again",
+    "tolerate": "zombies of one parent, each older than an hour, that are left alone while there is room; beyond that the oldest are collected",
+    "grace": "seconds that an adopted daemon gets between SIGTERM and SIGKILL; every other parent gets SIGKILL at once",
+    "protect": "regular expression, searched for in a parent's executable and command line: never touched; may be given again",
     "protect_namespaces": "Kubernetes namespaces whose pods are never touched, separated by commas; * stands for any text (kube-*)",
-    "max_parents": "most parents ended in one sweep, those with most zombies first; 0 for no limit",
-    "cooldown": "seconds before a parent of the same pod, or else container, may be ended again",
+    "max_parents": "most parents ended in one sweep of a node, those with most zombies first; 0 for no limit",
+    "cooldown": "seconds before a parent of the same workload (the owner of the pod, else the container) may be ended again",
 }
 
 CHECKS = {
