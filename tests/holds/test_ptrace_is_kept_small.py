@@ -124,7 +124,7 @@ def test_a_parent_is_released_whatever_happens():
     """All that may change it lies between try and finally."""
     block = around(REAP, "tracee.release()")[-2]
     assert isinstance(block, ast.Try)
-    assert "self.late = None if tracee.release() else tracee" in [ast.unparse(part) for part in block.finalbody]
+    assert "if tracee.release():\n    self.late = None" in [ast.unparse(part) for part in block.finalbody]
     changing = "".join(ast.unparse(part) for part in block.body)
     assert "tracee.prepare()" in changing and "tracee.call(" in changing
 

@@ -94,6 +94,21 @@ def test_nothing_is_sent_while_one_is_pending(node, server):
     assert len(program.zombies()) == 5
 
 
+def test_nothing_is_sent_to_whoever_reads_signals_as_data(node):
+    """A signalfd tells PID 0 of such a signal (the kernel keeps it in another field), and waitpid(0) waits for any child of the group."""
+    program = node.container("""
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+for _ in range(3):
+    zombie()
+while signal.sigtimedwait([signal.SIGCHLD], 0):
+    pass
+ready()
+forever()
+""")
+    step = nudged(node, program)
+    assert (step["result"], step["detail"]) == ("no_effect", "SIGCHLD not sent: SIGCHLD is blocked")
+
+
 def test_a_zombie_that_a_wait_would_block_for_is_never_named(node, server):
     """Its first thread has exited, another lives on: the only one that looks like a zombie, and a wait for it takes as long as that lives."""
     program = node.container("""

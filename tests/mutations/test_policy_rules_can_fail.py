@@ -63,18 +63,18 @@ MUTATIONS = {
         POLICY, 'if remedy != "reap" or not snapshot.refusal)', ")", IN_POLICY + "without_reap_on_this_node_signals_are_left_where_room_is_short"),
     "who_is_held_up_is_spared_in_a_full_table": (POLICY, "held_up = None if full else _held_up(offender)", "held_up = _held_up(offender)", FULL),
     "who_is_held_up_is_ended": (POLICY, "held_up = None if full else _held_up(offender)", "held_up = None", IN_POLICY + "reason"),
-    "a_cooldown_spares_in_a_full_table": (POLICY, 'less = None if full or "terminate"', 'less = None if "terminate"', FULL),
+    "a_cooldown_spares_in_a_full_table": (POLICY, 'less = None if _is_full_node(room) or', 'less = None if', FULL),
     "handing_on_makes_young": (POLICY, "if counts_with_all else zombie.age", "if False else zombie.age", FULL),
     "a_tracer_of_its_own_spares": (POLICY, "or full and zombie.tracer_pid == zombie.ppid", "", FULL),
     "few_are_spared_in_a_full_table": (POLICY, "< options.min_zombies and not full:", "< options.min_zombies:", FULL),
     "replicas_end_together": (
         POLICY, "if workload.container_id and containers", "if None and containers", IN_POLICY + "of_the_replicas_of_a_workload_one_is_ended"),
-    "a_full_table_has_a_cap": (POLICY, '"terminate" in verdict.remedies and verdict.room.level != pressure.FULL', '"terminate" in verdict.remedies', FULL),
+    "a_full_table_has_a_cap": (POLICY, '"terminate" in verdict.remedies and not _is_full_node(verdict.room)', '"terminate" in verdict.remedies', FULL),
     "a_leaker_has_no_turn_of_its_own": (
         POLICY, "(not zombie.is_orphan, zombie.ppid not in leaking, -zombie.age)", "(not zombie.is_orphan, -zombie.age)",
         IN_POLICY + "whoever_leaks_makes_room_before_others"),
     "living_processes_cost_others_their_statuses": (
-        POLICY, "return room if zombies >= LEAST_ZOMBIES * room.limit else", "return room if True else",
+        POLICY, "if zombies >= LEAST_ZOMBIES * room.limit:", "if True:",
         IN_POLICY + "zombies_are_to_blame_only_where_they_take_a_tenth"),
     "handing_an_orphan_on_makes_it_young": (
         POLICY, "counts_with_all = full or zombie.is_orphan and zombie.age >= SETTLED", "counts_with_all = full",
@@ -83,9 +83,16 @@ MUTATIONS = {
         POLICY, "zombie.is_orphan and zombie.age >= SETTLED", "zombie.is_orphan", IN_POLICY + "an_orphan_that_is_handed_on_grows_old_all_the_same"),
     "a_parent_in_an_execve_has_a_session": (
         LINEAGE, "zombie.session < 0 or parent.session < 0 or", "zombie.session < 0 or", IN_LINEAGE + "claim"),
+    "living_processes_of_a_cgroup_hide_that_the_node_is_full": (
+        POLICY, "return of_node if of_node.is_short else room._replace", "return room._replace", IN_POLICY + "a_full_cgroup_hides_no_full_node"),
+    "what_a_stopped_parent_holds_is_never_old": (
+        STATE, "kept.setdefault(key[:2], self.times.get(key, now))", "pass", IN_FIRST_SEEN + "what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same"),
+    "a_second_look_makes_it_old_again": (
+        STATE, "for key, seen in self.begun_anew.items() if key in self.times", "for key, seen in self.begun_anew.items() if None",
+        IN_FIRST_SEEN + "what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same"),
     # observation, memory, the sweep
     "former_parents_are_forgotten": (
-        STATE, "for key in times if key[:2] in gone} if gone else {}", "for key in times if key[:2] in gone} if None else {}",
+        STATE, "for key in times if key[:2] in gone} if gone else {}, kept", "for key in times if key[:2] in gone} if None else {}, kept",
         IN_FIRST_SEEN + "zombie_of_another_parent_is_seen_anew_and_the_former_one_is_remembered"),
     "a_tracer_is_never_looked_up": (OBSERVE, "if key in self.history.uncollected else None", "if False else None", IN_ZOMBIES + "a_zombie_held_by_a_tracer"),
     "what_is_inside_a_protected_pid_1_is_not": (

@@ -28,10 +28,14 @@ MUTATIONS = {
     "signals_go_on_without_effect": (
         NUDGE, "                self.may_send = False\n", "", IN_NUDGE + "one_signal_without_effect_is_the_last"),
     "a_signal_is_sent_while_one_is_pending": (
-        NUDGE, "if status and status.pending & SIGCHLD_BIT else None", "if False else None", IN_NUDGE + "nothing_is_sent_while_one_is_pending"),
+        NUDGE, "if status and status.pending & SIGCHLD_BIT:", "if False:", IN_NUDGE + "nothing_is_sent_while_one_is_pending"),
+    "a_signal_is_sent_to_whoever_blocks_it": (
+        NUDGE, "if status and status.blocked & SIGCHLD_BIT else None", "if False else None", IN_NUDGE + "nothing_is_sent_to_whoever_reads_signals_as_data"),
     "a_signal_names_what_a_wait_would_block_for": (
         NUDGE, "if zombie.num_threads > 1 or self._is_traced(procfs, zombie):", "if self._is_traced(procfs, zombie):",
         IN_NUDGE + "a_zombie_that_a_wait_would_block_for_is_never_named"),
+    "a_shortage_of_files_is_a_node_without_reap": (
+        "tracing.py", "if error.errno in (errno.ENOSYS, errno.EPERM):", "if True:", "tests/unit/test_tracing.py::test_a_shortage_of_this_moment_is_none_of_the_node"),
     "pid_1_may_exit_with_0": (
         TERMINATE, "    if offender.status.ns_pid[-1] == 1:\n        return False\n", "    if offender.status.ns_pid[-1] == 1:\n        return True\n",
         CAN_ASK + "[PID 1]"),

@@ -128,15 +128,15 @@ MUTATIONS = {
         "watch.py", "with contextlib.suppress(OSError):\n            connection", "if True:\n            connection",
         WATCH + "systemd_that_has_gone_does_not_end_it"),
     "without_memory_it_ends": (
-        "watch.py", "except (CannotSweep, OSError, MemoryError):", "except (CannotSweep, OSError):", BEGUN_AGAIN + "[memory]"),
+        "watch.py", "except (CannotSweep, OSError, MemoryError, ImportError):", "except (CannotSweep, OSError, ImportError):", BEGUN_AGAIN + "[memory]"),
     "without_files_it_ends": (
-        "watch.py", "except (CannotSweep, OSError, MemoryError):", "except (CannotSweep, MemoryError):", BEGUN_AGAIN + "[a file]"),
+        "watch.py", "except (CannotSweep, OSError, MemoryError, ImportError):", "except (CannotSweep, MemoryError, ImportError):", BEGUN_AGAIN + "[a file]"),
     "the_spare_memory_is_not_used": (
         "watch.py", "            if self.spare is not None:\n                self.spare.close()\n", "            pass\n", BEGUN_AGAIN + "[memory]"),
     "the_spare_memory_is_there_but_once": (
         "watch.py", "        finally:\n            self.spare = _spare()\n", "        finally:\n            pass\n", BEGUN_AGAIN + "[memory]"),
     "it_ends_when_two_sweeps_fail": (
-        "watch.py", "        except MemoryError:\n", "        except KeyError:\n", WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]"),
+        "watch.py", "        except (MemoryError, ImportError):\n", "        except KeyError:\n", WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]"),
     "a_node_that_is_busy_is_swept_all_the_same": (
         "watch.py", "        except Busy as error:\n", "        except KeyError as error:\n", WATCH + "a_node_that_somebody_else_sweeps_is_left_to_them"),
     "its_memory_is_not_locked": ("watch.py", "        libc.mlockall(MCL_CURRENT | MCL_FUTURE)", "        pass", LIBC),

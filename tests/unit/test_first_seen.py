@@ -39,9 +39,22 @@ def test_times_come_back(tmp_path):
 def test_zombie_of_another_parent_is_seen_anew_and_the_former_one_is_remembered(tmp_path):
     first_seen = state.FirstSeen(str(tmp_path), procfs.ProcFS())
     first_seen.note(node(container_process(zombies=(zombie(7),))), 12.5)
-    moved = first_seen.note(node(container_process(40, zombies=(zombie(7, 40),))), 99.0)
+    moved, _kept = first_seen.note(node(container_process(40, zombies=(zombie(7, 40),))), 99.0)
     assert (first_seen.times, moved) == ({(7, 1007, 40): 99.0}, {(7, 1007): 12.5})
-    assert first_seen.note(node(), 100.0) == {} == first_seen.times, "it has gone"
+    assert first_seen.note(node(), 100.0) == ({}, {}) and first_seen.times == {}, "it has gone"
+
+
+def test_what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same(tmp_path):
+    """Another sweep of the same node, which looks in between, changes nothing of that."""
+    memory = state.Memory(str(tmp_path), procfs.ProcFS())
+    parent = container_process(zombies=(zombie(7),))
+    memory.note_seen(node(parent), 12.5)
+    memory.save()
+    memory.note_seen(node(parent._replace(state="T")), 99.0)
+    memory.load(required=True)
+    assert (memory.first_seen.times, memory.kept.times, memory.moved.times) == ({(7, 1007, 50): 99.0}, {(7, 1007): 12.5}, {})
+    memory.note_seen(node(parent), 100.0)
+    assert memory.first_seen.times == {(7, 1007, 50): 99.0}
 
 
 def test_no_file_is_no_times(tmp_path):

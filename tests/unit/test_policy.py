@@ -235,7 +235,7 @@ def test_whatever_the_node_and_the_options(snapshot, options, before):
     verdicts = policy.judge(snapshot, options, before)
     assert verdicts == policy.judge(snapshot, options, before), "the same snapshot and options, the same verdicts"
     assert [verdict.offender for verdict in verdicts] == list(snapshot.offenders)
-    ended = [verdict for verdict in verdicts if "terminate" in verdict.remedies and verdict.room.level != "full"]
+    ended = [verdict for verdict in verdicts if "terminate" in verdict.remedies and snapshot.limits.usage < 0.95]
     assert not options.max_parents or len(ended) <= max(0, options.max_parents - before)
     for verdict in verdicts:
         if verdict.remedies:
@@ -261,13 +261,13 @@ def assert_may_be_touched(verdict, snapshot, options):
     assert verdict.ripe and all(zombie.num_threads < 2 and not zombie.canary for zombie in verdict.ripe)
     if offender.init_reaps is False and offender.pid != offender.init_pid and "reap" not in options.remedies:
         assert "terminate" not in verdict.remedies
+    if "terminate" in verdict.remedies and taken[0] < 0.95:
+        assert offender.ended_ago is None or offender.ended_ago >= options.cooldown
     if full:
         assert all(max(zombie.age, zombie.known_for or 0) >= options.min_age for zombie in verdict.ripe)
         return
     assert offender.state not in "DTt" and not offender.frozen
     assert all(zombie.age >= options.min_age and not zombie.tracer_pid for zombie in verdict.ripe)
-    if "terminate" in verdict.remedies:
-        assert offender.ended_ago is None or offender.ended_ago >= options.cooldown
     if not short:
         assert verdict.remedies == ("reap",), "nobody is signalled or ended while there is room"
         old = [zombie for zombie in verdict.ripe if zombie.claim != "orphan"]
@@ -365,6 +365,21 @@ def test_zombies_are_to_blame_only_where_they_take_a_tenth(pids, zombies, level)
     parent = container_process(zombies=tuple(zombie(pid) for pid in range(zombies)), pids=pids)
     assert policy.judge(node(parent, usage=0.1), DEFAULTS)[0].room.level == level
     assert policy.judge(node(parent, usage=0.1), DEFAULTS._replace(pressure=0.0))[0].room.level != "room"
+
+
+def test_a_full_cgroup_hides_no_full_node():
+    """A tenant may make a cgroup below its own, and fill it with living processes."""
+    parent = container_process(pids=cgroups.Pids(990, 1000, "/a"))
+    verdict, = policy.judge(node(parent, usage=0.97), DEFAULTS)
+    assert (verdict.room.level, verdict.room.where, verdict.remedies) == ("full", "node", policy.REMEDIES)
+
+
+def test_a_full_cgroup_is_no_reason_to_end_more_than_a_few():
+    """Its owner's other containers may be just as full."""
+    full = {"pids": cgroups.Pids(96, 100, "/a"), "zombies": tuple(zombie(pid) for pid in range(20))}
+    verdict, = policy.judge(node(container_process(ended_ago=1.0, **full), usage=0.1), DEFAULTS)
+    assert (verdict.room.level, verdict.reason) == ("full", "cooldown")
+    assert policy.judge(node(container_process(**full), usage=0.1), DEFAULTS, already_terminated=10)[0].reason == "max_parents"
 
 
 def test_whoever_leaks_makes_room_before_others():

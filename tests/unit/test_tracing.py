@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import types
 
@@ -51,6 +52,14 @@ def test_processor_without_an_entry(monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="aarch64"))
     refusal = tracing.node_refusal(Node())
     assert refusal.word == "architecture" and "aarch64" in str(refusal)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_shortage_of_this_moment_is_none_of_the_node(monkeypatch, number):
+    def pidfd_open(_pid):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    assert tracing.node_refusal(Node()) is None
 
 
 def test_kernel_without_pidfds(monkeypatch):

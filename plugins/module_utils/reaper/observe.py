@@ -103,12 +103,13 @@ class Snapshot(
 
 
 class History(
-    namedtuple("History", ("first_seen", "ended", "collected", "canaries", "left_canaries", "sizes", "uncollected", "moved"), defaults=(frozenset(), {}))
+    namedtuple("History", ("first_seen", "ended", "collected", "canaries", "left_canaries", "sizes", "uncollected", "moved", "kept"), defaults=(frozenset(), {}, {}))
 ):
     """What earlier sweeps and audits noted, in seconds on CLOCK_MONOTONIC; an observation changes nothing of it.
 
     first_seen: ``{(pid, start_ticks, ppid): seconds}`` of zombies.
-    moved: ``{(pid, start_ticks): seconds}`` of zombies that had another parent before, and when they were first seen.
+    moved: ``{(pid, start_ticks): seconds}`` of zombies that had another parent before, and when they were first seen. kept: the same of zombies whose
+    parent was held up, so that their age began anew.
     ended: ``{(workload identity,): seconds}``, when a parent of that workload was last ended.
     collected: ``{(pid, start_ticks): seconds}``, when that parent last collected zombies in a sweep.
     canaries: ``{(pid, start_ticks): bool}``, whether that init collected its last canary.
@@ -199,8 +200,12 @@ class Observer:
             tracer_pid = self._tracer(stat.pid) if key in self.history.uncollected else None
             found.append(Zombie(
                 stat.pid, stat.start_ticks, stat.ppid, stat.comm, stat.num_threads, tracer_pid, age, key in self.history.left_canaries,
-                stat.session, known_for=self._since(self.history.moved[key]) if key in self.history.moved else None))
+                stat.session, known_for=self._known_for(key)))
         return found
+
+    def _known_for(self, key) -> float | None:
+        seen = [times[key] for times in (self.history.moved, self.history.kept) if key in times]
+        return self._since(min(seen)) if seen else None
 
     def _tracer(self, pid) -> int | None:
         """PID of the tracer of a zombie; beyond :data:`TRACERS_LOOKED_UP` it is taken to have one."""

@@ -234,7 +234,7 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     remedies = tuple(remedy for remedy in options.remedies if remedy != "reap" or not snapshot.refusal)
     if not remedies:
         return verdict("reap_impossible", "only reap is among the remedies, and %s" % snapshot.refusal[1])
-    less = None if full or "terminate" not in options.remedies else _not_to_be_ended(offender, options)
+    less = None if _is_full_node(room) or "terminate" not in options.remedies else _not_to_be_ended(offender, options, room)
     if less:
         return verdict(*less, without_terminate(remedies))
     return verdict("act", "%d held for %.0f s or longer" % (len(ripe), min(_age(zombie, full) for zombie in ripe)), remedies)
@@ -248,7 +248,10 @@ def _where_zombies_take_room(room, snapshot, options) -> pressure.Room:
     if not room.is_short or not options.pressure or room.where == pressure.NODE:
         return room
     zombies = sum(each.zombie_count for each in snapshot.offenders if each.pids and each.pids.cgroup == room.where)
-    return room if zombies >= LEAST_ZOMBIES * room.limit else room._replace(level=pressure.ROOM)
+    if zombies >= LEAST_ZOMBIES * room.limit:
+        return room
+    of_node = pressure.of_node(snapshot, options.pressure)
+    return of_node if of_node.is_short else room._replace(level=pressure.ROOM)
 
 
 def _held_by_others(offender) -> tuple:
@@ -296,11 +299,11 @@ def _leaked(offender, ripe, options) -> tuple:
     return tuple(old[:max(0, len(old) - options.tolerate)])
 
 
-def _not_to_be_ended(offender, options) -> tuple | None:
+def _not_to_be_ended(offender, options, room) -> tuple | None:
     """Why no signal may end it in this sweep, though there is hardly any room: (reason, explanation), or None."""
     if offender.ended_ago is not None and offender.ended_ago < options.cooldown:
         return "cooldown", "a parent of this workload was ended %.0f s ago, less than cooldown: %d" % (offender.ended_ago, options.cooldown)
-    if offender.zombie_count > MOST_ORPHANS and offender.pid != offender.init_pid:
+    if offender.zombie_count > MOST_ORPHANS and room.level != pressure.FULL and offender.pid != offender.init_pid:
         return "too_many_orphans", (
             "its end would give %d zombies to one adopter at once, more than %d, and nothing could start for about %.1f s; "
             "there is room left to have it collect them, or to end its whole container" % (
@@ -409,10 +412,10 @@ def _for_an_adopter_that_leaks(verdict, gentler) -> Verdict:
 
 def _cap(verdicts, options, already_terminated) -> tuple:
     """Take ``terminate`` from those beyond ``max_parents``, worst first, and from all but one container of a workload, so that its replicas do not end
-    together; and tell those that were to end with one of them. A full table knows no such limits."""
+    together; and tell those that were to end with one of them. A full node knows no such limits; a full cgroup harms its owner only."""
     capped, spared_for, containers = [], {}, {}
     for verdict in verdicts:
-        if "terminate" in verdict.remedies and verdict.room.level != pressure.FULL:
+        if "terminate" in verdict.remedies and not _is_full_node(verdict.room):
             workload = verdict.offender.workload
             if workload.container_id and containers.setdefault(workload.identity, workload.container_id) != workload.container_id:
                 why = "cooldown", "another container of this workload comes first; of its replicas only one is ended within cooldown: %d" % options.cooldown
@@ -426,6 +429,10 @@ def _cap(verdicts, options, already_terminated) -> tuple:
         capped.append(verdict)
     return tuple(
         _leave_for_later(verdict, spared_for.get(verdict.offender.init_pid)) if verdict.reason == "ends_with_init" else verdict for verdict in capped)
+
+
+def _is_full_node(room) -> bool:
+    return room.level == pressure.FULL and room.where == pressure.NODE
 
 
 def _leave_for_later(verdict, why) -> Verdict:

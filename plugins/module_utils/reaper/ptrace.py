@@ -271,7 +271,7 @@ class Tracee:
                 self._read_registers()
                 self.intact = bytes(self.registers) == self.saved and self._mask() == self.mask
             self._ptrace(PTRACE_DETACH, 0, self.pending)
-        except Refused:
+        except (Refused, OSError):
             return False
         except Ended:
             pass
@@ -290,7 +290,7 @@ class Tracee:
             else:
                 self._keep_signal(status)
             return self.release()
-        except Refused:
+        except (Refused, OSError):
             return False
         except Ended:
             return True

@@ -93,19 +93,21 @@ class FirstSeen(Times):
     def note(self, snapshot, now) -> dict:
         """Keep the times of what is still there, forget the rest. A parent that is held up could not wait: it begins anew.
 
-        Returns ``{(pid, start_ticks): seconds}`` of zombies that have come to another parent since, and when they were seen with the former one.
+        Returns two dictionaries ``{(pid, start_ticks): seconds}``: of zombies that have come to another parent since, and when they were seen with the
+        former one; and of those whose parent is held up, and when they were seen before.
         """
-        times = {}
+        times, kept = {}, {}
         for offender in snapshot.offenders:
             for zombie in offender.zombies:
                 key = (zombie.pid, zombie.start_ticks, zombie.ppid)
                 if offender.held_up:
                     self.begun_anew[key] = now
+                    kept.setdefault(key[:2], self.times.get(key, now))
                 times[key] = now if offender.held_up else self.times.get(key, now)
         gone = {key[:2]: seen for key, seen in self.times.items() if key not in times}
         self.times = times
         self.begun_anew = {key: seen for key, seen in self.begun_anew.items() if key in times}
-        return {key[:2]: gone[key[:2]] for key in times if key[:2] in gone} if gone else {}
+        return {key[:2]: gone[key[:2]] for key in times if key[:2] in gone} if gone else {}, kept
 
 
 class Ended(Times):
@@ -124,9 +126,10 @@ class Ended(Times):
 class OfProcesses(Times):
     """``{(pid, start_ticks): seconds or another number}`` of processes that are still there.
 
-    Five files are of this kind. ``collected``: when a parent last collected zombies in a sweep; those it has now, it has made since.
+    Six files are of this kind. ``collected``: when a parent last collected zombies in a sweep; those it has now, it has made since.
     ``canaries``: whether a PID 1 collected the last canary of an audit, 1 or 0. ``left_canaries``: when one was not collected in the end.
     ``uncollected``: when a zombie was last asked for in vain. ``moved``: when one that has come to another parent was first seen.
+    ``kept``: when one was first seen whose parent is held up, so that its age begins anew.
     """
 
     key_length = 2
@@ -192,8 +195,9 @@ class Memory:
         self.left_canaries = OfProcesses(run, procfs, "left_canaries")
         self.uncollected = OfProcesses(run, procfs, "uncollected")
         self.moved = OfProcesses(run, procfs, "moved")
+        self.kept = OfProcesses(run, procfs, "kept")
         self.sizes = Sizes(run, procfs)
-        self._all = (self.first_seen, self.ended, self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved, self.sizes)
+        self._all = (self.first_seen, self.ended, self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved, self.kept, self.sizes)
 
     def load(self, required: bool) -> None:
         """required: whether a file that is there but cannot be read is an error, :class:`CannotSweep`."""
@@ -202,19 +206,20 @@ class Memory:
 
     def save(self) -> None:
         """Forget what has ended, write what has changed; ``OSError`` where that fails."""
-        for each in (self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved):
+        for each in (self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved, self.kept):
             each.forget_ended()
         for each in self._all:
             each.save()
 
     def note_seen(self, snapshot, now) -> None:
         """What zombies there are, with which parents."""
-        for key, seen in self.first_seen.note(snapshot, now).items():
-            self.moved.note(*key, min(seen, self.moved.times.get(key, seen)))
+        for found, noted in zip(self.first_seen.note(snapshot, now), (self.moved, self.kept)):
+            for key, seen in found.items():
+                noted.note(*key, min(seen, noted.times.get(key, seen)))
 
     def history(self) -> observe.History:
         """What an observation needs of it."""
         canaries = {key: bool(seen) for key, seen in self.canaries.times.items()}
         return observe.History(
             self.first_seen.times, self.ended.times, self.collected.times, canaries, set(self.left_canaries.times), self.sizes.earlier(),
-            set(self.uncollected.times), self.moved.times)
+            set(self.uncollected.times), self.moved.times, self.kept.times)

@@ -9,11 +9,13 @@ take a :class:`.procfs.ProcFS` that shows this process as ``self``, and read a f
 
 from __future__ import annotations
 
+import errno
 import os
 
 from .ptrace import Refused, architecture
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN = 19, 21  # include/uapi/linux/capability.h
+NO_PIDFD = Refused("kernel", "this kernel or Python has no pidfd_open: Linux 5.3 and Python 3.9 are needed")
 YAMA_NO_ATTACH = "3"  # Documentation/admin-guide/LSM/Yama.rst
 
 
@@ -28,8 +30,11 @@ def node_refusal(procfs) -> Refused | None:
         os.close(os.pidfd_open(os.getpid()))
     except Refused as refused:
         return refused
-    except (AttributeError, OSError):
-        return Refused("kernel", "this kernel or Python has no pidfd_open: Linux 5.3 and Python 3.9 are needed")
+    except AttributeError:
+        return NO_PIDFD
+    except OSError as error:  # another one, such as ENFILE, is a matter of this moment
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            return NO_PIDFD
     if procfs.yama_scope() == YAMA_NO_ATTACH:
         return Refused("yama", "kernel.yama.ptrace_scope is 3: nobody may trace until the node is booted again")
     if not procfs.own_rights().capabilities >> CAP_SYS_PTRACE & 1:

@@ -114,9 +114,11 @@ class _Watcher:
 
     def get_ready(self) -> None:
         """Load what a sweep may need, while there is memory, and lock it."""
+        import base64  # noqa: F401 - a lease is compared with a hash
         import ctypes
         import encodings.ascii  # noqa: F401 - what earlier sweeps noted is read with it
         import gc
+        import hashlib  # noqa: F401
         import json  # noqa: F401
         import syslog  # noqa: F401
 
@@ -165,7 +167,7 @@ class _Watcher:
         except Busy as error:
             self.log("error: %s" % error)
             return None
-        except (CannotSweep, OSError, MemoryError):
+        except (CannotSweep, OSError, MemoryError, ImportError):
             if self.spare is not None:
                 self.spare.close()
         try:
@@ -174,7 +176,7 @@ class _Watcher:
             self.log("error: %s" % error)
         except OSError as error:
             self.log("error: %s: %s" % (error.filename or "the node", error.strerror))
-        except MemoryError:
+        except (MemoryError, ImportError):
             self.log("error: out of memory")
         finally:
             self.spare = _spare()

@@ -25,11 +25,13 @@ import os
 import struct
 import time
 from collections import deque
+from itertools import islice
 
 from .. import observe
 from . import Outcome, open_pidfd, open_to_signal, slices
 
 PAUSES = 0.005, 0.1  # seconds between two looks: the shortest while reminders help, the longest when they do not
+NAMED_AT_MOST = 50  # zombies that are looked at for one that can be named; a tenant can make each look cost 18 ms
 PATIENCE = 0.4  # seconds without effect until a parent is given up
 LONGEST = 5.0  # seconds for all parents together; what is left by then waits for the next sweep
 
@@ -136,7 +138,9 @@ class _Nudged:
         if self.send is None:
             return "it is not done on this processor"
         status = procfs.status(self.offender.pid)  # of another process if this one has just ended: then the pidfd leads nowhere
-        return "SIGCHLD is pending already" if status and status.pending & SIGCHLD_BIT else None
+        if status and status.pending & SIGCHLD_BIT:
+            return "SIGCHLD is pending already"
+        return "SIGCHLD is blocked" if status and status.blocked & SIGCHLD_BIT else None  # signalfd(2) would tell it of no PID
 
     def _about_a_zombie(self, procfs) -> bytes | None:
         """The siginfo that names the first of those left that a wait can collect now; None where there is none, or it cannot be seen.
@@ -145,7 +149,7 @@ class _Nudged:
         become better, as nobody attaches to a zombie; so what was seen in the snapshot holds.
         """
         level = len(self.offender.status.ns_pid) - 1
-        for zombie in self.left:
+        for zombie in islice(self.left, NAMED_AT_MOST):
             if zombie.num_threads > 1 or self._is_traced(procfs, zombie):
                 continue
             pidfd = open_pidfd(procfs, zombie)

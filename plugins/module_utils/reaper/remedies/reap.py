@@ -55,13 +55,15 @@ def reap(procfs, offenders, asked_to_end=()) -> list:
     deadline = time.monotonic() + LONGEST_ALL
     jobs = [_Job(procfs, offender) for offender in offenders]
     waiting = deque(jobs)
-    with _first_in_line():
-        while waiting and time.monotonic() < deadline and not asked_to_end:
-            job = waiting.popleft()
-            job.batch()
-            if job.result is None:
-                waiting.append(job)
-    _let_go_of([job.late for job in jobs if job.late])
+    try:
+        with _first_in_line():
+            while waiting and time.monotonic() < deadline and not asked_to_end:
+                job = waiting.popleft()
+                job.batch()
+                if job.result is None:
+                    waiting.append(job)
+    finally:
+        _let_go_of([job.late for job in jobs if job.late])
     return [job.outcome() for job in jobs]
 
 
@@ -190,9 +192,11 @@ class _Job:
         except Refused:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies))
             raise
-        is_the_parent = not self._has_ended() and self.procfs.thread(self.offender.pid, tid) is not None  # seized, so its PID cannot pass on any more
-        done = 0
+        self.late = tracee  # until it is known to have been released, whatever fails
+        done, is_the_parent = 0, False
         try:
+            # It is seized, so its PID cannot pass on any more
+            is_the_parent = not self._has_ended() and self.procfs.thread(self.offender.pid, tid) is not None
             self._stop(tracee)
             tracee.prepare()
             while is_the_parent and done < len(zombies) and (not done or time.monotonic() - tracee.stopped_since < COLLECTING):
@@ -208,7 +212,8 @@ class _Job:
         finally:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies[done:]))
             self.at_a_time = min(MOST_AT_A_TIME, 16 + done)
-            self.late = None if tracee.release() else tracee
+            if tracee.release():
+                self.late = None
             if tracee.stopped_since:
                 stop = time.monotonic() - tracee.stopped_since
                 self.longest_stop = max(self.longest_stop, stop)
