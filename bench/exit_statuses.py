@@ -44,10 +44,11 @@ def late():
 JAVASCRIPT = """
 const { spawn } = require('child_process'), fs = require('fs');
 const child = spawn('/bin/sh', ['-c', 'exit 7']);
-const silence = setTimeout(() => { console.log('no exit event within 3 s'); process.exit(); }, 3000);
+let silence;
 child.on('exit', status => { console.log('exit event: ' + status); clearTimeout(silence); });
 fs.writeSync(1, 'ready\\n');
 while (!fs.existsSync('GO')) ;
+silence = setTimeout(() => { console.log('no exit event within 3 s'); process.exit(); }, 3000);
 """
 JAVA = """
 import java.io.File;

@@ -48,7 +48,7 @@ MUTATIONS = {
         "workloads.py", "if pod and pod_uid is None:", "if pod:", HOSTILE + "the_topmost_pod_in_a_path_is_the_true_one"),
     "what_is_called_a_canary_is_one": (
         "observe.py", "age, key in self.history.left_canaries,", 'age, stat.comm == b"zr-canary",',
-        HOSTILE + "one_that_collects_canaries_only_deceives_an_audit_but_no_sweep"),
+        HOSTILE + "one_that_collects_canaries_only_deceives_neither_audit_nor_sweep"),
     "a_name_of_an_init_is_enough": (
         "inits.py", "if set(traits) & set(of_that_program):", "if True:",
         HOSTILE + "a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer_than_until_a_canary"),

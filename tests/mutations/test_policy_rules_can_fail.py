@@ -56,7 +56,8 @@ MUTATIONS = {
     "the_youngest_of_a_leak_go": (
         POLICY, "zombie.age >= TOLERATED_FOR), key=lambda zombie: -zombie.age)", "zombie.age >= TOLERATED_FOR), key=lambda zombie: zombie.age)", LEAKED),
     "all_are_collected_where_room_is_short": (POLICY, "if zombie.is_orphan or needed > 0 or key in tried:", "if True:", NO_MORE),
-    "the_youngest_make_room": (POLICY, "key=lambda zombie: (not zombie.is_orphan, zombie.ppid not in leaking, -zombie.age))", "key=lambda zombie: zombie.age)", NO_MORE),
+    "the_youngest_make_room": (
+        POLICY, "key=lambda zombie: (not zombie.is_orphan, zombie.ppid not in leaking, -zombie.age))", "key=lambda zombie: zombie.age)", NO_MORE),
     "none_takes_the_place_of_one_that_was_tried": (POLICY, "needed -= key not in tried", "needed -= 1", NO_MORE),
     "reap_is_tried_where_it_is_impossible": (POLICY, "    if snapshot.refusal:\n", "    if False:\n", IN_POLICY + "reason[reap_impossible]"),
     "reap_is_among_the_remedies_where_it_is_impossible": (
@@ -86,7 +87,8 @@ MUTATIONS = {
     "living_processes_of_a_cgroup_hide_that_the_node_is_full": (
         POLICY, "return of_node if of_node.is_short else room._replace", "return room._replace", IN_POLICY + "a_full_cgroup_hides_no_full_node"),
     "what_a_stopped_parent_holds_is_never_old": (
-        STATE, "kept.setdefault(key[:2], self.times.get(key, now))", "pass", IN_FIRST_SEEN + "what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same"),
+        STATE, "kept.setdefault(key[:2], self.times.get(key, now))", "pass",
+        IN_FIRST_SEEN + "what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same"),
     "a_second_look_makes_it_old_again": (
         STATE, "for key, seen in self.begun_anew.items() if key in self.times", "for key, seen in self.begun_anew.items() if None",
         IN_FIRST_SEEN + "what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same"),

@@ -35,7 +35,8 @@ MUTATIONS = {
         NUDGE, "if zombie.num_threads > 1 or self._is_traced(procfs, zombie):", "if self._is_traced(procfs, zombie):",
         IN_NUDGE + "a_zombie_that_a_wait_would_block_for_is_never_named"),
     "a_shortage_of_files_is_a_node_without_reap": (
-        "tracing.py", "if error.errno in (errno.ENOSYS, errno.EPERM):", "if True:", "tests/unit/test_tracing.py::test_a_shortage_of_this_moment_is_none_of_the_node"),
+        "tracing.py", "if error.errno in (errno.ENOSYS, errno.EPERM):", "if True:",
+        "tests/unit/test_tracing.py::test_a_shortage_of_this_moment_is_none_of_the_node"),
     "pid_1_may_exit_with_0": (
         TERMINATE, "    if offender.status.ns_pid[-1] == 1:\n        return False\n", "    if offender.status.ns_pid[-1] == 1:\n        return True\n",
         CAN_ASK + "[PID 1]"),

@@ -136,7 +136,8 @@ MUTATIONS = {
     "the_spare_memory_is_there_but_once": (
         "watch.py", "        finally:\n            self.spare = _spare()\n", "        finally:\n            pass\n", BEGUN_AGAIN + "[memory]"),
     "it_ends_when_two_sweeps_fail": (
-        "watch.py", "        except (MemoryError, ImportError):\n", "        except KeyError:\n", WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]"),
+        "watch.py", "        except (MemoryError, ImportError):\n", "        except KeyError:\n",
+        WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]"),
     "a_node_that_is_busy_is_swept_all_the_same": (
         "watch.py", "        except Busy as error:\n", "        except KeyError as error:\n", WATCH + "a_node_that_somebody_else_sweeps_is_left_to_them"),
     "its_memory_is_not_locked": ("watch.py", "        libc.mlockall(MCL_CURRENT | MCL_FUTURE)", "        pass", LIBC),

@@ -107,10 +107,10 @@ print(json.dumps([wrong, seen, orphans]))
 """
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """Path of rig/hostile/tree.c, compiled."""
-    return built(tmp_path_factory.mktemp("tree"), "tree")
+@pytest.fixture
+def tree(tmp_path):
+    """Path of rig/hostile/tree.c, compiled; for each test, so that they need not share a worker."""
+    return built(tmp_path, "tree")
 
 
 def grown(tree, first, last) -> list:

@@ -557,8 +557,7 @@ class Table:
 
 
 def seen_by_locator(table, pid, folder, init_pid=30):
-    paths = Paths(str(folder / "log"), str(folder / "docker"), str(folder / "daemon.json"), str(folder / "podman"),
-        str(folder / "podman_run"), str(folder / "passwd"))
+    paths = Paths(*(str(folder / name) for name in ("log", "docker", "daemon.json", "podman", "podman_run", "passwd")))
     locator = workloads.Locator(table, paths)
     return locator.of(table.stat(pid), table.status(pid), table.cgroup(pid), 4026531999, init_pid)
 
@@ -794,8 +793,8 @@ def no_home(tmp_path, home):
     (tmp_path / "passwd").write_text("me:x:1235:1234::%s:/bin/sh\n" % home)
 
 
-@pytest.mark.parametrize("arrange", [through_a_link, through_a_linked_folder, of_somebody_else, a_pipe,
-    too_long, no_home], ids=lambda arrange: arrange.__name__)
+@pytest.mark.parametrize(
+    "arrange", [through_a_link, through_a_linked_folder, of_somebody_else, a_pipe, too_long, no_home], ids=lambda arrange: arrange.__name__)
 def test_what_is_not_a_plain_file_of_the_user_s_gives_no_name(tmp_path, home, arrange):
     arrange(tmp_path, home)
     assert seen_by_locator(Table(processes(), SLICE % "docker"), 31, tmp_path).container_name is None
@@ -812,9 +811,9 @@ def test_nothing_is_read_from_a_file_system_that_may_not_answer(tmp_path, home, 
     assert runtime_names.read_owned(str(path), 1234, {}) is None, "nor where mounts could not be read"
 
 
-@pytest.mark.parametrize("passwd", ["", "\0", "1234", "me:x:1234", "me:x:1234:1234:::/bin/sh",
-    "me:x:1234:1234::relative:/bin/sh", "me:x:1234:1234::/a/../b:/bin/sh",
-                                    "me:x:01234:1234::/home:/bin/sh"])
+@pytest.mark.parametrize("passwd", [
+    "", "\0", "1234", "me:x:1234", "me:x:1234:1234:::/bin/sh", "me:x:1234:1234::relative:/bin/sh", "me:x:1234:1234::/a/../b:/bin/sh",
+    "me:x:01234:1234::/home:/bin/sh"])
 def test_a_user_without_a_home(tmp_path, passwd):
     (tmp_path / "passwd").write_text(passwd)
     assert runtime_names.OfUser(str(tmp_path / "passwd"), 1234, {}).name("docker", CID) is None

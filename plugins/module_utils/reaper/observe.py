@@ -103,7 +103,9 @@ class Snapshot(
 
 
 class History(
-    namedtuple("History", ("first_seen", "ended", "collected", "canaries", "left_canaries", "sizes", "uncollected", "moved", "kept"), defaults=(frozenset(), {}, {}))
+    namedtuple(
+        "History", ("first_seen", "ended", "collected", "canaries", "left_canaries", "sizes", "uncollected", "moved", "kept"),
+        defaults=(frozenset(), {}, {}))
 ):
     """What earlier sweeps and audits noted, in seconds on CLOCK_MONOTONIC; an observation changes nothing of it.
 
