@@ -12,6 +12,7 @@ import time
 
 import pytest
 from rig.node import AGENT, wait_until
+from rig.reaping import DAEMON
 from rig.watched import Watch
 
 LEAK = """
@@ -178,24 +179,16 @@ def test_a_signal_ends_it_when_it_is_idle(watch, number):
 
 # PID 1 of a container with a daemon, which says when it is to end, and ends when the test wants it: until then a sweep with a long grace is in the
 # middle. SIGUSR1 and SIGUSR2 are passed on to it.
-SLOW = """
-if os.fork() == 0:
-    os.setsid()
-    maker = os.getpid()
-    if os.fork() == 0:
-        while os.getppid() == maker:
-            time.sleep(0.01)
-        signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
-        signal.signal(signal.SIGUSR1, lambda *_: zombie())
-        signal.signal(signal.SIGUSR2, lambda *_: os._exit(0))
-        open("/proc/self/comm", "w").write("slow")
-        ready()
-        forever()
-    os._exit(0)
-os.wait()
-daemon = 3
+SLOW = DAEMON + """
+def run():
+    signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
+    signal.signal(signal.SIGUSR1, lambda *_: zombie())
+    signal.signal(signal.SIGUSR2, lambda *_: os._exit(0))
+    ready()
+    forever()
+daemon(run)
 for number in signal.SIGUSR1, signal.SIGUSR2:
-    signal.signal(number, lambda number, _frame: os.kill(daemon, number))
+    signal.signal(number, lambda number, _frame: os.kill(3, number))
 while True:
     try:
         os.wait()

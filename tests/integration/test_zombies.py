@@ -12,7 +12,7 @@ import psutil
 import pytest
 from rig.agents import REMINDED_UNTIL_CURED, later, lines, sweep
 from rig.node import VFORK, is_alive, offender_of, wait_until
-from rig.reaping import said
+from rig.reaping import DAEMON, WAITS_FOR_ALL, said
 
 INIT_WITH_A_LEAKING_CHILD = """
 child = os.fork()
@@ -36,19 +36,6 @@ def test_the_classic_producer(node, remedy, ends):
     assert not any(zombie.is_running() for zombie in seen), "psutil compares the start time"
 
 
-# A program that its PID 1, or who else is the nearest subreaper (prctl(2)), did not start
-DAEMON = """
-def daemon(run):
-    if os.fork() == 0:
-        os.setsid()
-        maker = os.getpid()
-        if os.fork() == 0:
-            while os.getppid() == maker:
-                time.sleep(0.01)
-            run()
-        os._exit(0)
-    os.wait()
-"""
 # It says so when SIGTERM comes, and exits with 0
 GOODBYE = """
 def goodbye(*_):
@@ -67,12 +54,7 @@ def run():
     ready()
     forever()
 daemon(run)
-while True:
-    try:
-        os.wait()
-    except ChildProcessError:
-        time.sleep(0.02)
-""")
+""" + WAITS_FOR_ALL)
     (entry,) = node.sweep(remedies="terminate")["offenders"]
     assert entry["steps"][0]["detail"] == "ended by SIGKILL; SIGTERM has no effect on it"
 
@@ -85,12 +67,7 @@ def run():
     ready()
     forever()
 daemon(run)
-while True:
-    try:
-        os.wait()
-    except ChildProcessError:
-        time.sleep(0.02)
-""")
+""" + WAITS_FOR_ALL)
     (entry,) = node.sweep(grace=60, remedies="terminate")["offenders"]
     assert entry["steps"][0]["detail"] == "ended by SIGTERM"
     assert told.read_text() == "goodbye"

@@ -24,6 +24,27 @@ ANSWERS = """
 signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"well\\n"))
 """
 
+# A program that its PID 1, or who else is the nearest subreaper (prctl(2)), did not start
+DAEMON = """
+def daemon(run):
+    if os.fork() == 0:
+        os.setsid()
+        maker = os.getpid()
+        if os.fork() == 0:
+            while os.getppid() == maker:
+                time.sleep(0.01)
+            run()
+        os._exit(0)
+    os.wait()
+"""
+WAITS_FOR_ALL = """
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.02)
+"""
+
 # The engine gets whatever time a busy machine takes. What ends a wait is what it waits for; these numbers only guard against hanging.
 PATIENTLY = "; ".join((
     "from reaper import canary, files, ptrace", "from reaper.remedies import nudge, reap, terminate",

@@ -90,7 +90,7 @@ class FirstSeen(Times):
         super().load(required)
         self.times.update({key: seen for key, seen in self.begun_anew.items() if key in self.times})
 
-    def note(self, snapshot, now) -> dict:
+    def note(self, snapshot, now) -> tuple:
         """Keep the times of what is still there, forget the rest. A parent that is held up could not wait: it begins anew.
 
         Returns two dictionaries ``{(pid, start_ticks): seconds}``: of zombies that have come to another parent since, and when they were seen with the
