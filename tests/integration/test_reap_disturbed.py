@@ -406,6 +406,11 @@ def small_pid_max(node):
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
 
 
+def until_asleep_after(path) -> str:
+    """Code that waits for that file, and for the process to be asleep: the first try to stop it succeeds, and there is no second one."""
+    return "until(lambda: os.path.exists(%r) and state() == 'S')" % str(path)
+
+
 WAITS_AND_FORKS = ANSWERS + """
 def collect_and_fork(*_):
     os.waitpid(old, 0)
@@ -435,7 +440,7 @@ def test_a_child_that_got_the_pid_of_a_zombie_keeps_its_status(node, tmp_path):
     small_pid_max(node)
     again = tmp_path / "again"
     program = node.program(WAITS_AND_FORKS % str(again))
-    disturb = "os.kill(PID, signal.SIGUSR2)\n    until(lambda: os.path.exists(%r))" % str(again)
+    disturb = "os.kill(PID, signal.SIGUSR2)\n    %s" % until_asleep_after(again)
     with Untouched(program):
         outcome = disturbed_at(node, program, "seizing", disturb)
     assert (outcome["result"], outcome["cleared"]) == ("gone", 0)
@@ -483,7 +488,7 @@ def test_a_process_that_got_the_pid_of_the_parent_is_asked_for_nothing(node, tmp
     (parent,) = guardian.process.children()
     pid = next(entry["pid"] for entry in node.sweep("--check", scope="all")["offenders"] if entry["ripe"] and entry["pid"] != guardian.pids[1])
     code = "PID = %d\n" % pid + ONCE_AT % (
-        "seizing", "os.kill(%d, signal.SIGUSR2)\n    until(lambda: os.path.exists(%r))" % (guardian.pids[1], str(replaced)))
+        "seizing", "os.kill(%d, signal.SIGUSR2)\n    %s" % (guardian.pids[1], until_asleep_after(replaced)))
     outcome = reap_directly(node, guardian, code)
     assert (outcome["result"], outcome["detail"]) == ("gone", "")
     assert not is_alive(parent)
