@@ -191,6 +191,7 @@ def test_every_text_stands_out_from_its_ground(browser, page, dark):
     assert [found for found in browser.run(LUMINANCES) if found[0] < 4.5] == []
 
 
+@pytest.mark.full
 def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
     """Within 2 s on a machine with nothing else to do. What is asserted holds on any: how often all of it had to be laid out anew."""
     looks, audits = rig.big(500, 20000)

@@ -53,7 +53,7 @@ def built(tarball, bin, run, tmp_path_factory):
     return Jobs(folder, bin, folder / "project", fetch_collections(folder / "project", bin, run))
 
 
-@pytest.fixture(params=["checkout", "built"])
+@pytest.fixture(params=["checkout", pytest.param("built", marks=pytest.mark.full)])
 def play(request):
     """play(name, hosts, **answers): a job of the playbook of that name; its survey is answered."""
     jobs = request.getfixturevalue(request.param)
@@ -153,6 +153,7 @@ def test_install_as_a_check_writes_nothing(play, nodes, leaks):
     assert held(leaks) == HELD
 
 
+@pytest.mark.full
 def test_slices(checkout, nodes, leaks):
     """Each slice acts on its own nodes, and one that has none, but other hosts, acts on none."""
     survey = SURVEYS["sweep.yml"]
@@ -217,6 +218,7 @@ def test_install(checkout, nodes, leaks):
     assert [path.exists() for path in PATHS] == before
 
 
+@pytest.mark.full
 def test_ad_hoc_command(built, nodes, leaks, tmp_path):
     """With the collection where an execution environment has it, and no project."""
     jobs = Jobs(tmp_path, built.bin, built.project, built.collections)

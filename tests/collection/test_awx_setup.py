@@ -43,6 +43,7 @@ def set_up(root, bin, run, awx):
     return set_up
 
 
+@pytest.mark.full
 def test_all_of_it_is_made_once(awx, set_up, data):
     """Credentials that the job templates have are kept when they are not named again, and an inventory of that name is left as it is."""
     awx.make("credentials", name="by ssh")

@@ -8,20 +8,21 @@ import pytest
 
 WITH_GROUP = "[kube_node]\nnode1\n[kube_control_plane]\ncontrol1\n"
 WITHOUT_GROUP = "web1\nweb2\n"
+PLAYBOOKS = ("site.yml", "playbooks/site.yml", "playbooks/sweep.yml", "playbooks/uninstall.yml", "playbooks/prevent.yml",
+             "playbooks/audit.yml", "playbooks/report.yml")
 
 
-@pytest.mark.parametrize("playbook", [
-    "site.yml", "playbooks/site.yml", "playbooks/sweep.yml", "playbooks/uninstall.yml", "playbooks/prevent.yml", "playbooks/audit.yml",
-    "playbooks/report.yml"])
 @pytest.mark.parametrize("inventory, arguments, hosts", [
     (WITH_GROUP, [], ["node1"]),
     (WITHOUT_GROUP, [], ["web1", "web2"]),
     (WITH_GROUP, ["-e", "zombie_reaper_hosts=kube_control_plane"], ["control1"]),
     (WITH_GROUP, ["--limit", "control1"], []),
 ])
-def test_hosts(root, bin, run, tmp_path, playbook, inventory, arguments, hosts):
+def test_hosts(root, bin, run, tmp_path, inventory, arguments, hosts):
     (tmp_path / "hosts").write_text(inventory, encoding="utf-8")
-    done = run(bin / "ansible-playbook", root / playbook, "-i", tmp_path / "hosts", "--list-hosts", *arguments,
+    done = run(bin / "ansible-playbook", *PLAYBOOKS, "-i", tmp_path / "hosts", "--list-hosts", *arguments,
                cwd=root, ANSIBLE_CONFIG=str(root / "ansible.cfg"))
-    listed = done.stdout.partition("hosts (")[2].partition("\n")[2]
-    assert sorted(re.findall(r"\S+", listed)) == hosts
+    listed = {}
+    for text in done.stdout.split("\nplaybook: ")[1:]:
+        listed[text.partition("\n")[0]] = sorted(re.findall(r"\S+", text.partition("hosts (")[2].partition("\n")[2]))
+    assert listed == dict.fromkeys(PLAYBOOKS, hosts)

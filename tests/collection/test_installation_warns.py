@@ -17,7 +17,7 @@ def node(tmp_path):
     node.stop()
 
 
-@pytest.mark.parametrize("warns", [True, False])
+@pytest.mark.parametrize("warns", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_site(node, scratch, tmp_path, warns):
     """By an engine that has one, and by one that has none. When the role runs again, nothing is installed and nothing is said twice."""
     engine = scratch / "plugins/module_utils/reaper/report.py"

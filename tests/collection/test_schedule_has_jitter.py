@@ -42,7 +42,7 @@ def render(tmp_path, core, run):
     return render
 
 
-@pytest.mark.parametrize("minutes", [1, 5, 30])
+@pytest.mark.parametrize("minutes", [5, pytest.param(1, marks=pytest.mark.full), pytest.param(30, marks=pytest.mark.full)])
 def test_each_node_has_a_moment_of_its_own(render, minutes):
     hosts = ["worker%d.example.org" % number for number in range(12)]
     jobs = render(minutes, *hosts)

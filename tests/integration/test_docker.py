@@ -193,6 +193,7 @@ def options(engines):
     engines.docker.service("restart")
 
 
+@pytest.mark.full
 def test_docker_gives_an_init_to_all_once_the_playbook_has_turned_that_on(engines, options, tmp_path):
     """Before: an orphan stays. The playbook alone ends nothing and says what is due. With the restart that it is asked for, orphans
     are gone: in new containers, and in the old one that Docker starts anew."""

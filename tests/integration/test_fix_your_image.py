@@ -105,6 +105,7 @@ def test_the_page_has_the_cures_that_a_termination_log_names():
         assert cure in text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", BEFORE)
 def test_before_an_orphan_stays_and_the_audit_says_so(seen, name):
     assert seen.truth[name] is None
@@ -112,6 +113,7 @@ def test_before_an_orphan_stays_and_the_audit_says_so(seen, name):
     assert seen.audit[name]["verdict"] in ("leaks", "unknown"), seen.audit[name]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", AFTER)
 def test_after_it_is_collected_and_the_audit_says_so(seen, name):
     assert seen.truth[name] is not None
@@ -119,15 +121,18 @@ def test_after_it_is_collected_and_the_audit_says_so(seen, name):
     assert seen.audit[name]["verdict"] in ("reaps", "unknown"), seen.audit[name]
 
 
+@pytest.mark.full
 def test_the_probe_leaves_nothing_behind(seen):
     assert seen.left == []
 
 
+@pytest.mark.full
 def test_nothing_ended_by_it(seen):
     """An orphan that exits is none of those that the script waits for."""
     assert [name for name, init in seen.inits.items() if not is_alive(init)] == []
 
 
+@pytest.mark.full
 def test_the_page_shows_how_to_see_it(seen):
     """Its first line leaves an orphan; a busy machine may need more than the two seconds after which the second one looks."""
     see, _with_init = examples.commands()
@@ -144,6 +149,7 @@ def test_the_page_shows_how_to_see_it(seen):
     assert told("tini") == ""
 
 
+@pytest.mark.full
 def test_an_init_does_not_cure_a_program_that_keeps_its_own(seen):
     (keeps,), (asks,) = (seen.inits[name].children() for name in ("server-before", "server"))
     before = wait_until(lambda: zombies_of(keeps))
@@ -152,6 +158,7 @@ def test_an_init_does_not_cure_a_program_that_keeps_its_own(seen):
     wait_until(lambda: len(zombies_of(keeps)) > len(before) and zombies_of(asks) != last and len(zombies_of(asks)) <= 1)
 
 
+@pytest.mark.full
 def test_bare_the_program_does_not_notice_sigterm_and_with_an_init_it_does(seen):
     seen.podman("kill", "--signal", "TERM", "before")
     for name in ("tini", "with-init", "with-compose", "script", "s6", "supervisor"):

@@ -798,7 +798,7 @@ def test_an_audit_whose_time_for_sending_is_up_says_so(node, bystander):
 
 # How many they are
 
-@pytest.mark.parametrize("chains, depth", [(60, 40), (200, 1)])
+@pytest.mark.parametrize("chains, depth", [pytest.param(60, 40, marks=pytest.mark.full), (200, 1)])
 def test_thousands_of_pid_namespaces_nested_and_side_by_side(node, pods, bystander, tmp_path, chains, depth):
     """As deep as the kernel goes, 32 levels from the machine's own, each chain with a zombie at its end."""
     tenant = pods.start_command(1, [built(tmp_path, "namespaces"), str(chains), str(depth)])

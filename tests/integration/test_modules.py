@@ -120,7 +120,7 @@ def test_the_short_name_works_from_a_checkout(node, ansible):
     assert (status, result["schema"]) == ("SUCCESS", 1)
 
 
-@pytest.mark.parametrize("options, words", [
+WRONG = [
     ({"min_age": -5}, ["min_age", "-5", "from 0"]),
     ({"pressure": 1.5}, ["pressure", "1.5", "from 0 to 1"]),
     ({"min_usage": 0.0}, ["min_usage: this option was removed; use pressure"]),
@@ -129,13 +129,23 @@ def test_the_short_name_works_from_a_checkout(node, ansible):
     ({"protect": ["a(b"]}, ["protect", "a(b", "regular expression"]),
     ({"scope": "galaxy"}, ["scope", "galaxy", "containers, all"]),
     ({"min_agee": 1}, ["min_agee", "min_age"]),
-])
-def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, options, words):
+]
+
+
+def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, tmp_path):
+    """Each is a task of one play."""
     init = node.container(LEAK)
-    status, result, shown = ansible("provider.fleet.zombie_reap", **{"min_age": 0, **options})
-    assert status == "FAILED!"
-    assert all(word in result["msg"] for word in words), result["msg"]
-    assert "Traceback" not in shown
+    tasks = [{"provider.fleet.zombie_reap": {"min_age": 0, "pressure": 0, **options}, "ignore_errors": True, "register": "result%d" % number}
+             for number, (options, _words) in enumerate(WRONG)]
+    content = "{{ [%s] | to_json }}" % ", ".join(task["register"] for task in tasks)
+    tasks.append({"ansible.builtin.copy": {"content": content, "dest": str(tmp_path / "results"), "mode": "0644"}})
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]), encoding="ascii")
+    command = [Path(sys.executable).parent / "ansible-playbook", "-c", "local", "-e", "ansible_python_interpreter=" + sys.executable]
+    played = node.run(*command, tmp_path / "play.yml", env=ansible.environment, stdin=subprocess.DEVNULL, timeout=300)
+    assert "Traceback" not in played.stdout + played.stderr
+    for (_options, words), result in zip(WRONG, json.loads((tmp_path / "results").read_text(encoding="utf-8"))):
+        assert result["failed"]
+        assert all(word in result["msg"] for word in words), result["msg"]
     assert init.alive and len(init.zombies()) == 2
     assert ansible.in_run() == ansible.run
 

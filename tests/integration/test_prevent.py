@@ -91,6 +91,7 @@ def hosts(tmp_path_factory):
         node.stop()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("broken")])
 def test_init_is_turned_on_and_all_else_is_kept(hosts, name):
     """The order of the keys too, and owner and mode of the file."""
@@ -103,6 +104,7 @@ def test_init_is_turned_on_and_all_else_is_kept(hosts, name):
     assert (status.st_uid, status.st_gid) == ((0, 0) if old is None else OWNER)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", WORDS)
 def test_a_broken_file_is_refused_and_left_byte_for_byte(hosts, name):
     """The error names the file, says what is wrong with it and what would be right."""
@@ -116,10 +118,12 @@ def test_a_broken_file_is_refused_and_left_byte_for_byte(hosts, name):
     assert "Traceback" not in hosts.played.text
 
 
+@pytest.mark.full
 def test_a_link_to_the_file_stays_a_link(hosts):
     assert hosts.files["link"].is_symlink()
 
 
+@pytest.mark.full
 def test_check_mode_shows_the_difference_and_changes_nothing(hosts):
     assert hosts.first_look.succeeded, hosts.first_look.text
     assert '-    "mtu": 1400\n+    "mtu": 1400,\n+    "init": true\n' in hosts.first_look.text
@@ -128,6 +132,7 @@ def test_check_mode_shows_the_difference_and_changes_nothing(hosts):
     assert hosts.after_first_look == hosts.old
 
 
+@pytest.mark.full
 def test_a_second_time_there_is_nothing_to_do(hosts):
     again = hosts.play("other_keys", "off", "no_folder")
     assert again.succeeded, again.text

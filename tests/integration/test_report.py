@@ -131,6 +131,7 @@ def test_where_all_fail_there_is_a_report_all_the_same(fleet):
     assert "None of 2 nodes could be looked at." in (fleet.dest / "fleet.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.full
 def test_a_limit_and_runs_one_after_the_other(fleet):
     fleet.nodes[1].container(LEAK)
     assert fleet().succeeded
@@ -167,8 +168,8 @@ def below_a_file(path):
     path.parent.write_text("precious")
 
 
-@pytest.mark.parametrize("flags", [(), ("--check",)], ids=["really", "check"])
-@pytest.mark.parametrize("spoil", [a_file, below_a_file], ids=lambda function: function.__name__)
+@pytest.mark.parametrize("flags", [(), pytest.param(("--check",), marks=pytest.mark.full)], ids=["really", "check"])
+@pytest.mark.parametrize("spoil", [pytest.param(a_file, marks=pytest.mark.full), below_a_file], ids=lambda function: function.__name__)
 def test_a_bad_folder_is_told_in_one_sentence(fleet, spoil, flags):
     spoil(fleet.dest)
     played = fleet(*flags)
@@ -179,8 +180,8 @@ def test_a_bad_folder_is_told_in_one_sentence(fleet, spoil, flags):
 
 @pytest.mark.parametrize("variables, words", [
     ({"zombie_reaper_report_keep_days": 0}, "keep_days is 0: days from 1 to 36500 are right"),
-    ({"zombie_reaper_report_keep_days": "soon"}, "keep_days"),
-    ({"zombie_reaper_report_dest": " "}, "dest is ' '"),
+    pytest.param({"zombie_reaper_report_keep_days": "soon"}, "keep_days", marks=pytest.mark.full),
+    pytest.param({"zombie_reaper_report_dest": " "}, "dest is ' '", marks=pytest.mark.full),
 ])
 def test_a_wrong_option_is_told_in_one_sentence(fleet, variables, words):
     played = fleet(**variables)

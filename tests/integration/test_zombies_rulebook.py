@@ -98,11 +98,12 @@ def refuses(rulebook, name) -> bool:
     return 'the name or ansible_host "%s"' % name in " ".join(rulebook.text().split())
 
 
-@pytest.mark.parametrize("token", [None, "", False], ids=repr)
+@pytest.mark.parametrize("token", [None, *(pytest.param(token, marks=pytest.mark.full) for token in ("", False))], ids=repr)
 def test_without_a_token_it_does_not_start(tmp_path, hosts, token):
     assert "'zombie_reaper_token_is_empty' is undefined" in why_it_ended(Rulebook, tmp_path, hosts, token)
 
 
+@pytest.mark.full
 def test_nor_when_it_is_told_nothing_of_one(tmp_path, hosts):
     class Untold(Rulebook):
         def write(self, name, content):
@@ -126,7 +127,7 @@ NOBODY = ["", "all", "*", "!node1", "node1,node2", "node1:node2", "node*", "~nod
           "node1 ", "Node1", False, None, 0, ["node1"], {"node1": 1}]
 
 
-@pytest.mark.parametrize("named", NOBODY, ids=repr)
+@pytest.mark.parametrize("named", [*NOBODY[:4], *(pytest.param(named, marks=pytest.mark.full) for named in NOBODY[4:])], ids=repr)
 def test_the_playbook_itself_takes_no_pattern(node, tmp_path, named):
     playbook = Playbook(node, tmp_path, "sweep_alerted.yml")
     played = playbook(hosts={"node1": {}, "node2": {}}, zombie_reaper_node=named)

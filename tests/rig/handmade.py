@@ -49,4 +49,4 @@ def host_process(pid=50, **changes):
 
 def node(*offenders, usage=0.9, without_parent=()):
     """A snapshot of these offenders on a node whose process table is taken to that share: short of PIDs, and not full."""
-    return observe.Snapshot(offenders, without_parent, limits.Limits(32768, 200000, math.ceil(32768 * usage), 32768, usage))
+    return observe.Snapshot(offenders, without_parent, limits.Limits(32768, 200000, math.ceil(32768 * usage), 32768))

@@ -314,7 +314,7 @@ def test_no_more_are_collected_than_make_room_and_the_oldest_come_first_whoever_
     snapshot = node(
         container_process(50, zombies=tuple(zombie(pid, age=60.0 + pid) for pid in range(10))),
         container_process(60, zombies=tuple(zombie(pid, 60, age=60.0 + pid) for pid in range(10, 20))))._replace(
-            limits=limits.Limits(1000, 2000, 504, 1000, 0.504))  # 499 are less than a half
+            limits=limits.Limits(1000, 2000, 504, 1000))  # 499 are less than a half
     first, second = policy.judge(snapshot, DEFAULTS)
     assert (first.reason, first.remedies) == ("older_first", ())
     assert sorted(zombie.pid for zombie in second.ripe) == [15, 16, 17, 18, 19]
@@ -347,7 +347,7 @@ def test_in_a_full_table_no_reason_spares(changes):
 @pytest.mark.parametrize("reason", [*DENIED, "protected", "protected_namespace", "namespace_unknown", "host_process", "host_service", "report_only"])
 def test_in_a_full_table_deny_list_and_protected_ones_are_spared(reason):
     snapshot, options = CASES[reason]
-    full = snapshot._replace(limits=snapshot.limits._replace(tasks=32768, usage=1.0))
+    full = snapshot._replace(limits=snapshot.limits._replace(tasks=32768))
     assert policy.judge(full, options)[0].reason == reason
 
 

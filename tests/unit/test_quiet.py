@@ -42,7 +42,7 @@ def noted(node, tmp_path):
     run.mkdir()
     config.write_text("{}", encoding="ascii")
     (run / "last.json").write_text("{}", encoding="ascii")
-    text = quiet.note(str(run), quiet.stamp(str(config)), Limits(2000, 1000, 50, 1000, 0.05), node)
+    text = quiet.note(str(run), quiet.stamp(str(config)), Limits(2000, 1000, 50, 1000), node)
     (run / "quiet").write_text(text, encoding="ascii")
     return run, config
 
@@ -130,7 +130,7 @@ def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
 
 def test_no_configuration_is_a_configuration_too(node, noted):
     noted[1].unlink()
-    (noted[0] / "quiet").write_text(quiet.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000, 0.05), node), encoding="ascii")
+    (noted[0] / "quiet").write_text(quiet.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000), node), encoding="ascii")
     assert asked(node, noted) is not None
     noted[1].write_text("{}", encoding="ascii")
     assert asked(node, noted) is None
@@ -150,7 +150,7 @@ def test_only_the_schedule_s_own_calls_end_early(monkeypatch, capsys, arguments,
 @pytest.mark.parametrize("way, results, warnings, noted", [
     ("ledger", (), (), True), ("scan", (), (), False), ("children", (), (), False), ("ledger", ("one",), (), False), ("ledger", (), ("a",), False)])
 def test_only_a_sweep_that_found_nothing_is_noted(tmp_path, way, results, warnings, noted):
-    done = SimpleNamespace(after=SimpleNamespace(way=way, limits=Limits(2000, 1000, 50, 1000, 0.05)), results=results, warnings=warnings)
+    done = SimpleNamespace(after=SimpleNamespace(way=way, limits=Limits(2000, 1000, 50, 1000)), results=results, warnings=warnings)
     agent._note_if_quiet(done, sweep.Paths(run=str(tmp_path)), "-")
     assert (tmp_path / "quiet").exists() is noted
 

@@ -18,15 +18,19 @@ LEAST_SHARE = 0.1  # of the limit that must be taken for it to be said when it i
 SYSCTLS = {"pid_max": "sys/kernel/pid_max", "threads_max": "sys/kernel/threads-max"}
 
 
-class Limits(namedtuple("Limits", ("pid_max", "threads_max", "tasks", "limit", "usage"))):
+class Limits(namedtuple("Limits", ("pid_max", "threads_max", "tasks", "limit"))):
     """The process table of the node.
 
     pid_max, threads_max: int, the two limits. limit: int, the smaller one, which binds.
     tasks: int, threads alive and zombies together, on the whole machine.
-    usage: float, tasks / limit.
     """
 
     __slots__ = ()
+
+    @property
+    def usage(self) -> float:
+        """The share of the limit that is taken."""
+        return self.tasks / self.limit
 
 
 class Forecast(namedtuple("Forecast", ("growth_per_hour", "seconds_to_full"))):
@@ -58,8 +62,7 @@ def read(procfs) -> Limits:
     pid_max = int(procfs.read_text(SYSCTLS["pid_max"]))
     threads_max = int(procfs.read_text(SYSCTLS["threads_max"]))
     tasks = int(procfs.read_text("loadavg").split()[3].partition("/")[2])
-    limit = min(pid_max, threads_max)
-    return Limits(pid_max, threads_max, tasks, limit, tasks / limit)
+    return Limits(pid_max, threads_max, tasks, min(pid_max, threads_max))
 
 
 def settable(procfs, name: str) -> bool:
