@@ -132,22 +132,32 @@ WRONG = [
 ]
 
 
-def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, tmp_path):
-    """Each is a task of one play."""
-    init = node.container(LEAK)
-    tasks = [{"provider.fleet.zombie_reap": {"min_age": 0, "pressure": 0, **options}, "ignore_errors": True, "register": "result%d" % number}
-             for number, (options, _words) in enumerate(WRONG)]
+def results_of(ansible, folder, *tasks, **play) -> list:
+    """What came of these tasks of one play, which goes on where one fails."""
+    tasks = [{**task, "ignore_errors": True, "register": "result%d" % number} for number, task in enumerate(tasks)]
     content = "{{ [%s] | to_json }}" % ", ".join(task["register"] for task in tasks)
-    tasks.append({"ansible.builtin.copy": {"content": content, "dest": str(tmp_path / "results"), "mode": "0644"}})
-    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]), encoding="ascii")
+    tasks.append({"ansible.builtin.copy": {"content": content, "dest": str(folder / "results"), "mode": "0644"}})
+    (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, **play}]), encoding="ascii")
     command = [Path(sys.executable).parent / "ansible-playbook", "-c", "local", "-e", "ansible_python_interpreter=" + sys.executable]
-    played = node.run(*command, tmp_path / "play.yml", env=ansible.environment, stdin=subprocess.DEVNULL, timeout=300)
+    played = ansible.node.run(*command, folder / "play.yml", env=ansible.environment, stdin=subprocess.DEVNULL, timeout=300)
     assert "Traceback" not in played.stdout + played.stderr
-    for (_options, words), result in zip(WRONG, json.loads((tmp_path / "results").read_text(encoding="utf-8"))):
+    return json.loads((folder / "results").read_text(encoding="utf-8"))
+
+
+def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, tmp_path):
+    init = node.container(LEAK)
+    tasks = [{"provider.fleet.zombie_reap": {"min_age": 0, "pressure": 0, **options}} for options, _words in WRONG]
+    for (_options, words), result in zip(WRONG, results_of(ansible, tmp_path, *tasks)):
         assert result["failed"]
         assert all(word in result["msg"] for word in words), result["msg"]
     assert init.alive and len(init.zombies()) == 2
     assert ansible.in_run() == ansible.run
+
+
+def test_defaults_for_the_action_group_reach_its_modules(ansible, tmp_path):
+    tasks = [{"provider.fleet." + name: {}} for name in ("zombie_info", "zombie_reap")]
+    results = results_of(ansible, tmp_path, *tasks, module_defaults={"group/provider.fleet.all": {"min_age": -5}})
+    assert [result["failed"] and "min_age: -5" in result["msg"] for result in results] == [True, True], results
 
 
 def test_numbers_as_text_and_an_empty_answer_as_awx_sends_them(node, ansible):
