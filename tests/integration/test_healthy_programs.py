@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 from rig.agents import later, sweep
 from rig.node import CHECKOUT, offender_of, wait_until
-from rig.reaping import said
+from rig.reaping import said, says_nothing
 
 DEFAULTS = {"pressure": 0.5, "max_parents": 10, "min_age": 60, "grace": 10}
 EAGER = {**DEFAULTS, "min_age": 1}
@@ -35,6 +38,13 @@ PROGRAMS = {
          "works[0].join()\n"
          "while any(each.is_alive() for each in works): time.sleep(0.01)\n"
          "print([each.exitcode for each in works], flush=True)"], ["[0, 5]"]),
+    "ninja, whose job leaves its output to another": (
+        ["bash", "-c", "printf 'rule job\\n command = cat %(gate)s & exit 3\\nbuild done: job\\n' >%(gate)s.ninja;"
+         "ninja -f %(gate)s.ninja; echo status $?"],
+        ["[1/1] cat %(gate)s & exit 3", "FAILED: done", "cat %(gate)s & exit 3", "ninja: build stopped: subcommand failed.", "status 1"]),
+    "ruby, which ends with the first of its processes, as foreman does": (
+        ["ruby", "-e", "$stdout.sync = true; jobs = [spawn('exit 3'), spawn('sleep 3600')]; File.read('%(gate)s');"
+         "_pid, status = Process.wait2; puts status.exitstatus; Process.kill(:TERM, jobs[1]); puts Process.wait2[1].termsig"], ["3", "15"]),
     "perl": (
         ["perl", "-e", "$one = fork or exit 4; $two = fork or exit 9; open(G, '<', '%(gate)s'); <G>; $| = 1;"
          "for ($one, $two) { waitpid($_, 0); print $? >> 8, qq(\\n) }"], ["4", "9"]),
@@ -77,32 +87,97 @@ def test_it_ends_as_it_would_alone(node, gate, name, options, times):
         assert {entry["outcome"] for entry in result["offenders"]} == {"left_alone"}
     assert len(zombies_below(program)) == before, "all are there that were"
     gate[1]()
+    expected = [line.replace("%(gate)s", str(gate[0])) for line in expected]
     assert sorted(said(program) for _line in expected) == sorted(expected), "some run at the same time"
 
 
-# name -> what it says where room is short and a sweep has had its zombies collected, as docs/exit-statuses.md has it; None: it never gets that far
+class Redis:
+    """A server that starts a child to save what it has, and does not look after it as long as a script of a client runs."""
+
+    def __init__(self, node, folder):
+        self.socket = folder / "redis"
+        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(folder), "--save", "", "--lua-time-limit", "1"]
+        self.program = node.container("ready()\nos.execvp('redis-server', %r)" % (command,))
+        wait_until(self.socket.exists)
+        (folder / "dump.rdb").mkdir()  # which no file can replace, so the child fails
+        self.client = self.connected()
+        self.client.sendall(b"BGSAVE\r\nEVAL 'while true do end' 0\r\n")  # at once, so that it does not look in between
+        wait_until(lambda: zombies_below(self.program))
+
+    def connected(self):
+        client = socket.socket(socket.AF_UNIX)
+        wait_until(lambda: client.connect_ex(str(self.socket)) == 0)
+        return client
+
+    def goes_on(self, until=lambda found: found["rdb_bgsave_in_progress"] == "0" and found["rdb_last_bgsave_status"]):
+        """What it says of its child in the end."""
+        with self.connected() as other, other.makefile("rb") as answers:
+            other.sendall(b"SCRIPT KILL\r\n")
+            wait_until(lambda: b"BUSY" not in answers.readline())
+
+            def saved():
+                other.sendall(b"INFO persistence\r\n")
+                length = int(answers.readline()[1:])
+                found = dict(line.split(":") for line in answers.read(length + 2).decode().splitlines() if ":" in line)
+                return until(found)
+
+            return wait_until(saved)
+
+
+@pytest.mark.parametrize("options, times", [(DEFAULTS, 2), (EAGER, 20)], ids=["twice, a minute apart", "20 times in a row"])
+def test_redis_learns_that_its_child_failed(node, tmp_path, options, times):
+    redis = Redis(node, tmp_path)
+    for number in range(times):
+        result = sweep(node, later(hours=(number + 1) * 61 / 3600), **options)
+        assert offender_of(result, redis.program)["outcome"] == "left_alone"
+    assert len(zombies_below(redis.program)) == 1
+    assert redis.goes_on() == "err"
+    redis.client.close()
+
+
+# name -> what it says where room is short and a sweep has had its zombies collected, as docs/exit-statuses.md has it
+SPINS, WAITS = "never returns", "waits for the next"
 LOSES = {
-    "dash": None, "busybox ash": None, "GNU xargs": ["did a", "status 1"],
+    "dash": SPINS, "busybox ash": SPINS, "GNU xargs": ["did a", "status 1"], "ninja, whose job leaves its output to another": ["status 1"],
+    "ruby, which ends with the first of its processes, as foreman does": WAITS,
     "a list of Popen, waited for in order": ["statuses: [0, 0]"], "perl": ["72057594037927935", "72057594037927935"]}
+
+
+def row_of(name) -> str:
+    document = (CHECKOUT / "docs/exit-statuses.md").read_text(encoding="utf-8").partition("## Programs that wait for several")[2]
+    return next(line for line in document.splitlines() if line.startswith("| %s |" % name))
 
 
 @pytest.mark.parametrize("name", LOSES)
 def test_what_it_loses_where_room_is_short_stands_in_the_document(node, gate, name):
-    document = (CHECKOUT / "docs/exit-statuses.md").read_text(encoding="utf-8").partition("## Programs that wait for several")[2]
     program = started(node, PROGRAMS[name][0], gate[0])
     assert sweep(node, **{**DEFAULTS, "pressure": 0, "min_age": 0})["counts"]["cleared"] > 0
     gate[1]()
-    if LOSES[name]:
-        assert sorted(said(program) for _line in LOSES[name]) == sorted(LOSES[name])
-    else:
+    if LOSES[name] == SPINS:
         def used():
             return sum(sum(each.cpu_times()[:2]) for each in [program.process, *program.process.children(recursive=True)])
 
         before = used()
         wait_until(lambda: used() > before + 0.5)
         assert program.alive
-    row = next(line for line in document.splitlines() if line.startswith("| %s |" % name))
-    assert (LOSES[name][-1] if LOSES[name] else "never returns") in row
+    elif LOSES[name] == WAITS:
+        wait_until(lambda: not has_open(program, gate[0]) and program.process.status() == psutil.STATUS_SLEEPING)
+        assert says_nothing(program)
+    else:
+        assert sorted(said(program) for _line in LOSES[name]) == sorted(LOSES[name])
+    assert (LOSES[name][-1] if isinstance(LOSES[name], list) else LOSES[name]) in row_of(name)
+
+
+def has_open(program, path) -> bool:
+    return str(path) in [os.readlink(link) for link in Path("/proc/%d/fd" % program.process.pid).iterdir()]
+
+
+def test_what_redis_loses_where_room_is_short(node, tmp_path):
+    redis = Redis(node, tmp_path)
+    assert sweep(node, **{**DEFAULTS, "pressure": 0, "min_age": 0})["counts"]["cleared"] == 1
+    assert redis.goes_on(until=lambda found: found["rdb_bgsave_in_progress"] == "1")
+    redis.client.close()
+    assert "in progress for ever" in row_of("redis, while a script runs")
 
 
 NOTES_SIGNALS = """

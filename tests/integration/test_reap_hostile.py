@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections import Counter
 
+import psutil
 import pytest
 from rig.node import AGENT, offender_of, wait_until
 from rig.reaping import (
@@ -75,6 +77,27 @@ def test_a_page_that_is_never_served_holds_nobody_up(node, tmp_path):
     assert sleeps_or_has_ended(program, PAUSE)
     assert reap_directly(node, program)["result"] == "cleared"
     assert answer(program) == "well"
+
+
+def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path):
+    """SIGTERM while the parent is seized and does not stop. The parent is let go, and is none the worse for it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    program = container_of(node, built(tmp_path, "unanswered"), str(folder))
+    slow = AGENT.replace("from reaper.agent", "from reaper import ptrace; ptrace.UNTIL_STOPPED = 5.0; from reaper.agent")
+    command = node.agent_command("--json", "--min-age", "0", "--remedies", "reap", code=slow)
+    sweep = subprocess.Popen([*node.enter, *command], stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: status_of(program)["TracerPid"] != "0")
+    tracer = next(child for child in psutil.Process(sweep.pid).children(recursive=True) if not child.children())
+    tracer.send_signal(signal.SIGTERM)
+    report, _errors = sweep.communicate(timeout=AS_LONG_AS_IT_TAKES)
+    assert (sweep.returncode, json.loads(report)["ended_early"]) == (3, True)
+    wait_until(lambda: status_of(program)["TracerPid"] == "0")
+    for child in program.process.children():
+        child.send_signal(signal.SIGUSR2)
+    with Untouched(program):
+        assert answer(program) == "well"
+    assert reap_directly(node, program)["result"] == "cleared"
 
 
 def test_a_file_is_not_asked_about_restartable_sequences(node, tmp_path):
