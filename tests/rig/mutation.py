@@ -20,10 +20,17 @@ class Forking:
 
     def __init__(self):
         self.popen = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("forking.py")], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [sys.executable, Path(__file__).with_name("forking.py")],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def pytest(self, arguments, environment, output) -> int:
-        """Run pytest in a forked child; its exit status. output: path for what it says. environment: what is added to it."""
+        """Run pytest in a forked child; its exit status. output: path for what it says.
+        environment: what is added to it.
+        """
         request = {"arguments": arguments, "environment": environment, "output": str(output)}
         self.popen.stdin.write(json.dumps(request) + "\n")
         self.popen.stdin.flush()
@@ -36,26 +43,70 @@ class Forking:
 
 
 def assert_goes_red(forking, folder, changes, test):
-    """changes: (file of the engine, text that stands there once, what stands there then), all at once. test: as pytest names it."""
+    """changes: (file of the engine, text that stands there once, what stands there then), all at
+    once. test: as pytest names it.
+    """
     engine = broken_copy(folder, changes)
     output = folder / "output"
     status = forking.pytest(
-        ["-q", "-x", "-o", "pythonpath=%s tests" % (folder / "collections"), "--basetemp", str(folder / "inner"), test],
-        {"REAPER_ENGINE": str(engine)}, output)
+        [
+            "-q",
+            "-x",
+            "-o",
+            "pythonpath=%s tests" % (folder / "collections"),
+            "--basetemp",
+            str(folder / "inner"),
+            test,
+        ],
+        {"REAPER_ENGINE": str(engine)},
+        output,
+    )
     said = output.read_text(encoding="utf-8", errors="replace")
-    assert status == 1, "the test stayed green, or was none (exit status %d of pytest):\n%s" % (status, said[-2000:])
-    assert re.search(r"^=* ?1 failed\b", said, re.M), said[-2000:]  # what it started may still say something after that
+    assert status == 1, "the test stayed green, or was none (exit status %d of pytest):\n%s" % (
+        status,
+        said[-2000:],
+    )
+    assert re.search(r"^=* ?1 failed\b", said, re.M), said[
+        -2000:
+    ]  # what it started may still say something after that
 
 
 def broken_copy(folder, changes) -> Path:
-    """The folder of module_utils in a copy of the plugins. What Python has compiled is copied too, but for the files that are changed."""
+    """The folder of module_utils in a copy of the plugins. What Python has compiled is copied too,
+    but for the files that are changed.
+    """
     plugins = folder / FOLDER / "plugins"
     shutil.copytree(CHECKOUT / "plugins", plugins)
     utils = plugins / "module_utils"
     for file, old, new in changes:
         path = utils / "reaper" / file
-        text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1, "%s no longer has that line once: %s" % (file, old)
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        path.write_text(replaced(path.read_text(encoding="utf-8"), old, new), encoding="utf-8")
         Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
     return utils
+
+
+def replaced(text, old, new) -> str:
+    """text, where old stands once, with new in its place. How the formatter has broken lines, and
+    which quotes it has taken, makes no difference.
+    """
+    found = list(re.finditer(pattern_of(old), text))
+    assert len(found) == 1, "that stands there %d times, and not once: %s" % (len(found), old)
+    (place,) = found
+    return text[: place.start()] + new + text[place.end() :]
+
+
+def pattern_of(code) -> str:
+    """A regular expression for a piece of code as the formatter may have laid it out."""
+    pattern = ""
+    for part in re.findall(r"\s+|\w+|.", code):
+        if part.isspace():
+            pattern += re.escape(part) if "\n" in part or not pattern else r"\s+"
+        elif part in "\"'":
+            pattern += "[\"']"
+        elif part in "([{":
+            pattern += re.escape(part) + r"\s*"
+        elif part in ")]}":
+            pattern += r",?\s*" + re.escape(part)
+        else:
+            pattern += re.escape(part)
+    return pattern
