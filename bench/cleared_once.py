@@ -1,6 +1,8 @@
-"""cleared_once.py ENGINE HOW PARENT: seconds, CPU and memory of the agent until a parent's zombies are gone. JSON.
+"""cleared_once.py ENGINE HOW PARENT: seconds, CPU and memory of the agent until a parent's zombies
+are gone. JSON.
 
-HOW: "check" (one sweep that only says what it would do), "reap" (sweeps, one after the other), "watch" (the resident one, by reap), "terminate".
+HOW: "check" (one sweep that only says what it would do), "reap" (sweeps, one after the other),
+"watch" (the resident one, by reap), "terminate".
 """
 
 from __future__ import annotations
@@ -23,20 +25,51 @@ status = main()
 sys.stderr.write(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))  # the most memory it has had
 sys.exit(status)
 """
-NO_OPTIONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json")
-OPTIONS = ["--config", NO_OPTIONS, "--pressure", "0", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--grace", "0"]
+NO_OPTIONS = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json"
+)
+OPTIONS = [
+    "--config",
+    NO_OPTIONS,
+    "--pressure",
+    "0",
+    "--textfile-directory",
+    "off",
+    "--scope",
+    "all",
+    "--min-age",
+    "0",
+    "--grace",
+    "0",
+]
 FLAGS = {
-    "check": ["--check"], "reap": ["--remedies", "reap"], "watch": ["--remedies", "reap", "--watch", "--interval", "1"],
-    "terminate": ["--remedies", "terminate"]}
+    "check": ["--check"],
+    "reap": ["--remedies", "reap"],
+    "watch": ["--remedies", "reap", "--watch", "--interval", "1"],
+    "terminate": ["--remedies", "terminate"],
+}
 PROCFS = ProcFS()
 MOST_SECONDS = 300
 
 
 def agent(how, folder) -> tuple:
     """(seconds, CPU seconds, MB) of one run."""
-    command = [sys.executable, "-IS", "-c", AGENT, sys.argv[1], "--run", folder, *OPTIONS, *FLAGS[how]]
+    command = [
+        sys.executable,
+        "-IS",
+        "-c",
+        AGENT,
+        sys.argv[1],
+        "--run",
+        folder,
+        *OPTIONS,
+        *FLAGS[how],
+    ]
     began, told = time.monotonic(), os.path.join(folder, "told")
-    files = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)]
+    files = [
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+    ]
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=files)
     if how == "watch":
         wait_until_gone()
@@ -72,6 +105,13 @@ with tempfile.TemporaryDirectory() as folder:
     if sys.argv[2] == "terminate":
         while PROCFS.stat(int(sys.argv[3])) is not None:
             time.sleep(0.02)
-    print(json.dumps({
-        "seconds": time.monotonic() - began, "cpu": sum(cpu for _seconds, cpu, _memory in figures),
-        "memory": max(memory for _seconds, _cpu, memory in figures), "runs": len(figures)}))
+    print(
+        json.dumps(
+            {
+                "seconds": time.monotonic() - began,
+                "cpu": sum(cpu for _seconds, cpu, _memory in figures),
+                "memory": max(memory for _seconds, _cpu, memory in figures),
+                "runs": len(figures),
+            }
+        )
+    )

@@ -1,4 +1,6 @@
-"""Seconds until a living parent has collected its zombies, and for how long it was stopped meanwhile."""
+"""Seconds until a living parent has collected its zombies, and for how long it was stopped
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -24,26 +26,47 @@ def measure(counts, few_runs=FEW_RUNS) -> str:
         together = once(count, "reap", cpus={min(os.sched_getaffinity(0))})
         gdb = once(min(count, MOST_BY_GDB), "gdb")["seconds"] * max(1, count / MOST_BY_GDB)
         seconds = statistics.median(result["seconds"] for result in apart)
-        rows.append([
-            format(count, ","), "%.3f" % seconds, format(round(count / seconds), ","), format(round(count / together["seconds"]), ","),
-            "%.1f ms" % statistics.median(result["longest_stop_ms"] for result in apart),
-            "%.2f%s" % (gdb, " (computed)" if count > MOST_BY_GDB else ""), "%.0f times" % (gdb / seconds)])
+        rows.append(
+            [
+                format(count, ","),
+                "%.3f" % seconds,
+                format(round(count / seconds), ","),
+                format(round(count / together["seconds"]), ","),
+                "%.1f ms" % statistics.median(result["longest_stop_ms"] for result in apart),
+                "%.2f%s" % (gdb, " (computed)" if count > MOST_BY_GDB else ""),
+                "%.0f times" % (gdb / seconds),
+            ]
+        )
     return table(
         "Collecting zombies from inside their living parent",
-        "The remedy `reap` beside a debugger told to do the same: `gdb -p PID`, one `call (int) waitpid(…)` for each. With gdb the "
-        "parent is stopped all the time; above %s zombies its time is computed from those. A parent stopped by `reap` runs at least as long "
-        "before it is stopped again, which is in the seconds. It is to be 5,000 a second, and less than 2 ms of stop for one zombie. Each "
-        "zombie takes two changes from the sweep to the parent and back; waking another CPU for them is what costs most, so the rate with "
-        "both on one CPU is given too." % format(MOST_BY_GDB, ","),
-        ["zombies of one parent", "reap: seconds", "zombies a second", "on one CPU", "longest stop", "gdb: seconds, all of them stopped",
-         "gdb takes"], rows)
+        "The remedy `reap` beside a debugger told to do the same: `gdb -p PID`, one `call (int)"
+        " waitpid(…)` for each. With gdb the parent is stopped all the time; above %s zombies its"
+        " time is computed from those. A parent stopped by `reap` runs at least as long before it"
+        " is stopped again, which is in the seconds. It is to be 5,000 a second, and less than 2 ms"
+        " of stop for one zombie. Each zombie takes two changes from the sweep to the parent and"
+        " back; waking another CPU for them is what costs most, so the rate with both on one CPU is"
+        " given too." % format(MOST_BY_GDB, ","),
+        [
+            "zombies of one parent",
+            "reap: seconds",
+            "zombies a second",
+            "on one CPU",
+            "longest stop",
+            "gdb: seconds, all of them stopped",
+            "gdb takes",
+        ],
+        rows,
+    )
 
 
 def once(count, how, cpus=None) -> dict:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus or before)
     try:
-        with room_for_many() if count > USUAL_TABLE else nullcontext(), crowd(ZOMBIES, count) as run:
+        with (
+            room_for_many() if count > USUAL_TABLE else nullcontext(),
+            crowd(ZOMBIES, count) as run,
+        ):
             return run(HERE / "collect_once.py", how)
     finally:
         os.sched_setaffinity(0, before)

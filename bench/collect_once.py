@@ -1,4 +1,6 @@
-"""Run among zombies of PID 1: have it collect all of them, by the engine or by gdb, and print how long that took. JSON."""
+"""Run among zombies of PID 1: have it collect all of them, by the engine or by gdb, and print how
+long that took. JSON.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ def by_reap() -> dict:
         longest = max(longest, outcome.max_stop_ms)
         stops += 1
         offender = leaking_parent() if outcome.result == "unfinished" else None
-    return {"seconds": taken, "longest_stop_ms": longest, "runs": stops, "wall": time.monotonic() - began}
+    return {
+        "seconds": taken,
+        "longest_stop_ms": longest,
+        "runs": stops,
+        "wall": time.monotonic() - began,
+    }
 
 
 def by_gdb() -> dict:
@@ -32,7 +39,12 @@ def by_gdb() -> dict:
         script.writelines("call (int) waitpid(%d, 0, 1)\n" % zombie.pid for zombie in zombies)
         script.flush()
         began = time.monotonic()
-        done = subprocess.run(["gdb", "-nx", "-batch", "-p", "1", "-x", script.name], check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            ["gdb", "-nx", "-batch", "-p", "1", "-x", script.name],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         taken = time.monotonic() - began
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
@@ -40,7 +52,9 @@ def by_gdb() -> dict:
 
 
 def leaking_parent():
-    offenders = observe.snapshot(procfs.ProcFS(), sweep.Paths(), observe.NOTHING, time.monotonic()).offenders
+    offenders = observe.snapshot(
+        procfs.ProcFS(), sweep.Paths(), observe.NOTHING, time.monotonic()
+    ).offenders
     return next((offender for offender in offenders if offender.pid == 1), None)
 
 

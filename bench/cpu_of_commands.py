@@ -1,4 +1,6 @@
-"""cpu_of_commands.py ENGINE RUNS COMMANDS: prints the median CPU seconds of each command, children included."""
+"""cpu_of_commands.py ENGINE RUNS COMMANDS: prints the median CPU seconds of each command, children
+included.
+"""
 
 from __future__ import annotations
 

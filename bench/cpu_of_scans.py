@@ -1,4 +1,6 @@
-"""cpu_of_scans.py ENGINE RUNS: prints the median CPU seconds of each way to look at all processes of this PID namespace."""
+"""cpu_of_scans.py ENGINE RUNS: prints the median CPU seconds of each way to look at all processes
+of this PID namespace.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from reaper.procfs import ProcFS
 
 def with_psutil():
     psutil.process_iter.cache_clear()
-    return [process.pid for process in psutil.process_iter(["status"]) if process.info["status"] == psutil.STATUS_ZOMBIE]
+    return [
+        process.pid
+        for process in psutil.process_iter(["status"])
+        if process.info["status"] == psutil.STATUS_ZOMBIE
+    ]
 
 
 def with_ps():
@@ -34,7 +40,11 @@ def cpu(call) -> float:
     return cpu_so_far() - before
 
 
-calls = {"ProcFS.zombies()": ProcFS().zombies, "psutil.process_iter": with_psutil, "ps -eo pid,ppid,stat": with_ps}
+calls = {
+    "ProcFS.zombies()": ProcFS().zombies,
+    "psutil.process_iter": with_psutil,
+    "ps -eo pid,ppid,stat": with_ps,
+}
 figures = {name: [] for name in calls}
 for _run in range(int(sys.argv[2])):
     for name, call in calls.items():

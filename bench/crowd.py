@@ -1,4 +1,6 @@
-"""Many processes in a PID namespace of their own, which all end with its PID 1; and programs run among them."""
+"""Many processes in a PID namespace of their own, which all end with its PID 1; and programs run
+among them.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,21 @@ def compiled() -> Path:
     folder = tempfile.TemporaryDirectory(prefix="zr-")
     atexit.register(folder.cleanup)
     program = Path(folder.name, "crowd")
-    subprocess.run(["gcc", "-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-o", program, HERE / "crowd.c"], check=True)
+    subprocess.run(
+        [
+            "gcc",
+            "-O2",
+            "-static",
+            "-s",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            program,
+            HERE / "crowd.c",
+        ],
+        check=True,
+    )
     return program
 
 
@@ -75,25 +91,63 @@ def crowd(code, count):
 
 @contextmanager
 def crowd_of(command, cgroups=()):
-    """Yields a function that runs a program, with arguments, among the processes and returns the JSON that it prints.
+    """Yields a function that runs a program, with arguments, among the processes and returns the
+    JSON that it prints.
 
-    command: the PID 1 of the namespace, with its arguments. cgroups: folders of those that it and all its processes are in.
+    command: the PID 1 of the namespace, with its arguments. cgroups: folders of those that it and
+    all its processes are in.
     """
     popen = subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
-         "sh", "-c", 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"', "sh", *map(str, cgroups), "--",
-         *map(str, command)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,  # unshare complains when its init is killed
-        start_new_session=True)  # Ctrl-C is for this process alone; where that is killed all the same, these end too
+        [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+            'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"',
+            "sh",
+            *map(str, cgroups),
+            "--",
+            *map(str, command),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # unshare complains when its init is killed
+        start_new_session=True,
+    )  # Ctrl-C is for this process alone; where that is killed all the same, these end too
     try:
         if popen.stdout.readline() != b"ready\n":
-            raise RuntimeError("the processes could not be made: %s" % " ".join(map(str, command[-4:])))
+            raise RuntimeError(
+                "the processes could not be made: %s" % " ".join(map(str, command[-4:]))
+            )
         [init] = children_of(popen)
 
         def run(program, *arguments):
-            entered = ["nsenter", "--target", str(init), "--pid", "--mount", sys.executable, program, ENGINE, *arguments]
-            # its complaints are kept: one that is killed with the namespace after Ctrl-C may have some
-            done = subprocess.run([str(word) for word in entered], capture_output=True, text=True, check=False, start_new_session=True)
+            entered = [
+                "nsenter",
+                "--target",
+                str(init),
+                "--pid",
+                "--mount",
+                sys.executable,
+                program,
+                ENGINE,
+                *arguments,
+            ]
+            # its complaints are kept: one that is killed with the namespace after Ctrl-C may have
+            # some
+            done = subprocess.run(
+                [str(word) for word in entered],
+                capture_output=True,
+                text=True,
+                check=False,
+                start_new_session=True,
+            )
             if done.returncode:
                 raise RuntimeError("%s failed: %s" % (program, done.stderr))
             return json.loads(done.stdout)
@@ -101,7 +155,9 @@ def crowd_of(command, cgroups=()):
         yield run
     finally:
         for pid in children_of(popen) or [popen.pid]:
-            os.kill(pid, signal.SIGKILL)  # of an init: the kernel ends all others with it, and unshare waits for that
+            os.kill(
+                pid, signal.SIGKILL
+            )  # of an init: the kernel ends all others with it, and unshare waits for that
         popen.wait()
         popen.stdout.close()
 

@@ -1,8 +1,9 @@
-"""What programs see that wait for a child later than min_age: while there is room, and where room is short and a sweep has had the child collected.
+"""What programs see that wait for a child later than min_age: while there is room, and where room
+is short and a sweep has had the child collected.
 
-``.cache/test/bin/python bench/exit_statuses.py --write`` writes the table into docs/exit-statuses.md. Root is needed.
-Each child exits with status 7. The program then calculates, so that it cannot wait, until a sweep in its own PID namespace has
-done what it does; and then asks.
+``.cache/test/bin/python bench/exit_statuses.py --write`` writes the table into
+docs/exit-statuses.md. Root is needed. Each child exits with status 7. The program then calculates,
+so that it cannot wait, until a sweep in its own PID namespace has done what it does; and then asks.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from rig.inits import state_of  # noqa: E402
 from rig.node import Node, wait_until  # noqa: E402
 
 DOCUMENT = HERE.parent / "docs/exit-statuses.md"
-CALCULATES = 0.5  # seconds of CPU that a program has used after its child had exited; then it has done at once whatever it does at once
+# seconds of CPU that a program has used after its child had exited; then it has done at once
+# whatever it does at once
+CALCULATES = 0.5
 BEGIN, END = "<!-- written by bench/exit_statuses.py -->\n", "<!-- end of what is written -->\n"
 
-# name -> (command, its program, what it does). Each prints "ready" when its child has been started, calculates until the file
-# GO exists, and prints what it sees of the child in one line.
+# name -> (command, its program, what it does). Each prints "ready" when its child has been started,
+# calculates until the file GO exists, and prints what it sees of the child in one line.
 SHELL = """
 (exit 7) &
 child=$!
@@ -92,7 +95,9 @@ puts "error [dict get $options -errorcode]"
 """
 POPEN = 'child = subprocess.Popen(["/bin/sh", "-c", "exit 7"])\nlate()\n'
 
-ASYNCIO = PYTHON_HEAD + """
+ASYNCIO = (
+    PYTHON_HEAD
+    + """
 import asyncio, logging
 logging.disable()
 async def main():
@@ -103,12 +108,20 @@ async def main():
     print("returncode", await child.wait())
 asyncio.run(main())
 """
-OLD_PYTHON, NEW_PYTHON = "python3 before 3.12", "python3 from 3.12"  # the watcher of children is another one
+)
+OLD_PYTHON, NEW_PYTHON = (
+    "python3 before 3.12",
+    "python3 from 3.12",
+)  # the watcher of children is another one
 
 CASES = {
     "bash, `wait $child`": ("bash", ["-c"], SHELL),
     "dash, `wait $child`": ("dash", ["-c"], SHELL),
-    "Python, `os.waitpid`": ("python3", ["-IS", "-c"], PYTHON_HEAD + """
+    "Python, `os.waitpid`": (
+        "python3",
+        ["-IS", "-c"],
+        PYTHON_HEAD
+        + """
 child = os.fork()
 if child == 0:
     os._exit(7)
@@ -117,17 +130,31 @@ try:
     print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 except OSError as error:
     print(type(error).__name__)
-"""),
-    "Python, `subprocess.Popen.wait`": ("python3", ["-IS", "-c"], PYTHON_HEAD + POPEN + 'print("returncode", child.wait())'),
-    "Python, `subprocess.Popen.poll`": ("python3", ["-IS", "-c"], PYTHON_HEAD + POPEN + 'print("returncode", child.poll())'),
-    "Python, `multiprocessing.Process.join`": ("python3", ["-IS", "-c"], PYTHON_HEAD + """
+""",
+    ),
+    "Python, `subprocess.Popen.wait`": (
+        "python3",
+        ["-IS", "-c"],
+        PYTHON_HEAD + POPEN + 'print("returncode", child.wait())',
+    ),
+    "Python, `subprocess.Popen.poll`": (
+        "python3",
+        ["-IS", "-c"],
+        PYTHON_HEAD + POPEN + 'print("returncode", child.poll())',
+    ),
+    "Python, `multiprocessing.Process.join`": (
+        "python3",
+        ["-IS", "-c"],
+        PYTHON_HEAD
+        + """
 import multiprocessing
 child = multiprocessing.get_context("fork").Process(target=os._exit, args=(7,))
 child.start()
 late()
 child.join(3)
 print("exitcode", child.exitcode)
-"""),
+""",
+    ),
     "Python before 3.12, `asyncio` subprocess, its loop busy": (OLD_PYTHON, ["-IS", "-c"], ASYNCIO),
     "Python from 3.12, `asyncio` subprocess, its loop busy": (NEW_PYTHON, ["-IS", "-c"], ASYNCIO),
     "Perl, `waitpid`": ("perl", ["-e"], PERL),
@@ -139,7 +166,9 @@ print("exitcode", child.exitcode)
 
 
 def seen(name, folder, is_short: bool) -> tuple:
-    """(whether there was a zombie to collect, the line that the program prints) of one case. is_short: whether room is, for the sweep."""
+    """(whether there was a zombie to collect, the line that the program prints) of one case.
+    is_short: whether room is, for the sweep.
+    """
     folder.mkdir()
     program, flags, text = CASES[name]
     go, file = folder / "go", folder / ("Late.java" if program == "java" else "late")
@@ -149,7 +178,9 @@ def seen(name, folder, is_short: bool) -> tuple:
     node = Node(folder)
     try:
         # A container whose init stays, and which has it as an ordinary process
-        init = node.container("if os.fork() == 0:\n    os.execv(%r, %r)\nforever()" % (command[0], command))
+        init = node.container(
+            "if os.fork() == 0:\n    os.execv(%r, %r)\nforever()" % (command[0], command)
+        )
         (process,) = init.process.children()
         held = holds_a_zombie(process)
         if held:
@@ -162,11 +193,24 @@ def seen(name, folder, is_short: bool) -> tuple:
 
 
 def holds_a_zombie(process) -> bool:
-    """Whether it leaves its child uncollected, which has exited or is about to. Else it waits at once, as a rule by a thread or a handler for SIGCHLD."""
-    wait_until(lambda: all(state_of(Path("/proc/%d/stat" % child.pid)) in "ZX" for child in process.children()))
+    """Whether it leaves its child uncollected, which has exited or is about to. Else it waits at
+    once, as a rule by a thread or a handler for SIGCHLD.
+    """
+    wait_until(
+        lambda: all(
+            state_of(Path("/proc/%d/stat" % child.pid)) in "ZX" for child in process.children()
+        )
+    )
     used = sum(process.cpu_times()[:2])
-    # The thread that calculates is about to run all the time; another one may have been woken to collect the child
-    wait_until(lambda: not process.children() or sum(process.cpu_times()[:2]) > used + CALCULATES and states_of_threads(process).count("R") <= 1)
+    # The thread that calculates is about to run all the time; another one may have been woken to
+    # collect the child
+    wait_until(
+        lambda: (
+            not process.children()
+            or sum(process.cpu_times()[:2]) > used + CALCULATES
+            and states_of_threads(process).count("R") <= 1
+        )
+    )
     return bool(process.children())
 
 
@@ -175,13 +219,20 @@ def states_of_threads(process) -> list:
 
 
 def path_of(program) -> str | None:
-    """Of a program of this machine; of Python, where one version is asked for, also one that pyenv has."""
+    """Of a program of this machine; of Python, where one version is asked for, also one that pyenv
+    has.
+    """
     if program not in (OLD_PYTHON, NEW_PYTHON):
         return shutil.which(program, path="/usr/local/bin:/usr/bin:/bin")
-    for path in ["/usr/bin/python3", *sorted(map(str, Path("/root/.pyenv/versions").glob("3.*/bin/python3")), reverse=True)]:
+    for path in [
+        "/usr/bin/python3",
+        *sorted(map(str, Path("/root/.pyenv/versions").glob("3.*/bin/python3")), reverse=True),
+    ]:
         if Path(path).exists():
             code = "import sys; sys.exit(sys.version_info < (3, 12))"
-            if (subprocess.run([path, "-c", code], check=False).returncode == 0) == (program == NEW_PYTHON):
+            if (subprocess.run([path, "-c", code], check=False).returncode == 0) == (
+                program == NEW_PYTHON
+            ):
                 return path
     return None
 
@@ -189,16 +240,28 @@ def path_of(program) -> str | None:
 def row(name, folder) -> str:
     held, with_room = seen(name, folder / "room", False)
     _held, where_short = seen(name, folder / "short", True)
-    return "| %s | %s | `%s` | `%s` |" % (name, "yes" if held else "no: it waits at once", with_room, where_short)
+    return "| %s | %s | `%s` | `%s` |" % (
+        name,
+        "yes" if held else "no: it waits at once",
+        with_room,
+        where_short,
+    )
 
 
 def table() -> list:
     """Lines of the table."""
-    lines = ["| program | its child was a zombie until it asked | what it then sees while there is room; the child's status is 7 | and where room is short |",
-             "|---|---|---|---|"]
+    lines = [
+        (
+            "| program | its child was a zombie until it asked | what it then sees while there is"
+            " room; the child's status is 7 | and where room is short |"
+        ),
+        "|---|---|---|---|",
+    ]
     for name, (program, _flags, _text) in CASES.items():
         if not path_of(program):
-            lines += [line for line in documented() if line.startswith("| %s |" % name)]  # as it was when it was last installed
+            lines += [
+                line for line in documented() if line.startswith("| %s |" % name)
+            ]  # as it was when it was last installed
             continue
         with tempfile.TemporaryDirectory(prefix="zr-") as folder:
             lines.append(row(name, Path(folder)))
@@ -212,14 +275,18 @@ def documented() -> list:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the table into %s" % DOCUMENT.name)
+    parser.add_argument(
+        "--write", action="store_true", help="write the table into %s" % DOCUMENT.name
+    )
     arguments = parser.parse_args()
     lines = table()
     print("\n".join(lines))
     if arguments.write:
         text = DOCUMENT.read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
-        DOCUMENT.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1], encoding="utf-8")
+        DOCUMENT.write_text(
+            before + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1], encoding="utf-8"
+        )
     return 0
 
 

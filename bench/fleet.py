@@ -1,4 +1,6 @@
-"""What the playbooks cost on the controller and on the nodes, against a bare ping of the same nodes."""
+"""What the playbooks cost on the controller and on the nodes, against a bare ping of the same
+nodes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ exec nsenter --target %d --mount --pid /usr/bin/python3 "$@"
 # Reached as root, so nobody has to become root for it; and no limit is told to be low.
 VARIABLES = {"ansible_connection": "local", "ansible_become": False, "zombie_reaper_pid_max": 0}
 PLAYBOOKS = "playbooks/sweep.yml", "site.yml", "playbooks/audit.yml", "playbooks/report.yml"
-PING = [{"name": "Ping", "hosts": "all", "gather_facts": False, "tasks": [{"name": "Ping", "ansible.builtin.ping": {}}]}]
+PING = [
+    {
+        "name": "Ping",
+        "hosts": "all",
+        "gather_facts": False,
+        "tasks": [{"name": "Ping", "ansible.builtin.ping": {}}],
+    }
+]
 
 
 @contextlib.contextmanager
@@ -38,11 +47,27 @@ def nodes(count, folder):
     """An inventory of so many nodes, each with an interpreter that runs in it."""
     started, hosts = [], {}
     try:
-        for place in range(count):
+        for _place in range(count):
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *OWN_FILES,
-                 "sh", "-c", NODE],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    "unshare",
+                    "--mount",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "--mount-proc",
+                    *OWN_FILES,
+                    "sh",
+                    "-c",
+                    NODE,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
             started.append(process)
         for place, process in enumerate(started):
             if process.stdout.readline() != "ready\n":
@@ -53,7 +78,17 @@ def nodes(count, folder):
             python.chmod(0o755)
             hosts["node-%03d" % place] = {"ansible_python_interpreter": str(python)}
         inventory = folder / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": {**VARIABLES, "zombie_reaper_report_dest": str(folder)}}}), encoding="utf-8")
+        inventory.write_text(
+            json.dumps(
+                {
+                    "all": {
+                        "hosts": hosts,
+                        "vars": {**VARIABLES, "zombie_reaper_report_dest": str(folder)},
+                    }
+                }
+            ),
+            encoding="utf-8",
+        )
         yield inventory
     finally:
         for process in started:
@@ -63,21 +98,43 @@ def nodes(count, folder):
 
 
 def play(playbook, inventory, folder) -> tuple:
-    """(seconds, CPU seconds of all, MiB of the largest process), of a run in which nothing failed."""
+    """(seconds, CPU seconds of all, MiB of the largest process), of a run in which nothing
+    failed.
+    """
     output = folder / "output"
     with open(output, "w", encoding="utf-8") as file:
         begun = time.monotonic()
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, "-f", str(FORKS), playbook], cwd=CHECKOUT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+            [
+                Path(sys.executable).with_name("ansible-playbook"),
+                "-i",
+                inventory,
+                "-f",
+                str(FORKS),
+                playbook,
+            ],
+            cwd=CHECKOUT,
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+                "LC_ALL": "C.UTF-8",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
         _pid, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - begun
     recap = output.read_text(encoding="utf-8").partition("PLAY RECAP")[2]
     if process.returncode or not recap or re.search(r"(unreachable|failed)=[1-9]", recap):
         raise SystemExit("%s failed:\n%s" % (playbook, output.read_text(encoding="utf-8")[-3000:]))
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, len(re.findall(r"changed=[1-9]", recap))
+    return (
+        seconds,
+        used.ru_utime + used.ru_stime,
+        used.ru_maxrss / 1024,
+        len(re.findall(r"changed=[1-9]", recap)),
+    )
 
 
 def measure(count, runs) -> str:
@@ -93,15 +150,32 @@ def measure(count, runs) -> str:
                 for name, playbook in playbooks.items():
                     *figures, changed = play(playbook, inventory, folder)
                     if changed:
-                        raise SystemExit("%s changed something on %d nodes the second time" % (name, changed))
+                        raise SystemExit(
+                            "%s changed something on %d nodes the second time" % (name, changed)
+                        )
                     taken[name].append(figures)
-    middle = {name: [statistics.median(figures) for figures in zip(*all_runs)] for name, all_runs in taken.items()}
+    middle = {
+        name: [statistics.median(figures) for figures in zip(*all_runs)]
+        for name, all_runs in taken.items()
+    }
     base = middle["ping"]
     return table(
         "A fleet of %d nodes" % count,
-        "Nodes are PID namespaces of this machine, on which everything is installed and nothing wrong; local connection, %d forks. `ping` is a playbook with "
-        "ansible.builtin.ping alone. `site.yml` is to take at most 3 times as long as `ping`, `sweep.yml` at most 1.5 times. CPU is of the controller and "
-        "the nodes together, memory of the largest process. Median of %d." % (FORKS, runs),
+        "Nodes are PID namespaces of this machine, on which everything is installed and nothing"
+        " wrong; local connection, %d forks. `ping` is a playbook with ansible.builtin.ping alone."
+        " `site.yml` is to take at most 3 times as long as `ping`, `sweep.yml` at most 1.5 times."
+        " CPU is of the controller and the nodes together, memory of the largest process. Median"
+        " of %d." % (FORKS, runs),
         ["playbook", "time", "of ping", "CPU", "of ping", "memory"],
-        [["`%s`" % name, "%.1f s" % seconds, "%.2f" % (seconds / base[0]), "%.1f s" % cpu, "%.2f" % (cpu / base[1]), "%d MiB" % memory]
-         for name, (seconds, cpu, memory) in middle.items()])
+        [
+            [
+                "`%s`" % name,
+                "%.1f s" % seconds,
+                "%.2f" % (seconds / base[0]),
+                "%.1f s" % cpu,
+                "%.2f" % (cpu / base[1]),
+                "%d MiB" % memory,
+            ]
+            for name, (seconds, cpu, memory) in middle.items()
+        ],
+    )

@@ -13,7 +13,8 @@ from tables import ratio, table
 HERE = Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"  # the node's own, with which the agent is installed
 
-# The installed command (COMMAND_TEXT in plugins/modules/zombie_reaper_agent.py), with its paths in a folder of the measurement.
+# The installed command (COMMAND_TEXT in plugins/modules/zombie_reaper_agent.py), with its paths in
+# a folder of the measurement.
 COMMAND = """\
 #!%(python)s -IS
 import sys
@@ -25,17 +26,31 @@ from zombie_reaper.command import main
 raise SystemExit(main())
 """
 WAYS = {"zombie-reaper": "", "whole sweep": "from zombie_reaper import quiet; quiet.TRUSTED = -1"}
-CONFIG = {"scope": "containers", "remedies": ["reap", "nudge", "terminate"], "min_age": 60, "protect": [], "grace": 10.0}
+CONFIG = {
+    "scope": "containers",
+    "remedies": ["reap", "nudge", "terminate"],
+    "min_age": 60,
+    "protect": [],
+    "grace": 10.0,
+}
 
 
 def measure(processes, runs) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ENGINE / "reaper", Path(folder, "zombie_reaper"), ignore=shutil.ignore_patterns("__pycache__"))
-        Path(folder, "config.json").write_text(json.dumps({**CONFIG, "textfile_directory": folder}), encoding="utf-8")
+        shutil.copytree(
+            ENGINE / "reaper",
+            Path(folder, "zombie_reaper"),
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        Path(folder, "config.json").write_text(
+            json.dumps({**CONFIG, "textfile_directory": folder}), encoding="utf-8"
+        )
         commands = {}
         for name, also in WAYS.items():
             command = Path(folder, name.replace(" ", "-"))
-            command.write_text(COMMAND % {"python": PYTHON, "folder": folder, "also": also}, encoding="utf-8")
+            command.write_text(
+                COMMAND % {"python": PYTHON, "folder": folder, "also": also}, encoding="utf-8"
+            )
             command.chmod(0o755)
             commands[name] = [str(command)]
         commands |= {
@@ -46,10 +61,15 @@ def measure(processes, runs) -> str:
             cpu = run(HERE / "cpu_of_commands.py", runs, json.dumps(commands))
     return table(
         "A sweep that finds nothing",
-        "CPU of the whole process, interpreter included, on a node with %s processes. Median of %d runs. "
-        "The schedule calls `zombie-reaper` again and again: a sweep that finds nothing is noted, and for ten minutes the next ones end after a "
-        "look at the ledger, unless that shows a zombie or anything else is new. That is to cost no more than the script. The ledger is of the "
-        "whole machine: while others have zombies on it, no sweep ends early." % (format(processes, ","), runs),
+        "CPU of the whole process, interpreter included, on a node with %s processes. Median of %d"
+        " runs. The schedule calls `zombie-reaper` again and again: a sweep that finds nothing is"
+        " noted, and for ten minutes the next ones end after a look at the ledger, unless that"
+        " shows a zombie or anything else is new. That is to cost no more than the script. The"
+        " ledger is of the whole machine: while others have zombies on it, no sweep ends early."
+        % (format(processes, ","), runs),
         ["command", "CPU", "zombie-reaper takes"],
-        [["`%s`" % name, "%.1f ms" % (1e3 * seconds), ratio(cpu["zombie-reaper"], seconds)]
-         for name, seconds in cpu.items()])
+        [
+            ["`%s`" % name, "%.1f ms" % (1e3 * seconds), ratio(cpu["zombie-reaper"], seconds)]
+            for name, seconds in cpu.items()
+        ],
+    )

@@ -1,6 +1,7 @@
 """Which programs collect orphans when they are PID 1, and what the audit says of each.
 
-``.cache/test/bin/python bench/inits.py --write`` writes the tables into docs/inits.md. Root is needed.
+``.cache/test/bin/python bench/inits.py --write`` writes the tables into docs/inits.md. Root is
+needed.
 """
 
 from __future__ import annotations
@@ -24,15 +25,22 @@ MISLEADING = """
 
 Nobody runs these; they are here to show that the audit does not take them for what they look like.
 """
-HEAD = ["| PID 1 | version | an orphan | by name | by signals | by waiting | by canary | audit | audit with probe |",
-        "|---|---|---|---|---|---|---|---|---|"]
+HEAD = [
+    (
+        "| PID 1 | version | an orphan | by name | by signals | by waiting | by canary | audit |"
+        " audit with probe |"
+    ),
+    "|---|---|---|---|---|---|---|---|---|",
+]
 LAST_OF_VERSION = 2  # cells after this one are compared by the test
 
 
 def line(row) -> str:
     fate = "is collected" if row.truth == "reaps" else "**stays**"
     evidence = [row.by.get(kind, "–") for kind in inits.EVIDENCE]
-    return "| %s |" % " | ".join([row.case.name, row.case.version(), fate, *evidence, row.audit, row.probe])
+    return "| %s |" % " | ".join(
+        [row.case.name, row.case.version(), fate, *evidence, row.audit, row.probe]
+    )
 
 
 def cells(text) -> list:
@@ -51,27 +59,48 @@ def documented_lines() -> list:
 
 
 def documented(case) -> str:
-    return next((text for text in documented_lines() if cells(text)[0] == case.name), "| %s |" % case.name)
+    return next(
+        (text for text in documented_lines() if cells(text)[0] == case.name), "| %s |" % case.name
+    )
 
 
 def here() -> str:
     """The machine that the tables are from."""
-    return "Linux %s, %s, %d CPUs." % (platform.release().split("-")[0], platform.freedesktop_os_release()["PRETTY_NAME"], os.cpu_count() or 1)
+    return "Linux %s, %s, %d CPUs." % (
+        platform.release().split("-")[0],
+        platform.freedesktop_os_release()["PRETTY_NAME"],
+        os.cpu_count() or 1,
+    )
 
 
 def written() -> str:
-    """All that stands between the marks. What is not installed here stays as it was when it last was."""
+    """All that stands between the marks. What is not installed here stays as it was when it last
+    was.
+    """
     with tempfile.TemporaryDirectory(prefix="zr-") as folder:
-        measured = {row.case.name: row for row in inits.rows(Path(folder), [case for case in inits.CASES if case.installed])}
+        measured = {
+            row.case.name: row
+            for row in inits.rows(Path(folder), [case for case in inits.CASES if case.installed])
+        }
     programs, misleading = (
-        "\n".join(HEAD + [line(measured[case.name]) if case.name in measured else documented(case)
-                          for case in inits.CASES if case.misleads == misleads]) for misleads in (False, True))
+        "\n".join(
+            HEAD
+            + [
+                line(measured[case.name]) if case.name in measured else documented(case)
+                for case in inits.CASES
+                if case.misleads == misleads
+            ]
+        )
+        for misleads in (False, True)
+    )
     return "%s\n\n%s\n%s\n%s\n" % (here(), programs, MISLEADING, misleading)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the tables into %s" % DOCUMENT.name)
+    parser.add_argument(
+        "--write", action="store_true", help="write the tables into %s" % DOCUMENT.name
+    )
     arguments = parser.parse_args()
     text = written()
     print(text, end="")

@@ -1,6 +1,8 @@
-"""known_once.py ENGINE RUNS ZOMBIES WAY...: CPU and seconds of each way to know the zombies of this PID namespace and their parents. JSON.
+"""known_once.py ENGINE RUNS ZOMBIES WAY...: CPU and seconds of each way to know the zombies of this
+PID namespace and their parents. JSON.
 
-What each way has to tell is {parent's PID: number of zombies}; the one that only names a parent tells that parent.
+What each way has to tell is {parent's PID: number of zombies}; the one that only names a parent
+tells that parent.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ sys.path.append(sys.argv[1])
 from reaper import cgroups, zombies  # noqa: E402
 from reaper.procfs import ProcFS  # noqa: E402
 
-AWK = "ps -eo pid,ppid,stat,comm | awk '$3 ~ /^Z/ { held[$2]++ } END { for (parent in held) print parent, held[parent] }'"
+AWK = (
+    "ps -eo pid,ppid,stat,comm | awk '$3 ~ /^Z/ { held[$2]++ } END { for (parent in held) print"
+    " parent, held[parent] }'"
+)
 BASH = r"""
 declare -A held
 for folder in /proc/[0-9]*; do
@@ -33,7 +38,9 @@ PROCFS = ProcFS()
 
 
 class Ledger(cgroups.Ledger):
-    """It counts the zombies of the whole machine; those that others have on it just now are taken off, as if this were a node of its own."""
+    """It counts the zombies of the whole machine; those that others have on it just now are taken
+    off, as if this were a node of its own.
+    """
 
     def zombies(self) -> int:
         assert super().zombies() >= HERE
@@ -41,7 +48,9 @@ class Ledger(cgroups.Ledger):
 
 
 def ledger():
-    """The number alone: zero on a node where nothing is wrong, and then this is all that is done."""
+    """The number alone: zero on a node where nothing is wrong, and then this is all that is
+    done.
+    """
     Ledger("/sys/fs/cgroup", PROCFS).zombies()
 
 
@@ -51,7 +60,9 @@ def resident_ledger():
 
 
 def named():
-    """The number, the cgroups that hold them, and the first zombie of the first parent there: who it is, before all are listed."""
+    """The number, the cgroups that hold them, and the first zombie of the first parent there: who
+    it is, before all are listed.
+    """
     book = Ledger("/sys/fs/cgroup", PROCFS)
     if book.zombies():
         for folder, _number in book.holding():
@@ -74,7 +85,11 @@ def scan():
 
 def with_psutil():
     psutil.process_iter.cache_clear()
-    return Counter(each.info["ppid"] for each in psutil.process_iter(["ppid", "status"]) if each.info["status"] == psutil.STATUS_ZOMBIE)
+    return Counter(
+        each.info["ppid"]
+        for each in psutil.process_iter(["ppid", "status"])
+        if each.info["status"] == psutil.STATUS_ZOMBIE
+    )
 
 
 def with_awk():
@@ -87,7 +102,9 @@ def with_bash():
 
 def lines_of(command):
     told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return {int(parent): int(number) for parent, number in (line.split() for line in told.splitlines())}
+    return {
+        int(parent): int(number) for parent, number in (line.split() for line in told.splitlines())
+    }
 
 
 def cpu_so_far() -> float:
@@ -96,7 +113,9 @@ def cpu_so_far() -> float:
 
 
 def measured(call) -> tuple:
-    """(CPU seconds, seconds, what it told); of what is over too soon for the clock of the CPU, of many calls."""
+    """(CPU seconds, seconds, what it told); of what is over too soon for the clock of the CPU, of
+    many calls.
+    """
     cpu, began, calls = cpu_so_far(), time.monotonic(), 0
     while not calls or time.monotonic() - began < 0.02:
         told = call()
@@ -105,13 +124,31 @@ def measured(call) -> tuple:
 
 
 HERE, KEPT = int(sys.argv[3]), Ledger("/sys/fs/cgroup", PROCFS, keep=True)
-WAYS = {"ledger": ledger, "resident": resident_ledger, "named": named, "find": found, "scan": scan, "psutil": with_psutil, "ps": with_awk,
-        "bash": with_bash}
+WAYS = {
+    "ledger": ledger,
+    "resident": resident_ledger,
+    "named": named,
+    "find": found,
+    "scan": scan,
+    "psutil": with_psutil,
+    "ps": with_awk,
+    "bash": with_bash,
+}
 figures = {name: [] for name in sys.argv[4:]}
 for _run in range(int(sys.argv[2])):
     for name, some in figures.items():
         some.append(measured(WAYS[name]))
-# The one that was run first finds nothing in the caches of the kernel; the median of several runs leaves it out.
-print(json.dumps({name: {
-    "cpu": statistics.median(cpu for cpu, _seconds, _told in some), "seconds": statistics.median(seconds for _cpu, seconds, _told in some),
-    "told": some[-1][2]} for name, some in figures.items()}))
+# The one that was run first finds nothing in the caches of the kernel; the median of several runs
+# leaves it out.
+print(
+    json.dumps(
+        {
+            name: {
+                "cpu": statistics.median(cpu for cpu, _seconds, _told in some),
+                "seconds": statistics.median(seconds for _cpu, seconds, _told in some),
+                "told": some[-1][2],
+            }
+            for name, some in figures.items()
+        }
+    )
+)

@@ -1,6 +1,8 @@
-"""What clients of a server notice while its zombies are collected every second: the latency without and with, side by side.
+"""What clients of a server notice while its zombies are collected every second: the latency without
+and with, side by side.
 
-Prints a table; `bench/latency.py [SECONDS]`, needs root. The servers, their load and the node come from the rig of the tests.
+Prints a table; `bench/latency.py [SECONDS]`, needs root. The servers, their load and the node come
+from the rig of the tests.
 """
 
 from __future__ import annotations
@@ -26,15 +28,24 @@ def measure(seconds) -> str:
     for kind in SERVERS:
         for sweeping in (False, True):
             measured, collected = _measure(kind, seconds, sweeping)
-            rows.append([
-                kind.__name__.lower(), "every second" if sweeping else "no", collected, format(measured["requests"], ","),
-                len(measured["failed"]), *("%.2f" % measured[name] for name in ("p50", "p99", "max"))])
+            rows.append(
+                [
+                    kind.__name__.lower(),
+                    "every second" if sweeping else "no",
+                    collected,
+                    format(measured["requests"], ","),
+                    len(measured["failed"]),
+                    *("%.2f" % measured[name] for name in ("p50", "p99", "max")),
+                ]
+            )
     return table(
         "Servers under load",
-        "nginx under `wrk`, redis-server under `redis-benchmark` (GET), postgres under `pgbench` with a new connection for each "
-        "transaction; %d s each, on the same machine as the sweep. Milliseconds, as these tools report them; %d zombies a second."
-        % (seconds, ZOMBIES),
-        ["server", "sweeps", "zombies collected", "requests", "failed", "p50", "p99", "max"], rows)
+        "nginx under `wrk`, redis-server under `redis-benchmark` (GET), postgres under `pgbench`"
+        " with a new connection for each transaction; %d s each, on the same machine as the sweep."
+        " Milliseconds, as these tools report them; %d zombies a second." % (seconds, ZOMBIES),
+        ["server", "sweeps", "zombies collected", "requests", "failed", "p50", "p99", "max"],
+        rows,
+    )
 
 
 def _measure(kind, seconds, sweeping) -> tuple:

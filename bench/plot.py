@@ -1,4 +1,6 @@
-"""A picture of lines on two logarithmic scales, as SVG, that can be read on a light and on a dark page."""
+"""A picture of lines on two logarithmic scales, as SVG, that can be read on a light and on a dark
+page.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,19 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 820, 470
 LEFT, RIGHT, TOP, BOTTOM = 70, 220, 20, 50  # margins; on the right stand the names of the lines
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#7f7f7f", "#56b4e9"]  # most are of Okabe and Ito, which all eyes tell apart
+COLOURS = [
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#b8860b",
+    "#7f7f7f",
+    "#56b4e9",
+]  # most are of Okabe and Ito, which all eyes tell apart
 STYLE = (
-    "text { font: 13px sans-serif; fill: #7a8088 } .grid { stroke: #888; stroke-opacity: .3 } .line { fill: none; stroke-width: 2.2 } "
-    ".leader { stroke-dasharray: 1 4 }")
+    "text { font: 13px sans-serif; fill: #7a8088 } .grid { stroke: #888; stroke-opacity: .3 } .line"
+    " { fill: none; stroke-width: 2.2 } .leader { stroke-dasharray: 1 4 }"
+)
 
 
 def write(path, across, up, lines) -> None:
@@ -23,27 +34,55 @@ def svg(across, up, lines) -> str:
     decades_x, decades_y = _decades([x for x, _y in points]), _decades([y for _x, y in points])
 
     def place(x, y):
-        return (LEFT + (WIDTH - LEFT - RIGHT) * _share(x, decades_x), HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(y, decades_y))
+        return (
+            LEFT + (WIDTH - LEFT - RIGHT) * _share(x, decades_x),
+            HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(y, decades_y),
+        )
 
-    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img"><title>%s, by %s</title><style>%s</style>' % (
-        WIDTH, HEIGHT, escape(up), escape(across), STYLE)]
+    parts = [
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img"><title>%s, by'
+        " %s</title><style>%s</style>" % (WIDTH, HEIGHT, escape(up), escape(across), STYLE)
+    ]
     for power in decades_x:
-        x, _y = place(10 ** power, 10 ** decades_y[0])
+        x, _y = place(10**power, 10 ** decades_y[0])
         parts.append('<path class="grid" d="M%.1f %d V%d"/>' % (x, TOP, HEIGHT - BOTTOM))
-        parts.append(_text(x, HEIGHT - BOTTOM + 18, format(10 ** power, ","), "middle"))
+        parts.append(_text(x, HEIGHT - BOTTOM + 18, format(10**power, ","), "middle"))
     for power in decades_y:
-        _x, y = place(10 ** decades_x[0], 10 ** power)
+        _x, y = place(10 ** decades_x[0], 10**power)
         parts.append('<path class="grid" d="M%d %.1f H%d"/>' % (LEFT, y, WIDTH - RIGHT))
-        parts.append(_text(LEFT - 8, y + 4, "%g s" % 10 ** power if power >= 0 else "%g ms" % 10 ** (power + 3), "end"))
+        parts.append(
+            _text(
+                LEFT - 8,
+                y + 4,
+                "%g s" % 10**power if power >= 0 else "%g ms" % 10 ** (power + 3),
+                "end",
+            )
+        )
     ends = []
     for number, (name, line) in enumerate(sorted(lines.items(), key=lambda each: each[1][-1][1])):
         colour, places = COLOURS[number % len(COLOURS)], [place(*point) for point in line]
-        parts.append('<path class="line" stroke="%s" d="M%s"/>' % (colour, " L".join("%.1f %.1f" % each for each in places)))
-        parts += ['<circle fill="%s" cx="%.1f" cy="%.1f" r="3.5"/>' % (colour, *each) for each in places]
-        height = min([places[-1][1] + 4, *(end - 16 for end in ends)])  # names do not cover each other
+        parts.append(
+            '<path class="line" stroke="%s" d="M%s"/>'
+            % (colour, " L".join("%.1f %.1f" % each for each in places))
+        )
+        parts += [
+            '<circle fill="%s" cx="%.1f" cy="%.1f" r="3.5"/>' % (colour, *each) for each in places
+        ]
+        height = min(
+            [places[-1][1] + 4, *(end - 16 for end in ends)]
+        )  # names do not cover each other
         ends.append(height)
-        parts.append('<path class="leader" stroke="%s" d="M%.1f %.1f L%d %.1f"/>' % (colour, *places[-1], WIDTH - RIGHT + 9, height - 4))
-        parts.append('<g style="fill:%s">%s</g>' % (colour, _text(WIDTH - RIGHT + 12, height, name, "start", ' style="fill:%s"' % colour)))
+        parts.append(
+            '<path class="leader" stroke="%s" d="M%.1f %.1f L%d %.1f"/>'
+            % (colour, *places[-1], WIDTH - RIGHT + 9, height - 4)
+        )
+        parts.append(
+            '<g style="fill:%s">%s</g>'
+            % (
+                colour,
+                _text(WIDTH - RIGHT + 12, height, name, "start", ' style="fill:%s"' % colour),
+            )
+        )
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, across, "middle"))
     parts.append(_text(LEFT + 6, TOP + 14, up, "start"))
     return "\n".join(parts) + "\n</svg>\n"
@@ -51,7 +90,12 @@ def svg(across, up, lines) -> str:
 
 def _decades(numbers) -> list:
     """The powers of ten that take all of them in."""
-    return list(range(math.floor(math.log10(min(numbers))), max(math.ceil(math.log10(max(numbers))), math.floor(math.log10(min(numbers))) + 1) + 1))
+    return list(
+        range(
+            math.floor(math.log10(min(numbers))),
+            max(math.ceil(math.log10(max(numbers))), math.floor(math.log10(min(numbers))) + 1) + 1,
+        )
+    )
 
 
 def _share(number, decades) -> float:
@@ -59,4 +103,10 @@ def _share(number, decades) -> float:
 
 
 def _text(x, y, words, anchor, more="") -> str:
-    return '<text x="%.1f" y="%.1f" text-anchor="%s"%s>%s</text>' % (x, y, anchor, more, escape(words))
+    return '<text x="%.1f" y="%.1f" text-anchor="%s"%s>%s</text>' % (
+        x,
+        y,
+        anchor,
+        more,
+        escape(words),
+    )

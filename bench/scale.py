@@ -1,4 +1,6 @@
-"""Many zombies and many processes: what it takes to know, to clear, and what else stands still meanwhile."""
+"""Many zombies and many processes: what it takes to know, to clear, and what else stands still
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -15,45 +17,81 @@ from scan import room_for_many
 from tables import table
 
 HERE = Path(__file__).resolve().parent
-HIERARCHIES = [folder for folder in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if (
-    folder / "cgroup.procs").exists()]
+HIERARCHIES = [
+    folder
+    for folder in (
+        Path("/sys/fs/cgroup/pids"),
+        Path("/sys/fs/cgroup/unified"),
+        Path("/sys/fs/cgroup"),
+    )
+    if (folder / "cgroup.procs").exists()
+]
 USUAL_TABLE = 30000  # processes that fit into kernel.pid_max as it usually is
 BYTES = {"living": 120000, "zombies": 14000}  # of memory for each, with some to spare
 PARENTS = 1000
 CONTAINERS, IN_EACH = 200, 2
 NAMES = {
-    "ledger": "ledger, one-shot", "resident": "ledger, resident", "named": "ledger, a parent named", "find": "`zombies.find()`",
-    "scan": "`ProcFS.zombies()`, a full scan", "psutil": "psutil.process_iter", "ps": "ps with awk", "bash": "bash loop over /proc"}
+    "ledger": "ledger, one-shot",
+    "resident": "ledger, resident",
+    "named": "ledger, a parent named",
+    "find": "`zombies.find()`",
+    "scan": "`ProcFS.zombies()`, a full scan",
+    "psutil": "psutil.process_iter",
+    "ps": "ps with awk",
+    "bash": "bash loop over /proc",
+}
 SLOW = ["psutil", "bash"]  # left out at a million, where they take minutes
 MILLION = 1000000
 WAYS_TO_CLEAR = ("check", "terminate"), ("reap",), ("watch",)
 LIVING = "ledger", "resident", "scan", "psutil", "ps", "bash"
 KNOWN = (
-    "All ways on the same processes, in turns. The ledger alone tells how many zombies there are, and where there are none that is all that is "
-    "read; resident: with its files open. Named: also which cgroups hold them and, from the list of children of the first parent there, one "
-    "of them. `zombies.find()` is what a sweep does before it judges: it looks at each zombie, of one parent at most 50,000, and counts the rest. "
-    "The one parent is the PID 1 of a container; 1,000 parents are 1,000 processes of a node. ps is `ps -eo pid,ppid,stat,comm`, and awk counts by "
-    "parent; the bash loop uses what bash has built in and starts nothing. Those in Python are without the start of the interpreter. psutil and bash are "
-    "left out at a million, where they take minutes.")
+    "All ways on the same processes, in turns. The ledger alone tells how many zombies there are,"
+    " and where there are none that is all that is read; resident: with its files open. Named: also"
+    " which cgroups hold them and, from the list of children of the first parent there, one of"
+    " them. `zombies.find()` is what a sweep does before it judges: it looks at each zombie, of one"
+    " parent at most 50,000, and counts the rest. The one parent is the PID 1 of a container; 1,000"
+    " parents are 1,000 processes of a node. ps is `ps -eo pid,ppid,stat,comm`, and awk counts by"
+    " parent; the bash loop uses what bash has built in and starts nothing. Those in Python are"
+    " without the start of the interpreter. psutil and bash are left out at a million, where they"
+    " take minutes."
+)
 DRAWN = {
-    "ledger": "ledger, the number alone", "named": "ledger, a parent named", "find": "zombies.find()", "scan": "ProcFS.zombies(), a full scan",
-    "psutil": "psutil.process_iter", "ps": "ps with awk", "bash": "bash loop over /proc"}
+    "ledger": "ledger, the number alone",
+    "named": "ledger, a parent named",
+    "find": "zombies.find()",
+    "scan": "ProcFS.zombies(), a full scan",
+    "psutil": "psutil.process_iter",
+    "ps": "ps with awk",
+    "bash": "bash loop over /proc",
+}
 
 
 def measure_known(counts, living, plot_file=None, runs=None) -> str:
     """The table, as Markdown.
 
-    counts: of zombies. living: of processes on a node without any. plot_file: where to write a picture of it. runs: of each; the fewer the
-    larger the number where that is None.
+    counts: of zombies. living: of processes on a node without any. plot_file: where to write a
+    picture of it. runs: of each; the fewer the larger the number where that is None.
     """
-    cases = [("living", count, 0) for count in living] + [("container", count, 1) for count in counts]
+    cases = [("living", count, 0) for count in living] + [
+        ("container", count, 1) for count in counts
+    ]
     cases += [("parents", count, PARENTS) for count in counts if count >= PARENTS]
     rows, points = [], {}
     for kind, count, parents in cases:
-        ways = LIVING if kind == "living" else [way for way in NAMES if not (count >= MILLION and way in SLOW)]
+        ways = (
+            LIVING
+            if kind == "living"
+            else [way for way in NAMES if not (count >= MILLION and way in SLOW)]
+        )
         times = runs or (7 if count <= 1000 else 3 if count <= 10000 else 1)
-        title = "%s %s" % (format(count, ","), "living, no zombie" if kind == "living" else "zombies of %s parent%s" % (
-            format(parents, ","), "s" * (parents > 1)))
+        title = "%s %s" % (
+            format(count, ","),
+            (
+                "living, no zombie"
+                if kind == "living"
+                else "zombies of %s parent%s" % (format(parents, ","), "s" * (parents > 1))
+            ),
+        )
         if not has_memory(kind, count):
             rows.append([title, "not measured: too little memory"] + [""] * 4)
             continue
@@ -61,17 +99,36 @@ def measure_known(counts, living, plot_file=None, runs=None) -> str:
             figures = run(HERE / "known_once.py", times, 0 if kind == "living" else count, *ways)
         for way, figure in figures.items():
             _check(way, figure["told"], kind, count, parents)
-            rows.append([title, NAMES[way], _seconds(figure["cpu"]), _seconds(figure["seconds"]),
-                         _times(figures["ps"]["cpu"] / figure["cpu"]), _times(figures["ps"]["seconds"] / figure["seconds"])])
+            rows.append(
+                [
+                    title,
+                    NAMES[way],
+                    _seconds(figure["cpu"]),
+                    _seconds(figure["seconds"]),
+                    _times(figures["ps"]["cpu"] / figure["cpu"]),
+                    _times(figures["ps"]["seconds"] / figure["seconds"]),
+                ]
+            )
             if kind == "container" and way in DRAWN:
                 points.setdefault(DRAWN[way], []).append((count, figure["cpu"]))
     text = KNOWN
     if plot_file:
-        plot.write(plot_file, "zombies of one parent", "CPU until they and their parent are known", points)
-        text += "\n\n![%s](%s)" % ("CPU until known, by the number of zombies of one parent: the rows below, on two logarithmic scales", plot_file.name)
+        plot.write(
+            plot_file, "zombies of one parent", "CPU until they and their parent are known", points
+        )
+        text += "\n\n![%s](%s)" % (
+            (
+                "CPU until known, by the number of zombies of one parent: the rows below, on two"
+                " logarithmic scales"
+            ),
+            plot_file.name,
+        )
     return table(
-        "Until zombies and their parent are known", text,
-        ["processes", "way", "CPU", "seconds", "times less CPU than ps with awk", "times sooner"], rows)
+        "Until zombies and their parent are known",
+        text,
+        ["processes", "way", "CPU", "seconds", "times less CPU than ps with awk", "times sooner"],
+        rows,
+    )
 
 
 def _check(way, told, kind, count, parents) -> None:
@@ -85,11 +142,15 @@ def _check(way, told, kind, count, parents) -> None:
     else:
         right = sum(told.values()) == count // parents * parents and len(told) == parents
     if not right:
-        raise SystemExit("%s told something wrong of %d %s: %s" % (way, count, kind, str(told)[:200]))
+        raise SystemExit(
+            "%s told something wrong of %d %s: %s" % (way, count, kind, str(told)[:200])
+        )
 
 
 def measure_cleared(counts, ways=WAYS_TO_CLEAR) -> str:
-    """The table, as Markdown. ways: those of each tuple have the same zombies, one after the other."""
+    """The table, as Markdown. ways: those of each tuple have the same zombies, one after the
+    other.
+    """
     rows = []
     for count in counts:
         if not has_memory("zombies", count):
@@ -97,45 +158,94 @@ def measure_cleared(counts, ways=WAYS_TO_CLEAR) -> str:
             continue
         for hows in ways:
             with _crowd("container", count, 1, "reaps") as run:
-                rows += [[format(count, ","), WHAT[how], *_of_agent(run(HERE / "cleared_once.py", how, 2))] for how in hows]
+                rows += [
+                    [
+                        format(count, ","),
+                        WHAT[how],
+                        *_of_agent(run(HERE / "cleared_once.py", how, 2)),
+                    ]
+                    for how in hows
+                ]
     return table(
         "Until they are gone, and the memory of the agent",
-        "The whole agent, interpreter included, on zombies of the PID 1 of a container, until the last is gone. `reap` by one sweep after the other, "
-        "each at most 15 s for one parent, or by the resident agent with an interval of 1 s; `terminate` ends the container, and the kernel "
-        "collects what was in it.",
-        ["zombies of one parent", "with", "sweeps", "seconds", "CPU", "most memory"], rows)
+        "The whole agent, interpreter included, on zombies of the PID 1 of a container, until the"
+        " last is gone. `reap` by one sweep after the other, each at most 15 s for one parent, or"
+        " by the resident agent with an interval of 1 s; `terminate` ends the container, and the"
+        " kernel collects what was in it.",
+        ["zombies of one parent", "with", "sweeps", "seconds", "CPU", "most memory"],
+        rows,
+    )
 
 
-WHAT = {"check": "a sweep that only reports", "reap": "`reap`, sweeps", "watch": "`reap`, resident", "terminate": "`terminate`"}
+WHAT = {
+    "check": "a sweep that only reports",
+    "reap": "`reap`, sweeps",
+    "watch": "`reap`, resident",
+    "terminate": "`terminate`",
+}
 
 
 def _of_agent(figure) -> list:
-    return [figure["runs"], "%.1f" % figure["seconds"], "%.1f s" % figure["cpu"], "%.0f MB" % figure["memory"]]
+    return [
+        figure["runs"],
+        "%.1f" % figure["seconds"],
+        "%.1f s" % figure["cpu"],
+        "%.0f MB" % figure["memory"],
+    ]
 
 
 def measure_storms(counts, calm=2.0, some=slice(None)) -> str:
-    """The table, as Markdown. calm: seconds before each storm, and after. some: which of :data:`STORMS`."""
+    """The table, as Markdown. calm: seconds before each storm, and after. some: which of
+    :data:`STORMS`.
+    """
     rows = []
     for count in counts:
         for how, kind, init, words in STORMS[some]:
             if not has_memory("zombies", count):
-                rows.append([format(count, ","), words, "not measured: too little memory"] + [""] * 3)
+                rows.append(
+                    [format(count, ","), words, "not measured: too little memory"] + [""] * 3
+                )
                 continue
             with _crowd(kind, count, 1, init) as run, _meter() as outside:
                 figure = run(HERE / "storm_once.py", compiled(), how, 2, init, calm)
-            rows.append([format(count, ","), words, *("%.0f ms" % (1000 * gap) for gap in (
-                figure["calm"], figure["longest"], outside[0])), "%.1f" % figure["seconds"]])
+            rows.append(
+                [
+                    format(count, ","),
+                    words,
+                    *(
+                        "%.0f ms" % (1000 * gap)
+                        for gap in (figure["calm"], figure["longest"], outside[0])
+                    ),
+                    "%.1f" % figure["seconds"],
+                ]
+            )
     return table(
         "The storm: for how long nothing can fork",
-        "When a parent ends, all its zombies go at once to whoever adopts them, under a lock that every fork needs. A process in the same PID "
-        "namespace and one outside of it fork all the time; the longest time from one fork to the next, during one sweep and until the adopter "
-        "is done. Calm: the same for %g s before. That `terminate` leaves alone whoever holds too many is turned off for this." % calm,
-        ["zombies", "sweep", "calm", "longest, in the namespace", "longest, outside", "seconds until over"], rows)
+        "When a parent ends, all its zombies go at once to whoever adopts them, under a lock that"
+        " every fork needs. A process in the same PID namespace and one outside of it fork all the"
+        " time; the longest time from one fork to the next, during one sweep and until the adopter"
+        " is done. Calm: the same for %g s before. That `terminate` leaves alone whoever holds too"
+        " many is turned off for this." % calm,
+        [
+            "zombies",
+            "sweep",
+            "calm",
+            "longest, in the namespace",
+            "longest, outside",
+            "seconds until over",
+        ],
+        rows,
+    )
 
 
 STORMS = [
     ("reap", "parents", "reaps", "`reap`: they stay with their parent"),
-    ("terminate", "container", "reaps", "`terminate` of the PID 1 of a container: they end with it"),
+    (
+        "terminate",
+        "container",
+        "reaps",
+        "`terminate` of the PID 1 of a container: they end with it",
+    ),
     ("terminate", "parents", "reaps", "`terminate`, PID 1 collects them"),
     ("terminate", "parents", "keeps", "`terminate`, PID 1 never waits"),
 ]
@@ -145,7 +255,12 @@ STORMS = [
 def _meter():
     """A list that has the longest time without a fork in it, afterwards."""
     longest = []
-    popen = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", compiled(), "forks"], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    popen = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", compiled(), "forks"],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
         popen.stdout.readline()
         yield longest
@@ -162,14 +277,23 @@ def measure_tick(number=CONTAINERS) -> str:
         for hierarchy in HIERARCHIES:
             containers = until_measured.enter_context(_cgroups(hierarchy, number))
             figure = run(HERE / "tick_once.py", hierarchy, IN_EACH, *containers)
-            rows.append(["2, `cgroup.threads`" if figure["list"] == "cgroup.threads" else "1, `tasks`", figure["cgroups"],
-                         "%.2f ms" % (1000 * figure["resident"]), "%.2f ms" % (1000 * figure["afresh"])])
+            rows.append(
+                [
+                    "2, `cgroup.threads`" if figure["list"] == "cgroup.threads" else "1, `tasks`",
+                    figure["cgroups"],
+                    "%.2f ms" % (1000 * figure["resident"]),
+                    "%.2f ms" % (1000 * figure["afresh"]),
+                ]
+            )
     return table(
         "A tick of the resident agent where nothing is wrong",
-        "CPU of one look at the ledger on a node with %d containers of %d processes each, and the cgroups that this machine has otherwise. It is to "
-        "stay below 1 ms. Afresh: as a one-shot sweep does it, which opens all lists; with version 1 the resident agent does that too. Where both are "
-        "mounted version 2 is taken." % (number, IN_EACH),
-        ["cgroup version", "cgroups", "CPU of a tick", "afresh"], rows)
+        "CPU of one look at the ledger on a node with %d containers of %d processes each, and the"
+        " cgroups that this machine has otherwise. It is to stay below 1 ms. Afresh: as a one-shot"
+        " sweep does it, which opens all lists; with version 1 the resident agent does that too."
+        " Where both are mounted version 2 is taken." % (number, IN_EACH),
+        ["cgroup version", "cgroups", "CPU of a tick", "afresh"],
+        rows,
+    )
 
 
 @contextlib.contextmanager
@@ -183,7 +307,9 @@ def _crowd(kind, count, parents, init):
 
 @contextlib.contextmanager
 def _cgroups(hierarchy, number):
-    """A cgroup in a hierarchy and so many in it; the first of the paths is that of the outer one where number is 0."""
+    """A cgroup in a hierarchy and so many in it; the first of the paths is that of the outer one
+    where number is 0.
+    """
     outer = hierarchy / ("zr-bench-%d-%d" % (os.getpid(), number))
     folders = [outer / str(place) for place in range(number)]
     try:
@@ -196,7 +322,9 @@ def _cgroups(hierarchy, number):
 
 
 def _remove(folder) -> None:
-    """Move what is left in it one up, and remove a cgroup, if it is there. The last of its processes may take a moment to go."""
+    """Move what is left in it one up, and remove a cgroup, if it is there. The last of its
+    processes may take a moment to go.
+    """
     for _try in range(100):
         if not folder.exists():
             return
@@ -217,7 +345,13 @@ def has_memory(kind, count) -> bool:
 
 
 def _seconds(number) -> str:
-    return "%.2g ms" % (1000 * number) if number < 0.1 else "%.2f s" % number if number < 10 else "%.0f s" % number
+    return (
+        "%.2g ms" % (1000 * number)
+        if number < 0.1
+        else "%.2f s" % number
+        if number < 10
+        else "%.0f s" % number
+    )
 
 
 def _times(number) -> str:

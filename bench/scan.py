@@ -19,27 +19,44 @@ def measure(counts) -> str:
     rows = []
     for count in counts:
         living = count <= MOST_LIVING
-        with nullcontext() if living else room_for_many(), crowd(LIVING if living else ZOMBIES, count) as run:
+        with (
+            nullcontext() if living else room_for_many(),
+            crowd(LIVING if living else ZOMBIES, count) as run,
+        ):
             cpu = run(HERE / "cpu_of_scans.py", RUNS.get(count, 3))
         for name, seconds in cpu.items():
-            rows.append([
-                "%s %s" % (format(count, ","), "living" if living else "zombies"), name, "%.1f µs" % (1e6 * seconds / count),
-                ratio(cpu["ProcFS.zombies()"], seconds)])
+            rows.append(
+                [
+                    "%s %s" % (format(count, ","), "living" if living else "zombies"),
+                    name,
+                    "%.1f µs" % (1e6 * seconds / count),
+                    ratio(cpu["ProcFS.zombies()"], seconds),
+                ]
+            )
     return table(
         "Looking for zombies in the process table",
-        "CPU for each process in the table. The engine reads one file of each; of a zombie it keeps all fields, so a table of "
-        "zombies costs it more than one of living processes. It is to stay below 20 µs at 100,000.",
-        ["processes", "with", "CPU for each", "ProcFS.zombies() takes"], rows)
+        "CPU for each process in the table. The engine reads one file of each; of a zombie it keeps"
+        " all fields, so a table of zombies costs it more than one of living processes. It is to"
+        " stay below 20 µs at 100,000.",
+        ["processes", "with", "CPU for each", "ProcFS.zombies() takes"],
+        rows,
+    )
 
 
 @contextmanager
 def room_for_many(room=ROOM):
-    """Limits of the kernel that let so many processes be there, as long as this lasts; then what they were."""
+    """Limits of the kernel that let so many processes be there, as long as this lasts; then what
+    they were.
+    """
     before = {name: int(setting(name).read_text()) for name in LIMITS}
     low = [name for name in LIMITS if before[name] < room]
     try:
         for name in low:
-            print("kernel.%s is raised from %d to %d for what comes next." % (name, before[name], room), flush=True)
+            print(
+                "kernel.%s is raised from %d to %d for what comes next."
+                % (name, before[name], room),
+                flush=True,
+            )
             setting(name).write_text(str(room))
         yield
     finally:

@@ -1,4 +1,6 @@
-"""seconds_until_gone.py ENGINE COMMAND: runs a script, or the agent, and prints the seconds until PID 1 has no children left."""
+"""seconds_until_gone.py ENGINE COMMAND: runs a script, or the agent, and prints the seconds until
+PID 1 has no children left.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,26 @@ import time
 
 import psutil
 
-AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
-NO_OPTIONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json")
-OPTIONS = ["--config", NO_OPTIONS, "--pressure", "0", "--textfile-directory", "off", "--scope", "all", "--min-age", "0", "--remedies", "nudge,terminate"]
+AGENT = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+)
+NO_OPTIONS = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json"
+)
+OPTIONS = [
+    "--config",
+    NO_OPTIONS,
+    "--pressure",
+    "0",
+    "--textfile-directory",
+    "off",
+    "--scope",
+    "all",
+    "--min-age",
+    "0",
+    "--remedies",
+    "nudge,terminate",
+]
 
 with tempfile.TemporaryDirectory() as folder:
     command = [sys.argv[2]]

@@ -1,6 +1,8 @@
-"""storm_once.py ENGINE PROGRAM HOW PARENT INIT CALM: for how long nothing could fork here while a parent's zombies were cleared. JSON.
+"""storm_once.py ENGINE PROGRAM HOW PARENT INIT CALM: for how long nothing could fork here while a
+parent's zombies were cleared. JSON.
 
-PROGRAM: of crowd.c. HOW: as for cleared_once.py, one sweep. INIT: "reaps" or "keeps", what PID 1 does. CALM: seconds without anything, before and after.
+PROGRAM: of crowd.c. HOW: as for cleared_once.py, one sweep. INIT: "reaps" or "keeps", what PID 1
+does. CALM: seconds without anything, before and after.
 """
 
 from __future__ import annotations
@@ -16,9 +18,25 @@ sys.path.append(sys.argv[1])
 from reaper.procfs import ProcFS  # noqa: E402
 
 # What it shall not do to so many is what is measured.
-AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper import agent, policy; policy.MOST_ORPHANS = 10**9; sys.exit(agent.main())"
-NO_OPTIONS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json")
-OPTIONS = ["--config", NO_OPTIONS, "--pressure", "0", "--scope", "all", "--min-age", "0", "--grace", "0"]
+AGENT = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper import agent, policy;"
+    " policy.MOST_ORPHANS = 10**9; sys.exit(agent.main())"
+)
+NO_OPTIONS = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json"
+)
+OPTIONS = [
+    "--config",
+    NO_OPTIONS,
+    "--pressure",
+    "0",
+    "--scope",
+    "all",
+    "--min-age",
+    "0",
+    "--grace",
+    "0",
+]
 CALM = float(sys.argv[6])
 MOST_SECONDS = 120
 
@@ -40,7 +58,9 @@ class Meter:
 def is_over() -> bool:
     """Whether the parent has ended, and PID 1 has collected what it got, where it does."""
     stat = procfs.stat(parent)
-    return (stat is None or stat.state == "Z") and (sys.argv[5] == "keeps" or not procfs.zombie_children(1, 1)[0])
+    return (stat is None or stat.state == "Z") and (
+        sys.argv[5] == "keeps" or not procfs.zombie_children(1, 1)[0]
+    )
 
 
 with Meter() as calm:
@@ -48,7 +68,18 @@ with Meter() as calm:
 procfs, parent = ProcFS(), int(sys.argv[4])
 with tempfile.TemporaryDirectory() as folder, Meter() as storm:
     began = time.monotonic()
-    command = [sys.executable, "-IS", "-c", AGENT, sys.argv[1], "--run", folder, *OPTIONS, "--remedies", sys.argv[3]]
+    command = [
+        sys.executable,
+        "-IS",
+        "-c",
+        AGENT,
+        sys.argv[1],
+        "--run",
+        folder,
+        *OPTIONS,
+        "--remedies",
+        sys.argv[3],
+    ]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     while sys.argv[3] == "terminate" and not is_over() and time.monotonic() - began < MOST_SECONDS:
         time.sleep(0.05)

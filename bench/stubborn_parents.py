@@ -15,11 +15,16 @@ def measure(parents, sample=2) -> str:
     with crowd(STUBBORN_PARENTS, parents) as run:
         swept = run(HERE / "seconds_until_gone.py", "zombie-reaper")
     with crowd(STUBBORN_PARENTS, sample) as run:
-        script = run(HERE / "seconds_until_gone.py", HERE / "kill_zombie_parents.sh") / sample * parents
+        script = (
+            run(HERE / "seconds_until_gone.py", HERE / "kill_zombie_parents.sh") / sample * parents
+        )
     return table(
         "%s parents that ignore SIGTERM" % format(parents, ","),
-        "Until none of them and none of their zombies is left. The script takes one after the other; it was timed on %d, and the "
-        "time for all is computed from that." % sample,
+        "Until none of them and none of their zombies is left. The script takes one after the"
+        " other; it was timed on %d, and the time for all is computed from that." % sample,
         ["command", "seconds", "zombie-reaper takes"],
-        [["`zombie-reaper`", "%.1f" % swept, ratio(swept, swept)],
-         ["`kill_zombie_parents.sh`", "%.0f (computed)" % script, ratio(swept, script)]])
+        [
+            ["`zombie-reaper`", "%.1f" % swept, ratio(swept, swept)],
+            ["`kill_zombie_parents.sh`", "%.0f (computed)" % script, ratio(swept, script)],
+        ],
+    )

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 def table(title, text, head, rows) -> str:
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "## %s\n\n%s\n\n%s\n" % (title, text, "\n".join("| %s |" % " | ".join(map(str, line)) for line in lines))
+    return "## %s\n\n%s\n\n%s\n" % (
+        title,
+        text,
+        "\n".join("| %s |" % " | ".join(map(str, line)) for line in lines),
+    )
 
 
 def ratio(this, that) -> str:

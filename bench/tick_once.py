@@ -1,4 +1,6 @@
-"""tick_once.py ENGINE HIERARCHY NUMBER CGROUP...: CPU seconds of a look at the ledger, with that many of these processes in each cgroup. JSON."""
+"""tick_once.py ENGINE HIERARCHY NUMBER CGROUP...: CPU seconds of a look at the ledger, with that
+many of these processes in each cgroup. JSON.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ PROCFS = ProcFS()
 def ledger_of(folder, keep):
     """One that counts in that hierarchy, whichever it would take by itself."""
     ledger = cgroups.Ledger("/sys/fs/cgroup", PROCFS, keep=keep)
-    ledger.folder, ledger.list_name = folder, "cgroup.threads" if os.path.exists(folder + "/cgroup.threads") else "tasks"
+    ledger.folder, ledger.list_name = (
+        folder,
+        ("cgroup.threads" if os.path.exists(folder + "/cgroup.threads") else "tasks"),
+    )
     ledger.keep = keep and ledger.list_name == "cgroup.threads"
     return ledger
 
@@ -40,7 +45,13 @@ pids = [pid for pid in PROCFS.children(1) if pid != os.getpid()]
 for folder in sys.argv[4:]:
     for _each in range(int(sys.argv[3])):
         Path(folder, "cgroup.procs").write_text(str(pids.pop()))
-print(json.dumps({
-    "list": ledger_of(sys.argv[2], True).list_name, "resident": cpu_of_a_tick(ledger_of(sys.argv[2], True)),
-    "afresh": cpu_of_a_tick(ledger_of(sys.argv[2], False)),
-    "cgroups": sum(1 for _folder in Path(sys.argv[2]).glob("**/cgroup.procs"))}))
+print(
+    json.dumps(
+        {
+            "list": ledger_of(sys.argv[2], True).list_name,
+            "resident": cpu_of_a_tick(ledger_of(sys.argv[2], True)),
+            "afresh": cpu_of_a_tick(ledger_of(sys.argv[2], False)),
+            "cgroups": sum(1 for _folder in Path(sys.argv[2]).glob("**/cgroup.procs")),
+        }
+    )
+)

@@ -1,4 +1,6 @@
-"""What all tests share: the checkout, the two levels, and how tests are handed out to the workers of pytest-xdist."""
+"""What all tests share: the checkout, the two levels, and how tests are handed out to the workers
+of pytest-xdist.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,30 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# What takes a minute or more, the longest first: begun last, one of these would run alone at the end.
-LONGEST = ("molecule/", "collection/test_sanity.py", "integration/test_watch_soak.py", "collection/test_awx_jobs.py", "collection/test_fresh_machine.py",
-           "integration/test_reap_killed.py", "integration/test_reap_programs.py", "integration/test_fix_your_image.py",
-           "integration/test_zombies_rulebook.py", "integration/test_docker.py", "integration/test_cri_pods.py", "integration/test_audit.py",
-           "collection/test_galaxy_importer.py", "integration/test_reap_soak.py", "unit/test_bench_smoke.py", "integration/test_inits.py",
-           "browser/", "collection/", "mutations/", "integration/")
+# What takes a minute or more, the longest first: begun last, one of these would run alone at the
+# end.
+LONGEST = (
+    "molecule/",
+    "collection/test_sanity.py",
+    "integration/test_watch_soak.py",
+    "collection/test_awx_jobs.py",
+    "collection/test_fresh_machine.py",
+    "integration/test_reap_killed.py",
+    "integration/test_reap_programs.py",
+    "integration/test_fix_your_image.py",
+    "integration/test_zombies_rulebook.py",
+    "integration/test_docker.py",
+    "integration/test_cri_pods.py",
+    "integration/test_audit.py",
+    "collection/test_galaxy_importer.py",
+    "integration/test_reap_soak.py",
+    "unit/test_bench_smoke.py",
+    "integration/test_inits.py",
+    "browser/",
+    "collection/",
+    "mutations/",
+    "integration/",
+)
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +43,21 @@ def root() -> Path:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--full", action="store_true", help="run the tests marked full too, as CI does; without it they only run where their file is named")
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help=(
+            "run the tests marked full too, as CI does; without it they only run where their file"
+            " is named"
+        ),
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config) -> int:
-    """Tests mostly wait, so there may be more of them at a time than CPUs. Of one file they run one after the other, in this process."""
+    """Tests mostly wait, so there may be more of them at a time than CPUs. Of one file they run one
+    after the other, in this process.
+    """
     alone = all(Path(argument.partition("::")[0]).suffix == ".py" for argument in config.args)
     return 0 if alone else 3 * len(os.sched_getaffinity(0))
 
@@ -54,15 +83,22 @@ def pytest_collection_modifyitems(config, items):
 def place_in_line(item) -> int:
     """How early it is begun."""
     path = item.path.relative_to(CHECKOUT / "tests").as_posix()
-    return next((place for place, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
+    return next(
+        (place for place, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST)
+    )
 
 
 def leave_out(config, items):
     """Those of the full level, unless that is asked for, or their file is named."""
     if config.option.full:
         return
-    named = {Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args}
-    left_out = [item for item in items if item.get_closest_marker("full") and item.path not in named]
+    named = {
+        Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
+        for argument in config.args
+    }
+    left_out = [
+        item for item in items if item.get_closest_marker("full") and item.path not in named
+    ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -1,6 +1,8 @@
-"""fetch_collections.py FOLDER: puts the collections that the tests need below FOLDER/ansible_collections.
+"""fetch_collections.py FOLDER: puts the collections that the tests need below
+FOLDER/ansible_collections.
 
-They are taken out of PyPI's ansible wheels, so that the tests need no Galaxy. Those that are there are not fetched again.
+They are taken out of PyPI's ansible wheels, so that the tests need no Galaxy. Those that are there
+are not fetched again.
 """
 
 from __future__ import annotations
@@ -30,14 +32,25 @@ def main() -> None:
 def fetch(wheel, prefix, folder):
     """Unpacks what a wheel has below a prefix."""
     with tempfile.TemporaryDirectory() as temporary:
-        # The wheel may ask for a newer Python; only files are taken out, so this Python does not matter.
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        # The wheel may ask for a newer Python; only files are taken out, so this Python does not
+        # matter.
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+        ]
         command += ["--only-binary=:all:", "--python-version=3.12", "--dest", temporary, wheel]
         subprocess.run(command, check=True)
         with zipfile.ZipFile(next(Path(temporary).glob("ansible-*.whl"))) as archive:
             names = [name for name in archive.namelist() if name.startswith(prefix)]
             # MANIFEST.json last: it says that the rest is there
-            archive.extractall(folder, sorted(names, key=lambda name: name.endswith("MANIFEST.json")))
+            archive.extractall(
+                folder, sorted(names, key=lambda name: name.endswith("MANIFEST.json"))
+            )
 
 
 main()

@@ -1,7 +1,9 @@
-"""noise.py COMMAND...: runs a command on a machine that is busy with something else, and exits as it does.
+"""noise.py COMMAND...: runs a command on a machine that is busy with something else, and exits as
+it does.
 
-Beside it run four busy loops, and a process that holds 500 zombies and starts 50 processes a second. A test that only a fault of the product can
-turn red is green all the same: python3 tools/noise.py ./run-tests
+Beside it run four busy loops, and a process that holds 500 zombies and starts 50 processes a
+second. A test that only a fault of the product can turn red is green all the same: python3
+tools/noise.py ./run-tests
 """
 
 from __future__ import annotations

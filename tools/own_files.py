@@ -1,7 +1,9 @@
-"""own_files.py COMMAND...: gives the mount namespace that it runs in files of its own, and becomes that command.
+"""own_files.py COMMAND...: gives the mount namespace that it runs in files of its own, and becomes
+that command.
 
-A test, or a benchmark, then neither reads nor writes what the product or a container runtime keeps on this machine. ``/run`` and ``/var/log`` are
-empty there; ``/etc``, ``/usr/local``, ``/var/lib`` and ``/var/spool`` begin as copies of the machine's, without what the product may have installed.
+A test, or a benchmark, then neither reads nor writes what the product or a container runtime keeps
+on this machine. ``/run`` and ``/var/log`` are empty there; ``/etc``, ``/usr/local``, ``/var/lib``
+and ``/var/spool`` begin as copies of the machine's, without what the product may have installed.
 Call it below ``unshare --mount``, which sees to it that no mount is seen outside.
 """
 
@@ -17,9 +19,18 @@ COPIED = ("/etc", "/usr/local", "/var/lib", "/var/spool")
 ABOVE = "/run/above"  # where the copies keep what is written in them
 # What the role and its modules install, and whatever other file would be taken for this product's
 HIDDEN = (
-    "/etc/zombie_reaper", "/etc/cron.d/kill_zombie_parents", "/etc/sysctl.d/99-zombie_reaper.conf", "/etc/systemd/system/zombie-reaper.service",
-    "/etc/systemd/system/zombie-reaper.timer", "/usr/local/lib/zombie_reaper", "/usr/local/sbin/zombie-reaper",
-    "/usr/local/bin/kill_zombie_parents.sh", "/var/lib/node_exporter", "/var/lib/prometheus/node-exporter", "/var/spool/cron/crontabs")
+    "/etc/zombie_reaper",
+    "/etc/cron.d/kill_zombie_parents",
+    "/etc/sysctl.d/99-zombie_reaper.conf",
+    "/etc/systemd/system/zombie-reaper.service",
+    "/etc/systemd/system/zombie-reaper.timer",
+    "/usr/local/lib/zombie_reaper",
+    "/usr/local/sbin/zombie-reaper",
+    "/usr/local/bin/kill_zombie_parents.sh",
+    "/var/lib/node_exporter",
+    "/var/lib/prometheus/node-exporter",
+    "/var/spool/cron/crontabs",
+)
 
 
 def own_files() -> None:
@@ -32,17 +43,24 @@ def own_files() -> None:
         os.makedirs(above + "/work")
         for path in HIDDEN:
             if path.startswith(place + "/"):
-                whiteout = above + "/now" + path[len(place):]
+                whiteout = above + "/now" + path[len(place) :]
                 os.makedirs(os.path.dirname(whiteout), exist_ok=True)
-                # so an overlay notes that a file was removed (Documentation/filesystems/overlayfs.rst of the kernel)
+                # so an overlay notes that a file was removed
+                # (Documentation/filesystems/overlayfs.rst of the kernel)
                 os.mknod(whiteout, stat.S_IFCHR, os.makedev(0, 0))
-        _mount("overlay", place, "lowerdir=%s,upperdir=%s/now,workdir=%s/work" % (place, above, above))
+        _mount(
+            "overlay", place, "lowerdir=%s,upperdir=%s/now,workdir=%s/work" % (place, above, above)
+        )
 
 
 def _mount(kind, place, options) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(kind.encode(), place.encode(), kind.encode(), 0, options.encode()):
-        raise OSError(ctypes.get_errno(), "%s cannot be mounted: %s" % (kind, os.strerror(ctypes.get_errno())), place)
+        raise OSError(
+            ctypes.get_errno(),
+            "%s cannot be mounted: %s" % (kind, os.strerror(ctypes.get_errno())),
+            place,
+        )
 
 
 if __name__ == "__main__":

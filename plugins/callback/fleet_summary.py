@@ -10,16 +10,21 @@ type: aggregate
 short_description: One summary of all nodes at the end of a run
 version_added: 0.1.0
 description:
-  - After all plays, shows what M(provider.fleet.zombie_reap), M(provider.fleet.zombie_info) and M(provider.fleet.init_audit) found and did on all hosts
-    of the run together. Zombies found and cleared, by which remedy, workloads ended, tenants concerned, nodes short of PIDs, hosts that
+  - After all plays, shows what M(provider.fleet.zombie_reap), M(provider.fleet.zombie_info) and
+    M(provider.fleet.init_audit) found and did on all hosts
+    of the run together. Zombies found and cleared, by which remedy, workloads ended, tenants
+    concerned, nodes short of PIDs, hosts that
     failed or were not reached, and why.
-  - All that each node reported, where there are at most three; of more, a table of those that need a look.
+  - All that each node reported, where there are at most three; of more, a table of those that need
+    a look.
   - Runs in which none of these modules took part get no summary.
-  - The playbooks of this collection have it without being told. For playbooks of your own, set C(callbacks_enabled) as shown.
+  - The playbooks of this collection have it without being told. For playbooks of your own, set
+    C(callbacks_enabled) as shown.
 author:
   - The provider.fleet authors (@provider-fleet)
 requirements:
-  - For playbooks that are not of this collection, C(callbacks_enabled) in C(ansible.cfg), or C(ANSIBLE_CALLBACKS_ENABLED).
+  - For playbooks that are not of this collection, C(callbacks_enabled) in C(ansible.cfg), or
+    C(ANSIBLE_CALLBACKS_ENABLED).
 """
 
 EXAMPLES = r"""
@@ -30,7 +35,12 @@ ansible.cfg: |
 
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_table
-from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import FAILED, SWEPT, UNREACHABLE, node_row
+from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import (
+    FAILED,
+    SWEPT,
+    UNREACHABLE,
+    node_row,
+)
 
 NODE_MODULES = "zombie_reap", "zombie_info"
 
@@ -41,13 +51,17 @@ class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "provider.fleet.fleet_summary"
-    CALLBACK_NEEDS_ENABLED = False  # lies beside the playbooks too, and works there without configuration
+    CALLBACK_NEEDS_ENABLED = (
+        False  # lies beside the playbooks too, and works there without configuration
+    )
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self.rows = {}  # host -> NodeRow
         self.errors = {}  # host -> the last result that was an error
-        self.unreached = set()  # hosts that were not reached the last time they were to be looked at or swept
+        self.unreached = (
+            set()
+        )  # hosts that were not reached the last time they were to be looked at or swept
         self.audits = {}  # host -> counts of init_audit
         self.concerned = False
 
@@ -67,7 +81,9 @@ class CallbackModule(CallbackBase):
         self.errors[result._host.get_name()] = _error_of(result._result)
 
     def v2_runner_on_unreachable(self, result):
-        """A host was not reached; a playbook may go on, as the report does, and let it fail later."""
+        """A host was not reached; a playbook may go on, as the report does, and let it fail
+        later.
+        """
         self._module(result)
         self.unreached.add(result._host.get_name())
         self.errors[result._host.get_name()] = _error_of(result._result)
@@ -76,12 +92,20 @@ class CallbackModule(CallbackBase):
         """The end of the run."""
         if not self.concerned or getattr(stats, "provider_fleet_told", False):
             return
-        stats.provider_fleet_told = True  # it may be loaded twice, from beside a playbook and by configuration
+        stats.provider_fleet_told = (
+            True  # it may be loaded twice, from beside a playbook and by configuration
+        )
         rows = dict(self.rows)
         for hosts, state in ((stats.failures, FAILED), (stats.dark, UNREACHABLE)):
             for host in hosts:
-                row = node_row(host, {"msg": self.errors.get(host, "")}, UNREACHABLE if host in self.unreached else state)
-                rows[host] = rows[host]._replace(state=row.state, why=row.why) if host in rows else row
+                row = node_row(
+                    host,
+                    {"msg": self.errors.get(host, "")},
+                    UNREACHABLE if host in self.unreached else state,
+                )
+                rows[host] = (
+                    rows[host]._replace(state=row.state, why=row.why) if host in rows else row
+                )
         lines = fleet_table.as_lines(rows.values()) if rows else []
         if self.audits:
             lines += fleet_table.audits_as_lines(self.audits)
@@ -102,5 +126,9 @@ class CallbackModule(CallbackBase):
 
 
 def _error_of(result) -> str:
-    failed = [item.get("msg") for item in result.get("results") or () if isinstance(item, dict) and item.get("failed")]
+    failed = [
+        item.get("msg")
+        for item in result.get("results") or ()
+        if isinstance(item, dict) and item.get("failed")
+    ]
     return str((failed or [None])[0] or result.get("msg") or "")

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules share: the options of a sweep as an argument spec, and the way from a module to the engine.
+"""What the modules share: the options of a sweep as an argument spec, and the way from a module to
+the engine.
 
-The engine is imported only after the node's Python was checked, so this file itself must parse on any Python.
+The engine is imported only after the node's Python was checked, so this file itself must parse on
+any Python.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -26,14 +28,46 @@ def argument_spec():
         pressure=dict(type="float", default=0.5),
         tolerate=dict(type="int", default=1000),
         grace=dict(type="float", default=10.0),
-        protect=dict(type="raw", default=[]),  # as a list, Ansible would cut one pattern at its commas
-        protect_namespaces=dict(type="list", elements="str", default=[
-            "kube-*", "akash-services", "akash-gateway", "nginx-gateway", "ingress-nginx", "cert-manager", "rook-ceph", "lens-metrics", "nvidia-*",
-            "gpu-operator", "node-feature-discovery", "calico-*", "tigera-operator", "cilium*", "metallb-system", "longhorn-system", "openebs",
-            "local-path-storage", "cattle-*", "openshift-*", "gke-*", "gmp-*", "istio-system", "monitoring"]),
+        protect=dict(
+            type="raw", default=[]
+        ),  # as a list, Ansible would cut one pattern at its commas
+        protect_namespaces=dict(
+            type="list",
+            elements="str",
+            default=[
+                "kube-*",
+                "akash-services",
+                "akash-gateway",
+                "nginx-gateway",
+                "ingress-nginx",
+                "cert-manager",
+                "rook-ceph",
+                "lens-metrics",
+                "nvidia-*",
+                "gpu-operator",
+                "node-feature-discovery",
+                "calico-*",
+                "tigera-operator",
+                "cilium*",
+                "metallb-system",
+                "longhorn-system",
+                "openebs",
+                "local-path-storage",
+                "cattle-*",
+                "openshift-*",
+                "gke-*",
+                "gmp-*",
+                "istio-system",
+                "monitoring",
+            ],
+        ),
         max_parents=dict(type="int", default=10),
         cooldown=dict(type="int", default=3600),
-        min_usage=dict(type="raw"),  # removed: policy.validate names the successor, where Ansible would only list what it knows
+        min_usage=dict(
+            type="raw"
+            # removed: policy.validate names the successor, where Ansible would only list what it
+            # knows
+        ),
         act_within=dict(type="raw"),
     )
 
@@ -41,20 +75,31 @@ def argument_spec():
 def require_python(module):
     """Fail with one sentence where the node's Python is too old for the engine."""
     if sys.version_info < MINIMUM_PYTHON:
-        module.fail_json(msg="Python %d.%d or later is needed on the node; %s is %d.%d.%d (set ansible_python_interpreter)" % (
-            MINIMUM_PYTHON + (sys.executable,) + tuple(sys.version_info[:3])))
+        module.fail_json(
+            msg=(
+                "Python %d.%d or later is needed on the node; %s is %d.%d.%d (set"
+                " ansible_python_interpreter)"
+            )
+            % (MINIMUM_PYTHON + (sys.executable,) + tuple(sys.version_info[:3]))
+        )
 
 
 def validated(module):
-    """The module's options as the engine's, those of a sweep that it has; the others have their defaults."""
+    """The module's options as the engine's, those of a sweep that it has; the others have their
+    defaults.
+    """
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
 
-    return policy.validate(given(dict((name, module.params[name]) for name in argument_spec() if name in module.params)))
+    return policy.validate(
+        given({name: module.params[name] for name in argument_spec() if name in module.params})
+    )
 
 
 def given(options):
-    """The options that have a value. An answer left blank in AWX is null with ansible-core 2.19 and later, and means the default."""
-    return dict((name, value) for name, value in options.items() if value is not None)
+    """The options that have a value. An answer left blank in AWX is null with ansible-core 2.19 and
+    later, and means the default.
+    """
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @contextlib.contextmanager
@@ -72,7 +117,9 @@ def plain_errors(module):
 
 
 def run_sweep(module, check_mode, wait):
-    """One sweep with the module's options; returns the result of the module, or fails it with one sentence."""
+    """One sweep with the module's options; returns the result of the module, or fails it with one
+    sentence.
+    """
     with plain_errors(module):
         from ansible_collections.provider.fleet.plugins.module_utils.reaper import report, sweep
 

@@ -14,20 +14,25 @@ module: fleet_report
 short_description: Write a report on the zombies of a whole fleet, as a page, as CSV and as JSON
 version_added: 0.1.0
 description:
-  - Makes one report of what M(provider.fleet.zombie_info) and M(provider.fleet.init_audit) returned of all hosts of the play, on the controller.
+  - Makes one report of what M(provider.fleet.zombie_info) and M(provider.fleet.init_audit) returned
+    of all hosts of the play, on the controller.
     No node is reached.
-  - C(fleet.html) is one page that loads nothing and reads without scripts. C(fleet.csv) and C(fleet.json) have the same, and all rows of it.
+  - C(fleet.html) is one page that loads nothing and reads without scripts. C(fleet.csv) and
+    C(fleet.json) have the same, and all rows of it.
   - Each run is added to C(history.sqlite) beside them, from which the page draws its trends.
-  - Hosts that failed or were unreachable are in the report with the reason. The playbook C(provider.fleet.report) shows how it is used.
+  - Hosts that failed or were unreachable are in the report with the reason. The playbook
+    C(provider.fleet.report) shows how it is used.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
   looks:
-    description: Name of the variable in which the result of M(provider.fleet.zombie_info) was registered.
+    description: Name of the variable in which the result of M(provider.fleet.zombie_info) was
+      registered.
     type: str
     required: true
   audits:
-    description: Name of the variable in which the result of M(provider.fleet.init_audit) was registered.
+    description: Name of the variable in which the result of M(provider.fleet.init_audit) was
+      registered.
     type: str
   dest:
     description:

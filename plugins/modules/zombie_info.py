@@ -9,11 +9,14 @@ __metaclass__ = type
 
 DOCUMENTATION = r"""
 module: zombie_info
-short_description: Show the zombie processes of a node, whose they are, and how full its process table is
+short_description: Show the zombie processes of a node, whose they are, and how full its process
+  table is
 version_added: 0.1.0
 description:
-  - Looks at the node in the same way as M(provider.fleet.zombie_reap) and does nothing, writes nothing and waits for nothing.
-  - The verdicts are those that M(provider.fleet.zombie_reap) with the same options would reach at this moment.
+  - Looks at the node in the same way as M(provider.fleet.zombie_reap) and does nothing, writes
+    nothing and waits for nothing.
+  - The verdicts are those that M(provider.fleet.zombie_reap) with the same options would reach at
+    this moment.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
@@ -64,7 +67,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 schema:
-  description: Version of this result, which is that of M(provider.fleet.zombie_reap); the keys are explained there.
+  description: Version of this result, which is that of M(provider.fleet.zombie_reap); the keys are
+    explained there.
   returned: success
   type: int
   sample: 1
@@ -73,21 +77,25 @@ zombies:
   returned: success
   type: dict
 offenders:
-  description: The parents of zombies, those with most zombies first, each with its workload, its verdict and how fast it leaks.
+  description: The parents of zombies, those with most zombies first, each with its workload, its
+    verdict and how fast it leaks.
   returned: success
   type: list
   elements: dict
 limits:
   description: >-
-    The process table of the node. C(growth_per_hour) compares with sweeps of the last hour; C(seconds_to_full) is when it is full if it grows on
+    The process table of the node. C(growth_per_hour) compares with sweeps of the last hour;
+    C(seconds_to_full) is when it is full if it grows on
     like that. Both are null where that is not known.
   returned: success
   type: dict
   sample:
-    {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max",
+    {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769,
+    "bound_by": "threads-max",
      "pid_max_ceiling": 4194304, "growth_per_hour": 12.0, "seconds_to_full": 57717000}
 limits_settable:
-  description: Whether this node lets root set C(pid_max) and C(threads_max); not so in most containers.
+  description: Whether this node lets root set C(pid_max) and C(threads_max); not so in most
+    containers.
   returned: success
   type: dict
   sample: {"pid_max": true, "threads_max": true}
@@ -97,7 +105,8 @@ counts:
   type: dict
 last_sweep:
   description:
-    - What the last sweep on this node did, by cron, timer, agent or module, as it is in C(/run/zombie_reaper/last.json). Null where there was none since
+    - What the last sweep on this node did, by cron, timer, agent or module, as it is in
+      C(/run/zombie_reaper/last.json). Null where there was none since
       the node was booted, and with a warning where that is not a report that only root can write.
     - A scheduled sweep that finds nothing new leaves the report of the one before it.
   returned: success
@@ -111,7 +120,8 @@ last_sweep:
       description: Totals, as M(provider.fleet.zombie_reap) returned them.
       type: dict
     offenders:
-      description: The parents that it acted on, at most 100, as M(provider.fleet.zombie_reap) documents.
+      description: The parents that it acted on, at most 100, as M(provider.fleet.zombie_reap)
+        documents.
       type: list
       elements: dict
     duration:
@@ -133,7 +143,9 @@ from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(facts=dict(type="bool", default=False), **sweep_module.argument_spec()), supports_check_mode=True)
+        argument_spec=dict(facts=dict(type="bool", default=False), **sweep_module.argument_spec()),
+        supports_check_mode=True,
+    )
     result = sweep_module.run_sweep(module, check_mode=True, wait=False)
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs, sweep
 
@@ -141,9 +153,13 @@ def main():
     result["last_sweep"], warning = sweep.last_sweep(sweep.Paths())
     if warning:
         module.warn(warning)
-    result["limits_settable"] = dict((name, limits.settable(procfs.ProcFS(), name)) for name in limits.SYSCTLS)
+    result["limits_settable"] = {
+        name: limits.settable(procfs.ProcFS(), name) for name in limits.SYSCTLS
+    }
     if module.params["facts"]:
-        result["ansible_facts"] = dict(zombies=dict((key, result[key]) for key in ("counts", "limits", "offenders")))
+        result["ansible_facts"] = dict(
+            zombies={key: result[key] for key in ("counts", "limits", "offenders")}
+        )
     module.exit_json(**result)
 
 

@@ -12,36 +12,46 @@ module: zombie_reaper_agent
 short_description: Put the zombie reaper's engine, command and configuration on a node
 version_added: 0.1.0
 description:
-  - Installs the very engine that this module itself was shipped with, so that the node's own C(zombie-reaper) command and the
+  - Installs the very engine that this module itself was shipped with, so that the node's own
+    C(zombie-reaper) command and the
     modules of this collection are one implementation.
-  - Writes C(/usr/local/lib/zombie_reaper/), C(/usr/local/sbin/zombie-reaper), C(/etc/zombie_reaper/config.json) and
-    C(/usr/local/bin/kill_zombie_parents.sh), which only calls the command. A hand-made script of that name is replaced.
-  - Files of earlier versions are removed. A schedule is not set up; the role P(provider.fleet.zombie_reaper#role) does that.
+  - Writes C(/usr/local/lib/zombie_reaper/), C(/usr/local/sbin/zombie-reaper),
+    C(/etc/zombie_reaper/config.json) and
+    C(/usr/local/bin/kill_zombie_parents.sh), which only calls the command. A hand-made script of
+    that name is replaced.
+  - Files of earlier versions are removed. A schedule is not set up; the role
+    P(provider.fleet.zombie_reaper#role) does that.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
   state:
-    description: Whether the agent is on the node. V(absent) removes C(/run/zombie_reaper) and its metrics too.
+    description: Whether the agent is on the node. V(absent) removes C(/run/zombie_reaper) and its
+      metrics too.
     type: str
     choices: [present, absent]
     default: present
   options:
     description:
-      - The options of the sweep, by the names that M(provider.fleet.zombie_reap) documents. What is left out has its default.
+      - The options of the sweep, by the names that M(provider.fleet.zombie_reap) documents. What is
+        left out has its default.
     type: dict
     default: {}
   schedule_files:
     description:
-      - The files of the schedule as they are to be, path to text, empty where there is to be none. They are compared, not written; RV(scheduled) has
+      - The files of the schedule as they are to be, path to text, empty where there is to be none.
+        They are compared, not written; RV(scheduled) has
         the answer.
     type: dict
     default: {}
   textfile_directory:
     description:
-      - Where the agent writes C(zombie_reaper.prom), metrics that the textfile collector of node_exporter reads.
-      - V(auto) is the first of C(/var/lib/prometheus/node-exporter), C(/var/lib/node_exporter/textfile_collector) and
+      - Where the agent writes C(zombie_reaper.prom), metrics that the textfile collector of
+        node_exporter reads.
+      - V(auto) is the first of C(/var/lib/prometheus/node-exporter),
+        C(/var/lib/node_exporter/textfile_collector) and
         C(/var/lib/node_exporter) that is there when it sweeps, and no metrics where none is.
-      - V(off) is none. Else the absolute path of a directory, no part of which may be a symbolic link. It is not made.
+      - V(off) is none. Else the absolute path of a directory, no part of which may be a symbolic
+        link. It is not made.
     type: str
     default: auto
 attributes:
@@ -84,23 +94,29 @@ files:
   sample: [/etc/zombie_reaper/config.json]
 found:
   description: >-
-    What a schedule can rest on here. C(cron) is the path of the cron daemon, C(systemd) whether systemd runs, C(timer) and C(watch)
-    whether a timer of this project is installed, or its agent as a service that stays; C(watching) whether such an agent runs.
+    What a schedule can rest on here. C(cron) is the path of the cron daemon, C(systemd) whether
+    systemd runs, C(timer) and C(watch)
+    whether a timer of this project is installed, or its agent as a service that stays; C(watching)
+    whether such an agent runs.
   returned: success
   type: dict
-  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "watch": true, "watching": true}
+  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "watch": true, "watching":
+    true}
 scheduled:
   description: >-
-    Whether the schedule is the one of O(schedule_files) and no other, and what runs it is there. A cron daemon has to be installed; a unit of
+    Whether the schedule is the one of O(schedule_files) and no other, and what runs it is there. A
+    cron daemon has to be installed; a unit of
     systemd has to be active and enabled.
   returned: success
   type: bool
 limits:
-  description: The limits of the process table, as M(provider.fleet.zombie_info) returns them, without a forecast.
+  description: The limits of the process table, as M(provider.fleet.zombie_info) returns them,
+    without a forecast.
   returned: success
   type: dict
   sample:
-    {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769, "bound_by": "threads-max", "pid_max_ceiling": 4194304}
+    {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769,
+    "bound_by": "threads-max", "pid_max_ceiling": 4194304}
 limits_settable:
   description: Which of them can be set on this node.
   returned: success
@@ -129,7 +145,8 @@ TIMER = "/etc/systemd/system/zombie-reaper.timer"
 SERVICE = "/etc/systemd/system/zombie-reaper.service"
 CRON_DAEMONS = ("/usr/sbin/cron", "/usr/sbin/crond")
 
-# Parses on any Python, so that an old one is told so. -I and -S: no user site, no environment, a third of the start-up time.
+# Parses on any Python, so that an old one is told so. -I and -S: no user site, no environment, a
+# third of the start-up time.
 COMMAND_TEXT = """\
 #!%(python)s -IS
 # Managed by Ansible (provider.fleet.zombie_reaper_agent)
@@ -139,46 +156,62 @@ if sys.version_info < (3, 9):
 sys.path.append("%(library)s")
 from zombie_reaper.command import main
 raise SystemExit(main())
-"""
+"""  # noqa: E501
 
 SCRIPT_TEXT = """\
 #!/bin/sh
 exec %(command)s "$@"  # the name that operators know; managed by Ansible (provider.fleet.zombie_reaper_agent)
-"""
+"""  # noqa: E501
 
 
 def engine_files(package):
-    """{path: text} of the engine, all of which this module was shipped with. Hardly any of it is imported: a node would compile it for nothing."""
+    """{path: text} of the engine, all of which this module was shipped with. Hardly any of it is
+    imported: a node would compile it for nothing.
+    """
     files = {}
     paths = [(package.__name__, package.__path__)]
     while paths:
         name, path = paths.pop()
-        folder = "/".join([ENGINE] + name[len(package.__name__):].strip(".").split(".")).rstrip("/")
+        folder = "/".join([ENGINE] + name[len(package.__name__) :].strip(".").split(".")).rstrip(
+            "/"
+        )
         loader = sys.modules[name].__loader__
         files[folder + "/__init__.py"] = loader.get_source(name)
         for finder, inner, is_package in pkgutil.iter_modules(path, name + "."):
             if is_package:
                 paths.append((inner, __import__(inner, fromlist=["__path__"]).__path__))
             else:
-                loader = finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader  # in a zip file, or not
+                loader = (
+                    finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader
+                )  # in a zip file, or not
                 files["%s/%s.py" % (folder, inner.rpartition(".")[2])] = loader.get_source(inner)
     return files
 
 
 def ships_with_the_engine():
     """Never called: Ansible sends along what a module imports anywhere."""
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, audit, command, explain, watch
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+        agent,
+        audit,
+        command,
+        explain,
+        watch,
+    )
 
     return agent, audit, command, explain, watch
 
 
 def command_text(module):
-    """The command, for the node's own Python, or failing that the one that runs this module: never one that may go with a virtual environment."""
+    """The command, for the node's own Python, or failing that the one that runs this module: never
+    one that may go with a virtual environment.
+    """
     for path in ("/usr/bin/python3", "/usr/libexec/platform-python", sys.executable):
         if os.path.exists(path):
             text = COMMAND_TEXT % dict(python=path, library=os.path.dirname(ENGINE))
             code = "import sys; raise SystemExit(sys.version_info < (3, 9))"
-            if read(COMMAND) == text or module.run_command([path, "-IS", "-c", code])[0] == 0:  # what is there was tried before
+            if (
+                read(COMMAND) == text or module.run_command([path, "-IS", "-c", code])[0] == 0
+            ):  # what is there was tried before
                 return text
     module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")
 
@@ -192,8 +225,10 @@ def read(path):
 
 
 def strangers():
-    """What lies in the engine's folder and was not put there by this version, caches of Python apart."""
-    for folder, folders, names in os.walk(ENGINE):
+    """What lies in the engine's folder and was not put there by this version, caches of Python
+    apart.
+    """
+    for folder, _folders, names in os.walk(ENGINE):
         for name in names:
             yield os.path.join(folder, name)
 
@@ -217,15 +252,23 @@ def write(module, path, text, mode):
 
 def metrics_files():
     """Paths of the metrics that this node's agent may have written, whole or not."""
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, files, policy, procfs, textfile
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+        agent,
+        files,
+        policy,
+        procfs,
+        textfile,
+    )
 
     try:
         configured = agent.read_config(CONFIG, must_exist=False).get("textfile_directory")
     except policy.OptionError:
         configured = None
     found = textfile.DIRECTORIES + (configured, textfile.kept(RUN, procfs.ProcFS())[0])
-    folders = set(folder for folder in found if isinstance(folder, str) and folder.startswith("/"))
-    return sorted(os.path.join(folder, textfile.NAME + end) for folder in folders for end in ("", files.NEW))
+    folders = {folder for folder in found if isinstance(folder, str) and folder.startswith("/")}
+    return sorted(
+        os.path.join(folder, textfile.NAME + end) for folder in folders for end in ("", files.NEW)
+    )
 
 
 def present(module, options, textfile_directory):
@@ -238,22 +281,25 @@ def present(module, options, textfile_directory):
     except policy.OptionError as error:
         module.fail_json(msg=str(error))
     engine = engine_files(reaper)
-    wanted = dict((path, (text, 0o644)) for path, text in engine.items())
+    wanted = {path: (text, 0o644) for path, text in engine.items()}
     wanted[COMMAND] = (command_text(module), 0o755)
     wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)
     wanted[CONFIG] = (json.dumps(values, indent=2, sort_keys=True) + "\n", 0o644)
     caches = set()
     for path in engine:
         folder, name = os.path.split(path)
-        caches.add((os.path.join(folder, "__pycache__"), name[:-len(".py")]))
+        caches.add((os.path.join(folder, "__pycache__"), name[: -len(".py")]))
     removed = [
-        path for path in strangers()
-        if path not in wanted and (os.path.dirname(path), os.path.basename(path).split(".")[0]) not in caches
+        path
+        for path in strangers()
+        if path not in wanted
+        and (os.path.dirname(path), os.path.basename(path).split(".")[0]) not in caches
     ]
     written = [path for path in wanted if not is_right(path, *wanted[path])]
     diff = [
         dict(before_header=path, after_header=path, before=read(path) or "", after=wanted[path][0])
-        for path in sorted(written) if path not in engine
+        for path in sorted(written)
+        if path not in engine
     ]
     if not module.check_mode:
         for path in sorted(written):
@@ -264,14 +310,20 @@ def present(module, options, textfile_directory):
 
 
 def absent(module):
-    gone = [path for path in [ENGINE, COMMAND, SCRIPT] + metrics_files() + [os.path.dirname(CONFIG), RUN] if os.path.lexists(path)]
+    gone = [
+        path
+        for path in [ENGINE, COMMAND, SCRIPT] + metrics_files() + [os.path.dirname(CONFIG), RUN]
+        if os.path.lexists(path)
+    ]
     if not module.check_mode:
         for path in gone:
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
-    return gone, [dict(before_header=path, after_header=path, before=path + "\n", after="") for path in gone]
+    return gone, [
+        dict(before_header=path, after_header=path, before=path + "\n", after="") for path in gone
+    ]
 
 
 def found():
@@ -294,14 +346,24 @@ def is_watching():
 
 
 def is_scheduled(module, wanted, found):
-    """Whether these are the files of the schedule, no other, and what runs it is there. wanted: {path: text}; found: from found()."""
+    """Whether these are the files of the schedule, no other, and what runs it is there. wanted:
+    {path: text}; found: from found().
+    """
     for path in (CRON_FILE, TIMER, SERVICE):
-        if path in wanted and not is_right(path, wanted[path], 0o644) or path not in wanted and os.path.lexists(path):
+        if (
+            path in wanted
+            and not is_right(path, wanted[path], 0o644)
+            or path not in wanted
+            and os.path.lexists(path)
+        ):
             return False
     if CRON_FILE in wanted:
         return found["cron"] is not None
     unit = os.path.basename(TIMER if TIMER in wanted else SERVICE)
-    return bool(wanted) and all(module.run_command(["systemctl", word, "--quiet", unit])[0] == 0 for word in ("is-active", "is-enabled"))
+    return bool(wanted) and all(
+        module.run_command(["systemctl", word, "--quiet", unit])[0] == 0
+        for word in ("is-active", "is-enabled")
+    )
 
 
 def main():
@@ -319,16 +381,27 @@ def main():
         if module.params["state"] == "absent":
             files, diff = absent(module)
         else:
-            files, diff = present(module, module.params["options"], module.params["textfile_directory"])
+            files, diff = present(
+                module, module.params["options"], module.params["textfile_directory"]
+            )
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs, report
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+        limits,
+        procfs,
+        report,
+    )
 
     proc, here = procfs.ProcFS(), found()
     module.exit_json(
-        changed=bool(files), files=files, found=here, diff=diff, scheduled=is_scheduled(module, module.params["schedule_files"], here),
+        changed=bool(files),
+        files=files,
+        found=here,
+        diff=diff,
+        scheduled=is_scheduled(module, module.params["schedule_files"], here),
         limits=report.as_limits(limits.read(proc)),
-        limits_settable=dict((name, limits.settable(proc, name)) for name in limits.SYSCTLS))
+        limits_settable={name: limits.settable(proc, name) for name in limits.SYSCTLS},
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,43 @@ import secrets
 
 FORMULAS = tuple("=+-@\t\r\n＝＋－＠")
 COLUMNS = (
-    "kind", "host", "state", "why", "tenant", "workload", "runtime", "namespace", "pod", "container", "lease", "pid", "name", "executable",
-    "zombies", "cleared", "would_act", "oldest_age", "leaking_per_hour", "tasks", "limit", "bound_by", "usage", "growth_per_hour", "seconds_to_full",
-    "containers", "inits_leaking", "audit_error", "verdict", "reason", "explanation", "remedy", "outcome", "ended", "at", "swept_at")
+    "kind",
+    "host",
+    "state",
+    "why",
+    "tenant",
+    "workload",
+    "runtime",
+    "namespace",
+    "pod",
+    "container",
+    "lease",
+    "pid",
+    "name",
+    "executable",
+    "zombies",
+    "cleared",
+    "would_act",
+    "oldest_age",
+    "leaking_per_hour",
+    "tasks",
+    "limit",
+    "bound_by",
+    "usage",
+    "growth_per_hour",
+    "seconds_to_full",
+    "containers",
+    "inits_leaking",
+    "audit_error",
+    "verdict",
+    "reason",
+    "explanation",
+    "remedy",
+    "outcome",
+    "ended",
+    "at",
+    "swept_at",
+)
 KINDS = {"node": "nodes", "offender": "offenders", "init": "inits", "action": "actions"}
 
 
@@ -26,9 +60,13 @@ def as_json(fleet: dict, tenants: list) -> str:
 
 
 def as_csv(fleet: dict) -> str:
-    """A line for each node, parent of zombies, leaking init and parent that a sweep acted on; ``kind`` tells them apart."""
+    """A line for each node, parent of zombies, leaking init and parent that a sweep acted on;
+    ``kind`` tells them apart.
+    """
     text = io.StringIO()
-    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)  # quoted, a semicolon begins no cell where a comma is no separator
+    writer = csv.writer(
+        text, quoting=csv.QUOTE_NONNUMERIC
+    )  # quoted, a semicolon begins no cell where a comma is no separator
     writer.writerow(COLUMNS)
     for kind, rows in KINDS.items():
         for row in fleet[rows]:
@@ -37,18 +75,24 @@ def as_csv(fleet: dict) -> str:
 
 
 def _cell(value):
-    """Programs take what begins with one of these signs for a formula, and run it (OWASP, CSV Injection); an apostrophe makes it text."""
+    """Programs take what begins with one of these signs for a formula, and run it (OWASP, CSV
+    Injection); an apostrophe makes it text.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and (value.startswith(FORMULAS) or value.lstrip().startswith(FORMULAS)):
+    if isinstance(value, str) and (
+        value.startswith(FORMULAS) or value.lstrip().startswith(FORMULAS)
+    ):
         return "'" + value
     return value
 
 
 def make_folder(path: str, check_mode: bool) -> str:
-    """The folder's absolute path; made where it is not there, but not in check mode. ``OSError`` where that cannot be."""
+    """The folder's absolute path; made where it is not there, but not in check mode. ``OSError``
+    where that cannot be.
+    """
     path = os.path.abspath(os.path.expanduser(path))
     if not check_mode:
         os.makedirs(path, exist_ok=True)
@@ -66,7 +110,12 @@ def write(path: str, text: str) -> None:
     """Replace a file whole or not at all; ``OSError`` where that fails."""
     new = "%s/.%s.%s.new" % (os.path.dirname(path), os.path.basename(path), secrets.token_hex(8))
     try:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "w", encoding="utf-8", newline="") as file:
+        with open(
+            os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666),
+            "w",
+            encoding="utf-8",
+            newline="",
+        ) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each report saw, in one SQLite file: a run is added whole or not at all, and old ones are pruned.
+"""What each report saw, in one SQLite file: a run is added whole or not at all, and old ones are
+pruned.
 
 ``PRAGMA user_version`` is the number of :data:`MIGRATIONS` that the file has had.
 """
@@ -27,31 +28,41 @@ MIGRATIONS = (
     (
         "CREATE TABLE runs (id INTEGER PRIMARY KEY, at INTEGER NOT NULL)",
         "CREATE INDEX runs_at ON runs (at)",
-        # swept_at: when the sweep ended whose work is in cleared and ended; they are 0 where an earlier run has counted it
+        # swept_at: when the sweep ended whose work is in cleared and ended; they are 0 where an
+        # earlier run has counted it
         """CREATE TABLE nodes (
-            run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, host TEXT NOT NULL, state TEXT NOT NULL,
-            zombies INTEGER, tasks INTEGER, usage REAL, swept_at REAL, cleared INTEGER, ended INTEGER, PRIMARY KEY (run, host)) WITHOUT ROWID""",
+            run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+            host TEXT NOT NULL, state TEXT NOT NULL, zombies INTEGER, tasks INTEGER, usage REAL,
+            swept_at REAL, cleared INTEGER, ended INTEGER,
+            PRIMARY KEY (run, host)) WITHOUT ROWID""",
         "CREATE INDEX nodes_host ON nodes (host, run)",
         """CREATE TABLE tenants (
-            run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, host TEXT NOT NULL, tenant TEXT NOT NULL,
-            zombies INTEGER NOT NULL, cleared INTEGER NOT NULL, ended INTEGER NOT NULL, PRIMARY KEY (run, host, tenant)) WITHOUT ROWID""",
+            run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+            host TEXT NOT NULL, tenant TEXT NOT NULL, zombies INTEGER NOT NULL,
+            cleared INTEGER NOT NULL, ended INTEGER NOT NULL,
+            PRIMARY KEY (run, host, tenant)) WITHOUT ROWID""",
     ),
 )
 
-# What a tenant has made on a node between two looks is at least what is there now and what was cleared, less what was there before
+# What a tenant has made on a node between two looks is at least what is there now and what was
+# cleared, less what was there before
 _RANKED = """
     WITH looks AS (
         SELECT run, host, runs.at, LAG(run) OVER (PARTITION BY host ORDER BY run) AS before
         FROM nodes JOIN runs ON runs.id = run WHERE state = :looked AND runs.at >= :since - :trend)
-    SELECT now.tenant, SUM(MAX(0, now.zombies + now.cleared - COALESCE(earlier.zombies, 0))) AS leaked,
+    SELECT now.tenant,
+        SUM(MAX(0, now.zombies + now.cleared - COALESCE(earlier.zombies, 0))) AS leaked,
         SUM(now.cleared), SUM(now.ended), COUNT(DISTINCT now.host)
     FROM looks JOIN tenants AS now ON now.run = looks.run AND now.host = looks.host
-        LEFT JOIN tenants AS earlier ON earlier.run = looks.before AND earlier.host = now.host AND earlier.tenant = now.tenant
+        LEFT JOIN tenants AS earlier ON earlier.run = looks.before
+            AND earlier.host = now.host AND earlier.tenant = now.tenant
     WHERE looks.at >= :since
-    GROUP BY now.tenant HAVING leaked > 0 OR SUM(now.ended) > 0 ORDER BY leaked DESC, now.tenant LIMIT :most"""
+    GROUP BY now.tenant HAVING leaked > 0 OR SUM(now.ended) > 0
+    ORDER BY leaked DESC, now.tenant LIMIT :most"""
 
 _SERIES = """
-    SELECT host, (at - :since) / :step AS place, MAX(zombies), MAX(usage) FROM runs JOIN nodes ON nodes.run = runs.id
+    SELECT host, (at - :since) / :step AS place, MAX(zombies), MAX(usage)
+    FROM runs JOIN nodes ON nodes.run = runs.id
     WHERE at >= :since AND state = :looked GROUP BY host, place ORDER BY host, place"""
 
 
@@ -60,11 +71,14 @@ class HistoryError(Exception):
 
 
 class Trends(namedtuple("Trends", ("runs", "since", "until", "nodes", "fleet", "tenants"))):
-    """Of the last :data:`TREND` seconds. runs: int. since, until: int, seconds since the epoch, of the first and the last run.
+    """Of the last :data:`TREND` seconds. runs: int. since, until: int, seconds since the epoch, of
+    the first and the last run.
 
-    nodes: ``{host: [(share, zombies, usage), ...]}``, share from 0 to 1 being the place between since and until; at most :data:`POINTS` of each,
-    with the most of its time. fleet: the same with all nodes' zombies and the highest usage. tenants: list of dictionaries with ``tenant``,
-    ``leaked`` (zombies made, at least), ``cleared``, ``ended`` and ``hosts``, those that leaked most first.
+    nodes: ``{host: [(share, zombies, usage), ...]}``, share from 0 to 1 being the place between
+    since and until; at most :data:`POINTS` of each, with the most of its time. fleet: the same with
+    all nodes' zombies and the highest usage. tenants: list of dictionaries with ``tenant``,
+    ``leaked`` (zombies made, at least), ``cleared``, ``ended`` and ``hosts``, those that leaked
+    most first.
     """
 
     __slots__ = ()
@@ -74,13 +88,17 @@ NO_TRENDS = Trends(0, 0, 0, {}, [], [])
 
 
 class History:
-    """The file of that path, made where it is not there; a context manager. read_only: for :meth:`check`, and makes nothing."""
+    """The file of that path, made where it is not there; a context manager. read_only: for
+    :meth:`check`, and makes nothing.
+    """
 
     def __init__(self, path: str, read_only: bool = False) -> None:
         self.path = path
         name = "file:%s?mode=%s" % (quote(os.path.abspath(path)), "ro" if read_only else "rwc")
         with self._plain_errors():
-            self.connection = sqlite3.connect(name, uri=True, timeout=LOCK_WAIT, isolation_level=None)
+            self.connection = sqlite3.connect(
+                name, uri=True, timeout=LOCK_WAIT, isolation_level=None
+            )
 
     def __enter__(self) -> History:
         return self
@@ -94,7 +112,9 @@ class History:
             self._version()
 
     def add(self, fleet: dict, at: int, keep_days: int) -> None:
-        """Add what :func:`.fleet_data.fleet` returned, and forget runs that are older than so many days."""
+        """Add what :func:`.fleet_data.fleet` returned, and forget runs that are older than so many
+        days.
+        """
         with self._plain_errors():
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("BEGIN IMMEDIATE")
@@ -112,11 +132,19 @@ class History:
         """Up to that time."""
         with self._plain_errors():
             runs, since, until = self.connection.execute(
-                "SELECT COUNT(*), MIN(at), MAX(at) FROM runs WHERE at BETWEEN ? AND ?", (at - TREND, at)).fetchone()
+                "SELECT COUNT(*), MIN(at), MAX(at) FROM runs WHERE at BETWEEN ? AND ?",
+                (at - TREND, at),
+            ).fetchone()
             if not runs:
                 return NO_TRENDS
             step = max(1, -(-(until - since + 1) // POINTS))
-            values = {"since": since, "step": step, "looked": LOOKED, "trend": TREND, "most": MOST_RANKED}
+            values = {
+                "since": since,
+                "step": step,
+                "looked": LOOKED,
+                "trend": TREND,
+                "most": MOST_RANKED,
+            }
             nodes = {}
             for host, place, zombies, usage in self.connection.execute(_SERIES, values):
                 nodes.setdefault(host, []).append((place, zombies, usage or 0))
@@ -124,7 +152,10 @@ class History:
             tenants = [dict(zip(keys, row)) for row in self.connection.execute(_RANKED, values)]
         last = max(1, (until - since) // step)
         fleet = _together(nodes, last)
-        nodes = {host: [(place / last, *rest) for place, *rest in points] for host, points in nodes.items()}
+        nodes = {
+            host: [(place / last, *rest) for place, *rest in points]
+            for host, points in nodes.items()
+        }
         return Trends(runs, since, until, nodes, fleet, tenants)
 
     def _version(self) -> int:
@@ -132,15 +163,20 @@ class History:
         (application,) = self.connection.execute("PRAGMA application_id").fetchone()
         (tables,) = self.connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if application != APPLICATION_ID and (application or version or tables):
-            raise HistoryError("%s is a database of another program; it was left as it is. Name another folder" % self.path)
+            raise HistoryError(
+                "%s is a database of another program; it was left as it is. Name another folder"
+                % self.path
+            )
         if version > len(MIGRATIONS):
             raise HistoryError(
-                "%s is of a newer version of this collection (its schema is %d, this one knows up to %d); it was left as it is. "
-                "Use that version, or another folder" % (self.path, version, len(MIGRATIONS)))
+                "%s is of a newer version of this collection (its schema is %d, this one knows up"
+                " to %d); it was left as it is. Use that version, or another folder"
+                % (self.path, version, len(MIGRATIONS))
+            )
         return version
 
     def _migrate(self) -> None:
-        for place, statements in enumerate(MIGRATIONS[self._version():], self._version() + 1):
+        for place, statements in enumerate(MIGRATIONS[self._version() :], self._version() + 1):
             for statement in statements:
                 self.connection.execute(statement)
             self.connection.execute("PRAGMA user_version = %d" % place)
@@ -148,12 +184,34 @@ class History:
 
     def _insert(self, fleet, at) -> None:
         run = self.connection.execute("INSERT INTO runs (at) VALUES (?)", (int(at),)).lastrowid
-        counted = dict(self.connection.execute("SELECT host, MAX(swept_at) FROM nodes GROUP BY host"))
-        new = {node["host"] for node in fleet["nodes"] if (node["swept_at"] or 0) > (counted.get(node["host"]) or 0)}
-        self.connection.executemany("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [
-            (run, node["host"], node["state"], node["zombies"], node["tasks"], node["usage"], node["swept_at"],
-             *((node["cleared"], node["ended"]) if node["host"] in new else (0, 0))) for node in fleet["nodes"]])
-        self.connection.executemany("INSERT INTO tenants VALUES (?, ?, ?, ?, ?, ?)", [(run, *row) for row in _by_tenant(fleet, new)])
+        counted = dict(
+            self.connection.execute("SELECT host, MAX(swept_at) FROM nodes GROUP BY host")
+        )
+        new = {
+            node["host"]
+            for node in fleet["nodes"]
+            if (node["swept_at"] or 0) > (counted.get(node["host"]) or 0)
+        }
+        self.connection.executemany(
+            "INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    run,
+                    node["host"],
+                    node["state"],
+                    node["zombies"],
+                    node["tasks"],
+                    node["usage"],
+                    node["swept_at"],
+                    *((node["cleared"], node["ended"]) if node["host"] in new else (0, 0)),
+                )
+                for node in fleet["nodes"]
+            ],
+        )
+        self.connection.executemany(
+            "INSERT INTO tenants VALUES (?, ?, ?, ?, ?, ?)",
+            [(run, *row) for row in _by_tenant(fleet, new)],
+        )
 
     @contextlib.contextmanager
     def _plain_errors(self):
@@ -161,15 +219,21 @@ class History:
             yield
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise HistoryError("%s was held by another process for longer than %d s" % (self.path, LOCK_WAIT)) from None
+                raise HistoryError(
+                    "%s was held by another process for longer than %d s" % (self.path, LOCK_WAIT)
+                ) from None
             raise HistoryError("%s cannot be used: %s" % (self.path, error)) from None
         except sqlite3.DatabaseError as error:
-            raise HistoryError("%s is damaged or no SQLite database (%s); it was left as it is. Move it away, and the next report begins a new one" % (
-                self.path, error)) from None
+            raise HistoryError(
+                "%s is damaged or no SQLite database (%s); it was left as it is. Move it away, and"
+                " the next report begins a new one" % (self.path, error)
+            ) from None
 
 
 def _by_tenant(fleet, new) -> list:
-    """(host, tenant, zombies, cleared, ended) of each tenant on each node. new: hosts whose last sweep was not counted yet."""
+    """(host, tenant, zombies, cleared, ended) of each tenant on each node. new: hosts whose last
+    sweep was not counted yet.
+    """
     found = {}
     for row in fleet["offenders"]:
         found.setdefault(row["host"], {}).setdefault(row["tenant"], [0, 0, 0])[0] += row["zombies"]
@@ -178,8 +242,13 @@ def _by_tenant(fleet, new) -> list:
             entry = found.setdefault(row["host"], {}).setdefault(row["tenant"], [0, 0, 0])
             entry[1] += row["cleared"]
             entry[2] += row["ended"]
-    return [(host, tenant, *numbers) for host, tenants in found.items()
-            for tenant, numbers in sorted(tenants.items(), key=lambda item: -sum(item[1]))[:MOST_TENANTS]]
+    return [
+        (host, tenant, *numbers)
+        for host, tenants in found.items()
+        for tenant, numbers in sorted(tenants.items(), key=lambda item: -sum(item[1]))[
+            :MOST_TENANTS
+        ]
+    ]
 
 
 def _together(nodes, last) -> list:
@@ -191,5 +260,11 @@ def _together(nodes, last) -> list:
     known, fleet = {}, []
     for place in sorted(at_place):
         known.update(at_place[place])
-        fleet.append((place / last, sum(zombies for zombies, _usage in known.values()), max(usage for _zombies, usage in known.values())))
+        fleet.append(
+            (
+                place / last,
+                sum(zombies for zombies, _usage in known.values()),
+                max(usage for _zombies, usage in known.values()),
+            )
+        )
     return fleet

@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nodes of a run as text for people: all that matters of one node, or a table of those of five hundred that need a look."""
+"""The nodes of a run as text for people: all that matters of one node, or a table of those of five
+hundred that need a look.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ WIDEST_NAME = 40  # characters of the name of a node
 
 
 def as_lines(rows) -> list:
-    """rows: :class:`.node_row.NodeRow`, one a node, at least one. Returns lines without control characters."""
+    """rows: :class:`.node_row.NodeRow`, one a node, at least one. Returns lines without control
+    characters.
+    """
     rows = sorted(rows, key=_worst_first)
     known = [row for row in rows if row.lines]  # of those that failed later, too
     lines = [_states(rows)]
@@ -24,18 +28,37 @@ def as_lines(rows) -> list:
         lines += _totals(known)
     lines += ["%s: %s: %s" % (row.state, row.host, row.why) for row in rows if row.why][:MOST_LINES]
     lines += _each(known) if len(rows) <= FEW else _table(known)
-    return ["".join(character if character.isprintable() else "?" for character in line) for line in lines]
+    return [
+        "".join(character if character.isprintable() else "?" for character in line)
+        for line in lines
+    ]
 
 
 def audits_as_lines(audits) -> list:
-    """audits: ``{host: counts of init_audit}``. Which nodes have containers whose init leaves orphans as zombies."""
-    totals = {key: sum(counts.get(key, 0) for counts in audits.values()) for key in ("containers", "reaps", "leaks", "unknown")}
-    lines = ["%s on %s: the init of %s collects orphans, of %s leaks, of %s is not known" % (
-        plural(totals["containers"], "container"), plural(len(audits), "node"),
-        number(totals["reaps"]), number(totals["leaks"]), number(totals["unknown"]))]
-    leaking = sorted((-counts.get("leaks", 0), host) for host, counts in audits.items() if counts.get("leaks"))
+    """audits: ``{host: counts of init_audit}``. Which nodes have containers whose init leaves
+    orphans as zombies.
+    """
+    totals = {
+        key: sum(counts.get(key, 0) for counts in audits.values())
+        for key in ("containers", "reaps", "leaks", "unknown")
+    }
+    lines = [
+        "%s on %s: the init of %s collects orphans, of %s leaks, of %s is not known"
+        % (
+            plural(totals["containers"], "container"),
+            plural(len(audits), "node"),
+            number(totals["reaps"]),
+            number(totals["leaks"]),
+            number(totals["unknown"]),
+        )
+    ]
+    leaking = sorted(
+        (-counts.get("leaks", 0), host) for host, counts in audits.items() if counts.get("leaks")
+    )
     if leaking:
-        lines.append("leaking: %s" % _names(["%s (%d)" % (host, -count) for count, host in leaking]))
+        lines.append(
+            "leaking: %s" % _names(["%s (%d)" % (host, -count) for count, host in leaking])
+        )
     return lines
 
 
@@ -44,33 +67,61 @@ def _worst_first(row) -> tuple:
 
 
 def _states(rows) -> str:
-    counts = [(sum(1 for row in rows if row.state == state), state) for state in (SWEPT, LOOKED, FAILED, UNREACHABLE)]
+    counts = [
+        (sum(1 for row in rows if row.state == state), state)
+        for state in (SWEPT, LOOKED, FAILED, UNREACHABLE)
+    ]
     words = {LOOKED: "looked at"}
-    return "%s: %s" % (plural(len(rows), "node"), ", ".join("%d %s" % (count, words.get(state, state)) for count, state in counts if count))
+    return "%s: %s" % (
+        plural(len(rows), "node"),
+        ", ".join("%d %s" % (count, words.get(state, state)) for count, state in counts if count),
+    )
 
 
 def _totals(known) -> list:
-    zombies, left, cleared = (sum(getattr(row, name) for row in known) for name in ("zombies", "left", "cleared"))
-    line = "%s on %s" % (plural(zombies, "zombie"), plural(sum(1 for row in known if row.zombies), "node"))
+    zombies, left, cleared = (
+        sum(getattr(row, name) for row in known) for name in ("zombies", "left", "cleared")
+    )
+    line = "%s on %s" % (
+        plural(zombies, "zombie"),
+        plural(sum(1 for row in known if row.zombies), "node"),
+    )
     if not all(row.check_mode for row in known):
         by = ["%s %s" % (remedy, number(count)) for remedy, count in _cleared_by(known) if count]
-        line += ": %s cleared%s, %s left" % (number(cleared), " (%s)" % ", ".join(by) if by else "", number(left))
+        line += ": %s cleared%s, %s left" % (
+            number(cleared),
+            " (%s)" % ", ".join(by) if by else "",
+            number(left),
+        )
     elif any(row.would_act for row in known):
         line += "; a sweep would act on %s" % plural(sum(row.would_act for row in known), "parent")
     lines = [line]
     ended = [row for row in known if row.parents_ended]
     if ended:
-        lines.append("%s ended, on %s" % (plural(sum(row.parents_ended for row in ended), "workload"), _names([row.host for row in ended])))
+        lines.append(
+            "%s ended, on %s"
+            % (
+                plural(sum(row.parents_ended for row in ended), "workload"),
+                _names([row.host for row in ended]),
+            )
+        )
     tenants = sorted({tenant for row in known for tenant in row.tenants})
     if tenants:
         lines.append("%s concerned: %s" % (plural(len(tenants), "tenant"), _names(tenants)))
     short = [row for row in known if row.short_of_pids]
     if short:
-        lines.append("short of PIDs: %s" % _names(["%s (%s)" % (row.host, _pids(row)) for row in short]))
+        lines.append(
+            "short of PIDs: %s" % _names(["%s (%s)" % (row.host, _pids(row)) for row in short])
+        )
     without_reap = [row for row in known if row.reap_refusal]
     if without_reap:
-        lines.append("reap is impossible on %s: %s" % (
-            plural(len(without_reap), "node"), _names(["%s (%s)" % (row.host, row.reap_refusal) for row in without_reap])))
+        lines.append(
+            "reap is impossible on %s: %s"
+            % (
+                plural(len(without_reap), "node"),
+                _names(["%s (%s)" % (row.host, row.reap_refusal) for row in without_reap]),
+            )
+        )
     return lines
 
 
@@ -95,16 +146,35 @@ def _each(known) -> list:
 
 
 def _table(known) -> list:
-    """Nodes that have zombies or are short of PIDs; those that are short come first, then those on which most zombies are left."""
+    """Nodes that have zombies or are short of PIDs; those that are short come first, then those on
+    which most zombies are left.
+    """
     rows = [row for row in known if row.zombies or row.short_of_pids]
     shown = rows[:MOST_LINES]
     cells = [("node", "zombies", "cleared", "left", "by", "PIDs taken")] + [
-        (row.host[:WIDEST_NAME], number(row.zombies), number(row.cleared), number(row.left),
-         ", ".join(remedy for remedy, count in _cleared_by([row]) if count) or ("would act" if row.would_act else "-"), _pids(row))
-        for row in shown]
+        (
+            row.host[:WIDEST_NAME],
+            number(row.zombies),
+            number(row.cleared),
+            number(row.left),
+            ", ".join(remedy for remedy, count in _cleared_by([row]) if count)
+            or ("would act" if row.would_act else "-"),
+            _pids(row),
+        )
+        for row in shown
+    ]
     widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
-    lines = ["  ".join(cell.rjust(width) if 1 <= place <= 3 else cell.ljust(width)
-                       for place, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in cells] if shown else []
+    lines = (
+        [
+            "  ".join(
+                cell.rjust(width) if 1 <= place <= 3 else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(line, widths))
+            ).rstrip()
+            for line in cells
+        ]
+        if shown
+        else []
+    )
     if len(rows) > len(shown):
         lines.append("and %s with fewer" % plural(len(rows) - len(shown), "more node"))
     fine = len(known) - len(rows)
@@ -117,7 +187,11 @@ def _pids(row) -> str:
     if row.usage is None:
         return "-"
     soon = row.seconds_to_full is not None and row.short_of_pids
-    return "%.0f %% of %s%s" % (100 * row.usage, number(row.limit), ", full in about %.0f h" % (row.seconds_to_full / 3600) if soon else "")
+    return "%.0f %% of %s%s" % (
+        100 * row.usage,
+        number(row.limit),
+        ", full in about %.0f h" % (row.seconds_to_full / 3600) if soon else "",
+    )
 
 
 def _names(names) -> str:

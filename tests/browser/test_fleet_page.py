@@ -1,4 +1,5 @@
-"""The report's page in a real browser: seen, sorted, filtered, without scripts, in the dark, on a phone, and with a big fleet.
+"""The report's page in a real browser: seen, sorted, filtered, without scripts, in the dark, on a
+phone, and with a big fleet.
 
 Screenshots are kept in pytest's folder of the run; its path is printed.
 """
@@ -15,7 +16,10 @@ from selenium.webdriver.common.by import By
 
 PATIENCE = 300  # seconds
 HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
-CELLS = "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].filter(row => row.offsetParent).map(row => row.cells[arguments[1]].textContent)"
+CELLS = (
+    "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].filter(row =>"
+    " row.offsetParent).map(row => row.cells[arguments[1]].textContent)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,9 @@ def folder(tmp_path_factory):
 def fleet():
     """30 nodes, one of them with a hostile workload."""
     looks, audits = rig.big(30, 400)
-    looks["node001"]["offenders"].insert(0, rig.offender(9999, name=HOSTILE, workload=rig.workload(pod=HOSTILE)))
+    looks["node001"]["offenders"].insert(
+        0, rig.offender(9999, name=HOSTILE, workload=rig.workload(pod=HOSTILE))
+    )
     return rig.fleet_of(looks, audits)
 
 
@@ -37,7 +43,10 @@ def fleet():
 def page(folder, fleet):
     """Of that fleet, with a month of history."""
     file = folder / "fleet.html"
-    file.write_text(fleet_page.page(fleet, rig.history_of(folder / "history", 30, 400, 30), rig.AT), encoding="utf-8")
+    file.write_text(
+        fleet_page.page(fleet, rig.history_of(folder / "history", 30, 400, 30), rig.AT),
+        encoding="utf-8",
+    )
     return file
 
 
@@ -54,12 +63,18 @@ def cells(browser, table, column):
 
 
 def numbers(browser, table, column):
-    return [float(cell.replace(",", "").rstrip(" %") or "-1") for cell in cells(browser, table, column)]
+    return [
+        float(cell.replace(",", "").rstrip(" %") or "-1") for cell in cells(browser, table, column)
+    ]
 
 
 def click(browser, table, title):
     """The head of that title; what it then says of the order."""
-    (head,) = [head for head in browser.driver.find_elements(By.CSS_SELECTOR, table + " th") if head.text == title]
+    (head,) = [
+        head
+        for head in browser.driver.find_elements(By.CSS_SELECTOR, table + " th")
+        if head.text == title
+    ]
     head.find_element(By.TAG_NAME, "button").click()
     return head.get_attribute("aria-sort")
 
@@ -69,8 +84,12 @@ def click(browser, table, title):
 def test_it_fits_and_nothing_is_wrong_with_it(browser, page, folder, size, dark):
     browser.open(page, size, dark)
     browser.screenshot(folder / ("%d-%s.png" % (size[0], "dark" if dark else "light")))
-    assert browser.run("return document.documentElement.scrollWidth") <= size[0], "the page scrolls sideways"
-    red, green, blue = browser.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert browser.run("return document.documentElement.scrollWidth") <= size[0], (
+        "the page scrolls sideways"
+    )
+    red, green, blue = browser.run(
+        "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+    )
     assert (red + green + blue < 200) is dark
     assert browser.complaints() == []
     assert browser.requests() == []
@@ -87,11 +106,21 @@ def test_a_hostile_name_runs_nothing_and_is_shown(browser, page):
 def test_the_policy_holds_for_what_might_get_in(browser, page):
     """A script that was put into the page by other means does not run."""
     browser.open(page)
-    browser.run("const script = document.createElement('script'); script.textContent = \"document.title = 'run'\"; document.body.append(script)")
-    browser.run("document.body.insertAdjacentHTML('beforeend', '<img src=\"https://example.invalid/x\" onerror=\"document.title = 1\">')")
+    browser.run(
+        "const script = document.createElement('script'); script.textContent = \"document.title ="
+        " 'run'\"; document.body.append(script)"
+    )
+    browser.run(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=\"https://example.invalid/x\""
+        ' onerror="document.title = 1">\')'
+    )
     assert browser.driver.title.startswith("Zombies in the fleet")
     assert all("Content Security Policy" in complaint for complaint in browser.complaints())
-    assert [address for address in browser.requests() if not address.startswith("https://example.invalid")] == []
+    assert [
+        address
+        for address in browser.requests()
+        if not address.startswith("https://example.invalid")
+    ] == []
 
 
 def test_a_click_sorts_and_another_turns_it_round(browser, page):
@@ -114,7 +143,10 @@ def test_what_is_not_known_comes_last_either_way(browser, page):
         assert click(browser, "#nodes", "Full in") == order
         found = cells(browser, "#nodes", 3)
         known = [bool(cell) for cell in found]
-        sortable = browser.run("return [...document.querySelectorAll('#nodes tbody tr')].map(row => row.cells[3].hasAttribute('data-sort'))")
+        sortable = browser.run(
+            "return [...document.querySelectorAll('#nodes tbody tr')].map(row =>"
+            " row.cells[3].hasAttribute('data-sort'))"
+        )
         assert any(known) and sortable == sorted(sortable, reverse=True) and False in sortable
 
 
@@ -122,7 +154,10 @@ def test_the_keyboard_sorts_too(browser, page):
     browser.open(page)
     browser.run("document.querySelector('#nodes th button').focus()")
     browser.driver.switch_to.active_element.send_keys("\ue007")  # Enter
-    assert browser.run("return document.querySelector('#nodes th').getAttribute('aria-sort')") == "ascending"
+    assert (
+        browser.run("return document.querySelector('#nodes th').getAttribute('aria-sort')")
+        == "ascending"
+    )
 
 
 def test_a_filter_shows_the_rows_that_have_all_its_words(browser, page):
@@ -132,7 +167,9 @@ def test_a_filter_shows_the_rows_that_have_all_its_words(browser, page):
     field.send_keys("NODE003 act")
     shown = cells(browser, "#workloads", 0)
     assert set(shown) == {"node003"} and 0 < len(shown) < len(everything)
-    assert browser.driver.find_element(By.CSS_SELECTOR, "#workloads output").text == "%d of %d rows" % (len(shown), len(everything))
+    assert browser.driver.find_element(
+        By.CSS_SELECTOR, "#workloads output"
+    ).text == "%d of %d rows" % (len(shown), len(everything))
     click(browser, "#workloads", "PID")
     assert sorted(cells(browser, "#workloads", 0)) == sorted(shown), "sorting keeps the filter"
     field.clear()
@@ -149,20 +186,50 @@ def test_it_reads_without_scripts(page, folder, fleet):
         rows = browser.driver.find_elements(By.CSS_SELECTOR, "#workloads tbody tr")
         assert len(rows) == len(fleet["offenders"])
         assert rows[0].is_displayed() and HOSTILE in rows[0].text
-        assert browser.driver.find_elements(By.CSS_SELECTOR, "button, input") == [], "nothing that does nothing"
-        assert browser.driver.find_element(By.CSS_SELECTOR, "#nodes th[aria-sort]").text == "PIDs taken"
+        assert browser.driver.find_elements(By.CSS_SELECTOR, "button, input") == [], (
+            "nothing that does nothing"
+        )
+        assert (
+            browser.driver.find_element(By.CSS_SELECTOR, "#nodes th[aria-sort]").text
+            == "PIDs taken"
+        )
     finally:
         browser.close()
 
 
 def test_everything_has_a_name_for_those_who_cannot_see_it(browser, page):
     browser.open(page)
-    assert browser.run("return [...document.querySelectorAll('th')].filter(head => head.scope !== 'col' || !head.textContent.trim()).length") == 0
-    assert browser.run("return [...document.querySelectorAll('input, button')].filter(each => !each.ariaLabel && !each.textContent).length") == 0
-    assert browser.run("return [...document.querySelectorAll('svg')].filter(each => !each.ariaHidden && !each.ariaLabel).length") == 0
-    assert browser.run("return [...document.querySelectorAll('section')].filter("
-                       "each => !each.ariaLabel && !document.getElementById(each.getAttribute('aria-labelledby'))).length") == 0
-    assert browser.run("return [document.documentElement.lang, document.querySelectorAll('h1').length]") == ["en", 1]
+    assert (
+        browser.run(
+            "return [...document.querySelectorAll('th')].filter(head => head.scope !== 'col' ||"
+            " !head.textContent.trim()).length"
+        )
+        == 0
+    )
+    assert (
+        browser.run(
+            "return [...document.querySelectorAll('input, button')].filter(each => !each.ariaLabel"
+            " && !each.textContent).length"
+        )
+        == 0
+    )
+    assert (
+        browser.run(
+            "return [...document.querySelectorAll('svg')].filter(each => !each.ariaHidden &&"
+            " !each.ariaLabel).length"
+        )
+        == 0
+    )
+    assert (
+        browser.run(
+            "return [...document.querySelectorAll('section')].filter(each => !each.ariaLabel &&"
+            " !document.getElementById(each.getAttribute('aria-labelledby'))).length"
+        )
+        == 0
+    )
+    assert browser.run(
+        "return [document.documentElement.lang, document.querySelectorAll('h1').length]"
+    ) == ["en", 1]
 
 
 LUMINANCES = """
@@ -193,7 +260,9 @@ def test_every_text_stands_out_from_its_ground(browser, page, dark):
 
 @pytest.mark.full
 def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
-    """Within 2 s on a machine with nothing else to do. What is asserted holds on any: how often all of it had to be laid out anew."""
+    """Within 2 s on a machine with nothing else to do. What is asserted holds on any: how often all
+    of it had to be laid out anew.
+    """
     looks, audits = rig.big(500, 20000)
     trends = rig.history_of(folder / "big-history", 500, 2000, 30, step=72)
     began = time.perf_counter()
@@ -212,8 +281,10 @@ def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
     browser.driver.find_element(By.CSS_SELECTOR, "#workloads input").send_keys("node01")
     used = time.perf_counter() - began
     layouts = laid_out(browser) - layouts
-    print("500 nodes, 20,000 offenders: made in %.2f s, %.1f MB, opened in %.2f s, sorted and filtered in %.2f s with %d layouts" % (
-        made, len(text) / 1e6, opened, used, layouts))
+    print(
+        "500 nodes, 20,000 offenders: made in %.2f s, %.1f MB, opened in %.2f s, sorted and"
+        " filtered in %.2f s with %d layouts" % (made, len(text) / 1e6, opened, used, layouts)
+    )
     browser.screenshot(folder / "big.png")
     assert len(cells(browser, "#nodes", 0)) == 498
     assert set(cells(browser, "#workloads", 0)) <= {"node01%d" % digit for digit in range(10)}
@@ -224,4 +295,8 @@ def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
 
 def laid_out(browser) -> int:
     """How often so far."""
-    return next(metric["value"] for metric in browser.devtools("Performance.getMetrics")["metrics"] if metric["name"] == "LayoutCount")
+    return next(
+        metric["value"]
+        for metric in browser.devtools("Performance.getMetrics")["metrics"]
+        if metric["name"] == "LayoutCount"
+    )

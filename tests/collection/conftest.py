@@ -1,4 +1,6 @@
-"""A clean copy of the checkout, the tarball built from it, and the versions of ansible-core to try them on."""
+"""A clean copy of the checkout, the tarball built from it, and the versions of ansible-core to try
+them on.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,28 @@ FOLDER = "ansible_collections/provider/fleet"
 
 @pytest.fixture(scope="session")
 def run(root):
-    """run(*command, cwd=, own_files=, **environment): the finished process; its output is the message when it failed.
+    """run(*command, cwd=, own_files=, **environment): the finished process; its output is the
+    message when it failed.
 
-    own_files: whether it runs in a mount namespace where what the product keeps on this machine is neither read nor written.
+    own_files: whether it runs in a mount namespace where what the product keeps on this machine is
+    neither read nor written.
     """
     home = root / ".cache" / "home"  # Ansible's tools fill ~/.ansible
     home.mkdir(parents=True, exist_ok=True)
 
     def run(*command, cwd=root, own_files=False, **environment):
         program = Path(command[0])
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        path = f"{program.parent}:{os.environ['PATH']}"  # ansible-lint and others look for ansible there
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+        }
+        path = (  # ansible-lint and others look for ansible there
+            f"{program.parent}:{os.environ['PATH']}"
+        )
         done = subprocess.run(
-            [str(part) for part in (["unshare", "--mount", *OWN_FILES, *command] if own_files else command)],
+            [
+                str(part)
+                for part in (["unshare", "--mount", *OWN_FILES, *command] if own_files else command)
+            ],
             cwd=cwd,
             env={**inherited, "HOME": str(home), "PATH": path, "NO_COLOR": "1", **environment},
             stdin=subprocess.DEVNULL,
@@ -42,7 +53,9 @@ def run(root):
             check=False,
         )
         if done.returncode:
-            pytest.fail(f"{program.name} ended with {done.returncode}:\n{done.stdout}", pytrace=False)
+            pytest.fail(
+                f"{program.name} ended with {done.returncode}:\n{done.stdout}", pytrace=False
+            )
         return done
 
     return run
@@ -56,7 +69,9 @@ def bin() -> Path:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
-    """once(name, make): the folder of that name, which all workers of pytest-xdist share. make(folder) fills it, in the first that asks."""
+    """once(name, make): the folder of that name, which all workers of pytest-xdist share.
+    make(folder) fills it, in the first that asks.
+    """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -76,7 +91,9 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def collection(root, once) -> Path:
-    """A copy of what git would take, in a folder where ansible-test and ansible-galaxy agree to work."""
+    """A copy of what git would take, in a folder where ansible-test and ansible-galaxy agree to
+    work.
+    """
     return once("collections", lambda folder: copy_checkout(root, folder / FOLDER)) / FOLDER
 
 
@@ -88,8 +105,19 @@ def scratch(collection, tmp_path) -> Path:
 
 def copy_checkout(root, copy) -> None:
     # safe.directory: in a container the checkout may belong to somebody else
-    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.split("\0")
+    command = [
+        "git",
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]
+    names = subprocess.run(
+        command, cwd=root, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
     for name in filter(None, names):
         if os.path.lexists(root / name):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -99,26 +127,36 @@ def copy_checkout(root, copy) -> None:
 @pytest.fixture(scope="session")
 def tarball(collection, bin, run, once) -> Path:
     """The collection as it is uploaded."""
-    folder = once("tarball", lambda folder: run(bin / "ansible-galaxy", "collection", "build", "--output-path", folder, collection))
+    folder = once(
+        "tarball",
+        lambda folder: run(
+            bin / "ansible-galaxy", "collection", "build", "--output-path", folder, collection
+        ),
+    )
     return next(folder.glob("provider-fleet-*.tar.gz"))
 
 
 @pytest.fixture(scope="session")
 def pythons() -> dict[tuple[int, int], Path]:
-    """Version -> interpreter, for every Python from 3.9 here that can make a venv; pyenv's are asked for by name."""
+    """Version -> interpreter, for every Python from 3.9 here that can make a venv; pyenv's are
+    asked for by name.
+    """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv"))
     folders = [Path(folder) for folder in os.environ["PATH"].split(":")]
     folders += sorted(pyenv.glob("versions/*/bin"))
     found = {}
     for folder in folders:
-        # a shim of pyenv stands for a Python that may not be there; a venv's python is none of its own
+        # a shim of pyenv stands for a Python that may not be there; a venv's python is none of its
+        # own
         if folder == pyenv / "shims" or (folder.parent / "pyvenv.cfg").exists():
             continue
         for path in sorted(folder.glob("python3.*")):
             version = re.fullmatch(r"python3\.(\d+)", path.name)
             if not version or int(version[1]) < 9 or (3, int(version[1])) in found:
                 continue
-            asked = subprocess.run([path, "-c", "import ensurepip, venv"], capture_output=True, check=False)
+            asked = subprocess.run(
+                [path, "-c", "import ensurepip, venv"], capture_output=True, check=False
+            )
             if asked.returncode == 0:
                 found[3, int(version[1])] = path
     return dict(sorted(found.items()))
@@ -138,18 +176,29 @@ def floor(root, pythons, run) -> Path:
     """The programs of the oldest ansible-core that meta/runtime.yml admits."""
     usable = [version for version in pythons if (3, 10) <= version <= (3, 12)]
     if not usable:
-        pytest.skip("ansible-core 2.16 needs Python 3.10 to 3.12, none of which is here with ensurepip")
+        pytest.skip(
+            "ansible-core 2.16 needs Python 3.10 to 3.12, none of which is here with ensurepip"
+        )
     return _venv(root, run, "floor", pythons[max(usable)], "requirements-floor.txt")
 
 
-@pytest.fixture(scope="session", params=[pytest.param("floor", marks=pytest.mark.full), "own", pytest.param("newest", marks=pytest.mark.full)])
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param("floor", marks=pytest.mark.full),
+        "own",
+        pytest.param("newest", marks=pytest.mark.full),
+    ],
+)
 def core(request, bin) -> Path:
     """The programs of one ansible-core: the oldest, the one that pytest runs with, the newest."""
     if request.param == "own":
         return bin
     found = request.getfixturevalue(request.param)
     if found == bin:
-        pytest.skip("the newest ansible-core for the Pythons of this machine is pytest's own, tried already")
+        pytest.skip(
+            "the newest ansible-core for the Pythons of this machine is pytest's own, tried already"
+        )
     return found
 
 

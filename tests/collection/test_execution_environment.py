@@ -1,4 +1,6 @@
-"""The execution environment that docs/awx.md shows, as far as ansible-builder goes without a container registry."""
+"""The execution environment that docs/awx.md shows, as far as ansible-builder goes without a
+container registry.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ FOLDER = "ansible_collections/provider/fleet"
 def context(root, tarball, bin, run, tmp_path_factory):
     """What ansible-builder makes for the container engine."""
     folder = tmp_path_factory.mktemp("environment")
-    text = re.search(r"^```yaml execution-environment.yml\n(.*?)^```$", (root / "docs/awx.md").read_text(encoding="utf-8"), re.M | re.S)[1]
+    text = re.search(
+        r"^```yaml execution-environment.yml\n(.*?)^```$",
+        (root / "docs/awx.md").read_text(encoding="utf-8"),
+        re.M | re.S,
+    )[1]
     (folder / "execution-environment.yml").write_text(text, encoding="utf-8")
     shutil.copy(tarball, folder)
     run(bin / "ansible-builder", "create", cwd=folder)
@@ -23,13 +29,34 @@ def context(root, tarball, bin, run, tmp_path_factory):
 
 
 def test_the_collection_is_installed_where_the_build_does_it(context, bin, run, tmp_path):
-    run(bin / "ansible-galaxy", "collection", "install", "--offline", "-r", "requirements.yml", "--collections-path", tmp_path,
-        cwd=context / "_build")
+    run(
+        bin / "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "-r",
+        "requirements.yml",
+        "--collections-path",
+        tmp_path,
+        cwd=context / "_build",
+    )
     assert (tmp_path / FOLDER / "MANIFEST.json").is_file()
 
 
 def test_the_collection_needs_nothing_there(context, tarball, bin, run, tmp_path):
-    run(bin / "ansible-galaxy", "collection", "install", "--offline", "-p", tmp_path, tarball, cwd=tmp_path)
+    run(
+        bin / "ansible-galaxy",
+        "collection",
+        "install",
+        "--offline",
+        "-p",
+        tmp_path,
+        tarball,
+        cwd=tmp_path,
+    )
     introspected = run(bin / "ansible-builder", "introspect", tmp_path).stdout
     assert "provider.fleet" not in introspected
-    assert yaml.safe_load((tmp_path / FOLDER / "meta/execution-environment.yml").read_text()) == {"version": 1, "dependencies": {}}
+    assert yaml.safe_load((tmp_path / FOLDER / "meta/execution-environment.yml").read_text()) == {
+        "version": 1,
+        "dependencies": {},
+    }

@@ -1,4 +1,6 @@
-"""At installation site.yml says what does not work on a node: the warnings of the agent that was just put there."""
+"""At installation site.yml says what does not work on a node: the warnings of the agent that was
+just put there.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,15 @@ def node(tmp_path):
 
 @pytest.mark.parametrize("warns", [True, pytest.param(False, marks=pytest.mark.full)])
 def test_site(node, tmp_path, monkeypatch, warns):
-    """Where nobody may trace, and where all is well. When the role runs again, nothing is installed and nothing is said twice."""
+    """Where nobody may trace, and where all is well. When the role runs again, nothing is installed
+    and nothing is said twice.
+    """
     if warns:
         without = tmp_path / "without_ptrace"
-        without.write_text('#!/bin/sh\nexec setpriv --bounding-set=-sys_ptrace "%s" "$@"\n' % rig.playbook.PROGRAM, encoding="utf-8")
+        without.write_text(
+            '#!/bin/sh\nexec setpriv --bounding-set=-sys_ptrace "%s" "$@"\n' % rig.playbook.PROGRAM,
+            encoding="utf-8",
+        )
         without.chmod(0o755)
         monkeypatch.setattr(rig.playbook, "PROGRAM", str(without))
     playbook = Playbook(node, tmp_path, "site.yml")
@@ -33,7 +40,9 @@ def test_site(node, tmp_path, monkeypatch, warns):
     again = playbook(zombie_reaper_min_age=0)
     assert again.succeeded and again.recap["node1"]["changed"] == 0
     assert "Say what does not work on this node]" not in again.text
-    assert ("[WARNING]: " + WARNING in again.text) is warns, "that of the sweep itself is always shown"
+    assert ("[WARNING]: " + WARNING in again.text) is warns, (
+        "that of the sweep itself is always shown"
+    )
 
 
 def test_a_check_of_an_installation_runs_no_agent(node, tmp_path):

@@ -1,4 +1,6 @@
-"""A role's variables have the same names and defaults in defaults/main.yml and in meta/argument_specs.yml."""
+"""A role's variables have the same names and defaults in defaults/main.yml and in
+meta/argument_specs.yml.
+"""
 
 from __future__ import annotations
 
@@ -25,4 +27,6 @@ def test_defaults_are_those_of_the_argument_specs(root, role):
 def test_no_option_is_both_required_and_defaulted(root, role):
     specs = yaml.safe_load((root / "roles" / role / "meta/argument_specs.yml").read_text())
     options = specs["argument_specs"]["main"]["options"]
-    assert [name for name, option in options.items() if option.get("required") and "default" in option] == []
+    assert [
+        name for name, option in options.items() if option.get("required") and "default" in option
+    ] == []

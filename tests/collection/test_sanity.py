@@ -25,11 +25,14 @@ def test_sanity(request, root, scratch, newest, pythons, run, tmp_path):
         cached.write_text(GET_PIP)
 
     # ansible-test drops the environment, and with it what PIP_INDEX_URL and the like say.
-    settings = {name[4:].lower(): value for name, value in os.environ.items() if name.startswith("PIP_")}
+    settings = {
+        name[4:].lower(): value for name, value in os.environ.items() if name.startswith("PIP_")
+    }
     settings["quiet"] = "2"
     (home / ".pip").mkdir(exist_ok=True)
     (home / ".pip" / "pip.conf").write_text(
-        "[global]\n" + "".join(f"{name.replace('_', '-')} = {value}\n" for name, value in settings.items())
+        "[global]\n"
+        + "".join(f"{name.replace('_', '-')} = {value}\n" for name, value in settings.items())
     )
 
     # ansible-test takes the first python3.X on PATH at its word; pyenv's shims break it.

@@ -10,4 +10,7 @@ def test_engine_collection_and_changelog_have_one_version(root):
     galaxy = yaml.safe_load((root / "galaxy.yml").read_text(encoding="utf-8"))
     changelog = yaml.safe_load((root / "changelogs/changelog.yaml").read_text(encoding="utf-8"))
     assert galaxy["version"] == agent.VERSION
-    assert max(changelog["releases"], key=lambda text: [int(part) for part in text.split(".")]) == agent.VERSION
+    assert (
+        max(changelog["releases"], key=lambda text: [int(part) for part in text.split(".")])
+        == agent.VERSION
+    )

@@ -1,4 +1,6 @@
-"""A variable of this collection that is misspelt, or was removed, stops the role and every playbook before anything is done."""
+"""A variable of this collection that is misspelt, or was removed, stops the role and every playbook
+before anything is done.
+"""
 
 from __future__ import annotations
 
@@ -38,59 +40,108 @@ def play(node, tmp_path, monkeypatch, core):
 
 def test_a_misspelt_variable_ends_no_container(play, leak):
     """Without the check all remedies would be in force, and PID 1 of this container be ended."""
-    hosts = {"node1": {  # the same node for each ansible-core, so that another one was ended there before
-        "zombie_reaper_remedies": "terminate", "zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0, "zombie_reaper_cooldown": 0}}
+    hosts = {
+        # the same node for each ansible-core, so that another one was ended there before
+        "node1": {
+            "zombie_reaper_remedies": "terminate",
+            "zombie_reaper_min_age": 0,
+            "zombie_reaper_pressure": 0,
+            "zombie_reaper_cooldown": 0,
+        }
+    }
     refused = play("sweep.yml", hosts=hosts, zombie_reaper_remedys="none")
     assert not refused.succeeded and refused.recap["node1"]["ok"] == 0
-    assert "Nothing was done. zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies?" in refused.error("node1")
+    assert (
+        "Nothing was done. zombie_reaper_remedys: there is no such variable; did you mean"
+        " zombie_reaper_remedies?" in refused.error("node1")
+    )
     assert leak.alive and len(leak.zombies()) == 2
     played = play("sweep.yml", hosts=hosts)
     assert played.succeeded
     assert leak.ends(), "by its right name, or by none, the option holds: %s" % played.text
 
 
-@pytest.mark.parametrize("name", ["audit.yml", "prevent.yml", "report.yml", "site.yml", "sweep.yml", "uninstall.yml"])
+@pytest.mark.parametrize(
+    "name", ["audit.yml", "prevent.yml", "report.yml", "site.yml", "sweep.yml", "uninstall.yml"]
+)
 def test_each_playbook_refuses_it_before_anything_else(play, leak, name):
     played = play(name, zombie_reaper_protect_namespace="ours")
     assert not played.succeeded
     assert "did you mean zombie_reaper_protect_namespaces?" in played.error("node1")
     assert played.recap["node1"]["changed"] == 0
     tasks = re.findall(r"^TASK \[(.*?)\]", played.text, re.M)
-    assert [task for task in tasks[:-1] if "Validating arguments" not in task] == [] and tasks[-1].endswith("Refuse variables that there are not")
+    assert [task for task in tasks[:-1] if "Validating arguments" not in task] == [] and tasks[
+        -1
+    ].endswith("Refuse variables that there are not")
 
 
 def test_the_sweep_of_an_alerted_node_refuses_it(play, leak):
     played = play("sweep_alerted.yml", zombie_reaper_node="node1", zombie_reaper_max_parent=1)
-    assert not played.succeeded and "did you mean zombie_reaper_max_parents?" in played.error("node1")
+    assert not played.succeeded and "did you mean zombie_reaper_max_parents?" in played.error(
+        "node1"
+    )
     assert leak.alive and len(leak.zombies()) == 2
 
 
 def test_the_playbook_for_awx_refuses_it(play):
-    played = play("awx.yml", hosts={"localhost": {}}, zombie_reaper_awx_scm_uri="https://git.example.org/fleet.git")
-    assert not played.succeeded and "did you mean zombie_reaper_awx_scm_url?" in played.error("localhost")
+    played = play(
+        "awx.yml",
+        hosts={"localhost": {}},
+        zombie_reaper_awx_scm_uri="https://git.example.org/fleet.git",
+    )
+    assert not played.succeeded and "did you mean zombie_reaper_awx_scm_url?" in played.error(
+        "localhost"
+    )
 
 
 def test_only_the_host_that_has_it_is_left_out(play, leak):
     """And it is told all at once, with the removed options' successors."""
-    wrong = {"zombie_reaper_min_usage": 0.0, "zombie_reaper_act_within": "86400", "zombie_reaper_every_minute": 5}
-    played = play("sweep.yml", "--check", hosts={"node1": wrong, "node2": {}}, zombie_reaper_min_age=0)
-    assert not played.succeeded and (played.recap["node1"]["failed"], played.recap["node2"]["failed"]) == (1, 0)
-    for words in ("zombie_reaper_min_usage: this option was removed; use zombie_reaper_pressure",
-                  "zombie_reaper_act_within: this option was removed; use zombie_reaper_pressure",
-                  "zombie_reaper_every_minute: there is no such variable; did you mean zombie_reaper_every_minutes?"):
+    wrong = {
+        "zombie_reaper_min_usage": 0.0,
+        "zombie_reaper_act_within": "86400",
+        "zombie_reaper_every_minute": 5,
+    }
+    played = play(
+        "sweep.yml", "--check", hosts={"node1": wrong, "node2": {}}, zombie_reaper_min_age=0
+    )
+    assert not played.succeeded and (
+        played.recap["node1"]["failed"],
+        played.recap["node2"]["failed"],
+    ) == (1, 0)
+    for words in (
+        "zombie_reaper_min_usage: this option was removed; use zombie_reaper_pressure",
+        "zombie_reaper_act_within: this option was removed; use zombie_reaper_pressure",
+        (
+            "zombie_reaper_every_minute: there is no such variable; did you mean"
+            " zombie_reaper_every_minutes?"
+        ),
+    ):
         assert words in played.error("node1")
 
 
 def test_it_is_told_where_it_was_set(node, play, tmp_path):
     """As far as Ansible knows: of files it does."""
     (tmp_path / "group_vars").mkdir()
-    (tmp_path / "group_vars/all.yml").write_text("---\n\nzombie_reaper_graec: '5'\n", encoding="ascii")
+    (tmp_path / "group_vars/all.yml").write_text(
+        "---\n\nzombie_reaper_graec: '5'\n", encoding="ascii"
+    )
     told = play("sweep.yml", "--check").error("node1")
-    assert re.search(r"did you mean zombie_reaper_grace\? \(it is '+5'+, from \S*group_vars/all\.yml:3:\d+\)", told), told
+    assert re.search(
+        r"did you mean zombie_reaper_grace\? \(it is '+5'+, from \S*group_vars/all\.yml:3:\d+\)",
+        told,
+    ), told
 
 
 def test_variables_of_others_are_none_of_its_business(play, leak):
-    played = play("sweep.yml", "--check", zombie_reapers=1, zombie="x", my_zombie_reaper_remedys="none", zombie_reaper="y", zombie_reaper_min_age=0)
+    played = play(
+        "sweep.yml",
+        "--check",
+        zombie_reapers=1,
+        zombie="x",
+        my_zombie_reaper_remedys="none",
+        zombie_reaper="y",
+        zombie_reaper_min_age=0,
+    )
     assert played.succeeded, played.text
 
 
@@ -98,27 +149,65 @@ def test_names_that_are_allowed_are_those_that_somebody_reads():
     read = set()
     for path in [*CHECKOUT.glob("playbooks/*.yml"), CHECKOUT / "playbooks/vars/awx.yml"]:
         read |= set(NAMED.findall(path.read_text(encoding="utf-8")))
-    rulebook = set(NAMED.findall((CHECKOUT / "extensions/eda/rulebooks/zombies.yml").read_text(encoding="utf-8")))
-    specs = yaml.safe_load((CHECKOUT / "roles/zombie_reaper/meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
-    of_role = {name[len(wrong_variables.PREFIX):] for name in specs["main"]["options"]}
+    rulebook = set(
+        NAMED.findall(
+            (CHECKOUT / "extensions/eda/rulebooks/zombies.yml").read_text(encoding="utf-8")
+        )
+    )
+    specs = yaml.safe_load(
+        (CHECKOUT / "roles/zombie_reaper/meta/argument_specs.yml").read_text(encoding="utf-8")
+    )["argument_specs"]
+    of_role = {name[len(wrong_variables.PREFIX) :] for name in specs["main"]["options"]}
     assert read - of_role - {"agent"} == {*wrong_variables.OF_PLAYBOOKS, "audit"}
     assert rulebook - {"token_is_empty"} == {*wrong_variables.OF_THE_RULEBOOK, "node"}
-    registered = set(re.findall(r"register: zombie_reaper_(\w+)", "".join(
-        path.read_text(encoding="utf-8") for folder in ("playbooks", "roles") for path in CHECKOUT.glob(folder + "/**/*.yml"))))
+    registered = set(
+        re.findall(
+            r"register: zombie_reaper_(\w+)",
+            "".join(
+                path.read_text(encoding="utf-8")
+                for folder in ("playbooks", "roles")
+                for path in CHECKOUT.glob(folder + "/**/*.yml")
+            ),
+        )
+    )
     assert registered == set(wrong_variables.RESULTS)
     assert set(wrong_variables.allowed()) == of_role.union(
-        wrong_variables.OF_PLAYBOOKS, wrong_variables.OF_THE_RULEBOOK, wrong_variables.RESULTS)
+        wrong_variables.OF_PLAYBOOKS, wrong_variables.OF_THE_RULEBOOK, wrong_variables.RESULTS
+    )
 
 
-@pytest.mark.parametrize("variables, expected", [
-    ({"zombie_reaper_quux": 1},
-     r"zombie_reaper_quux: there is no such variable; allowed are zombie_reaper_awx_credentials, .*zombie_reaper_tolerate \(it is 1\)"),
-    ({"zombie_reaper_min_age": 1, "__zombie_reaper_x": 1, "zombie_reaper_sweep": {}, 5: 1}, None),
-    ({"zombie_reaper_tokn": "secret"}, r"zombie_reaper_tokn: there is no such variable; did you mean zombie_reaper_token\?"),
-    ({"zombie_reaper_hoss": "x" * 100}, r"zombie_reaper_hoss: there is no such variable; did you mean zombie_reaper_hosts\?"),
-    ({"zombie_reaper_hoss": {"a": 1}}, r"zombie_reaper_hoss: there is no such variable; did you mean zombie_reaper_hosts\?"),
-    ({"zombie_reaper_": "{{ x }}"}, r"zombie_reaper_: there is no such variable; allowed are .*\(it is '\{\{ x \}\}'\)"),
-])
+@pytest.mark.parametrize(
+    "variables, expected",
+    [
+        (
+            {"zombie_reaper_quux": 1},
+            (
+                r"zombie_reaper_quux: there is no such variable; allowed are"
+                r" zombie_reaper_awx_credentials, .*zombie_reaper_tolerate \(it is 1\)"
+            ),
+        ),
+        (
+            {"zombie_reaper_min_age": 1, "__zombie_reaper_x": 1, "zombie_reaper_sweep": {}, 5: 1},
+            None,
+        ),
+        (
+            {"zombie_reaper_tokn": "secret"},
+            r"zombie_reaper_tokn: there is no such variable; did you mean zombie_reaper_token\?",
+        ),
+        (
+            {"zombie_reaper_hoss": "x" * 100},
+            r"zombie_reaper_hoss: there is no such variable; did you mean zombie_reaper_hosts\?",
+        ),
+        (
+            {"zombie_reaper_hoss": {"a": 1}},
+            r"zombie_reaper_hoss: there is no such variable; did you mean zombie_reaper_hosts\?",
+        ),
+        (
+            {"zombie_reaper_": "{{ x }}"},
+            r"zombie_reaper_: there is no such variable; allowed are .*\(it is '\{\{ x \}\}'\)",
+        ),
+    ],
+)
 def test_sentences(variables, expected):
     told = wrong_variables.sentences(variables, wrong_variables.allowed())
     assert len(told) == (expected is not None)

@@ -11,11 +11,32 @@ from rig.node import ENGINE as UTILS
 
 ENGINE = UTILS / "reaper"
 FILES = sorted(ENGINE.rglob("*.py"))
-STARTS_A_PROCESS_OR_SIGNALS_A_PID = re.compile(r"fork.*|exec.*|spawn.*|posix_spawn.*|system|popen|startfile|kill|killpg|pthread_kill|clone")
+STARTS_A_PROCESS_OR_SIGNALS_A_PID = re.compile(
+    r"fork.*|exec.*|spawn.*|posix_spawn.*|system|popen|startfile|kill|killpg|pthread_kill|clone"
+)
 FORBIDDEN_MODULES = {
-    "subprocess", "threading", "_thread", "multiprocessing", "concurrent", "asyncio", "socket", "ctypes", "_ctypes", "cffi", "pty", "runpy"}
-ALLOWED_MODULES = {"ptrace": {"ctypes"}, "canary": {"ctypes"}, "remedies.nudge": {"ctypes"}, "watch": {"ctypes", "socket"}}
-ALLOWED_CALLS = {"canary": ["fork"] * 3}  # only an audit that was asked to probe comes there (below)
+    "subprocess",
+    "threading",
+    "_thread",
+    "multiprocessing",
+    "concurrent",
+    "asyncio",
+    "socket",
+    "ctypes",
+    "_ctypes",
+    "cffi",
+    "pty",
+    "runpy",
+}
+ALLOWED_MODULES = {
+    "ptrace": {"ctypes"},
+    "canary": {"ctypes"},
+    "remedies.nudge": {"ctypes"},
+    "watch": {"ctypes", "socket"},
+}
+ALLOWED_CALLS = {
+    "canary": ["fork"] * 3
+}  # only an audit that was asked to probe comes there (below)
 
 
 def name_of(path):
@@ -33,9 +54,15 @@ def floors():
 
 
 def imports(path):
-    """(modules of the standard library, files of the engine) that a file imports, anywhere in it."""
+    """(modules of the standard library, files of the engine) that a file imports, anywhere in
+    it.
+    """
     outside, inside = set(), set()
-    package = ["reaper", *name_of(path).split(".")] if path.name == "__init__.py" else ["reaper", *name_of(path).split(".")[:-1]]
+    package = (
+        ["reaper", *name_of(path).split(".")]
+        if path.name == "__init__.py"
+        else ["reaper", *name_of(path).split(".")[:-1]]
+    )
     if path == ENGINE / "__init__.py":
         package = ["reaper"]
     for part in ast.walk(tree_of(path)):
@@ -44,18 +71,28 @@ def imports(path):
         elif isinstance(part, ast.ImportFrom) and not part.level:
             outside.add(part.module.split(".")[0])
         elif isinstance(part, ast.ImportFrom):
-            base = package[:len(package) - part.level + 1] + (part.module.split(".") if part.module else [])
+            base = package[: len(package) - part.level + 1] + (
+                part.module.split(".") if part.module else []
+            )
             assert base[0] == "reaper", "an import from outside the engine"
             for alias in part.names:
                 file = ENGINE.joinpath(*base[1:], alias.name)
-                inside.add(".".join(base[1:] + [alias.name] if file.with_suffix(".py").exists() else base[1:]))
+                inside.add(
+                    ".".join(
+                        base[1:] + [alias.name] if file.with_suffix(".py").exists() else base[1:]
+                    )
+                )
     return outside, inside - {""}  # the package itself, for its version
 
 
 def attributes(path, module):
     """Names that a file takes from a module."""
     for part in ast.walk(tree_of(path)):
-        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == module:
+        if (
+            isinstance(part, ast.Attribute)
+            and isinstance(part.value, ast.Name)
+            and part.value.id == module
+        ):
             yield part.attr
         elif isinstance(part, ast.ImportFrom) and part.module == module:
             yield from (alias.name for alias in part.names)
@@ -66,13 +103,21 @@ def texts(path):
     tree = tree_of(path)
     told = {id(part.value) for part in ast.walk(tree) if isinstance(part, ast.Expr)}
     for part in ast.walk(tree):
-        if isinstance(part, ast.Constant) and isinstance(part.value, (str, bytes)) and id(part) not in told:
+        if (
+            isinstance(part, ast.Constant)
+            and isinstance(part.value, (str, bytes))
+            and id(part) not in told
+        ):
             yield part.value if isinstance(part.value, str) else part.value.decode("latin-1")
 
 
 def calls(path, function):
     """The calls of a function, by its dotted name, in the order of the source."""
-    return [part for part in ast.walk(tree_of(path)) if isinstance(part, ast.Call) and ast.unparse(part.func) == function]
+    return [
+        part
+        for part in ast.walk(tree_of(path))
+        if isinstance(part, ast.Call) and ast.unparse(part.func) == function
+    ]
 
 
 def test_documentation_names_every_floor():
@@ -87,8 +132,10 @@ def test_file_imports_the_standard_library_and_lower_floors_only(path):
     if own == "__init__":
         assert inside == set()
         return
-    below = floors()[:floors().index(own)]
-    beside = {"remedies", "remedies.termination_log"} if own == "remedies" else set()  # no remedy knows of another
+    below = floors()[: floors().index(own)]
+    beside = (
+        {"remedies", "remedies.termination_log"} if own == "remedies" else set()
+    )  # no remedy knows of another
     assert [name for name in inside if name.split(".")[0] not in below and name not in beside] == []
 
 
@@ -96,7 +143,11 @@ def test_file_imports_the_standard_library_and_lower_floors_only(path):
 def test_nothing_is_started_and_no_bare_pid_is_signalled(path):
     assert imports(path)[0] & FORBIDDEN_MODULES == ALLOWED_MODULES.get(name_of(path), set())
     for module in ("os", "posix", "signal", "_signal"):
-        taken = [name for name in attributes(path, module) if STARTS_A_PROCESS_OR_SIGNALS_A_PID.fullmatch(name)]
+        taken = [
+            name
+            for name in attributes(path, module)
+            if STARTS_A_PROCESS_OR_SIGNALS_A_PID.fullmatch(name)
+        ]
         assert taken == (ALLOWED_CALLS.get(name_of(path), []) if module == "os" else [])
 
 
@@ -105,19 +156,39 @@ def test_no_sweep_comes_to_where_processes_are_started():
     assert [name for name, inside in users.items() if "canary" in inside] == ["audit"]
     assert [name for name, inside in users.items() if "audit" in inside] == ["agent"]
     agent = next(path for path in FILES if path.name == "agent.py").read_text()
-    assert re.findall(r".*\bimport .*\baudit\b.*", agent) == ["        from .audit import as_dict, as_lines, audit"]  # within a function
+    assert re.findall(r".*\bimport .*\baudit\b.*", agent) == [
+        "        from .audit import as_dict, as_lines, audit"
+    ]  # within a function
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_code_is_made_from_text(path):
-    called = {part.func.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
-    assert called & {"eval", "exec", "compile", "__import__", "globals", "getattr", "setattr", "breakpoint"} <= (
-        {"getattr"} if path.name == "agent.py" else set())  # its flags are named after the options
+    called = {
+        part.func.id
+        for part in ast.walk(tree_of(path))
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)
+    }
+    assert called & {
+        "eval",
+        "exec",
+        "compile",
+        "__import__",
+        "globals",
+        "getattr",
+        "setattr",
+        "breakpoint",
+    } <= (
+        {"getattr"} if path.name == "agent.py" else set()
+    )  # its flags are named after the options
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "procfs.py"], ids=name_of)
 def test_only_procfs_reads_a_process(path):
-    of_a_process = [text for text in texts(path) if re.search(r"/proc/|%[ds]/%[ds]/|/(stat|status|cgroup|cmdline|exe|environ|ns/\w+)$", text)]
+    of_a_process = [
+        text
+        for text in texts(path)
+        if re.search(r"/proc/|%[ds]/%[ds]/|/(stat|status|cgroup|cmdline|exe|environ|ns/\w+)$", text)
+    ]
     # Its own descriptors, to know how many more it may open
     allowed = {"remedies": ["/proc/self/fd"], "__init__": ["/sys/fs/cgroup"]}
     allowed = allowed.get(name_of(path), [])
@@ -128,32 +199,62 @@ def test_policy_reads_nothing():
     path = ENGINE / "policy.py"
     assert imports(path)[0] <= {"__future__", "collections", "os", "re"}
     assert set(attributes(path, "os")) <= {"path"}
-    used = {part.attr for part in ast.walk(tree_of(path)) if isinstance(part, ast.Attribute)
-            and isinstance(part.value, ast.Attribute) and part.value.attr == "path"}
+    used = {
+        part.attr
+        for part in ast.walk(tree_of(path))
+        if isinstance(part, ast.Attribute)
+        and isinstance(part.value, ast.Attribute)
+        and part.value.attr == "path"
+    }
     assert used <= {"basename"}
-    called = {part.func.id for part in ast.walk(tree_of(path)) if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)}
+    called = {
+        part.func.id
+        for part in ast.walk(tree_of(path))
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Name)
+    }
     assert called & {"open", "input", "print"} == set()
 
 
 def test_there_is_one_way_to_write_a_file_beside_the_termination_log():
-    """So procfs, which opens the memory of processes, cannot; and ptrace has no other way to it (below)."""
-    writers = [name_of(path) for path in FILES if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\bopen\([^)]*\"[wax]b?\+?\"", path.read_text())]
+    """So procfs, which opens the memory of processes, cannot; and ptrace has no other way to it
+    (below).
+    """
+    writers = [
+        name_of(path)
+        for path in FILES
+        if re.search(r"O_WRONLY|O_RDWR|O_CREAT|\bopen\([^)]*\"[wax]b?\+?\"", path.read_text())
+    ]
     assert writers == ["files", "remedies.termination_log"]
 
 
 def test_the_termination_log_follows_no_link_and_makes_no_file():
     path = ENGINE / "remedies/termination_log.py"
-    assert {name for name in attributes(path, "os") if name in ("O_CREAT", "O_TRUNC", "O_RDWR", "unlink", "rename", "truncate")} == set()
+    assert {
+        name
+        for name in attributes(path, "os")
+        if name in ("O_CREAT", "O_TRUNC", "O_RDWR", "unlink", "rename", "truncate")
+    } == set()
     opened = [ast.unparse(call) for call in calls(path, "os.open")]
     assert opened
     assert [call for call in opened if "O_NOFOLLOW" not in call] == []
-    assert [call for call in opened if "dir_fd=folder" not in call and not call.startswith("os.open(os.path.join(kubelet, 'pods'), ")] == []
+    assert [
+        call
+        for call in opened
+        if "dir_fd=folder" not in call
+        and not call.startswith("os.open(os.path.join(kubelet, 'pods'), ")
+    ] == []
     assert "procfs" not in imports(path)[1]  # no way into a container's own files
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nothing_remembers_between_calls(path):
-    assert [part for part in ast.walk(tree_of(path)) if isinstance(part, (ast.Global, ast.Nonlocal))] == []
-    mutable = [target.id for part in tree_of(path).body if isinstance(part, ast.Assign) and isinstance(part.value, (ast.List, ast.Set))
-               for target in part.targets]
+    assert [
+        part for part in ast.walk(tree_of(path)) if isinstance(part, (ast.Global, ast.Nonlocal))
+    ] == []
+    mutable = [
+        target.id
+        for part in tree_of(path).body
+        if isinstance(part, ast.Assign) and isinstance(part.value, (ast.List, ast.Set))
+        for target in part.targets
+    ]
     assert mutable == []

@@ -9,5 +9,7 @@ from rig.reaping import PatientNode
 
 @pytest.fixture
 def node(request, tmp_path):
-    with own_ledger(tmp_path, PatientNode, hides_others=not request.node.get_closest_marker("all_cgroups")) as rigged:
+    with own_ledger(
+        tmp_path, PatientNode, hides_others=not request.node.get_closest_marker("all_cgroups")
+    ) as rigged:
         yield rigged

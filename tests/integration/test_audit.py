@@ -1,7 +1,9 @@
-"""The audit of real PID 1s: what it says of them, what a canary does to them (nothing that lasts), and what a sweep makes of it.
+"""The audit of real PID 1s: what it says of them, what a canary does to them (nothing that lasts),
+and what a sweep makes of it.
 
-Most of it is one audit of many containers of one node, since the patience with those that leak is real, 6.5 s. Those that collect their canary
-get as long as a busy machine takes for it; that the others do not is no matter of time.
+Most of it is one audit of many containers of one node, since the patience with those that leak is
+real, 6.5 s. Those that collect their canary get as long as a busy machine takes for it; that the
+others do not is no matter of time.
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ import psutil
 import pytest
 from rig.agents import lines
 from rig.node import ENGINE, NO_OPTIONS, PYTHON, ns_pids, offender_of, wait_until
-from rig.reaping import ANSWERS, AS_LONG_AS_IT_TAKES, PATIENTLY, PatientNode, agent_that, answer, status_of
+from rig.reaping import (
+    ANSWERS,
+    AS_LONG_AS_IT_TAKES,
+    PATIENTLY,
+    PatientNode,
+    agent_that,
+    answer,
+    status_of,
+)
 
 from .test_modules import Ansible
 
@@ -56,42 +66,64 @@ if os.fork() == 0:
 forever()
 """
 
-# They take any exit of a child for the end of their work, as process managers do; the first one waits for it, the others are told or look.
-# All but the last have a child that works. What they say before they end is seen by nobody, but their end is
+# They take any exit of a child for the end of their work, as process managers do; the first one
+# waits for it, the others are told or look. All but the last have a child that works. What they say
+# before they end is seen by nobody, but their end is
 ENDS = "sys.exit('a child has ended, so I end')\n"
 WITH_A_CHILD = "if os.fork() == 0:\n    forever()\n"
 ENDS_AFTER_A_WAIT = WITH_A_CHILD + "ready()\nos.wait()\n" + ENDS
 ENDS_BY_A_HANDLER = WITH_A_CHILD + "signal.signal(signal.SIGCHLD, lambda *_: os._exit(1))\n" + LEAKS
 ENDS_BY_A_HANDLER_ALONE = "signal.signal(signal.SIGCHLD, lambda *_: os._exit(1))\n" + LEAKS
-ENDS_AFTER_SIGWAIT = WITH_A_CHILD + """
+ENDS_AFTER_SIGWAIT = (
+    WITH_A_CHILD
+    + """
 ready()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 signal.sigwaitinfo([signal.SIGCHLD])
-""" + ENDS
-ENDS_AFTER_SIGWAIT_IN_A_THREAD = WITH_A_CHILD + """
+"""
+    + ENDS
+)
+ENDS_AFTER_SIGWAIT_IN_A_THREAD = (
+    WITH_A_CHILD
+    + """
 import threading
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 def wait():
     signal.sigwaitinfo([signal.SIGCHLD])
     os._exit(1)
 threading.Thread(target=wait).start()
-""" + LEAKS
-ENDS_AFTER_SIGNALFD = WITH_A_CHILD + """
+"""
+    + LEAKS
+)
+ENDS_AFTER_SIGNALFD = (
+    WITH_A_CHILD
+    + """
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 mask = (ctypes.c_uint64 * 1)(1 << 16)
 told = ctypes.CDLL(None, use_errno=True).signalfd(-1, mask, 0)
 ready()
 os.read(told, 128)
-""" + ENDS
-ENDS_AFTER_A_LOOK = WITH_A_CHILD + """
+"""
+    + ENDS
+)
+ENDS_AFTER_A_LOOK = (
+    WITH_A_CHILD
+    + """
 ready()
 while os.waitpid(-1, os.WNOHANG) == (0, 0):
     time.sleep(0.1)
-""" + ENDS
-WAITS_FOR_ITS_OWN = WITH_A_CHILD.replace("if os.fork()", "child = os.fork()\nif child") + "ready()\nos.waitpid(child, 0)\n" + ENDS
+"""
+    + ENDS
+)
+WAITS_FOR_ITS_OWN = (
+    WITH_A_CHILD.replace("if os.fork()", "child = os.fork()\nif child")
+    + "ready()\nos.waitpid(child, 0)\n"
+    + ENDS
+)
 
 
-# Canaries of these inits, PIDs in the node, are let go first and have all the time they need; those of all others that many seconds
+# Canaries of these inits, PIDs in the node, are let go first and have all the time they need; those
+# of all others that many seconds
 FIRST_THOSE_THAT_COLLECT = """
 from reaper import canary
 patience, canary.QUIET = %s, 2.0
@@ -115,59 +147,106 @@ canary.PATIENCE = UntilTold(1)
 
 
 def patient(seconds, collecting=()):
-    """Code of an agent whose patience with a canary is another one. collecting: PIDs of inits that get as long as it takes."""
-    return agent_that(lines(FIRST_THOSE_THAT_COLLECT % (seconds, list(collecting), AS_LONG_AS_IT_TAKES)))
+    """Code of an agent whose patience with a canary is another one. collecting: PIDs of inits that
+    get as long as it takes.
+    """
+    return agent_that(
+        lines(FIRST_THOSE_THAT_COLLECT % (seconds, list(collecting), AS_LONG_AS_IT_TAKES))
+    )
 
 
 HURRIED = patient(0.4)
-REAL = 0.4 if "REAPER_ENGINE" in os.environ else "canary.PATIENCE"  # tests/mutations run this often, and are not about patience
+REAL = (
+    0.4 if "REAPER_ENGINE" in os.environ else "canary.PATIENCE"
+)  # tests/mutations run this often, and are not about patience
 
 
 def with_capabilities(bounding):
     """Code of a PID 1 that has these and can never have others, as a runtime starts it."""
-    return """os.execvp("setpriv", ["setpriv", "--bounding-set=%s", "--inh-caps=-all", sys.executable, "-IS", "-c",
-    "import os, time; os.write(1, b'ready\\\\n'); time.sleep(10000)"])""" % bounding
+    return (
+        """os.execvp("setpriv", ["setpriv", "--bounding-set=%s", "--inh-caps=-all", sys.executable, "-IS", "-c",
+    "import os, time; os.write(1, b'ready\\\\n'); time.sleep(10000)"])"""
+        % bounding
+    )
 
 
 # Of Docker without any option; with --cap-add SYS_PTRACE one more
-DEFAULT = ("-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,"
-           "+audit_write,+setfcap")
+DEFAULT = (
+    "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,"
+    "+audit_write,+setfcap"
+)
 
 # name -> code of PID 1; name -> (verdict without and with the canary)
 CONTAINERS = {
-    "leaks": ANSWERS + LEAKS, "has zombies": "zombie()\nzombie()\n" + LEAKS, "collects": COLLECTS, "every second": COLLECTS_EVERY_SECOND,
-    "ignores": IGNORES, "parent below": PARENT_BELOW, "seccomp strict": SECCOMP_STRICT, "all capabilities": LEAKS,
-    "default capabilities": with_capabilities(DEFAULT), "may trace": with_capabilities(DEFAULT + ",+sys_ptrace"),
+    "leaks": ANSWERS + LEAKS,
+    "has zombies": "zombie()\nzombie()\n" + LEAKS,
+    "collects": COLLECTS,
+    "every second": COLLECTS_EVERY_SECOND,
+    "ignores": IGNORES,
+    "parent below": PARENT_BELOW,
+    "seccomp strict": SECCOMP_STRICT,
+    "all capabilities": LEAKS,
+    "default capabilities": with_capabilities(DEFAULT),
+    "may trace": with_capabilities(DEFAULT + ",+sys_ptrace"),
     "may look": with_capabilities(DEFAULT + ",+perfmon"),
-    "privileged": with_capabilities("+all"), "protected": "# postgres\n" + LEAKS, "stopped": LEAKS, "paused": LEAKS,
-    "in kube-system": LEAKS, "in a pod of unknown namespace": LEAKS, "tenant": LEAKS,
-    "ends after a wait": ENDS_AFTER_A_WAIT, "ends by a handler": ENDS_BY_A_HANDLER, "ends by a handler, without a child": ENDS_BY_A_HANDLER_ALONE,
-    "ends after sigwait": ENDS_AFTER_SIGWAIT, "ends after sigwait in a thread": ENDS_AFTER_SIGWAIT_IN_A_THREAD,
-    "ends after signalfd": ENDS_AFTER_SIGNALFD, "ends after a look": ENDS_AFTER_A_LOOK, "waits for its own": WAITS_FOR_ITS_OWN,
+    "privileged": with_capabilities("+all"),
+    "protected": "# postgres\n" + LEAKS,
+    "stopped": LEAKS,
+    "paused": LEAKS,
+    "in kube-system": LEAKS,
+    "in a pod of unknown namespace": LEAKS,
+    "tenant": LEAKS,
+    "ends after a wait": ENDS_AFTER_A_WAIT,
+    "ends by a handler": ENDS_BY_A_HANDLER,
+    "ends by a handler, without a child": ENDS_BY_A_HANDLER_ALONE,
+    "ends after sigwait": ENDS_AFTER_SIGWAIT,
+    "ends after sigwait in a thread": ENDS_AFTER_SIGWAIT_IN_A_THREAD,
+    "ends after signalfd": ENDS_AFTER_SIGNALFD,
+    "ends after a look": ENDS_AFTER_A_LOOK,
+    "waits for its own": WAITS_FOR_ITS_OWN,
 }
 VERDICTS = {
-    "leaks": ("unknown", "leaks"), "has zombies": ("leaks", "leaks"), "collects": ("reaps", "reaps"), "every second": ("unknown", "reaps"),
-    "ignores": ("reaps", "reaps"), "parent below": ("unknown", "leaks"), "seccomp strict": ("unknown", "leaks"),
-    "all capabilities": ("unknown", "leaks"), "default capabilities": ("unknown", "leaks"), "privileged": ("unknown", "leaks"),
-    "tenant": ("unknown", "leaks"), "ends after a wait": ("reaps", "reaps"), "waits for its own": ("unknown", "leaks"),
+    "leaks": ("unknown", "leaks"),
+    "has zombies": ("leaks", "leaks"),
+    "collects": ("reaps", "reaps"),
+    "every second": ("unknown", "reaps"),
+    "ignores": ("reaps", "reaps"),
+    "parent below": ("unknown", "leaks"),
+    "seccomp strict": ("unknown", "leaks"),
+    "all capabilities": ("unknown", "leaks"),
+    "default capabilities": ("unknown", "leaks"),
+    "privileged": ("unknown", "leaks"),
+    "tenant": ("unknown", "leaks"),
+    "ends after a wait": ("reaps", "reaps"),
+    "waits for its own": ("unknown", "leaks"),
 }
 TOLD_ALREADY = ("has zombies", "collects", "ignores", "ends after a wait")
 LEFT_ALONE = {  # name -> why no canary is sent
-    "may trace": "CAP_SYS_PTRACE", "may look": "CAP_PERFMON", "protected": "protect: post[g]res",
-    "stopped": "stopped or paused", "paused": "stopped or paused",
-    "in kube-system": "kube-system", "in a pod of unknown namespace": "namespace of its pod",
-    "ends by a handler": "has children and is told", "ends by a handler, without a child": "is told when a child ends",
-    "ends after sigwait": "has children and is told", "ends after sigwait in a thread": "has children and is told",
-    "ends after signalfd": "has children and is told", "ends after a look": "may be looking after them",
+    "may trace": "CAP_SYS_PTRACE",
+    "may look": "CAP_PERFMON",
+    "protected": "protect: post[g]res",
+    "stopped": "stopped or paused",
+    "paused": "stopped or paused",
+    "in kube-system": "kube-system",
+    "in a pod of unknown namespace": "namespace of its pod",
+    "ends by a handler": "has children and is told",
+    "ends by a handler, without a child": "is told when a child ends",
+    "ends after sigwait": "has children and is told",
+    "ends after sigwait in a thread": "has children and is told",
+    "ends after signalfd": "has children and is told",
+    "ends after a look": "may be looking after them",
 }
 OPTIONS = ("--min-age", "0", "--protect", "post[g]res")
 PODS = {"in kube-system": "kube-system", "in a pod of unknown namespace": None, "tenant": "lease-1"}
 UID, CONTAINER_ID = "8ed3b1b7-3f6e-4b5e-9d1c-%012d", "%064d"
 
 V1, V2 = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")
-FREEZERS = [  # hierarchy, file, what is written there to freeze and to thaw, the file that tells, what it tells
+# hierarchy, file, what is written there to freeze and to thaw, the file that tells, what it tells
+FREEZERS = [
     (V1.parent / "freezer", "freezer.state", "FROZEN", "THAWED", "freezer.state", "FROZEN"),
-    (V2, "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"), (V2 / "unified", "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1")]
+    (V2, "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"),
+    (V2 / "unified", "cgroup.freeze", "1", "0", "cgroup.events", "frozen 1"),
+]
 
 
 class Cgroups:
@@ -194,7 +273,9 @@ class Cgroups:
                 folder = self.make(root, "paused", process)
                 self.frozen.append((folder / name, thawed))
                 (folder / name).write_text(frozen, encoding="ascii")
-                wait_until(lambda file=folder / tells, told=told: told in file.read_text(encoding="ascii"))
+                wait_until(
+                    lambda file=folder / tells, told=told: told in file.read_text(encoding="ascii")
+                )
                 return True
         return False
 
@@ -206,7 +287,9 @@ class Cgroups:
     def remove(self):
         """When all that was in them has ended."""
         for folder in reversed(self.made):
-            wait_until(lambda folder=folder: not (folder / "cgroup.procs").read_text(encoding="ascii"))
+            wait_until(
+                lambda folder=folder: not (folder / "cgroup.procs").read_text(encoding="ascii")
+            )
             folder.rmdir()
 
 
@@ -218,30 +301,52 @@ def audit(node, *flags, code=None, config=NO_OPTIONS) -> dict:
 
 def entry_of(result, program) -> dict:
     """Of the container with that PID 1, as the node counts."""
-    return next(entry for entry in result["containers"] if entry["init"] and entry["init"]["pid"] == program.pids[1])
+    return next(
+        entry
+        for entry in result["containers"]
+        if entry["init"] and entry["init"]["pid"] == program.pids[1]
+    )
 
 
 def evidence(entry, by) -> tuple:
     """(verdict, detail) of the last piece of that kind."""
-    return next(((piece["verdict"], piece["detail"]) for piece in reversed(entry["evidence"]) if piece["by"] == by), (None, None))
+    return next(
+        (
+            (piece["verdict"], piece["detail"])
+            for piece in reversed(entry["evidence"])
+            if piece["by"] == by
+        ),
+        (None, None),
+    )
 
 
 def children_of(pid) -> list:
     """Their PIDs; psutil would look at all processes of the machine for this."""
     try:
-        return [int(child) for child in Path("/proc/%d/task/%d/children" % (pid, pid)).read_text(encoding="ascii").split()]
+        return [
+            int(child)
+            for child in (
+                Path("/proc/%d/task/%d/children" % (pid, pid)).read_text(encoding="ascii").split()
+            )
+        ]
     except (FileNotFoundError, ProcessLookupError):
         return []
 
 
 def canaries(node, alive=False) -> list:
-    """PIDs of those in the node and its containers, wherever they hang; zombies too unless only those alive are asked for."""
+    """PIDs of those in the node and its containers, wherever they hang; zombies too unless only
+    those alive are asked for.
+    """
     found, above = [], [node.init.process.pid, *(program.process.pid for program in node.programs)]
     while above:
         pid = above.pop()
         above += children_of(pid)
         try:
-            name, state = Path("/proc/%d/stat" % pid).read_text(encoding="utf-8", errors="replace").rpartition(")")[::2]
+            name, state = (
+                Path("/proc/%d/stat" % pid)
+                .read_text(encoding="utf-8", errors="replace")
+                .rpartition(")")[::2]
+            )
         except (FileNotFoundError, ProcessLookupError):
             continue
         if name.endswith("(zr-canary") and not (alive and state.split()[0] == "Z"):
@@ -265,10 +370,17 @@ class Audited:
             self.dry = audit(self.node, "--check", "--probe", *OPTIONS)
             self.without = audit(self.node, *OPTIONS)
             self.state_after_looking = self.node.run_folder.exists()
-            collecting = [self.programs[name].pids[1] for name, (_looked, probed) in VERDICTS.items() if probed == "reaps"]
+            collecting = [
+                self.programs[name].pids[1]
+                for name, (_looked, probed) in VERDICTS.items()
+                if probed == "reaps"
+            ]
             self.probed = audit(self.node, "--probe", *OPTIONS, code=patient(REAL, collecting))
             self.after = self._states()
-            self.living_canaries, self.canaries = canaries(self.node, alive=True), canaries(self.node)
+            self.living_canaries, self.canaries = (
+                canaries(self.node, alive=True),
+                canaries(self.node),
+            )
             self.again = audit(self.node, *OPTIONS)
             self.sweep = self.node.sweep("--check", remedies="nudge,terminate")
             self.sweep_with_reap = self.node.sweep("--check")
@@ -280,17 +392,32 @@ class Audited:
         root = next((root for root in (V1, V2) if (root / "cgroup.procs").exists()), None)
         for number, (name, namespace) in enumerate(PODS.items() if root else ()):
             uid = UID % number
-            self.cgroups.make(root, "pod%s/%s" % (uid, CONTAINER_ID % number), self.programs[name].process)
+            self.cgroups.make(
+                root, "pod%s/%s" % (uid, CONTAINER_ID % number), self.programs[name].process
+            )
             if namespace:
                 self.node.run("mkdir", "/var/log/pods/%s_web-0_%s" % (namespace, uid))
-                self.node.run("touch", "/var/log/containers/web-0_%s_app-%s.log" % (namespace, CONTAINER_ID % number))
+                self.node.run(
+                    "touch",
+                    "/var/log/containers/web-0_%s_app-%s.log" % (namespace, CONTAINER_ID % number),
+                )
         return root is not None
 
     def _states(self) -> dict:
-        """Of each, once it has come to rest: start time, tracer, state, and its zombies as psutil sees them."""
+        """Of each, once it has come to rest: start time, tracer, state, and its zombies as psutil
+        sees them.
+        """
         statuses = {name: self._at_rest(name, program) for name, program in self.programs.items()}
-        return {name: (status["start"], status["TracerPid"], status["State"][0], status["SigBlk"], sorted(self.programs[name].zombies()))
-                for name, status in statuses.items()}
+        return {
+            name: (
+                status["start"],
+                status["TracerPid"],
+                status["State"][0],
+                status["SigBlk"],
+                sorted(self.programs[name].zombies()),
+            )
+            for name, status in statuses.items()
+        }
 
     @staticmethod
     def _at_rest(name, program) -> dict:
@@ -299,7 +426,9 @@ class Audited:
 
     def entry(self, result, name) -> dict:
         if name in PODS and not self.in_pods:
-            pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
+            pytest.skip(
+                "no cgroup hierarchy is mounted on this machine where a cgroup could be made"
+            )
         if name == "paused" and not self.is_paused:
             pytest.skip("this machine has no cgroup freezer")
         return entry_of(result, self.programs[name])
@@ -326,7 +455,10 @@ def test_verdict_by_looking_and_by_canary(audited, name):
     assert evidence(looked, "canary") == (None, None)
     collected = probed["seconds"] is not None
     if name in TOLD_ALREADY:
-        assert evidence(probed, "canary") == ("unknown", "not probed: there is evidence enough without")
+        assert evidence(probed, "canary") == (
+            "unknown",
+            "not probed: there is evidence enough without",
+        )
         assert not collected
         return
     assert evidence(probed, "canary")[0] == ("reaps" if collected else "leaks")
@@ -360,12 +492,19 @@ def test_one_that_was_made_to_collect_its_canary_works_on(audited):
 
 def test_nothing_of_a_canary_lives_on(audited):
     assert audited.living_canaries == []
-    assert len(audited.canaries) == audited.probed["counts"]["canaries_left"] == 1, "the zombie that could not be collected"
+    assert len(audited.canaries) == audited.probed["counts"]["canaries_left"] == 1, (
+        "the zombie that could not be collected"
+    )
 
 
 def test_a_dry_run_sends_none_and_writes_nothing(audited):
     assert not audited.state_after_looking
-    assert [piece for entry in audited.dry["containers"] for piece in entry["evidence"] if piece["by"] == "canary"] == []
+    assert [
+        piece
+        for entry in audited.dry["containers"]
+        for piece in entry["evidence"]
+        if piece["by"] == "canary"
+    ] == []
     assert audited.dry["counts"] == audited.without["counts"]
 
 
@@ -374,7 +513,9 @@ def test_totals_agree_with_the_rows(audited):
         verdicts = [entry["verdict"] for entry in result["containers"]]
         counts = result["counts"]
         assert counts["containers"] == len(verdicts) == len(CONTAINERS)
-        assert [counts[word] for word in ("reaps", "leaks", "unknown")] == [verdicts.count(word) for word in ("reaps", "leaks", "unknown")]
+        assert [counts[word] for word in ("reaps", "leaks", "unknown")] == [
+            verdicts.count(word) for word in ("reaps", "leaks", "unknown")
+        ]
         assert verdicts == sorted(verdicts, key=["leaks", "unknown", "reaps"].index)
         assert counts["zombies"] == sum(entry["zombies"] for entry in result["containers"])
         assert result["warnings"] == []
@@ -384,12 +525,19 @@ def test_totals_agree_with_the_rows(audited):
 
 def test_a_row_tells_what_pid_1_is(audited):
     entry = audited.entry(audited.without, "has zombies")
-    assert (entry["zombies"], entry["workload"]["kind"], entry["init"]["uid"], entry["init"]["name"]) == (2, "container", 0, "python")
+    assert (
+        entry["zombies"],
+        entry["workload"]["kind"],
+        entry["init"]["uid"],
+        entry["init"]["name"],
+    ) == (2, "container", 0, "python")
     assert "-IS -c" in entry["init"]["command_line"]
     assert evidence(entry, "zombies") == ("leaks", "it keeps 2 zombies, the oldest seen for 0 s")
 
 
-def test_zombies_of_any_parent_in_the_container_are_counted_but_only_those_of_pid_1_say_something_of_it(audited):
+def test_zombies_of_any_parent_in_the_container_are_counted_but_only_those_of_pid_1_say_something_of_it(
+    audited,
+):
     entry = audited.entry(audited.without, "parent below")
     assert entry["zombies"] == 1
     assert evidence(entry, "zombies") == (None, None)
@@ -397,7 +545,11 @@ def test_zombies_of_any_parent_in_the_container_are_counted_but_only_those_of_pi
 
 def test_a_row_tells_whose_it_is(audited):
     workload = audited.entry(audited.probed, "tenant")["workload"]
-    assert (workload["namespace"], workload["pod"], workload["container_name"]) == ("lease-1", "web-0", "app")
+    assert (workload["namespace"], workload["pod"], workload["container_name"]) == (
+        "lease-1",
+        "web-0",
+        "app",
+    )
     assert (workload["pod_uid"], workload["container_id"]) == (UID % 2, CONTAINER_ID % 2)
     assert audited.entry(audited.probed, "tenant")["pids"]["current"] == 1
 
@@ -405,12 +557,22 @@ def test_a_row_tells_whose_it_is(audited):
 def test_a_table_for_people(audited):
     summary = audited.probed["summary"]
     counts = audited.probed["counts"]
-    assert summary[0] == "%d containers on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d" % (
-        counts["containers"], counts["reaps"], counts["leaks"], counts["unknown"])
+    assert (
+        summary[0]
+        == "%d containers on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d"
+        % (
+            counts["containers"],
+            counts["reaps"],
+            counts["leaks"],
+            counts["unknown"],
+        )
+    )
     assert summary[1].split() == ["verdict", "zombies", "pids", "PID", "1", "container", "why"]
     assert len(summary) == len(CONTAINERS) + 3
     assert summary[-1] == "canaries that could not be collected again: 1"
-    (line,) = [line for line in summary if " %d python " % audited.programs["every second"].pids[1] in line]
+    (line,) = [
+        line for line in summary if " %d python " % audited.programs["every second"].pids[1] in line
+    ]
     assert line.startswith("reaps ") and "it collected an orphan after " in line
 
 
@@ -426,11 +588,18 @@ def test_what_a_canary_showed_is_remembered(audited):
 
 
 def test_what_a_canary_showed_feeds_the_sweep(audited):
-    """A parent whose adopter leaks is not ended in vain; where reap may be tried, that helps whoever has the zombies."""
+    """A parent whose adopter leaks is not ended in vain; where reap may be tried, that helps
+    whoever has the zombies.
+    """
     below = audited.programs["parent below"]
-    (child,) = (child for child in below.process.children() if child.status() != psutil.STATUS_ZOMBIE)
+    (child,) = (
+        child for child in below.process.children() if child.status() != psutil.STATUS_ZOMBIE
+    )
     pid = ns_pids(child.pid)[1]
-    without, with_reap = (next(entry for entry in result["offenders"] if entry["pid"] == pid) for result in (audited.sweep, audited.sweep_with_reap))
+    without, with_reap = (
+        next(entry for entry in result["offenders"] if entry["pid"] == pid)
+        for result in (audited.sweep, audited.sweep_with_reap)
+    )
     assert (without["reason"], without["remedies"]) == ("adopter_does_not_reap", ["nudge"])
     assert (with_reap["reason"], with_reap["remedies"]) == ("act", ["reap", "nudge", "terminate"])
     for entry in (without, with_reap):
@@ -448,7 +617,9 @@ def test_a_canary_that_stays_is_no_fault_of_the_one_who_could_not_collect_it(aud
 def test_where_the_adopter_leaks_its_child_is_not_ended_and_reap_helps(node):
     below = node.container(PARENT_BELOW)
     audit(node, "--probe", code=HURRIED)
-    (child,) = (child for child in below.process.children() if child.status() != psutil.STATUS_ZOMBIE)
+    (child,) = (
+        child for child in below.process.children() if child.status() != psutil.STATUS_ZOMBIE
+    )
     result = node.sweep(remedies="nudge,terminate")
     (entry,) = (entry for entry in result["offenders"] if entry["zombies"])
     assert (entry["reason"], entry["outcome"]) == ("adopter_does_not_reap", "not_cleared")
@@ -460,29 +631,45 @@ def test_where_the_adopter_leaks_its_child_is_not_ended_and_reap_helps(node):
 
 
 def test_a_canary_that_stays_is_not_counted_by_any_later_sweep(node):
-    """Neither it nor its parent is touched, not even once it is of age; what the parent keeps besides is its own."""
-    init = node.container("""
+    """Neither it nor its parent is touched, not even once it is of age; what the parent keeps
+    besides is its own.
+    """
+    init = node.container(
+        """
 def one_more(*_):
     zombie()
     os.write(1, b"made\\n")
 signal.signal(signal.SIGUSR1, one_more)
-""" + LEAKS)
+"""
+        + LEAKS
+    )
     result = audit(node, "--probe", "--remedies", "nudge,terminate", code=HURRIED)
     assert result["counts"]["canaries_left"] == 1
     assert result["counts"]["leaks"] == 1
     assert len(init.zombies()) == 1
-    for options in ({"min_age": 0}, {"min_age": 1}, {"min_age": 0, "scope": "all", "protect_namespaces": ""}):
+    for options in (
+        {"min_age": 0},
+        {"min_age": 1},
+        {"min_age": 0, "scope": "all", "protect_namespaces": ""},
+    ):
         time.sleep(options["min_age"])
         swept = node.sweep("--wait", remedies="nudge,terminate", **options)
         assert offender_of(swept, init)["reason"] == "own_canary"
-        assert (offender_of(swept, init)["ripe"], swept["changed"], swept["counts"]["cleared"]) == (0, False, 0)
+        assert (offender_of(swept, init)["ripe"], swept["changed"], swept["counts"]["cleared"]) == (
+            0,
+            False,
+            0,
+        )
     assert node.sweep()["changed"] is False, "not even with reap"
     assert init.alive and len(init.zombies()) == 1
     assert evidence(entry_of(audit(node, "--min-age", "0"), init), "zombies") == (None, None)
     os.kill(init.process.pid, signal.SIGUSR1)
     assert init.popen.stdout.readline() == b"made\n"
     swept = node.sweep(remedies="nudge,reap", min_zombies=2)
-    assert (offender_of(swept, init)["reason"], offender_of(swept, init)["zombies"]) == ("too_few", 2)
+    assert (offender_of(swept, init)["reason"], offender_of(swept, init)["zombies"]) == (
+        "too_few",
+        2,
+    )
     swept = node.sweep(remedies="nudge,reap")
     assert (offender_of(swept, init)["ripe"], swept["counts"]["cleared"]) == (1, 1)
     assert init.alive and len(init.zombies()) == 1, "the canary"
@@ -495,15 +682,20 @@ def test_a_zombie_with_the_pid_of_a_canary_is_not_one(node):
     node.sweep("--check")
     node.run_folder.mkdir(mode=0o700)
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    (node.run_folder / "left_canaries").write_text("%s\n%d 1 0.000\n" % (boot_id, zombie), encoding="ascii")
+    (node.run_folder / "left_canaries").write_text(
+        "%s\n%d 1 0.000\n" % (boot_id, zombie), encoding="ascii"
+    )
     assert offender_of(node.sweep("--check"), init)["reason"] == "act"
 
 
-IN_PROCESS = """
+IN_PROCESS = (
+    """
 import json, os, sys
 sys.path.append(sys.argv[1])
 from reaper import audit, canary, policy, sweep
-""" + PATIENTLY + """
+"""
+    + PATIENTLY
+    + """
 exec(sys.argv[3])
 def seen():
     try:
@@ -516,6 +708,7 @@ for _turn in range(3):
     done = audit.audit(policy.Options(), sweep.Paths(run=sys.argv[2]), probe=True)
 print(json.dumps([before == seen(), [each.verdict for each in done.containers]]))
 """
+)
 
 
 def test_an_audit_loses_no_descriptor_and_leaves_no_child(node):
@@ -531,11 +724,14 @@ def test_an_audit_loses_no_descriptor_and_leaves_no_child(node):
     ended.process.resume()
 
 
-WHAT_IT_IS = """
+WHAT_IT_IS = (
+    """
 import json, os, sys
 sys.path.append(sys.argv[1])
 from reaper import audit, canary, policy, sweep
-""" + PATIENTLY + """
+"""
+    + PATIENTLY
+    + """
 canary.PATIENCE = 0.4
 os.environ["SECRET"], secret = "x", open(sys.argv[1] + "/sweep_module.py")
 watch = canary.watch
@@ -553,10 +749,13 @@ seen, canary.watch = [], watched
 audit.audit(policy.Options(), sweep.Paths(run=sys.argv[2]), probe=True)
 print(json.dumps([seen, os.getsid(0)]))
 """
+)
 
 
 def test_what_a_tenant_could_see_of_a_canary(node):
-    """Its copy of the audit has nothing open but the pipes that it and its parent wait for, no right, and nobody may look into its memory."""
+    """Its copy of the audit has nothing open but the pipes that it and its parent wait for, no
+    right, and nobody may look into its memory.
+    """
     node.container(LEAKS)
     done = node.run(PYTHON, "-IS", "-c", WHAT_IT_IS, str(ENGINE), str(node.run_folder))
     assert (done.returncode, done.stderr) == (0, "")
@@ -569,7 +768,8 @@ def test_what_a_tenant_could_see_of_a_canary(node):
     assert seen["owner"] == 0, "undumpable: its files in /proc are root's, not its own user's"
 
 
-# An audit that makes a file at that moment in the life of the second of three canaries, and then does nothing any more
+# An audit that makes a file at that moment in the life of the second of three canaries, and then
+# does nothing any more
 ENDED_AT = """
 import os, time
 from reaper import canary
@@ -605,15 +805,25 @@ def is_there(pidfd, real=canary.is_there):
 canary.release, canary._release, canary._only_child, canary._see_end, canary.is_there = release, release_one, only_child, see_end, is_there
 """
 MOTHER_FOUND, CANARY_FOUND = ("found", 3), ("found", 4)
-# What is left of the three that are sent, as zombies. Of the second one its mother takes care unless it was noted and let go of
+# What is left of the three that are sent, as zombies. Of the second one its mother takes care
+# unless it was noted and let go of
 LEFT = {
-    MOTHER_FOUND: 1, CANARY_FOUND: 1, ("not yet noted", 2): 1, ("noted", 2): 1, ("its mother may end", 2): 2, ("adopted", 2): 2,
-    ("all are adopted", 1): 3, ("it exits", 2): 3}
+    MOTHER_FOUND: 1,
+    CANARY_FOUND: 1,
+    ("not yet noted", 2): 1,
+    ("noted", 2): 1,
+    ("its mother may end", 2): 2,
+    ("adopted", 2): 2,
+    ("all are adopted", 1): 3,
+    ("it exits", 2): 3,
+}
 
 
 @pytest.mark.parametrize("moment", LEFT, ids=lambda moment: "%s %d" % moment)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_an_audit_that_is_ended_leaves_nothing_that_a_sweep_would_blame_on_anybody(node, tmp_path, number, moment):
+def test_an_audit_that_is_ended_leaves_nothing_that_a_sweep_would_blame_on_anybody(
+    node, tmp_path, number, moment
+):
     """Zombies that it leaves are noted as its own; nothing of it lives on."""
     leaking = [node.container(LEAKS) for _place in range(3)]
     held = tmp_path / "held"
@@ -629,13 +839,19 @@ def test_an_audit_that_is_ended_leaves_nothing_that_a_sweep_would_blame_on_anybo
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_an_audit_that_is_ended_at_any_moment_leaves_nothing_that_a_sweep_would_blame_on_anybody(node, number):
-    """The same at random moments, in audits that do not end by themselves. The first is ended when all canaries have exited."""
+def test_an_audit_that_is_ended_at_any_moment_leaves_nothing_that_a_sweep_would_blame_on_anybody(
+    node, number
+):
+    """The same at random moments, in audits that do not end by themselves. The first is ended when
+    all canaries have exited.
+    """
     leaking = [node.container(LEAKS) for _place in range(6)]
     for turn in range(8):
         before = set(canaries(node))
         running, agent = begun(node, patient(3600))
-        wait_until(lambda agent=agent, before=before: children_of(agent) or set(canaries(node)) - before)  # all may be sent between two looks
+        wait_until(
+            lambda agent=agent, before=before: children_of(agent) or set(canaries(node)) - before
+        )  # all may be sent between two looks
         if turn == 0:
             wait_until(lambda: all(init.zombies() for init in leaking))
         else:
@@ -652,24 +868,37 @@ def test_an_audit_that_is_ended_at_any_moment_leaves_nothing_that_a_sweep_would_
 def begun(node, code) -> tuple:
     """An audit that has begun and sends canaries: (Popen of nsenter, PID of the agent)."""
     command = node.agent_command("--audit", "--probe", "--remedies", "nudge,terminate", code=code)
-    running = subprocess.Popen([*node.enter, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [*node.enter, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return running, wait_until(lambda: children_of(running.pid))[0]
 
 
 def has_settled(node, inits) -> bool:
     """Whether nothing of an audit is left but zombies of these."""
-    return not canaries(node, alive=True) and set(canaries(node)) == {pid for init in inits for pid in init.zombies()}
+    return not canaries(node, alive=True) and set(canaries(node)) == {
+        pid for init in inits for pid in init.zombies()
+    }
 
 
 HARM = "it has ended while it was probed; the canary may have made it end"
 
 
-@pytest.mark.parametrize("what, words", [("stops", "it was stopped or paused meanwhile"), ("ends", "it has ended meanwhile")])
-def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything(node, tmp_path, what, words):
+@pytest.mark.parametrize(
+    "what, words",
+    [("stops", "it was stopped or paused meanwhile"), ("ends", "it has ended meanwhile")],
+)
+def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything(
+    node, tmp_path, what, words
+):
     init = node.container(LEAKS)
     told = tmp_path / "told"
-    command = node.agent_command("--audit", "--probe", "--json", code=agent_that(lines(UNTIL_TOLD % str(told))))
-    running = subprocess.Popen([*node.enter, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = node.agent_command(
+        "--audit", "--probe", "--json", code=agent_that(lines(UNTIL_TOLD % str(told)))
+    )
+    running = subprocess.Popen(
+        [*node.enter, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     wait_until(init.zombies)
     os.kill(init.process.pid, signal.SIGSTOP if what == "stops" else signal.SIGKILL)
     if what == "stops":
@@ -684,7 +913,10 @@ def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_a
     if what == "stops":
         os.kill(init.process.pid, signal.SIGCONT)
         wait_until(lambda: status_of(init)["State"][0] == "S")
-        assert evidence(entry_of(audit(node), init), "canary") == (None, None), "nothing of it is remembered"
+        assert evidence(entry_of(audit(node), init), "canary") == (
+            None,
+            None,
+        ), "nothing of it is remembered"
         assert offender_of(node.sweep("--check"), init)["reason"] == "own_canary"
 
 
@@ -705,29 +937,52 @@ def put_into_pod(cgroups, process, container=1):
 
 def pause_program(folder) -> str:
     program = folder / "pause"
-    subprocess.run(["gcc", "-x", "c", "-o", program, "-"], input="int pause(void); int main(void) { for (;;) pause(); }", text=True, check=True)
+    subprocess.run(
+        ["gcc", "-x", "c", "-o", program, "-"],
+        input="int pause(void); int main(void) { for (;;) pause(); }",
+        text=True,
+        check=True,
+    )
     return str(program)
 
 
-@pytest.mark.parametrize("code, in_pod, told", [
-    ("ready()\nos.execv(PAUSE, ['/pause'])", True, False),
-    ("ready()\nos.execv(PAUSE, ['/pause'])", False, True),  # nothing says that it keeps anything for a pod
-    ("zombie()\nready()\nos.execv(PAUSE, ['/pause'])", True, True),
-    ("ready()\nos.execv('/bin/sleep', ['/pause', '1000'])", True, True),  # it only calls itself so
-])
+@pytest.mark.parametrize(
+    "code, in_pod, told",
+    [
+        ("ready()\nos.execv(PAUSE, ['/pause'])", True, False),
+        (
+            "ready()\nos.execv(PAUSE, ['/pause'])",
+            False,
+            True,
+        ),  # nothing says that it keeps anything for a pod
+        ("zombie()\nready()\nos.execv(PAUSE, ['/pause'])", True, True),
+        (
+            "ready()\nos.execv('/bin/sleep', ['/pause', '1000'])",
+            True,
+            True,
+        ),  # it only calls itself so
+    ],
+)
 def test_the_pause_program_of_a_pod_is_no_container(cgroups, node, tmp_path, code, in_pod, told):
     init = node.container(code.replace("PAUSE", repr(pause_program(tmp_path))))
     wait_until(lambda: init.process.name() in ("pause", "sleep"))
     if in_pod:
         put_into_pod(cgroups, init.process)
     result = audit(node)
-    assert [entry["init"]["pid"] for entry in result["containers"]] == ([init.pids[1]] if told else [])
+    assert [entry["init"]["pid"] for entry in result["containers"]] == (
+        [init.pids[1]] if told else []
+    )
     assert result["counts"]["containers"] == len(result["containers"])
     init.stop()
 
 
-def test_the_pause_program_whose_pid_namespace_is_shared_is_the_init_of_the_other_containers(cgroups, node, tmp_path):
-    init = node.container("if os.fork() == 0:\n    forever()\nready()\nos.execv(%r, ['/pause'])" % pause_program(tmp_path))
+def test_the_pause_program_whose_pid_namespace_is_shared_is_the_init_of_the_other_containers(
+    cgroups, node, tmp_path
+):
+    init = node.container(
+        "if os.fork() == 0:\n    forever()\nready()\nos.execv(%r, ['/pause'])"
+        % pause_program(tmp_path)
+    )
     wait_until(lambda: init.process.name() == "pause")
     put_into_pod(cgroups, init.process)
     put_into_pod(cgroups, *init.process.children(), container=2)
@@ -742,14 +997,21 @@ def test_what_a_sweep_had_to_collect_says_that_it_leaks(node):
     entry = entry_of(audit(node, "--probe", code=HURRIED), init)
     assert (entry["verdict"], entry["zombies"]) == ("leaks", 0)
     verdict, why = evidence(entry, "sweeps")
-    assert verdict == "leaks" and why.startswith("a sweep collected zombies from it ") and why.endswith(" s ago")
+    assert (
+        verdict == "leaks"
+        and why.startswith("a sweep collected zombies from it ")
+        and why.endswith(" s ago")
+    )
     assert evidence(entry, "canary") == ("unknown", "not probed: there is evidence enough without")
     assert init.alive and init.zombies() == []
 
 
 def test_one_that_looks_after_its_children_now_and_then_goes_on(node):
     init = node.container(ENDS_AFTER_A_LOOK)
-    assert "may be looking after them" in evidence(entry_of(audit(node, "--probe", code=HURRIED), init), "canary")[1]
+    assert (
+        "may be looking after them"
+        in evidence(entry_of(audit(node, "--probe", code=HURRIED), init), "canary")[1]
+    )
     assert init.alive
 
 
@@ -768,14 +1030,22 @@ while True:
 
 @pytest.mark.parametrize("takes, ends", [("0", True), ("0.3", True), (None, False)])
 def test_a_pid_1_that_its_canary_ended_is_told_first_of_all(node, takes, ends):
-    """It has no child, and waits for one only now and then, so nothing could be seen. Some take a moment to end."""
+    """It has no child, and waits for one only now and then, so nothing could be seen. Some take a
+    moment to end.
+    """
     init = node.container(WAITS_LATER % ("time.sleep(%s); sys.exit()" % takes if ends else "pass"))
-    result = audit(node, "--probe", code=patient(AS_LONG_AS_IT_TAKES) if takes == "0" else TAKING_ITS_TIME)
+    result = audit(
+        node, "--probe", code=patient(AS_LONG_AS_IT_TAKES) if takes == "0" else TAKING_ITS_TIME
+    )
     entry = entry_of(result, init)
     assert init.alive is not ends
     assert (entry["harm"], result["counts"]["harmed"]) == ((HARM, 1) if ends else (None, 0))
-    assert (entry["verdict"], evidence(entry, "canary")[0]) == (("unknown", "unknown") if ends else ("reaps", "reaps"))
-    assert result["summary"][0].startswith("warning: PID 1 (" if ends else "1 container on this node: ")
+    assert (entry["verdict"], evidence(entry, "canary")[0]) == (
+        ("unknown", "unknown") if ends else ("reaps", "reaps")
+    )
+    assert result["summary"][0].startswith(
+        "warning: PID 1 (" if ends else "1 container on this node: "
+    )
     assert not ends or HARM in result["summary"][0]
     assert result["counts"]["canaries_left"] == 0
 
@@ -785,17 +1055,28 @@ def test_one_that_somebody_traces_gets_no_canary(node):
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
     init = node.container(LEAKS)
-    tracer = subprocess.Popen([*node.enter, "strace", "-qq", "-o", "/dev/null", "-p", str(init.pids[1])])
+    tracer = subprocess.Popen(
+        [*node.enter, "strace", "-qq", "-o", "/dev/null", "-p", str(init.pids[1])]
+    )
     try:
-        wait_until(lambda: status_of(init)["TracerPid"] != "0" and status_of(init)["State"][0] == "S")
+        wait_until(
+            lambda: status_of(init)["TracerPid"] != "0" and status_of(init)["State"][0] == "S"
+        )
         entry = entry_of(audit(node, "--probe", code=HURRIED), init)
-        assert evidence(entry, "canary") == ("unknown", "not probed: it is being traced, so a canary that it leaves could not be collected again")
+        assert evidence(entry, "canary") == (
+            "unknown",
+            (
+                "not probed: it is being traced, so a canary that it leaves could not be collected"
+                " again"
+            ),
+        )
     finally:
         tracer.terminate()
         tracer.wait()
 
 
-FULL = """
+FULL = (
+    """
 open("/proc/sys/kernel/pid_max", "w").write("400")  # PIDs below 300 are not used again
 children = []
 try:
@@ -812,11 +1093,15 @@ def one_less(*_):
     os.waitpid(children.pop(), 0)
     os.write(1, b"free\\n")
 signal.signal(signal.SIGUSR1, one_less)
-""" + LEAKS
+"""
+    + LEAKS
+)
 
 
 def test_a_pid_namespace_that_is_full(node):
-    """It has room for no process, then for one, which is one too few, then for both that it takes."""
+    """It has room for no process, then for one, which is one too few, then for both that it
+    takes.
+    """
     if [int(number) for number in os.uname().release.split("-")[0].split(".")[:2]] < [6, 14]:
         pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
     init = node.container(FULL)
@@ -825,8 +1110,11 @@ def test_a_pid_namespace_that_is_full(node):
             os.kill(init.process.pid, signal.SIGUSR1)
             assert init.popen.stdout.readline() == b"free\n"
         entry = entry_of(audit(node, "--probe", code=HURRIED), init)
-        expected = ("leaks", "it did not collect an orphan within 0.4 s") if free == 2 else (
-            "unknown", "no process could be started in its PID namespace")
+        expected = (
+            ("leaks", "it did not collect an orphan within 0.4 s")
+            if free == 2
+            else ("unknown", "no process could be started in its PID namespace")
+        )
         assert evidence(entry, "canary") == expected
         assert init.alive and init.zombies() == []
         assert canaries(node, alive=True) == []
@@ -836,8 +1124,15 @@ def test_a_state_folder_that_cannot_be_written_sends_no_canary(node):
     """What cannot be noted is not sent: a sweep would blame its parent for it."""
     init = node.container(LEAKS)
     node.run_folder.mkdir()
-    for command in (["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", str(node.run_folder)],
-                    ["sh", "-c", "touch %s/lock && cat /dev/zero >%s/fill 2>/dev/null; true" % (node.run_folder, node.run_folder)]):
+    for command in (
+        ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", str(node.run_folder)],
+        [
+            "sh",
+            "-c",
+            "touch %s/lock && cat /dev/zero >%s/fill 2>/dev/null; true"
+            % (node.run_folder, node.run_folder),
+        ],
+    ):
         assert node.run(*command).returncode == 0
     result = audit(node, "--probe", code=HURRIED)
     verdict, why = evidence(entry_of(result, init), "canary")
@@ -848,7 +1143,9 @@ def test_a_state_folder_that_cannot_be_written_sends_no_canary(node):
 def test_a_state_folder_that_is_read_only_fails_a_probe_with_one_sentence_and_no_look(node):
     init = node.container(LEAKS)
     node.run_folder.mkdir()
-    assert node.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(node.run_folder)).returncode == 0
+    assert (
+        node.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(node.run_folder)).returncode == 0
+    )
     done = node.agent("--audit", "--probe")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -879,7 +1176,9 @@ def test_while_a_sweep_holds_the_lock_no_canary_is_sent(node):
     init = node.container(LEAKS)
     node.run_folder.mkdir(mode=0o700)
     node.program(HOLDS_THE_LOCK % str(node.run_folder / "lock") + LEAKS)
-    done = node.run(*node.agent_command("--audit", "--probe", "--remedies", "nudge", code=IN_NO_MOOD_TO_WAIT))
+    done = node.run(
+        *node.agent_command("--audit", "--probe", "--remedies", "nudge", code=IN_NO_MOOD_TO_WAIT)
+    )
     assert (done.returncode, done.stdout) == (75, "")
     assert "another process holds" in done.stderr
     assert init.zombies() == [] and canaries(node) == []
@@ -887,19 +1186,26 @@ def test_while_a_sweep_holds_the_lock_no_canary_is_sent(node):
 
 
 def test_a_sweep_that_holds_the_lock_afterwards_keeps_no_canary_where_it_is(node, tmp_path):
-    """What was found out is said, and is not remembered. The lock is taken once all canaries are sent."""
+    """What was found out is said, and is not remembered. The lock is taken once all canaries are
+    sent.
+    """
     init = node.container(LEAKS)
     node.run_folder.mkdir(mode=0o700)
     sent, taken = tmp_path / "sent", tmp_path / "taken"
-    node.program("""
+    node.program(
+        """
 ready()
 while not os.path.exists(%r):
     time.sleep(0.01)
 %s
 open(%r, "w").close()
 forever()
-""" % (str(sent), HOLDS_THE_LOCK % str(node.run_folder / "lock"), str(taken)))
-    code = agent_that(lines(UNTIL_THE_LOCK_IS_TAKEN % (str(sent), str(taken))), "files.LOCK_WAIT = 0.3")
+"""
+        % (str(sent), HOLDS_THE_LOCK % str(node.run_folder / "lock"), str(taken))
+    )
+    code = agent_that(
+        lines(UNTIL_THE_LOCK_IS_TAKEN % (str(sent), str(taken))), "files.LOCK_WAIT = 0.3"
+    )
     result = audit(node, "--probe", code=code)
     assert evidence(entry_of(result, init), "canary")[0] == "leaks"
     (warning,) = result["warnings"]
@@ -927,7 +1233,10 @@ def test_a_name_is_a_tenant_s_to_choose(node, tmp_path):
     init = node.container("ready()\nos.execv(%r, ['/sbin/tini', '1000'])" % str(tmp_path / "tini"))
     wait_until(lambda: init.process.name() == "tini")
     entry = entry_of(audit(node), init)
-    assert evidence(entry, "name") == ("unknown", "it is called tini, but does not handle signals as that does")
+    assert evidence(entry, "name") == (
+        "unknown",
+        "it is called tini, but does not handle signals as that does",
+    )
     assert entry["verdict"] == "unknown"
     assert entry_of(audit(node, "--probe", code=HURRIED), init)["verdict"] == "leaks"
 
@@ -943,24 +1252,38 @@ def ansible(node, tmp_path):
 def test_the_module_looks_and_probes(node, ansible):
     collecting = node.container(COLLECTS_EVERY_SECOND)
     status, result, _shown = ansible("provider.fleet.init_audit", probe=True)
-    assert (status, result["changed"], entry_of(result, collecting)["verdict"]) == ("SUCCESS", False, "reaps")
+    assert (status, result["changed"], entry_of(result, collecting)["verdict"]) == (
+        "SUCCESS",
+        False,
+        "reaps",
+    )
     assert entry_of(result, collecting)["seconds"] is not None
     leaking = node.container(ANSWERS + LEAKS)
     status, result, _shown = ansible("provider.fleet.init_audit", "--check", probe=True)
     assert (status, result["changed"]) == ("SUCCESS", False)
-    assert [entry_of(result, init)["verdict"] for init in (leaking, collecting)] == ["unknown", "reaps"]
+    assert [entry_of(result, init)["verdict"] for init in (leaking, collecting)] == [
+        "unknown",
+        "reaps",
+    ]
     assert leaking.zombies() == []
     status, result, _shown = ansible("provider.fleet.init_audit", probe=True, remedies=["nudge"])
     assert (status, result["changed"], result["counts"]["canaries_left"]) == ("CHANGED", True, 1)
-    assert [entry_of(result, init)["verdict"] for init in (leaking, collecting)] == ["leaks", "reaps"]
+    assert [entry_of(result, init)["verdict"] for init in (leaking, collecting)] == [
+        "leaks",
+        "reaps",
+    ]
     assert len(leaking.zombies()) == 1 and answer(leaking) == "well"
 
 
 def test_the_module_fails_with_one_sentence(node, ansible):
     """That names all that is wrong."""
-    status, result, shown = ansible("provider.fleet.init_audit", min_age=-1, protect=["a(b"], remedies=["explode"])
+    status, result, shown = ansible(
+        "provider.fleet.init_audit", min_age=-1, protect=["a(b"], remedies=["explode"]
+    )
     assert status == "FAILED!" and "Traceback" not in shown
-    assert all(word in result["msg"] for word in ("min_age", "-1", "protect", "a(b", "remedies", "explode"))
+    assert all(
+        word in result["msg"] for word in ("min_age", "-1", "protect", "a(b", "remedies", "explode")
+    )
 
 
 def test_zombie_info_gives_facts_when_asked(node, ansible):

@@ -1,7 +1,8 @@
-"""Once round the circle with the real programs: a container leaks, and at the end an alert has resolved because it had the node swept.
+"""Once round the circle with the real programs: a container leaks, and at the end an alert has
+resolved because it had the node swept.
 
-Only times are other than in earnest. The rules are a copy in which an alert needs seconds where it needs minutes, Prometheus and Alertmanager look
-each second, and zombies count after one.
+Only times are other than in earnest. The rules are a copy in which an alert needs seconds where it
+needs minutes, Prometheus and Alertmanager look each second, and zombies count after one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from rig.daemons import Alertmanager, NodeExporter, Prometheus, Rulebook, documented, inside, modules_run
+from rig.daemons import (
+    Alertmanager,
+    NodeExporter,
+    Prometheus,
+    Rulebook,
+    documented,
+    inside,
+    modules_run,
+)
 from rig.node import CHECKOUT, wait_until
 from rig.watched import Watch
 
@@ -69,23 +78,46 @@ def start():
 
 
 def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
-    node.run_folder = Path("/run/zombie_reaper")  # as in earnest: the sweep by Ansible knows what the agent has seen
+    node.run_folder = Path(
+        "/run/zombie_reaper"
+    )  # as in earnest: the sweep by Ansible knows what the agent has seen
     (tmp_path / "textfiles").mkdir()
     (tmp_path / "token").write_text(TOKEN)
     hosts = {name: inside(node, tmp_path, name) for name in ("node1", "node2")}
 
     rulebook = start(Rulebook, tmp_path, hosts, TOKEN)
-    alertmanager = start(Alertmanager, tmp_path, alertmanager_config(tmp_path / "token", rulebook.port))
+    alertmanager = start(
+        Alertmanager, tmp_path, alertmanager_config(tmp_path / "token", rulebook.port)
+    )
     exporter = start(NodeExporter, tmp_path, tmp_path / "textfiles")
-    prometheus = start(Prometheus, tmp_path, hastened_rules(), {"node1:9100": exporter.port}, alertmanager.port)
-    start(Watch, node, tmp_path, "--remedies", "", "--min-age", "1", "--textfile-directory", str(tmp_path / "textfiles"))
+    prometheus = start(
+        Prometheus, tmp_path, hastened_rules(), {"node1:9100": exporter.port}, alertmanager.port
+    )
+    start(
+        Watch,
+        node,
+        tmp_path,
+        "--remedies",
+        "",
+        "--min-age",
+        "1",
+        "--textfile-directory",
+        str(tmp_path / "textfiles"),
+    )
     assert prometheus.alerts() == []
 
     container = node.container(LEAK)
     wait_until(lambda: len(container.zombies()) == 30)
-    wait_until(lambda: value(prometheus, "max_over_time(zombie_reaper_zombies%s[1h])") >= 30, PATIENCE)
+    wait_until(
+        lambda: value(prometheus, "max_over_time(zombie_reaper_zombies%s[1h])") >= 30, PATIENCE
+    )
     assert value(prometheus, "zombie_reaper_report_only%s") == 1
-    wait_until(lambda: prometheus.query('count_over_time(ALERTS{alertname="NodeZombies", alertstate="firing"}[1h])'), PATIENCE)
+    wait_until(
+        lambda: prometheus.query(
+            'count_over_time(ALERTS{alertname="NodeZombies", alertstate="firing"}[1h])'
+        ),
+        PATIENCE,
+    )
     wait_until(lambda: modules_run(tmp_path, "node1"), PATIENCE)
 
     wait_until(lambda: not container.zombies(), PATIENCE)  # seen with psutil
@@ -93,7 +125,10 @@ def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
     # The agent may write what it saw before that sweep after it, and looks again a minute later
     wait_until(lambda: "NodeZombies" not in prometheus.alerts() + alertmanager.alerts(), PATIENCE)
     wait_until(lambda: 0 <= value(prometheus, "zombie_reaper_zombies%s") < 20, PATIENCE)
-    assert (modules_run(tmp_path, "node1"), modules_run(tmp_path, "node2")) == (1, 0), rulebook.text()
+    assert (modules_run(tmp_path, "node1"), modules_run(tmp_path, "node2")) == (
+        1,
+        0,
+    ), rulebook.text()
 
 
 def value(prometheus, expression) -> float:

@@ -1,4 +1,6 @@
-"""Real containers: podman with runc, cgroups and the default seccomp profile, in a node of their own."""
+"""Real containers: podman with runc, cgroups and the default seccomp profile, in a node of their
+own.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,14 @@ LEAKING = "(exit 3) & (exit 4) & exec sleep 1000"
 
 def wait_for_zombies(node, container):
     """Until some parent in the container has two."""
-    wait_until(lambda: 2 in [entry["zombies"] for entry in offenders_in(node.sweep("--check"), container)])
+    wait_until(
+        lambda: 2 in [entry["zombies"] for entry in offenders_in(node.sweep("--check"), container)]
+    )
 
 
-@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+@pytest.mark.parametrize(
+    "remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)]
+)
 def test_a_leaking_container_is_found_named_and_cured_or_ended(node, podman, remedies, ends):
     leaking = podman.run(LEAKING)
     healthy = podman.run("sleep 1000; exit")
@@ -49,12 +55,19 @@ def test_a_leaking_container_is_found_named_and_cured_or_ended(node, podman, rem
     assert entry["command_line"] == "sleep 1000"
     assert entry["outcome"] == "cleared"
     assert entry["remedy"] == ("terminate" if ends else "reap")
-    assert {container["Id"] for container in podman.running()} == ({healthy} if ends else {healthy, leaking})
+    assert {container["Id"] for container in podman.running()} == (
+        {healthy} if ends else {healthy, leaking}
+    )
 
 
 def test_only_the_parent_ends_where_the_init_reaps(node, podman):
-    """An ordinary process of the container leaks; its init, a shell that waits, collects what it adopts and goes on."""
-    container = podman.run("sh -c '(exit 3) & (exit 4) & exec sleep 1000' & while true; do wait -n 2>/dev/null; sleep 0.1; done")
+    """An ordinary process of the container leaks; its init, a shell that waits, collects what it
+    adopts and goes on.
+    """
+    container = podman.run(
+        "sh -c '(exit 3) & (exit 4) & exec sleep 1000' & while true; do wait -n 2>/dev/null; sleep"
+        " 0.1; done"
+    )
     wait_for_zombies(node, container)
     result = sweep(node, UNTIL_SETTLED, remedies="nudge,terminate")
     (entry,) = [entry for entry in result["offenders"] if entry["outcome"] != "left_alone"]
@@ -76,7 +89,9 @@ def test_a_paused_container_is_left_alone(node, podman):
 
 
 def test_what_podman_exec_leaves_is_placed_in_its_container(node, podman):
-    """A process put into the container from outside: its line of parents leads to conmon, its init is found all the same."""
+    """A process put into the container from outside: its line of parents leads to conmon, its init
+    is found all the same.
+    """
     container = podman.run("exec sleep 1000")
     podman("exec", "--detach", container, "/bin/sh", "-c", LEAKING)
     wait_for_zombies(node, container)
@@ -96,27 +111,55 @@ def conmons(node) -> list:
 
 
 def test_the_monitor_of_a_container_is_a_runtime(node, podman):
-    """conmon, real: under scope all it would be denied, and it is no container though its cgroup bears podman's name."""
+    """conmon, real: under scope all it would be denied, and it is no container though its cgroup
+    bears podman's name.
+    """
     podman.run(LEAKING)
     real = procfs.ProcFS()
     (monitor,) = wait_until(lambda: conmons(node))
     assert re.fullmatch(policy.RUNTIMES, os.path.basename(real.executable(monitor)).decode())
     assert "conmon" in "".join(line.path for line in real.cgroup(monitor))
-    assert workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True, {}).kind == "host"
+    assert (
+        workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True, {}).kind
+        == "host"
+    )
 
 
-@pytest.mark.parametrize("flags, name", [(["--name", "web"], "web"), (["--rm", "--name", "systemd-web"], "systemd-web"), (["--rm"], None)])
-def test_a_container_of_podman_s_has_its_name_also_where_it_removes_itself(node, podman, flags, name):
-    """Podman (4.4) lists those of --rm in a file of their own. Quadlet starts every container so, as systemd-NAME."""
+@pytest.mark.parametrize(
+    "flags, name",
+    [
+        (["--name", "web"], "web"),
+        (["--rm", "--name", "systemd-web"], "systemd-web"),
+        (["--rm"], None),
+    ],
+)
+def test_a_container_of_podman_s_has_its_name_also_where_it_removes_itself(
+    node, podman, flags, name
+):
+    """Podman (4.4) lists those of --rm in a file of their own. Quadlet starts every container so,
+    as systemd-NAME.
+    """
     storage = "/var/lib/containers/storage"
-    mounting = "mount -t tmpfs tmpfs /var/lib && mkdir -p %s && mount --bind %s %s" % (storage, podman.folder / "root", storage)
+    mounting = "mount -t tmpfs tmpfs /var/lib && mkdir -p %s && mount --bind %s %s" % (
+        storage,
+        podman.folder / "root",
+        storage,
+    )
     assert node.run("sh", "-c", mounting).returncode == 0
-    container = podman("run", "--detach", "--network", "none", *flags, "busybox", "/bin/sh", "-c", LEAKING)
+    container = podman(
+        "run", "--detach", "--network", "none", *flags, "busybox", "/bin/sh", "-c", LEAKING
+    )
     wait_for_zombies(node, container)
     (entry,) = offenders_in(node.sweep("--check"), container)
     (running,) = podman.running()
-    assert entry["workload"]["container_name"] == running["Names"][0] == (name or running["Names"][0])
-    assert (entry["workload"]["runtime"], entry["workload"]["user"], entry["workload"]["sandbox"]) == ("podman", None, False)
+    assert (
+        entry["workload"]["container_name"] == running["Names"][0] == (name or running["Names"][0])
+    )
+    assert (
+        entry["workload"]["runtime"],
+        entry["workload"]["user"],
+        entry["workload"]["sandbox"],
+    ) == ("podman", None, False)
 
 
 SAYS_WHETHER_IT_IS_ABOVE = """
@@ -127,13 +170,23 @@ print(workloads.above_the_sweep(procfs.ProcFS()))
 """ % str(ENGINE)
 
 
-@pytest.mark.parametrize("namespaces, refused", [
-    ([], False), (["unshare", "--cgroup"], True),
-    (["unshare", "--cgroup", "--pid", "--fork", "--kill-child", "--mount-proc"], False)], ids=["the node", "hostPID", "a node that is a container"])
+@pytest.mark.parametrize(
+    "namespaces, refused",
+    [
+        ([], False),
+        (["unshare", "--cgroup"], True),
+        (["unshare", "--cgroup", "--pid", "--fork", "--kill-child", "--mount-proc"], False),
+    ],
+    ids=["the node", "hostPID", "a node that is a container"],
+)
 def test_a_sweep_that_sees_the_cgroups_of_others_from_below_is_told(namespaces, refused):
     with own_cgroup("") as cgroup:
         done = subprocess.run(
-            [*cgroup.entering, *namespaces, sys.executable, "-IS", "-c", SAYS_WHETHER_IT_IS_ABOVE], check=False, capture_output=True, text=True)
+            [*cgroup.entering, *namespaces, sys.executable, "-IS", "-c", SAYS_WHETHER_IT_IS_ABOVE],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
     assert done.returncode == 0, done.stderr
     assert ("cgroup namespace" in done.stdout) is refused, done.stdout
     assert (done.stdout == "None\n") is not refused

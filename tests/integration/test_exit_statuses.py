@@ -1,4 +1,6 @@
-"""No exit status is taken from a parent that asks for it in time; what one sees that asks late stands in docs/exit-statuses.md."""
+"""No exit status is taken from a parent that asks for it in time; what one sees that asks late
+stands in docs/exit-statuses.md.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ sys.path.insert(0, str(CHECKOUT / "bench"))
 
 import exit_statuses  # noqa: E402
 
-# From SIGUSR1 on, until SIGUSR2 and some more: each child is waited for up to half a second after it has exited, in another order than
-# they exited in, and its status compared.
+# From SIGUSR1 on, until SIGUSR2 and some more: each child is waited for up to half a second after
+# it has exited, in another order than they exited in, and its status compared.
 ASKS_IN_TIME = """
 import random
 signals = set()
@@ -50,12 +52,16 @@ forever()
 
 
 def test_every_status_arrives_that_is_asked_for_in_time(node):
-    """Swept all the time, and its other zombies, which nobody asks for, are collected meanwhile: they are two hours old, and min_age is one."""
+    """Swept all the time, and its other zombies, which nobody asks for, are collected meanwhile:
+    they are two hours old, and min_age is one.
+    """
     program = node.container("for _ in range(20): zombie()\n" + ASKS_IN_TIME)
     assert offender_of(node.sweep(remedies="reap", min_age=3600), program)["reason"] == "too_young"
     program.process.send_signal(signal.SIGUSR1)
     collected = [
-        sweep(node, later(hours=2), remedies="reap", min_age=3600)["counts"]["cleared_by"]["reap"] for _number in range(20)]
+        sweep(node, later(hours=2), remedies="reap", min_age=3600)["counts"]["cleared_by"]["reap"]
+        for _number in range(20)
+    ]
     program.process.send_signal(signal.SIGUSR2)
     asked, wrong = map(int, said(program).split())
     assert asked >= 300
@@ -99,7 +105,9 @@ def test_only_the_zombie_that_is_old_enough_is_collected(node):
 
 @pytest.mark.parametrize("name", exit_statuses.CASES)
 def test_what_stands_in_the_document(tmp_path, name):
-    """For versions of these programs that fail in another way the document has to be written again."""
+    """For versions of these programs that fail in another way the document has to be written
+    again.
+    """
     command = exit_statuses.CASES[name][0]
     if not exit_statuses.path_of(command):
         pytest.skip("%s is not installed" % command)
@@ -107,5 +115,7 @@ def test_what_stands_in_the_document(tmp_path, name):
 
 
 def test_the_document_has_no_other_row():
-    rows = [line for line in exit_statuses.documented() if not line.startswith(("| program", "|---"))]
+    rows = [
+        line for line in exit_statuses.documented() if not line.startswith(("| program", "|---"))
+    ]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == list(exit_statuses.CASES)

@@ -1,4 +1,6 @@
-"""``--explain PID``: what it says of real processes, that it agrees with a dry run, and that it changes nothing."""
+"""``--explain PID``: what it says of real processes, that it agrees with a dry run, and that it
+changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ import signal
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import explain, policy, procfs, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    explain,
+    policy,
+    procfs,
+    sweep,
+)
 from rig.agents import PATIENT_WITH_INITS
 from rig.node import Node, ns_pids, offender_of, wait_until
 from rig.reaping import agent_that
@@ -44,7 +51,9 @@ def pid_of(program) -> int:
 
 
 def child_of(program):
-    (child,) = (child for child in program.process.children() if child.status() != psutil.STATUS_ZOMBIE)
+    (child,) = (
+        child for child in program.process.children() if child.status() != psutil.STATUS_ZOMBIE
+    )
     return child
 
 
@@ -56,26 +65,62 @@ def stop(process):
 def test_a_parent_in_a_container(node):
     init = node.container(LEAK)
     said = explained(node, pid_of(init))
-    assert said.startswith("PID %d (python) runs %s as UID 0 in container of PID namespace " % (pid_of(init), os.path.realpath(init.process.exe())))
+    assert said.startswith(
+        "PID %d (python) runs %s as UID 0 in container of PID namespace "
+        % (pid_of(init), os.path.realpath(init.process.exe()))
+    )
     assert "It is PID 1 of its PID namespace, which keeps zombies." in said
-    assert "It holds 2 zombies; the oldest was first seen 0 s ago. All of them count (min_age: 0)." in said
-    assert "A sweep now would act on it: 2 held for 0 s or longer, one remedy after the other, as long as zombies are left:" in said
+    assert (
+        "It holds 2 zombies; the oldest was first seen 0 s ago. All of them count (min_age: 0)."
+        in said
+    )
+    assert (
+        "A sweep now would act on it: 2 held for 0 s or longer, one remedy after the other, as long"
+        " as zombies are left:" in said
+    )
     assert re.findall(r"^  \d\. (\w+): ", said, re.MULTILINE) == ["reap", "nudge", "terminate"]
     assert "SIGCHLD again, for which it has no handler" in said
-    assert "terminate: SIGKILL, so that whoever waits for it sees that it failed. It is PID 1 of its PID namespace: its container ends with it." in said
+    assert (
+        "terminate: SIGKILL, so that whoever waits for it sees that it failed. It is PID 1 of its"
+        " PID namespace: its container ends with it." in said
+    )
     assert "2 may still be waited for: nothing shows that another process started them." in said
     assert init.alive and len(init.zombies()) == 2
 
 
-@pytest.mark.parametrize("flags, words", [
-    (["--min-age", "600"], "A sweep now would leave it alone: seen as a zombie for 0 s so far"),
-    (["--pressure", "1"], "There is room: "),
-    (["--pressure", "1"], "A sweep now would leave it alone: its parent may still ask for them, and there is room ("),
-    (["--min-zombies", "3"], "A sweep now would leave it alone: fewer than min_zombies: 3 (too_few)."),
-    (["--remedies", ""], "A sweep now would leave it alone: remedies is empty: nothing is done, only reported (report_only)."),
-    (["--protect", "forever"], "A sweep now would leave it alone: the parent matches protect: forever (protected)."),
-    (["--remedies", "nudge,terminate", "--grace", "0.5"], "terminate: SIGKILL, so that whoever waits for it sees that it failed."),
-])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--min-age", "600"], "A sweep now would leave it alone: seen as a zombie for 0 s so far"),
+        (["--pressure", "1"], "There is room: "),
+        (
+            ["--pressure", "1"],
+            (
+                "A sweep now would leave it alone: its parent may still ask for them, and there is"
+                " room ("
+            ),
+        ),
+        (
+            ["--min-zombies", "3"],
+            "A sweep now would leave it alone: fewer than min_zombies: 3 (too_few).",
+        ),
+        (
+            ["--remedies", ""],
+            (
+                "A sweep now would leave it alone: remedies is empty: nothing is done, only"
+                " reported (report_only)."
+            ),
+        ),
+        (
+            ["--protect", "forever"],
+            "A sweep now would leave it alone: the parent matches protect: forever (protected).",
+        ),
+        (
+            ["--remedies", "nudge,terminate", "--grace", "0.5"],
+            "terminate: SIGKILL, so that whoever waits for it sees that it failed.",
+        ),
+    ],
+)
 def test_options_are_those_of_a_sweep(node, flags, words):
     init = node.container(LEAK)
     assert words in explained(node, pid_of(init), *flags)
@@ -83,18 +128,30 @@ def test_options_are_those_of_a_sweep(node, flags, words):
 
 
 def test_a_parent_that_could_do_something_about_it(node):
-    init = node.container("signal.signal(signal.SIGCHLD, lambda *_: None)\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit())\n" + LEAK)
+    init = node.container(
+        "signal.signal(signal.SIGCHLD, lambda *_: None)\nsignal.signal(signal.SIGTERM, lambda *_:"
+        " sys.exit())\n" + LEAK
+    )
     said = explained(node, pid_of(init))
     assert "SIGCHLD again, for which it has a handler" in said
-    assert "terminate: SIGKILL, so that" in said, "whoever waits for its container could take an exit of its own for success"
+    assert "terminate: SIGKILL, so that" in said, (
+        "whoever waits for its container could take an exit of its own for success"
+    )
 
 
 def test_a_parent_below_pid_1(node):
     init = node.container(PARENT_BELOW)
     child = child_of(init)
     said = explained(node, ns_pids(child.pid)[1])
-    assert "PID %d (python) is PID 1 of its PID namespace; whether that collects orphans is not known." % pid_of(init) in said
-    assert "terminate: SIGKILL, so that whoever waits for it sees that it failed; its zombies then go to PID %d" % pid_of(init) in said
+    assert (
+        "PID %d (python) is PID 1 of its PID namespace; whether that collects orphans is not known."
+        % pid_of(init)
+        in said
+    )
+    assert (
+        "terminate: SIGKILL, so that whoever waits for it sees that it failed; its zombies then go"
+        " to PID %d" % pid_of(init) in said
+    )
 
 
 def test_what_an_audit_found_out_is_said(node):
@@ -102,7 +159,10 @@ def test_what_an_audit_found_out_is_said(node):
     child = ns_pids(child_of(init).pid)[1]
     assert node.run(*node.agent_command("--audit", "--probe", code=HURRIED)).returncode == 0
     said = explained(node, child)
-    assert "PID %d (python) is PID 1 of its PID namespace, which did not collect the canary of an audit." % pid_of(init) in said
+    assert (
+        "PID %d (python) is PID 1 of its PID namespace, which did not collect the canary of an"
+        " audit." % pid_of(init) in said
+    )
     assert "if it is ended, its zombies go to PID %d" % pid_of(init) in said
     said = explained(node, child, "--remedies", "nudge,terminate")
     assert re.findall(r"^  \d\. (\w+): ", said, re.MULTILINE) == ["nudge"]
@@ -114,7 +174,10 @@ def test_a_zombie_is_about_its_parent(node):
     init = node.container(LEAK)
     zombie = ns_pids(init.zombies()[0])[1]
     said = explained(node, zombie)
-    assert said.startswith("PID %d (python) is a zombie: it has exited, and its parent has not waited for it. Nothing can be done to it." % zombie)
+    assert said.startswith(
+        "PID %d (python) is a zombie: it has exited, and its parent has not waited for it. Nothing"
+        " can be done to it." % zombie
+    )
     assert said.split("So it is about its parent.\n")[1] == explained(node, pid_of(init))
 
 
@@ -125,29 +188,56 @@ def test_a_zombie_whose_parent_is_outside(node):
     program.process.kill()
     wait_until(lambda: program.process.status() == psutil.STATUS_ZOMBIE)
     said = explained(node, pid_of(program))
-    assert "Its parent is outside this PID namespace or has just ended, so nothing can be done here." in said
+    assert (
+        "Its parent is outside this PID namespace or has just ended, so nothing can be done here."
+        in said
+    )
     os.kill(program.popen.pid, signal.SIGCONT)
 
 
 def test_a_process_without_zombies(node):
     init = node.container(IDLE)
-    assert "It is PID 1 of its PID namespace; whether that collects orphans is not known." in explained(node, pid_of(init))
-    said = explained(node, pid_of(init), "--min-age", "70", "--min-zombies", "5", "--remedies", "nudge,reap")
+    assert (
+        "It is PID 1 of its PID namespace; whether that collects orphans is not known."
+        in explained(node, pid_of(init))
+    )
+    said = explained(
+        node, pid_of(init), "--min-age", "70", "--min-zombies", "5", "--remedies", "nudge,reap"
+    )
     assert "It holds no zombies, so a sweep does nothing to it.\n" in said
-    assert "If it kept orphans for 70 s (min_age), a sweep would collect them. What it started itself" in said
+    assert (
+        "If it kept orphans for 70 s (min_age), a sweep would collect them. What it started itself"
+        in said
+    )
     assert "Where room is short (pressure: 0), a sweep would try nudge, then reap.\n" in said
-    assert "a sweep would try nothing: remedies is empty." in explained(node, pid_of(init), "--remedies", "")
+    assert "a sweep would try nothing: remedies is empty." in explained(
+        node, pid_of(init), "--remedies", ""
+    )
     said = explained(node, pid_of(init), "--protect", "forever")
-    assert "If it kept some, it would still be left alone: it matches protect: forever (protected)." in said
+    assert (
+        "If it kept some, it would still be left alone: it matches protect: forever (protected)."
+        in said
+    )
     assert init.alive
 
 
-@pytest.mark.parametrize("name, reason", [("kubelet", "runtime"), ("containerd-shim-runc-v2", "runtime"), ("systemd-journald", "systemd")])
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("kubelet", "runtime"),
+        ("containerd-shim-runc-v2", "runtime"),
+        ("systemd-journald", "systemd"),
+    ],
+)
 def test_what_a_node_cannot_do_without(node, tmp_path, name, reason):
     daemon = node.program(with_a_zombie_execute(tmp_path, name))
     said = explained(node, pid_of(daemon), "--scope", "all")
     assert "runs %s as UID 0 on the host." % (tmp_path / name) in said
-    assert re.search(r"A sweep now would leave it alone: the parent .* \(%s\) \(%s\)\.$" % (name, reason), said, re.MULTILINE)
+    assert re.search(
+        r"A sweep now would leave it alone: the parent .* \(%s\) \(%s\)\.$" % (name, reason),
+        said,
+        re.MULTILINE,
+    )
     assert daemon.alive
 
 
@@ -155,12 +245,19 @@ def test_a_kernel_thread(tmp_path):
     """There is none in a PID namespace, so one of this machine is asked about; nothing is swept."""
     real = procfs.ProcFS()
     stats = filter(None, map(real.stat, real.pids()))
-    kthread = min((stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD), default=None)  # kthreadd: others come and go
+    kthread = min(
+        (stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD), default=None
+    )  # kthreadd: others come and go
     if kthread is None:
         pytest.skip("no kernel thread is visible here: this is a PID namespace")
-    said = explain.explain(kthread, policy.Options(scope="all"), sweep.Paths(run=str(tmp_path / "run")))
+    said = explain.explain(
+        kthread, policy.Options(scope="all"), sweep.Paths(run=str(tmp_path / "run"))
+    )
     assert "runs an executable that cannot be read as UID 0 on the host." in said[0]
-    assert said[-1] == "If it kept some, it would still be left alone: it is a kernel thread (kernel_thread)."
+    assert (
+        said[-1]
+        == "If it kept some, it would still be left alone: it is a kernel thread (kernel_thread)."
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -171,11 +268,16 @@ def test_processes_of_the_node(tmp_path, scope):
     try:
         said = explained(node, 1, "--scope", scope)
         assert "on the host" in said and "PID 1 of its PID namespace" not in said
-        assert "A sweep now would leave it alone: the parent is PID 1 of this node (host_init)." in said
+        assert (
+            "A sweep now would leave it alone: the parent is PID 1 of this node (host_init)."
+            in said
+        )
         assert node.init.alive and len(node.init.zombies()) == 1
         daemon = node.program(IDLE)
         said = explained(node, pid_of(daemon), "--scope", scope)
-        assert ("it would still be left alone: it is a process of the host" in said) == (scope == "containers")
+        assert ("it would still be left alone: it is a process of the host" in said) == (
+            scope == "containers"
+        )
         with_zombies = node.program(LEAK)
         said = explained(node, pid_of(with_zombies), "--scope", scope)
         assert ("(host_process)." in said) == (scope == "containers")
@@ -187,7 +289,10 @@ def test_processes_of_the_node(tmp_path, scope):
 def test_the_agent_itself(node):
     done = node.run("sh", "-c", 'exec "$@" --explain $$', "sh", *node.agent_command())
     assert (done.returncode, done.stderr) == (0, "")
-    assert "it would still be left alone: it is this sweep or started it (its ssh, cron or shell session) (sweep_or_ancestor)." in done.stdout
+    assert (
+        "it would still be left alone: it is this sweep or started it (its ssh, cron or shell"
+        " session) (sweep_or_ancestor)." in done.stdout
+    )
 
 
 def test_it_agrees_with_a_dry_run(node):
@@ -198,8 +303,14 @@ def test_it_agrees_with_a_dry_run(node):
     node.program(LEAK)
     stopped = node.container(LEAK)
     stop(stopped.process)
-    for flags in ([], ["--remedies", "nudge,terminate"], ["--scope", "all"], ["--min-zombies", "2"], ["--protect", "post[g]res"],
-                  ["--max-parents", "1"]):
+    for flags in (
+        [],
+        ["--remedies", "nudge,terminate"],
+        ["--scope", "all"],
+        ["--min-zombies", "2"],
+        ["--protect", "post[g]res"],
+        ["--max-parents", "1"],
+    ):
         result = json.loads(node.agent("--check", "--json", "--min-age", "0", *flags).stdout)
         assert len(result["offenders"]) == 5
         for entry in result["offenders"]:
@@ -228,11 +339,17 @@ def test_hostile_names_stay_harmless(node):
 
 def test_a_process_that_is_not_there(node):
     done = node.agent("--explain", "4000000")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "zombie-reaper: --explain: there is no process 4000000 on this node\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        "zombie-reaper: --explain: there is no process 4000000 on this node\n",
+    )
     assert not node.run_folder.exists()
 
 
-@pytest.mark.parametrize("given", ["", "0", "-1", "1.5", "0x1", "one", "1 2", "4194305", "9" * 30, "\u0661x", "1\n"])
+@pytest.mark.parametrize(
+    "given", ["", "0", "-1", "1.5", "0x1", "one", "1 2", "4194305", "9" * 30, "\u0661x", "1\n"]
+)
 def test_what_is_no_pid(node, given):
     done = node.agent("--explain=" + given)
     assert (done.returncode, done.stdout) == (2, "")
@@ -241,13 +358,16 @@ def test_what_is_no_pid(node, given):
     assert not node.run_folder.exists()
 
 
-@pytest.mark.parametrize("flags, words", [
-    (["--probe"], "--probe belongs to --audit"),
-    (["--probe", "--check"], "--probe belongs to --audit"),
-    (["--probe", "--explain", "1"], "--probe belongs to --audit"),
-    (["--audit", "--explain", "1"], "--explain or --audit, not both"),
-    (["--audit", "--probe", "--explain", "1"], "--explain or --audit, not both"),
-])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--probe"], "--probe belongs to --audit"),
+        (["--probe", "--check"], "--probe belongs to --audit"),
+        (["--probe", "--explain", "1"], "--probe belongs to --audit"),
+        (["--audit", "--explain", "1"], "--explain or --audit, not both"),
+        (["--audit", "--probe", "--explain", "1"], "--explain or --audit, not both"),
+    ],
+)
 def test_flags_that_do_not_go_together(node, flags, words):
     init = node.container(LEAK)
     done = node.agent(*flags)
@@ -257,12 +377,17 @@ def test_flags_that_do_not_go_together(node, flags, words):
     assert init.alive and len(init.zombies()) == 2
 
 
-def test_an_audit_reports_to_standard_output_line_by_line_and_takes_the_options_of_the_configuration(node, tmp_path):
+def test_an_audit_reports_to_standard_output_line_by_line_and_takes_the_options_of_the_configuration(
+    node, tmp_path
+):
     init = node.container(LEAK)
     config = tmp_path / "config.json"
     config.write_text('{"min_age": 0}', encoding="ascii")
     lines = node.agent("--audit", config=config).stdout.splitlines()
-    assert lines[0] == "1 container on this node: PID 1 reaps in 0, leaks in 1, is not known to do either in 0"
+    assert (
+        lines[0]
+        == "1 container on this node: PID 1 reaps in 0, leaks in 1, is not known to do either in 0"
+    )
     assert lines[2].split()[:5] == ["leaks", "2", "-", str(pid_of(init)), "python"]
     assert lines[2].endswith("it keeps 2 zombies, the oldest seen for 0 s")
     lines = node.agent("--audit").stdout.splitlines()

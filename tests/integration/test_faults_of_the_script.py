@@ -1,6 +1,7 @@
 """One test for each row of the table of faults in docs/architecture.md that this version answers.
 
-Where it can be shown, the script that this project replaces is run on the same processes, so each test is seen to notice the fault.
+Where it can be shown, the script that this project replaces is run on the same processes, so each
+test is seen to notice the fault.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from pathlib import Path
 import psutil
 import pytest
 from rig.agents import REMINDED_UNTIL_CURED, UNTIL_SETTLED, WITHOUT_SETTLING, later, lines, sweep
-from rig.node import AGENT, ENGINE, OLD_SCRIPT, PRELUDE, PYTHON, Node, is_alive, left_in_node, offender_of, wait_until
+from rig.node import (
+    AGENT,
+    ENGINE,
+    OLD_SCRIPT,
+    PRELUDE,
+    PYTHON,
+    Node,
+    is_alive,
+    left_in_node,
+    offender_of,
+    wait_until,
+)
 
 LEAK = """
 for _ in range(3):
@@ -23,7 +35,8 @@ ready()
 forever()
 """
 
-# A handler that waits once for each signal. Children that exit together raise one SIGCHLD, so zombies stay.
+# A handler that waits once for each signal. Children that exit together raise one SIGCHLD, so
+# zombies stay.
 WAITS_ONCE_FOR_EACH_SIGNAL = """
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 for _ in range(20):
@@ -62,11 +75,17 @@ def test_row_1_a_container_that_never_waits_lives_on_without_its_zombies(node):
     assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "reap", 3)
     assert [step["remedy"] for step in entry["steps"]] == ["reap"]
     assert result["counts"]["parents_ended"] == 0
-    wait_until(lambda: init.process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP))  # it is woken in a moment
-    assert "TracerPid:\t0\n" in Path("/proc/%d/status" % init.process.pid).read_text(encoding="utf-8")
+    wait_until(
+        lambda: init.process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    )  # it is woken in a moment
+    assert "TracerPid:\t0\n" in Path("/proc/%d/status" % init.process.pid).read_text(
+        encoding="utf-8"
+    )
 
 
-@pytest.mark.parametrize("code", [LEAK, WAITS_ONCE_FOR_EACH_SIGNAL], ids=["never_waits", "a_reminder_cures"])
+@pytest.mark.parametrize(
+    "code", [LEAK, WAITS_ONCE_FOR_EACH_SIGNAL], ids=["never_waits", "a_reminder_cures"]
+)
 def test_row_1_the_script_ends_either_container_without_a_word(node, code):
     init = node.container(code)
     assert node.old_script().stdout == ""
@@ -86,14 +105,24 @@ STATES = {
     "Zs": "zombie(os.setsid)",
     "ZN": "zombie(lambda: os.nice(5))",
 }
-NAMES = [b"npm start", b"a) Z 1 (b", b") S 1 1 1", b"\xff\xfe\xfd", b"new\nline", b"((((", b"15 bytes of any"]
+NAMES = [
+    b"npm start",
+    b"a) Z 1 (b",
+    b") S 1 1 1",
+    b"\xff\xfe\xfd",
+    b"new\nline",
+    b"((((",
+    b"15 bytes of any",
+]
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_row_2_every_kind_of_zombie_is_seen(node, state):
     init = node.container(STATES[state] + "\nready()\nforever()")
     shown = node.run("ps", "-eo", "stat").stdout.split()
-    assert any(stat[0] == "Z" and state[1] in stat for stat in shown), "ps shows an N too if the tests run under nice"
+    assert any(stat[0] == "Z" and state[1] in stat for stat in shown), (
+        "ps shows an N too if the tests run under nice"
+    )
     node.old_script()
     assert init.alive, "the script sees only those that ps shows as plain Z"
     assert node.sweep()["counts"]["cleared"] == 1
@@ -110,7 +139,10 @@ zombie()
 ready()
 forever()
 """)
-    assert any(stat.startswith("Z") and "+" in stat for stat in node.run("ps", "-eo", "stat").stdout.split())
+    assert any(
+        stat.startswith("Z") and "+" in stat
+        for stat in node.run("ps", "-eo", "stat").stdout.split()
+    )
     assert node.sweep()["counts"]["cleared"] == 1
     assert init.alive and init.zombies() == []
 
@@ -119,12 +151,16 @@ forever()
 BY_SCAN = "from reaper import zombies; zombies._among_children = lambda *_: None"
 
 
-@pytest.mark.parametrize("way, does", [("children", ()), ("scan", (BY_SCAN,))], ids=["children", "scan"])
+@pytest.mark.parametrize(
+    "way, does", [("children", ()), ("scan", (BY_SCAN,))], ids=["children", "scan"]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_row_2_names_do_not_confuse(node, name, way, does):
     """Whichever way they are found."""
     rename = "lambda: open('/proc/self/comm', 'wb').write(%r)" % name
-    init = node.container("zombie(%s)\nopen('/proc/self/comm', 'wb').write(%r)\nready()\nforever()" % (rename, name))
+    init = node.container(
+        "zombie(%s)\nopen('/proc/self/comm', 'wb').write(%r)\nready()\nforever()" % (rename, name)
+    )
     result = sweep(node, *does)
     assert result["found_by"] == way
     assert result["zombies"]["count"] == 1
@@ -146,7 +182,8 @@ while True:
         os.waitpid(child, 0)
     children = [zombie(), zombie()]
 """
-# Arguments: path of the engine, folder of the state, PID of the supervisor. Its clock is an hour ahead with each sweep.
+# Arguments: path of the engine, folder of the state, PID of the supervisor. Its clock is an hour
+# ahead with each sweep.
 HUNDRED_SWEEPS = """
 import json, os, signal, sys, time
 sys.path.append(sys.argv[1])
@@ -170,9 +207,19 @@ for _ in range(100):
 def test_row_3_a_supervisor_that_reaps_now_and_then_survives_100_sweeps(node):
     """At each of them it has zombies, and none of them for longer than min_age."""
     supervisor = node.container(REAPS_NOW_AND_THEN)
-    done = node.run(PYTHON, "-IS", "-c", HUNDRED_SWEEPS, str(ENGINE), str(node.run_folder), str(supervisor.pids[1]))
+    done = node.run(
+        PYTHON,
+        "-IS",
+        "-c",
+        HUNDRED_SWEEPS,
+        str(ENGINE),
+        str(node.run_folder),
+        str(supervisor.pids[1]),
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [[False, 2, ["too_young"]]] * 100
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        [False, 2, ["too_young"]]
+    ] * 100
     assert supervisor.alive
 
 
@@ -182,7 +229,9 @@ def test_row_3_the_script_ends_that_supervisor_at_its_first_run(node):
     assert supervisor.ends()
 
 
-@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+@pytest.mark.parametrize(
+    "remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)]
+)
 def test_row_3_what_stays_is_acted_on_when_it_is_old_enough(node, remedies, ends):
     init = node.container(LEAK)
     first = node.sweep(min_age=3600, remedies=remedies)
@@ -197,7 +246,8 @@ def kernel_release():
     return [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
 
 
-# One parent ends at SIGTERM, its PID is then given to a bystander; another one makes sure that SIGKILL is still to come.
+# One parent ends at SIGTERM, its PID is then given to a bystander; another one makes sure that
+# SIGKILL is still to come.
 PARENT_WHOSE_PID_IS_USED_AGAIN = """
 pid = 0
 while pid < 310:  # the kernel gives PIDs below 300 only once
@@ -265,7 +315,10 @@ until grep -qx bystander /proc/[0-9]*/comm 2>/dev/null; do :; done
 @pytest.mark.parametrize("tool", ["sweep", "script"])
 def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, tmp_path, tool):
     if kernel_release() < [6, 14]:
-        pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced to be used again")
+        pytest.skip(
+            "kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced"
+            " to be used again"
+        )
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
     program = node.program(PARENT_WHOSE_PID_IS_USED_AGAIN)
 
@@ -281,7 +334,12 @@ def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, 
     result = sweep(node, UNTIL_THE_PID_IS_USED_AGAIN, scope="all", remedies="nudge,terminate")
     assert is_alive(bystander())
     assert result["counts"]["parents_ended"] == 2
-    details = sorted(step["detail"] for entry in result["offenders"] for step in entry["steps"] if step["remedy"] == "terminate")
+    details = sorted(
+        step["detail"]
+        for entry in result["offenders"]
+        for step in entry["steps"]
+        if step["remedy"] == "terminate"
+    )
     assert details == ["ended by SIGKILL; SIGTERM has no effect on it", "ended by SIGTERM"]
 
 
@@ -328,7 +386,9 @@ def test_row_5_a_thousand_parents_that_ignore_sigterm_share_one_deadline(node, t
     """After SIGTERM all of them are waited for at once, and after SIGKILL again."""
     init = node.container(THOUSAND_PARENTS)
     noted = tmp_path / "noted"
-    result = sweep(node, UNTIL_SETTLED, lines(WAITS_NOTED % str(noted)), grace=0.3, remedies="terminate")
+    result = sweep(
+        node, UNTIL_SETTLED, lines(WAITS_NOTED % str(noted)), grace=0.3, remedies="terminate"
+    )
     assert result["counts"]["parents_ended"] == 1000
     assert result["counts"]["cleared"] == 1000
     assert left_in_node(result) == []
@@ -361,7 +421,9 @@ def test_row_5_two_sweeps_at_once_take_turns(node, tmp_path, remedies):
     node.container(IGNORES_SIGTERM + LEAK)
     together = lines(ACTS_WHEN_ANOTHER_ONE_WAITS % {"waits": str(tmp_path / "waits")})
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda _: sweep(node, together, remedies="nudge," + remedies), range(2)))
+        results = list(
+            pool.map(lambda _: sweep(node, together, remedies="nudge," + remedies), range(2))
+        )
     assert sorted(result["counts"]["cleared"] for result in results) == [0, 3]
     assert sorted(result["changed"] for result in results) == [False, True]
 
@@ -369,14 +431,19 @@ def test_row_5_two_sweeps_at_once_take_turns(node, tmp_path, remedies):
 def test_row_5_a_sweep_that_waits_too_long_for_the_lock_says_busy_and_does_nothing(node):
     init = node.container(LEAK)
     node.run_folder.mkdir()
-    holder = node.program("""
+    holder = node.program(
+        """
 import fcntl
 lock = open(%r, "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
 ready()
 forever()
-""" % str(node.run_folder / "lock"))
-    code = AGENT.replace("from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent")
+"""
+        % str(node.run_folder / "lock")
+    )
+    code = AGENT.replace(
+        "from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent"
+    )
     done = node.run(*node.agent_command("--min-age", "0", code=code))
     assert done.returncode == 75
     assert "another process holds" in done.stderr
@@ -411,7 +478,9 @@ def middle_of(init):
 
 
 def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
-    middle_s_own_program = 'os.execv(sys.executable, [sys.executable, "-IS", "-c", %r])' % (PRELUDE + MIDDLE)
+    middle_s_own_program = 'os.execv(sys.executable, [sys.executable, "-IS", "-c", %r])' % (
+        PRELUDE + MIDDLE
+    )
     init = node.container("# spare me\n" + INIT_AND_PARENT_KEEP_ZOMBIES % middle_s_own_program)
     middle = middle_of(init)
     result = node.sweep(protect="spare me", remedies="nudge,terminate")
@@ -445,11 +514,14 @@ def test_row_7_by_default_both_collect_their_own_and_nothing_moves(node):
 
 
 # Only the middle one keeps zombies; the init adopts them and does not wait either.
-INIT_THAT_WILL_NOT_WAIT = """
+INIT_THAT_WILL_NOT_WAIT = (
+    """
 if os.fork() == 0:
     %s
 forever()
-""" % MIDDLE
+"""
+    % MIDDLE
+)
 
 
 def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
@@ -461,7 +533,9 @@ def test_row_7_zombies_that_moved_are_followed_in_the_same_run(node):
 
 
 def test_row_7_an_adopter_gets_its_own_min_age(node):
-    """A scheduled sweep does not wait: it says who has the zombies now, and the next one judges that parent afresh."""
+    """A scheduled sweep does not wait: it says who has the zombies now, and the next one judges
+    that parent afresh.
+    """
     init = node.container(INIT_THAT_WILL_NOT_WAIT)
     node.sweep(min_age=3600, remedies="nudge,terminate")
     result = sweep(node, later(hours=2), WITHOUT_SETTLING, min_age=3600, remedies="nudge,terminate")
@@ -502,10 +576,15 @@ def test_row_10_a_dry_run_says_exactly_what_a_run_then_does(node):
     assert dry["check_mode"] and dry["changed"]
     wet = node.sweep()
     planned = {(entry["pid"], entry["verdict"], entry["reason"]) for entry in dry["offenders"]}
-    assert planned == {(entry["pid"], entry["verdict"], entry["reason"]) for entry in wet["offenders"]}
-    for before, after in zip(sorted(dry["offenders"], key=lambda e: e["pid"]), sorted(wet["offenders"], key=lambda e: e["pid"])):
+    assert planned == {
+        (entry["pid"], entry["verdict"], entry["reason"]) for entry in wet["offenders"]
+    }
+    for before, after in zip(
+        sorted(dry["offenders"], key=lambda e: e["pid"]),
+        sorted(wet["offenders"], key=lambda e: e["pid"]),
+    ):
         tried = [step["remedy"] for step in after["steps"]]
-        assert before["remedies"][:len(tried)] == tried
+        assert before["remedies"][: len(tried)] == tried
         assert (before["outcome"] == "would_act") == bool(tried)
     assert wet["changed"]
     assert daemon.alive
@@ -535,20 +614,27 @@ def test_a_node_survives_its_own_rig(tmp_path):
     assert container.ends() and rigged.init.ends()
 
 
-@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+@pytest.mark.parametrize(
+    "remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)]
+)
 def test_row_8_a_process_that_is_already_there_clears_a_full_table(node, tmp_path, remedies, ends):
-    """Nothing can be started any more; what was started before becomes the sweep and frees the node (docs/operations.md)."""
+    """Nothing can be started any more; what was started before becomes the sweep and frees the node
+    (docs/operations.md).
+    """
     if kernel_release() < [6, 14]:
         pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
     told, report = tmp_path / "told", tmp_path / "report"
-    sweeping = node.program("""
+    sweeping = node.program(
+        """
 ready()
 while not os.path.exists(%r):
     time.sleep(0.05)
 os.dup2(os.open(%r, os.O_WRONLY | os.O_CREAT), 1)
 os.execv(sys.executable, %r)
-""" % (str(told), str(report), node.agent_command("--min-age", "0", "--remedies", remedies)))
+"""
+        % (str(told), str(report), node.agent_command("--min-age", "0", "--remedies", remedies))
+    )
     init = node.container("""
 try:
     while True:

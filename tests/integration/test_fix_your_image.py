@@ -23,7 +23,18 @@ from rig.reaping import PatientNode, agent_that
 
 # The containers that are run, and whether their init collects orphans
 BEFORE = ("before", "script-before", "without-init", "apart-web")
-AFTER = ("tini", "with-init", "with-compose", "script", "s6", "runit", "supervisor", "server-before", "server", "together-web")
+AFTER = (
+    "tini",
+    "with-init",
+    "with-compose",
+    "script",
+    "s6",
+    "runit",
+    "supervisor",
+    "server-before",
+    "server",
+    "together-web",
+)
 
 Seen = namedtuple("Seen", ("podman", "inits", "audit", "probe", "truth", "left"))
 Seen.__doc__ = """audit, probe: container to its entry. truth: container to seconds until its orphan was gone, or None.
@@ -36,7 +47,9 @@ def seen(tmp_path_factory):
     node = PatientNode(folder)
     podman = None
     try:
-        podman = examples.DebianPodman(node, Path(tempfile.mkdtemp(prefix="zr-")))  # it refuses a folder with a long name
+        podman = examples.DebianPodman(
+            node, Path(tempfile.mkdtemp(prefix="zr-"))
+        )  # it refuses a folder with a long name
         names = examples.lay_out(folder)
         podman.build(folder, names)
         start(podman, names)
@@ -68,9 +81,14 @@ def look(node, podman, inits) -> Seen:
     names = {podman.id(name): name for name in inits}
 
     def audit(*flags):
-        done = node.run(*node.agent_command("--audit", "--json", *flags, code=agent_that(PATIENT_WITH_INITS)))
+        done = node.run(
+            *node.agent_command("--audit", "--json", *flags, code=agent_that(PATIENT_WITH_INITS))
+        )
         assert done.returncode == 0, done.stderr
-        entries = {entry["workload"]["container_id"]: entry for entry in json.loads(done.stdout)["containers"]}
+        entries = {
+            entry["workload"]["container_id"]: entry
+            for entry in json.loads(done.stdout)["containers"]
+        }
         return {name: entries[container] for container, name in names.items()}
 
     without, with_probe = audit(), audit("--probe")
@@ -98,7 +116,10 @@ def test_every_example_of_the_page_is_run():
 
 def test_the_page_has_the_cures_that_a_termination_log_names():
     text = examples.PAGE.read_text(encoding="utf-8")
-    offender = handmade.container_process(zombies=(handmade.zombie()._replace(claim="orphan"), handmade.zombie()), status=handmade.status((50, 1)))
+    offender = handmade.container_process(
+        zombies=(handmade.zombie()._replace(claim="orphan"), handmade.zombie()),
+        status=handmade.status((50, 1)),
+    )
     said = termination_log.message(offender, 0.0)
     for cure in ('ENTRYPOINT ["/usr/bin/tini", "--"]', "shareProcessNamespace: true", "waitpid"):
         assert cure in said
@@ -134,7 +155,9 @@ def test_nothing_ended_by_it(seen):
 
 @pytest.mark.full
 def test_the_page_shows_how_to_see_it(seen):
-    """Its first line leaves an orphan; a busy machine may need more than the two seconds after which the second one looks."""
+    """Its first line leaves an orphan; a busy machine may need more than the two seconds after
+    which the second one looks.
+    """
     see, _with_init = examples.commands()
     leave, look = see.splitlines(keepends=True)
 
@@ -155,7 +178,13 @@ def test_an_init_does_not_cure_a_program_that_keeps_its_own(seen):
     before = wait_until(lambda: zombies_of(keeps))
     last = zombies_of(asks)
     # The latter has that of this second at most, once it has had its turn
-    wait_until(lambda: len(zombies_of(keeps)) > len(before) and zombies_of(asks) != last and len(zombies_of(asks)) <= 1)
+    wait_until(
+        lambda: (
+            len(zombies_of(keeps)) > len(before)
+            and zombies_of(asks) != last
+            and len(zombies_of(asks)) <= 1
+        )
+    )
 
 
 @pytest.mark.full
@@ -163,5 +192,7 @@ def test_bare_the_program_does_not_notice_sigterm_and_with_an_init_it_does(seen)
     seen.podman("kill", "--signal", "TERM", "before")
     for name in ("tini", "with-init", "with-compose", "script", "s6", "supervisor"):
         seen.podman("stop", "--time", "60", name)
-        assert seen.podman("inspect", "--format", "{{.State.ExitCode}}", name) != "137", name  # 128 and SIGKILL
+        assert seen.podman("inspect", "--format", "{{.State.ExitCode}}", name) != "137", (
+            name
+        )  # 128 and SIGKILL
     assert is_alive(seen.inits["before"])

@@ -84,7 +84,10 @@ def test_one_node(node, sweep):
 def test_check_mode_says_what_would_be_done(node, sweep):
     init = node.container(LEAK)
     lines = summary(sweep("--check", zombie_reaper_min_age=0, zombie_reaper_pressure=0))
-    assert lines[:2] == ["1 node: 1 looked at", "3 zombies on 1 node; a sweep would act on 1 parent"]
+    assert lines[:2] == [
+        "1 node: 1 looked at",
+        "3 zombies on 1 node; a sweep would act on 1 parent",
+    ]
     assert len(init.zombies()) == 3
 
 

@@ -1,4 +1,6 @@
-"""The process table is full and there is no memory: agent and leaker are in one cgroup for tasks and one for memory, both at their limit."""
+"""The process table is full and there is no memory: agent and leaker are in one cgroup for tasks
+and one for memory, both at their limit.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ ready()
 forever()
 """
 
-# Outside the cgroup it does once what it is to do inside, so that it needs no memory of its own there. Pages of a file in memory are charged to who
-# writes them; then not one page is left.
+# Outside the cgroup it does once what it is to do inside, so that it needs no memory of its own
+# there. Pages of a file in memory are charged to who writes them; then not one page is left.
 FILL_MEMORY = """
 import resource
 file = os.memfd_create("fill")
@@ -62,11 +64,18 @@ class Short:
 
     def __init__(self, folder, stack):
         self.stack = stack
-        node = stack.enter_context(own_cgroup("pids"))  # what else there is on the machine is no reason to sweep
+        node = stack.enter_context(
+            own_cgroup("pids")
+        )  # what else there is on the machine is no reason to sweep
         self.pids = node.below("full")
         self.memory = stack.enter_context(own_cgroup("memory"))
         self.pids.write("pids.max", TASKS)
-        for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max"):
+        for name in (
+            "memory.limit_in_bytes",
+            "memory.memsw.limit_in_bytes",
+            "memory.max",
+            "memory.swap.max",
+        ):
             if (self.memory.folder / name).exists():
                 self.memory.write(name, 0 if "swap" in name else MEMORY)
         self.node = Node(folder, cgroup=node)
@@ -74,7 +83,11 @@ class Short:
         self.before = [*entering(self.pids.seen_from_there), *self.memory.entering]
 
     def used(self) -> int:
-        return int(self.memory.read("memory.usage_in_bytes" if self.memory.version == 1 else "memory.current"))
+        return int(
+            self.memory.read(
+                "memory.usage_in_bytes" if self.memory.version == 1 else "memory.current"
+            )
+        )
 
     def started(self, command, code, depth) -> Program:
         program = Program([*self.node.enter, *command], code, depth)
@@ -82,7 +95,9 @@ class Short:
         return program
 
     def forbid_the_oom_killer(self):
-        """Who needs a page waits for it, and who asks the kernel for something that takes one is told ENOMEM. Version 1 only."""
+        """Who needs a page waits for it, and who asks the kernel for something that takes one is
+        told ENOMEM. Version 1 only.
+        """
         self.memory.write("memory.oom_control", 1)
         self.stack.callback(self.memory.write, "memory.oom_control", 0)
 
@@ -96,14 +111,19 @@ def short(tmp_path):
 def child_count(program) -> int:
     """All of them zombies; 0 when it has ended."""
     try:
-        with open("/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii") as file:
+        with open(
+            "/proc/%d/task/%d/children" % (program.process.pid, program.process.pid),
+            encoding="ascii",
+        ) as file:
             return len(file.read().split())
     except OSError:
         return 0
 
 
 def freed_in_time(watch, parent, before) -> bool:
-    """Fails when it is not free after three looks. Ticks come first, since this test may be stopped between the two."""
+    """Fails when it is not free after three looks. Ticks come first, since this test may be stopped
+    between the two.
+    """
     ticks = watch.ticks_after(before)
     free = child_count(parent) < 20
     assert free or ticks <= TICKS, watch.text()
@@ -119,10 +139,30 @@ def told_to_fill(program):
 @pytest.mark.parametrize("oom_killer", ["takes the hog", "may take nobody"])
 def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
     """Stopped while both are filled up, so that it meets both at once."""
-    watch = Watch(short.node, tmp_path, "--min-age", "0", "--grace", "0.3", "--cooldown", "0", "--remedies", remedies, before=short.before)
+    watch = Watch(
+        short.node,
+        tmp_path,
+        "--min-age",
+        "0",
+        "--grace",
+        "0.3",
+        "--cooldown",
+        "0",
+        "--remedies",
+        remedies,
+        before=short.before,
+    )
     try:
-        hog = short.started(["choom", "-n", "1000", "--"], FILL_MEMORY % str(short.memory.folder / "cgroup.procs"), 1)
-        parent = short.started([*short.before, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], FILL_TABLE, 2)
+        hog = short.started(
+            ["choom", "-n", "1000", "--"],
+            FILL_MEMORY % str(short.memory.folder / "cgroup.procs"),
+            1,
+        )
+        parent = short.started(
+            [*short.before, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"],
+            FILL_TABLE,
+            2,
+        )
         watch.after_ticks(2)
         watch.suspend_at_rest()
         told_to_fill(parent)
@@ -146,13 +186,17 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
             assert parent.ends()
         watch.after_ticks(1)
         assert watch.process.is_running()
-        wait_until(lambda: (watch.status() or {}).get("cleared", 0) > TASKS - 20, 150)  # a sweep each minute, and a file that may not be written yet
+        wait_until(
+            lambda: (watch.status() or {}).get("cleared", 0) > TASKS - 20, 150
+        )  # a sweep each minute, and a file that may not be written yet
     finally:
         watch.stop()
 
 
 def test_the_memory_of_the_agent_is_locked_and_in_reserve(tmp_path):
-    """Known before it is needed: 8 MB beyond what it uses are there, and stay there after a sweep."""
+    """Known before it is needed: 8 MB beyond what it uses are there, and stay there after a
+    sweep.
+    """
     node = Node(tmp_path)
     watch = Watch(node, tmp_path, "--min-age", "0", "--remedies", "reap")
     try:
@@ -161,7 +205,9 @@ def test_the_memory_of_the_agent_is_locked_and_in_reserve(tmp_path):
         node.container("for _ in range(1000): zombie()\nready()\nforever()")
         wait_until(lambda: (watch.status() or {}).get("cleared") == 1000, 120)
         assert lines(watch, "VmRSS")[0] <= resident + 256, "it had to ask for more, in KB"
-        assert {"Size": 1024, "Rss": 1024}.items() <= spare(watch).items(), "what it can give back, and is joined with nothing, in KB"
+        assert {"Size": 1024, "Rss": 1024}.items() <= spare(watch).items(), (
+            "what it can give back, and is joined with nothing, in KB"
+        )
     finally:
         watch.stop()
         node.stop()
@@ -176,6 +222,10 @@ def lines(watch, *names):
 def spare(watch) -> dict:
     """What the kernel tells of the memory that it shares with nobody (proc_pid_smaps(5)); KB."""
     with open("/proc/%d/smaps" % watch.process.pid, encoding="utf-8") as file:
-        shared = re.findall(r"^\S+ rw-s \S+ \S+ \d+ +/dev/zero \(deleted\)\n((?:\w+:.*\n)*)", file.read(), re.MULTILINE)
+        shared = re.findall(
+            r"^\S+ rw-s \S+ \S+ \d+ +/dev/zero \(deleted\)\n((?:\w+:.*\n)*)",
+            file.read(),
+            re.MULTILINE,
+        )
     assert len(shared) == 1
     return {name: int(number) for name, number in re.findall(r"(\w+): +(\d+) kB", shared[0])}

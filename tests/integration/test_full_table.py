@@ -1,4 +1,5 @@
-"""A process table that is full: by the limit of a cgroup, and by that of a PID namespace. The resident agent is inside the same limit.
+"""A process table that is full: by the limit of a cgroup, and by that of a PID namespace. The
+resident agent is inside the same limit.
 
 REAPER_FULL_TABLES: how often in all, a multiple of 10; 20 unless it says otherwise.
 """
@@ -19,12 +20,18 @@ from rig.watched import Watch
 
 FULL = 200
 TIMES = int(os.environ.get("REAPER_FULL_TABLES", "20"))
-ROUNDS = {"reap": TIMES // 5, "terminate": TIMES // 10}  # for each node, of which there are four and two
-NODES = [(kind, remedy) for kind in ("cgroup", "namespace") for remedy in ("reap", "reap", "terminate")]
+ROUNDS = {
+    "reap": TIMES // 5,
+    "terminate": TIMES // 10,
+}  # for each node, of which there are four and two
+NODES = [
+    (kind, remedy) for kind in ("cgroup", "namespace") for remedy in ("reap", "reap", "terminate")
+]
 LADDER = {"reap": "nudge,reap", "terminate": "nudge,terminate"}
 TICKS = 2
 
-# Makes zombies until nothing can be started any more, and nothing could for a while: whatever PID is given back in between is taken too
+# Makes zombies until nothing can be started any more, and nothing could for a while: whatever PID
+# is given back in between is taken too
 FILL = """
 def fill():
     refused = 0
@@ -36,7 +43,9 @@ def fill():
             refused += 1
             time.sleep(0.01)
 """
-FILLS_WHEN_TOLD = FILL + """
+FILLS_WHEN_TOLD = (
+    FILL
+    + """
 def told(*_):
     fill()
     os.write(1, b"full\\n")
@@ -44,6 +53,7 @@ signal.signal(signal.SIGUSR1, told)
 ready()
 forever()
 """
+)
 
 # Says whether anything can be started, each time that it is asked
 TRIES_WHEN_ASKED = """
@@ -72,7 +82,8 @@ def asked(program) -> str:
 class Limited:
     """A node, of which a part is under a limit. before: words that take a command under that limit.
 
-    The node is alone in its cgroups, so that its agent sweeps for what is in the node, and for nothing else of the machine.
+    The node is alone in its cgroups, so that its agent sweeps for what is in the node, and for
+    nothing else of the machine.
     """
 
     def __init__(self, folder, cgroup, limit=None):
@@ -98,7 +109,9 @@ def limited(kind, folder, stack):
     else:
         if [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]] < [6, 14]:
             pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
-        assert limit.node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0  # 300 to 400 are given again and again
+        assert (
+            limit.node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
+        )  # 300 to 400 are given again and again
     return limit
 
 
@@ -114,20 +127,41 @@ def recoveries(limit, folder, remedy) -> int:
     The agent is stopped while it is filled, or it would now and then have acted before it is full.
     """
     tries = limit.program(TRIES_WHEN_ASKED)
-    watch = Watch(limit.node, folder, "--min-age", "0", "--grace", "0.3", "--remedies", LADDER[remedy], "--cooldown", "0", before=limit.before)
+    watch = Watch(
+        limit.node,
+        folder,
+        "--min-age",
+        "0",
+        "--grace",
+        "0.3",
+        "--remedies",
+        LADDER[remedy],
+        "--cooldown",
+        "0",
+        before=limit.before,
+    )
     try:
         parent = None
         for number in range(ROUNDS[remedy]):
             parent = parent or limit.container(FILLS_WHEN_TOLD)
-            wait_until(lambda parent=parent: not parent.zombies())  # then it is not stopped in the middle of anything
+            wait_until(
+                lambda parent=parent: not parent.zombies()
+            )  # then it is not stopped in the middle of anything
             watch.after_ticks(1)
             watch.suspend_at_rest()
             before = watch.mark()
             assert asked(parent) == "full"
             assert asked(tries) == "cannot"
             watch.resume()
-            wait_until(lambda before=before: watch.ticks_after(before) >= TICKS or watch.popen.poll() is not None)
-            assert not parent.alive or not parent.zombies(), "round %d: not freed: %s" % (number, watch.text())
+            wait_until(
+                lambda before=before: (
+                    watch.ticks_after(before) >= TICKS or watch.popen.poll() is not None
+                )
+            )
+            assert not parent.alive or not parent.zombies(), "round %d: not freed: %s" % (
+                number,
+                watch.text(),
+            )
             assert asked(tries) == "can"
             if remedy == "reap":
                 assert parent.alive
@@ -143,9 +177,15 @@ def recoveries(limit, folder, remedy) -> int:
 
 
 def test_the_resident_agent_frees_a_full_table_within_two_ticks_each_time(tmp_path, stack):
-    limits = [limited(kind, tmp_path / ("node%d" % number), stack) for number, (kind, _remedy) in enumerate(NODES)]
+    limits = [
+        limited(kind, tmp_path / ("node%d" % number), stack)
+        for number, (kind, _remedy) in enumerate(NODES)
+    ]
     with ThreadPoolExecutor(len(NODES)) as pool:
-        jobs = [pool.submit(recoveries, limit, limit.node.run_folder.parent, remedy) for limit, (_kind, remedy) in zip(limits, NODES)]
+        jobs = [
+            pool.submit(recoveries, limit, limit.node.run_folder.parent, remedy)
+            for limit, (_kind, remedy) in zip(limits, NODES)
+        ]
         assert sum(job.result() for job in jobs) == TIMES
 
 
@@ -155,22 +195,30 @@ def test_the_script_cannot_even_run_there(tmp_path, stack, kind):
     parent = limit.container(FILL + "fill()\nready()\nforever()")
     held = len(parent.zombies())
     assert held > 50
-    # bash tries to fork again and again for half a minute before it gives up; where the namespace is full it is not even started
-    done = limit.node.run("timeout", "--signal", "KILL", "3", *limit.before, "bash", str(OLD_SCRIPT))
+    # bash tries to fork again and again for half a minute before it gives up; where the namespace
+    # is full it is not even started
+    done = limit.node.run(
+        "timeout", "--signal", "KILL", "3", *limit.before, "bash", str(OLD_SCRIPT)
+    )
     assert done.returncode != 0
     assert parent.alive
     wait_until(lambda: len(parent.zombies()) == held)
 
 
-TRACES_ITS_CHILDREN = """
+TRACES_ITS_CHILDREN = (
+    """
 def zombie():
     pid = os.fork()
     if pid == 0:
         ctypes.CDLL(None).ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
         os._exit(0)
     return pid
-""" + FILLS_WHEN_TOLD
-HANDS_THEM_ON = FILL + """
+"""
+    + FILLS_WHEN_TOLD
+)
+HANDS_THEM_ON = (
+    FILL
+    + """
 def told(*_):
     # Each holds some and ends, so that all come to PID 1 anew, again and again
     while True:
@@ -187,24 +235,43 @@ signal.signal(signal.SIGUSR1, told)
 ready()
 forever()
 """
+)
 
 
 @pytest.fixture(scope="module")
 def evasions(tmp_path_factory):
-    """name -> code of a container that makes its table full, in a way that had kept a sweep from acting."""
+    """name -> code of a container that makes its table full, in a way that had kept a sweep from
+    acting.
+    """
     program = built(tmp_path_factory.mktemp("vforks"), "vforks")
     return {
-        "its parent traces each": TRACES_ITS_CHILDREN, "its parent hands them on": HANDS_THEM_ON,
+        "its parent traces each": TRACES_ITS_CHILDREN,
+        "its parent hands them on": HANDS_THEM_ON,
         "its first thread is in vfork": "os.execv(%r, [%r])" % (program, program),
     }
 
 
-@pytest.mark.parametrize("evasion", ["its parent traces each", "its parent hands them on", "its first thread is in vfork"])
+@pytest.mark.parametrize(
+    "evasion",
+    ["its parent traces each", "its parent hands them on", "its first thread is in vfork"],
+)
 def test_a_tenant_cannot_keep_a_full_table_full(tmp_path, stack, evasions, evasion):
-    """By the default options, but for the age: how long it takes to grow old depends on the machine."""
+    """By the default options, but for the age: how long it takes to grow old depends on the
+    machine.
+    """
     limit = limited("namespace", tmp_path / "node", stack)
     tries = limit.program(TRIES_WHEN_ASKED)
-    watch = Watch(limit.node, tmp_path, "--min-age", "0", "--pressure", "0.5", "--max-parents", "10", before=limit.before)
+    watch = Watch(
+        limit.node,
+        tmp_path,
+        "--min-age",
+        "0",
+        "--pressure",
+        "0.5",
+        "--max-parents",
+        "10",
+        before=limit.before,
+    )
     try:
         program = limit.container(evasions[evasion])
         watch.after_ticks(1)

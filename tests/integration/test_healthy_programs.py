@@ -1,4 +1,6 @@
-"""Programs that leak nothing, and only ask late for the statuses of their children: with the default options no sweep makes a difference to them."""
+"""Programs that leak nothing, and only ask late for the statuses of their children: with the
+default options no sweep makes a difference to them.
+"""
 
 from __future__ import annotations
 
@@ -17,37 +19,93 @@ from rig.reaping import said, says_nothing
 DEFAULTS = {"pressure": 0.5, "max_parents": 10, "min_age": 60, "grace": 10}
 EAGER = {**DEFAULTS, "min_age": 1}
 
-# name -> (command of PID 1, what it says when the gate has been opened). It keeps zombies until then; the gate is a FIFO, which is read to its end.
-SHELL_WAITS = "( echo a; cat %(gate)s; echo b ) | { while read f; do sh -c 'exit 0' & done; wait; echo done; }"
+# name -> (command of PID 1, what it says when the gate has been opened). It keeps zombies until
+# then; the gate is a FIFO, which is read to its end.
+SHELL_WAITS = (
+    "( echo a; cat %(gate)s; echo b ) | { while read f; do sh -c 'exit 0' & done; wait; echo"
+    " done; }"
+)
 PROGRAMS = {
     "dash": (["dash", "-c", SHELL_WAITS], ["done"]),
     "busybox ash": (["busybox", "ash", "-c", SHELL_WAITS], ["done"]),
     "GNU xargs": (
-        ["bash", "-c", "(echo a; cat %(gate)s; echo b; echo c) | xargs -P 4 -n1 echo did; echo status ${PIPESTATUS[1]}"],
-        ["did a", "did b", "did c", "status 0"]),
+        [
+            "bash",
+            "-c",
+            (
+                "(echo a; cat %(gate)s; echo b; echo c) | xargs -P 4 -n1 echo did; echo status"
+                " ${PIPESTATUS[1]}"
+            ),
+        ],
+        ["did a", "did b", "did c", "status 0"],
+    ),
     "a list of Popen, waited for in order": (
-        [sys.executable, "-c", "import subprocess\n"
-         "jobs = [subprocess.Popen(['cat', '%(gate)s']), subprocess.Popen(['sh', '-c', 'exit 7'])]\n"
-         "print('statuses:', [job.wait() for job in jobs], flush=True)"], ["statuses: [0, 7]"]),
+        [
+            sys.executable,
+            "-c",
+            (
+                "import subprocess\njobs = [subprocess.Popen(['cat', '%(gate)s']),"
+                " subprocess.Popen(['sh', '-c', 'exit 7'])]\nprint('statuses:', [job.wait() for job"
+                " in jobs], flush=True)"
+            ),
+        ],
+        ["statuses: [0, 7]"],
+    ),
     "multiprocessing, asking who is alive": (
-        [sys.executable, "-c", "import multiprocessing, time\n"
-         "def gate(): open('%(gate)s').read()\n"
-         "def fails(): raise SystemExit(5)\n"
-         "works = [multiprocessing.get_context('fork').Process(target=target) for target in (gate, fails)]\n"
-         "for each in works: each.start()\n"
-         "works[0].join()\n"
-         "while any(each.is_alive() for each in works): time.sleep(0.01)\n"
-         "print([each.exitcode for each in works], flush=True)"], ["[0, 5]"]),
+        [
+            sys.executable,
+            "-c",
+            (
+                "import multiprocessing, time\ndef gate(): open('%(gate)s').read()\ndef fails():"
+                " raise SystemExit(5)\nworks ="
+                " [multiprocessing.get_context('fork').Process(target=target) for target in (gate,"
+                " fails)]\nfor each in works: each.start()\nworks[0].join()\nwhile"
+                " any(each.is_alive() for each in works): time.sleep(0.01)\nprint([each.exitcode"
+                " for each in works], flush=True)"
+            ),
+        ],
+        ["[0, 5]"],
+    ),
     "ninja, whose job leaves its output to another": (
-        ["bash", "-c", "printf 'rule job\\n command = cat %(gate)s & exit 3\\nbuild done: job\\n' >%(gate)s.ninja;"
-         "ninja -f %(gate)s.ninja; echo status $?"],
-        ["[1/1] cat %(gate)s & exit 3", "FAILED: done", "cat %(gate)s & exit 3", "ninja: build stopped: subcommand failed.", "status 1"]),
+        [
+            "bash",
+            "-c",
+            (
+                "printf 'rule job\\n command = cat %(gate)s & exit 3\\nbuild done: job\\n'"
+                " >%(gate)s.ninja;ninja -f %(gate)s.ninja; echo status $?"
+            ),
+        ],
+        [
+            "[1/1] cat %(gate)s & exit 3",
+            "FAILED: done",
+            "cat %(gate)s & exit 3",
+            "ninja: build stopped: subcommand failed.",
+            "status 1",
+        ],
+    ),
     "ruby, which ends with the first of its processes, as foreman does": (
-        ["ruby", "-e", "$stdout.sync = true; jobs = [spawn('exit 3'), spawn('sleep 3600')]; File.read('%(gate)s');"
-         "_pid, status = Process.wait2; puts status.exitstatus; Process.kill(:TERM, jobs[1]); puts Process.wait2[1].termsig"], ["3", "15"]),
+        [
+            "ruby",
+            "-e",
+            (
+                "$stdout.sync = true; jobs = [spawn('exit 3'), spawn('sleep 3600')];"
+                " File.read('%(gate)s');_pid, status = Process.wait2; puts status.exitstatus;"
+                " Process.kill(:TERM, jobs[1]); puts Process.wait2[1].termsig"
+            ),
+        ],
+        ["3", "15"],
+    ),
     "perl": (
-        ["perl", "-e", "$one = fork or exit 4; $two = fork or exit 9; open(G, '<', '%(gate)s'); <G>; $| = 1;"
-         "for ($one, $two) { waitpid($_, 0); print $? >> 8, qq(\\n) }"], ["4", "9"]),
+        [
+            "perl",
+            "-e",
+            (
+                "$one = fork or exit 4; $two = fork or exit 9; open(G, '<', '%(gate)s'); <G>; $| ="
+                " 1;for ($one, $two) { waitpid($_, 0); print $? >> 8, qq(\\n) }"
+            ),
+        ],
+        ["4", "9"],
+    ),
 }
 
 
@@ -72,36 +130,65 @@ def started(node, command, path):
 
 
 def zombies_below(program) -> list:
-    return [child for each in [program.process, *program.process.children(recursive=True)] for child in each.children() if child.status() == "zombie"]
+    return [
+        child
+        for each in [program.process, *program.process.children(recursive=True)]
+        for child in each.children()
+        if child.status() == "zombie"
+    ]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("options, times", [(DEFAULTS, 2), (EAGER, 20)], ids=["twice, a minute apart", "20 times in a row"])
+@pytest.mark.parametrize(
+    "options, times",
+    [(DEFAULTS, 2), (EAGER, 20)],
+    ids=["twice, a minute apart", "20 times in a row"],
+)
 def test_it_ends_as_it_would_alone(node, gate, name, options, times):
     command, expected = PROGRAMS[name]
     program = started(node, command, gate[0])
     before = len(zombies_below(program))
     for number in range(times):
         result = sweep(node, later(hours=(number + 1) * 61 / 3600), **options)
-        assert {entry["reason"] for entry in result["offenders"]} == {"may_be_waited_for"}, result["summary"]
+        assert {entry["reason"] for entry in result["offenders"]} == {"may_be_waited_for"}, result[
+            "summary"
+        ]
         assert {entry["outcome"] for entry in result["offenders"]} == {"left_alone"}
     assert len(zombies_below(program)) == before, "all are there that were"
     gate[1]()
     expected = [line.replace("%(gate)s", str(gate[0])) for line in expected]
-    assert sorted(said(program) for _line in expected) == sorted(expected), "some run at the same time"
+    assert sorted(said(program) for _line in expected) == sorted(expected), (
+        "some run at the same time"
+    )
 
 
 class Redis:
-    """A server that starts a child to save what it has, and does not look after it as long as a script of a client runs."""
+    """A server that starts a child to save what it has, and does not look after it as long as a
+    script of a client runs.
+    """
 
     def __init__(self, node, folder):
         self.socket = folder / "redis"
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--dir", str(folder), "--save", "", "--lua-time-limit", "1"]
+        command = [
+            "redis-server",
+            "--port",
+            "0",
+            "--unixsocket",
+            str(self.socket),
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            "--lua-time-limit",
+            "1",
+        ]
         self.program = node.container("ready()\nos.execvp('redis-server', %r)" % (command,))
         wait_until(self.socket.exists)
         (folder / "dump.rdb").mkdir()  # which no file can replace, so the child fails
         self.client = self.connected()
-        self.client.sendall(b"BGSAVE\r\nEVAL 'while true do end' 0\r\n")  # at once, so that it does not look in between
+        self.client.sendall(
+            b"BGSAVE\r\nEVAL 'while true do end' 0\r\n"
+        )  # at once, so that it does not look in between
         wait_until(lambda: zombies_below(self.program))
 
     def connected(self):
@@ -109,7 +196,12 @@ class Redis:
         wait_until(lambda: client.connect_ex(str(self.socket)) == 0)
         return client
 
-    def goes_on(self, until=lambda found: found["rdb_bgsave_in_progress"] == "0" and found["rdb_last_bgsave_status"]):
+    def goes_on(
+        self,
+        until=lambda found: (
+            found["rdb_bgsave_in_progress"] == "0" and found["rdb_last_bgsave_status"]
+        ),
+    ):
         """What it says of its child in the end."""
         with self.connected() as other, other.makefile("rb") as answers:
             other.sendall(b"SCRIPT KILL\r\n")
@@ -118,13 +210,21 @@ class Redis:
             def saved():
                 other.sendall(b"INFO persistence\r\n")
                 length = int(answers.readline()[1:])
-                found = dict(line.split(":") for line in answers.read(length + 2).decode().splitlines() if ":" in line)
+                found = dict(
+                    line.split(":")
+                    for line in answers.read(length + 2).decode().splitlines()
+                    if ":" in line
+                )
                 return until(found)
 
             return wait_until(saved)
 
 
-@pytest.mark.parametrize("options, times", [(DEFAULTS, 2), (EAGER, 20)], ids=["twice, a minute apart", "20 times in a row"])
+@pytest.mark.parametrize(
+    "options, times",
+    [(DEFAULTS, 2), (EAGER, 20)],
+    ids=["twice, a minute apart", "20 times in a row"],
+)
 def test_redis_learns_that_its_child_failed(node, tmp_path, options, times):
     redis = Redis(node, tmp_path)
     for number in range(times):
@@ -135,16 +235,26 @@ def test_redis_learns_that_its_child_failed(node, tmp_path, options, times):
     redis.client.close()
 
 
-# name -> what it says where room is short and a sweep has had its zombies collected, as docs/exit-statuses.md has it
+# name -> what it says where room is short and a sweep has had its zombies collected, as
+# docs/exit-statuses.md has it
 SPINS, WAITS = "never returns", "waits for the next"
 LOSES = {
-    "dash": SPINS, "busybox ash": SPINS, "GNU xargs": ["did a", "status 1"], "ninja, whose job leaves its output to another": ["status 1"],
+    "dash": SPINS,
+    "busybox ash": SPINS,
+    "GNU xargs": ["did a", "status 1"],
+    "ninja, whose job leaves its output to another": ["status 1"],
     "ruby, which ends with the first of its processes, as foreman does": WAITS,
-    "a list of Popen, waited for in order": ["statuses: [0, 0]"], "perl": ["72057594037927935", "72057594037927935"]}
+    "a list of Popen, waited for in order": ["statuses: [0, 0]"],
+    "perl": ["72057594037927935", "72057594037927935"],
+}
 
 
 def row_of(name) -> str:
-    document = (CHECKOUT / "docs/exit-statuses.md").read_text(encoding="utf-8").partition("## Programs that wait for several")[2]
+    document = (
+        (CHECKOUT / "docs/exit-statuses.md")
+        .read_text(encoding="utf-8")
+        .partition("## Programs that wait for several")[2]
+    )
     return next(line for line in document.splitlines() if line.startswith("| %s |" % name))
 
 
@@ -154,14 +264,23 @@ def test_what_it_loses_where_room_is_short_stands_in_the_document(node, gate, na
     assert sweep(node, **{**DEFAULTS, "pressure": 0, "min_age": 0})["counts"]["cleared"] > 0
     gate[1]()
     if LOSES[name] == SPINS:
+
         def used():
-            return sum(sum(each.cpu_times()[:2]) for each in [program.process, *program.process.children(recursive=True)])
+            return sum(
+                sum(each.cpu_times()[:2])
+                for each in [program.process, *program.process.children(recursive=True)]
+            )
 
         before = used()
         wait_until(lambda: used() > before + 0.5)
         assert program.alive
     elif LOSES[name] == WAITS:
-        wait_until(lambda: not has_open(program, gate[0]) and program.process.status() == psutil.STATUS_SLEEPING)
+        wait_until(
+            lambda: (
+                not has_open(program, gate[0])
+                and program.process.status() == psutil.STATUS_SLEEPING
+            )
+        )
         assert says_nothing(program)
     else:
         assert sorted(said(program) for _line in LOSES[name]) == sorted(LOSES[name])
@@ -169,7 +288,9 @@ def test_what_it_loses_where_room_is_short_stands_in_the_document(node, gate, na
 
 
 def has_open(program, path) -> bool:
-    return str(path) in [os.readlink(link) for link in Path("/proc/%d/fd" % program.process.pid).iterdir()]
+    return str(path) in [
+        os.readlink(link) for link in Path("/proc/%d/fd" % program.process.pid).iterdir()
+    ]
 
 
 def test_what_redis_loses_where_room_is_short(node, tmp_path):
@@ -222,7 +343,11 @@ def test_orphans_go_in_the_second_sweep_and_its_own_children_stay(node):
     result = sweep(node, later(hours=61 / 3600), **DEFAULTS)
     second = offender_of(result, program)
     assert result["counts"]["left_to_parents"] == 6
-    assert result["summary"][2] == "6 zombies left alone: their parents may still ask for them, and there is room, so no harm is done"
+    assert (
+        result["summary"][2]
+        == "6 zombies left alone: their parents may still ask for them, and there is room, so no"
+        " harm is done"
+    )
     assert first["reason"] == "too_young" and first["claims"]["orphan"] == 5
     assert (second["outcome"], second["remedy"], second["cleared"]) == ("cleared", "reap", 5)
     assert len(program.zombies()) == 6 and program.alive

@@ -1,7 +1,9 @@
-"""Tenants that lie and hinder: in names, arguments, environment, cgroups, mounts and signals, and when an audit sends them a canary.
+"""Tenants that lie and hinder: in names, arguments, environment, cgroups, mounts and signals, and
+when an audit sends them a canary.
 
-Whatever they try, it reaches nobody but themselves: next to each of them runs a bystander with zombies of its own, protected, that must
-stay as it is. The report stays valid JSON and safe to print, and nobody gets protection, or another's name, for what he says of himself.
+Whatever they try, it reaches nobody but themselves: next to each of them runs a bystander with
+zombies of its own, protected, that must stay as it is. The report stays valid JSON and safe to
+print, and nobody gets protection, or another's name, for what he says of himself.
 """
 
 from __future__ import annotations
@@ -26,12 +28,17 @@ from rig.reaping import AS_LONG_AS_IT_TAKES, PatientNode, agent_that, sleeps_or_
 pytestmark = pytest.mark.all_cgroups
 
 HOSTILE = Path(__file__).parents[1] / "rig/hostile"
-HIERARCHIES = [path for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")) if (path / "cgroup.procs").exists()]
+HIERARCHIES = [
+    path
+    for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
+    if (path / "cgroup.procs").exists()
+]
 PROTECT = "# by[s]tander"
 UID, ID = "8ed3b1b7-3f6e-4b5e-9d1c-%010d%%02d" % os.getpid(), "%064d"
 LEAK = "zombie()\nready()\nforever()"
 
-# Overwrites the environment as the kernel shows it, in the space that it was started with (proc_pid_environ(5))
+# Overwrites the environment as the kernel shows it, in the space that it was started with
+# (proc_pid_environ(5))
 REWRITE = """
 def rewrite(data):
     fields = open("/proc/self/stat").read().rpartition(")")[2].split()
@@ -45,8 +52,9 @@ OWNER = "akash1" + "q" * 38
 # Seconds that a canary that a tenant has stopped gets to exit
 MOMENT = 1.0
 
-# The engine's own audit, that is held between sending canaries and letting them exit until there is a file. Then it lets go first of those
-# whose inits collect them, and gives these all the time they need
+# The engine's own audit, that is held between sending canaries and letting them exit until there is
+# a file. Then it lets go first of those whose inits collect them, and gives these all the time they
+# need
 GATED = """
 import os, time
 from reaper import canary
@@ -63,7 +71,8 @@ def watch(canaries, real=canary.watch):
 canary.watch = watch
 """
 
-# The engine's own audit, that waits until the hunter in the container has done what it lies in wait for
+# The engine's own audit, that waits until the hunter in the container has done what it lies in wait
+# for
 HUNTED = """
 import time
 from reaper import canary
@@ -82,7 +91,10 @@ canary.MOMENT, canary.PATIENCE = 0.7, 60.0
 
 def built(folder, name) -> str:
     program = folder / name
-    subprocess.run(["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, HOSTILE / (name + ".c")], check=True)
+    subprocess.run(
+        ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, HOSTILE / (name + ".c")],
+        check=True,
+    )
     program.chmod(0o755)
     return str(program)
 
@@ -96,7 +108,10 @@ class Bystander:
 
     def _seen(self) -> list:
         processes = [self.program.process, *self.program.process.children(recursive=True)]
-        return [(process.pid, process.create_time(), process.status() == psutil.STATUS_ZOMBIE) for process in processes]
+        return [
+            (process.pid, process.create_time(), process.status() == psutil.STATUS_ZOMBIE)
+            for process in processes
+        ]
 
     def assert_unharmed(self):
         assert self._seen() == self.before
@@ -111,35 +126,65 @@ def bystander(node):
 
 
 class Pods:
-    """Cgroups and log folders as a kubelet makes them, and programs that are in them from their start."""
+    """Cgroups and log folders as a kubelet makes them, and programs that are in them from their
+    start.
+    """
 
     def __init__(self, node):
         self.node = node
         self.top = HIERARCHIES[0] / ("zombie-reaper-hostile-%d" % os.getpid())
 
     def cgroup(self, number, namespace="lease-1", name="web") -> Path:
-        """Of the container of one pod. namespace: None for a pod that the kubelet has no folder of."""
+        """Of the container of one pod. namespace: None for a pod that the kubelet has no folder
+        of.
+        """
         folder = self.top / ("pod" + UID % number) / (ID % number)
         folder.mkdir(parents=True)
         if namespace:
-            assert self.node.run("mkdir", "-p", "/var/log/pods/%s_%s-%d_%s" % (namespace, name, number, UID % number)).returncode == 0
+            assert (
+                self.node.run(
+                    "mkdir",
+                    "-p",
+                    "/var/log/pods/%s_%s-%d_%s" % (namespace, name, number, UID % number),
+                ).returncode
+                == 0
+            )
         return folder
 
     def start(self, number, code, environment=(), **names) -> Program:
         """A container whose PID 1 runs that code, and had that environment when it began."""
-        return self.start_command(number, ["env", *environment, PYTHON, "-IS", "-c", PRELUDE + REWRITE + code], **names)
+        return self.start_command(
+            number, ["env", *environment, PYTHON, "-IS", "-c", PRELUDE + REWRITE + code], **names
+        )
 
     def start_command(self, number, command, **names) -> Program:
         enter = 'echo 0 >"$0" && exec "$@"'
-        return self.node._started(Program(
-            [*self.node.enter, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", enter,
-             str(self.cgroup(number, **names) / "cgroup.procs"), *command], depth=2))
+        return self.node._started(
+            Program(
+                [
+                    *self.node.enter,
+                    "unshare",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "--mount-proc",
+                    "sh",
+                    "-c",
+                    enter,
+                    str(self.cgroup(number, **names) / "cgroup.procs"),
+                    *command,
+                ],
+                depth=2,
+            )
+        )
 
     def stop(self):
         while self.node.programs:
             self.node.programs.pop().stop()
         for folder, _folders, _files in os.walk(os.fsencode(self.top), topdown=False):
-            wait_until(lambda folder=folder: not Path(os.fsdecode(folder), "cgroup.procs").read_text())
+            wait_until(
+                lambda folder=folder: not Path(os.fsdecode(folder), "cgroup.procs").read_text()
+            )
             os.rmdir(folder)
 
 
@@ -190,15 +235,29 @@ def look(node, *flags):
 
 
 def audit(node, *flags, code=None):
-    return checked(node.run(*node.agent_command("--audit", "--json", "--min-age", "0", "--protect", PROTECT, *flags, code=code)))
+    return checked(
+        node.run(
+            *node.agent_command(
+                "--audit", "--json", "--min-age", "0", "--protect", PROTECT, *flags, code=code
+            )
+        )
+    )
 
 
 def sweep(node, *flags, **options):
-    return look(node, "--grace", "0.3", *flags, *[word for name, value in options.items() for word in ("--" + name, str(value))])
+    return look(
+        node,
+        "--grace",
+        "0.3",
+        *flags,
+        *[word for name, value in options.items() for word in ("--" + name, str(value))],
+    )
 
 
 def row_of(result, program) -> dict:
-    return next(row for row in result["containers"] if row["init"] and row["init"]["pid"] == program.pids[1])
+    return next(
+        row for row in result["containers"] if row["init"] and row["init"]["pid"] == program.pids[1]
+    )
 
 
 def canary_of(row) -> dict:
@@ -226,15 +285,39 @@ def journal(folder):
 
 
 def everything_said(node, folder, pids) -> str:
-    """All that a node says to anybody: reports, tables, explanations, the last result, the journal. Ends parents in the end."""
+    """All that a node says to anybody: reports, tables, explanations, the last result, the journal.
+    Ends parents in the end.
+    """
     said = [json.dumps(look(node, "--check")), json.dumps(audit(node))]
     for flags in (["--check"], ["--audit"], *(["--explain", str(pid)] for pid in pids)):
-        said.append(checked(node.agent(*flags, "--min-age", "0", "--protect", PROTECT), as_json=False))
+        said.append(
+            checked(node.agent(*flags, "--min-age", "0", "--protect", PROTECT), as_json=False)
+        )
     said += [json.dumps(look(node, "--explain", str(pids[0])))]
-    with_log = 'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log && exec "$@"'
+    with_log = (
+        'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log &&'
+        ' exec "$@"'
+    )
     with journal(folder) as lines:
-        done = node.run("unshare", "--mount", "sh", "-c", with_log, str(folder), *node.agent_command(
-            "--syslog", "--min-age", "0", "--grace", "0.3", "--remedies", "terminate", "--protect", PROTECT))
+        done = node.run(
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            with_log,
+            str(folder),
+            *node.agent_command(
+                "--syslog",
+                "--min-age",
+                "0",
+                "--grace",
+                "0.3",
+                "--remedies",
+                "terminate",
+                "--protect",
+                PROTECT,
+            ),
+        )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     journalled = [line.decode("ascii" if line.isascii() else "utf-8") for line in lines]
     assert any("zombie_reaper" in line and "ended PID" in line for line in journalled)
@@ -249,19 +332,43 @@ def everything_said(node, folder, pids) -> str:
 NAMES = ("kubelet", "containerd-shim-runc-v2", "tini", "systemd", "dockerd")
 
 
-def test_an_executable_named_like_one_of_the_node_s_protects_nobody_in_a_container(node, podman, bystander):
-    """Real copies in a real container: its PID 1 is called systemd, its leaking children kubelet, a shim, and so on."""
+def test_an_executable_named_like_one_of_the_node_s_protects_nobody_in_a_container(
+    node, podman, bystander
+):
+    """Real copies in a real container: its PID 1 is called systemd, its leaking children kubelet, a
+    shim, and so on.
+    """
     copies = "; ".join("cp /usr/bin/sleep /tmp/%s" % name for name in NAMES)
-    children = " ".join("sh -c '(exit 3) & exec /tmp/%s 1000' &" % name for name in NAMES if name != "systemd")
+    children = " ".join(
+        "sh -c '(exit 3) & exec /tmp/%s 1000' &" % name for name in NAMES if name != "systemd"
+    )
     container = podman.run_host("%s; %s exec /tmp/systemd 1000" % (copies, children), {})
-    wait_until(lambda: len([entry for entry in look(node, "--check")["offenders"] if entry["executable"].startswith("/tmp/")]) == len(NAMES) - 1)
+    wait_until(
+        lambda: (
+            len(
+                [
+                    entry
+                    for entry in look(node, "--check")["offenders"]
+                    if entry["executable"].startswith("/tmp/")
+                ]
+            )
+            == len(NAMES) - 1
+        )
+    )
     wait_until(lambda: named("systemd", [node.init.process]))
     result = sweep(node)
     entries = [entry for entry in result["offenders"] if entry["reason"] != "protected"]
     assert {entry["workload"]["container_id"] for entry in entries} == {container}
-    assert {(entry["verdict"], entry["remedy"], entry["outcome"]) for entry in entries} == {("act", "reap", "cleared")}
-    (row,) = [row for row in audit(node)["containers"] if row["workload"]["container_id"] == container]
-    assert (row["init"]["name"], row["verdict"]) == ("systemd", "unknown")  # it does not handle signals as systemd does
+    assert {(entry["verdict"], entry["remedy"], entry["outcome"]) for entry in entries} == {
+        ("act", "reap", "cleared")
+    }
+    (row,) = [
+        row for row in audit(node)["containers"] if row["workload"]["container_id"] == container
+    ]
+    assert (row["init"]["name"], row["verdict"]) == (
+        "systemd",
+        "unknown",
+    )  # it does not handle signals as systemd does
     assert [running["Id"] for running in podman.running()] == [container]
 
 
@@ -294,11 +401,16 @@ forever()
 
 
 def test_hostile_names_are_harmless_wherever_they_are_shown(node, pods, bystander, tmp_path):
-    """In the name, the path of the executable, 64 KiB of arguments and the cgroup: escapes, newlines, `) Z 1`, bytes that are no UTF-8, and
-    characters that turn the reading direction."""
+    """In the name, the path of the executable, 64 KiB of arguments and the cgroup: escapes,
+    newlines, `) Z 1`, bytes that are no UTF-8, and characters that turn the reading direction.
+    """
     tenant = pods.start(1, HOSTILE_NAMES % (NAME, WORDS, bytes(tmp_path / "bin")))
-    child = next(process for process in tenant.process.children() if process.status() != psutil.STATUS_ZOMBIE)
-    below = os.path.join(bytes(pods.top), b"pod" + (UID % 1).encode(), (ID % 1).encode(), WORDS.replace(b"\n", b""))
+    child = next(
+        process for process in tenant.process.children() if process.status() != psutil.STATUS_ZOMBIE
+    )
+    below = os.path.join(
+        bytes(pods.top), b"pod" + (UID % 1).encode(), (ID % 1).encode(), WORDS.replace(b"\n", b"")
+    )
     os.mkdir(below)
     Path(os.fsdecode(below), "cgroup.procs").write_text(str(child.pid))
     result = look(node, "--check")
@@ -312,9 +424,14 @@ def test_hostile_names_are_harmless_wherever_they_are_shown(node, pods, bystande
     assert tenant.ends()
 
 
-def test_a_path_of_an_executable_that_is_too_long_for_the_kernel_stops_no_sweep(node, bystander, tmp_path):
-    """The link in /proc cannot be read then. One tenant of that kind would have made every sweep of the node fail."""
-    tenant = node.container("""
+def test_a_path_of_an_executable_that_is_too_long_for_the_kernel_stops_no_sweep(
+    node, bystander, tmp_path
+):
+    """The link in /proc cannot be read then. One tenant of that kind would have made every sweep of
+    the node fail.
+    """
+    tenant = node.container(
+        """
 import shutil
 os.chdir(%r)
 for _level in range(20):
@@ -330,7 +447,9 @@ if os.fork() == 0:
             ready()
             forever()
 os.execv("program", ["program", "1000"])
-""" % str(tmp_path))
+"""
+        % str(tmp_path)
+    )
     try:
         assert row_of(audit(node), tenant)["init"]["executable"] is None
         checked(node.agent("--explain", str(tenant.pids[1])), as_json=False)
@@ -346,42 +465,89 @@ os.execv("program", ["program", "1000"])
 SECRET = b"SECRET=hunter2hunter2\0API_KEY=hunter2\0"
 ENVIRONMENTS = {  # what PID 1 shows, as an expression of Python -> the lease that is told
     "as Akash sets it": (
-        "b'AKASH_OWNER=%s\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_GROUP_SEQUENCE=1\\0AKASH_ORDER_SEQUENCE=2\\0AKASH_PROVIDER=%s\\0' % (OWNER, OWNER)",
-        {"owner": OWNER, "dseq": "7", "gseq": "1", "oseq": "2", "provider": OWNER}),
-    "1 MB": ("b'AKASH_OWNER=akash1' + b'q' * 1000000 + b'\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0'", {"dseq": "7"}),
-    "more than is read": ("b'AKASH_OWNER=' + b'q' * 1100000 + b'\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0'", None),
-    "control characters": ("b'AKASH_OWNER=%s\\x1b[2J\\0AKASH_PROVIDER=\\n%s\\0' % (OWNER, OWNER)", None),
-    "a newline at the end": ("b'AKASH_OWNER=%s\\n\\0AKASH_DEPLOYMENT_SEQUENCE=7\\n\\0' % OWNER", None),
-    "doubled": ("b'AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_DEPLOYMENT_SEQUENCE=8\\0'", {"dseq": "7"}),  # as getenv(3) has it
+        (
+            "b'AKASH_OWNER=%s\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_GROUP_SEQUENCE=1\\0AKASH_ORDER_SEQUENCE=2\\0AKASH_PROVIDER=%s\\0'"
+            " % (OWNER, OWNER)"
+        ),
+        {"owner": OWNER, "dseq": "7", "gseq": "1", "oseq": "2", "provider": OWNER},
+    ),
+    "1 MB": (
+        "b'AKASH_OWNER=akash1' + b'q' * 1000000 + b'\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0'",
+        {"dseq": "7"},
+    ),
+    "more than is read": (
+        "b'AKASH_OWNER=' + b'q' * 1100000 + b'\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0'",
+        None,
+    ),
+    "control characters": (
+        "b'AKASH_OWNER=%s\\x1b[2J\\0AKASH_PROVIDER=\\n%s\\0' % (OWNER, OWNER)",
+        None,
+    ),
+    "a newline at the end": (
+        "b'AKASH_OWNER=%s\\n\\0AKASH_DEPLOYMENT_SEQUENCE=7\\n\\0' % OWNER",
+        None,
+    ),
+    "doubled": (
+        "b'AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_DEPLOYMENT_SEQUENCE=8\\0'",
+        {"dseq": "7"},
+    ),  # as getenv(3) has it
     "the wrong shape": (
         "b'AKASH_OWNER=$(reboot)\\0AKASH_DEPLOYMENT_SEQUENCE=-1\\0AKASH_GROUP_SEQUENCE=1e3\\0AKASH_ORDER_SEQUENCE=\\xd9\\xa1\\0AKASH_PROVIDER=\\0'",
-        None),
-    "nearly the name": ("b'XAKASH_OWNER=%s\\0akash_owner=%s\\0AKASH_OWNER\\0=AKASH_OWNER=%s\\0' % (OWNER, OWNER, OWNER)", None),
+        None,
+    ),
+    "nearly the name": (
+        (
+            "b'XAKASH_OWNER=%s\\0akash_owner=%s\\0AKASH_OWNER\\0=AKASH_OWNER=%s\\0' % (OWNER,"
+            " OWNER, OWNER)"
+        ),
+        None,
+    ),
     "no end and no name": ("b'=' * 3000 + b'AKASH_OWNER=' + OWNER", None),
     "a million empty ones": ("bytes(1100000) + b'AKASH_DEPLOYMENT_SEQUENCE=7'", None),
 }
 
 
-def test_a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_is(node, pods, bystander, tmp_path):
+def test_a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_is(
+    node, pods, bystander, tmp_path
+):
     tenants = {
-        name: pods.start(number, "OWNER = %r\nrewrite(%r + %s)\n%s" % (OWNER.encode(), SECRET, shown, LEAK), PADDING, name="p")
+        name: pods.start(
+            number,
+            "OWNER = %r\nrewrite(%r + %s)\n%s" % (OWNER.encode(), SECRET, shown, LEAK),
+            PADDING,
+            name="p",
+        )
         for number, (name, (shown, _lease)) in enumerate(ENVIRONMENTS.items())
     }
-    tenants["128 KiB through execve"] = pods.start(50, LEAK, ["SECRET=hunter2", "AKASH_OWNER=" + "q" * 131000, "AKASH_GROUP_SEQUENCE=3"])
+    tenants["128 KiB through execve"] = pods.start(
+        50, LEAK, ["SECRET=hunter2", "AKASH_OWNER=" + "q" * 131000, "AKASH_GROUP_SEQUENCE=3"]
+    )
     expected = {name: lease for name, (_shown, lease) in ENVIRONMENTS.items()}
     expected["128 KiB through execve"] = {"gseq": "3"}
     result, audited = look(node, "--check"), audit(node)
     for name, tenant in tenants.items():
-        told = expected[name] and {**dict.fromkeys(("owner", "dseq", "gseq", "oseq", "provider")), **expected[name], "verified": False}
+        told = expected[name] and {
+            **dict.fromkeys(("owner", "dseq", "gseq", "oseq", "provider")),
+            **expected[name],
+            "verified": False,
+        }
         assert offender_of(result, tenant)["workload"]["lease"] == told, name
         assert row_of(audited, tenant)["workload"]["lease"] == told, name
-    said = everything_said(node, tmp_path, [tenant.pids[1] for tenant in list(tenants.values())[:2]])
-    assert "hunter2" not in said and "SECRET" not in said and "API_KEY" not in said and "PADDING" not in said
+    said = everything_said(
+        node, tmp_path, [tenant.pids[1] for tenant in list(tenants.values())[:2]]
+    )
+    assert (
+        "hunter2" not in said
+        and "SECRET" not in said
+        and "API_KEY" not in said
+        and "PADDING" not in said
+    )
     assert OWNER in said
     assert "q" * 100 not in said
 
 
-IN_THE_NAMES_OF_OTHERS = """
+IN_THE_NAMES_OF_OTHERS = (
+    """
 LEASE = {"AKASH_OWNER": %r, "AKASH_DEPLOYMENT_SEQUENCE": "666"}
 LEAK = sys.orig_argv[3].partition("LEASE = ")[0] + "os.dup2(9, 1)\\nzombie()\\nready()\\nforever()"
 here, there = os.pipe()
@@ -394,16 +560,26 @@ for levels in range(3):
     os.read(here, 6)
 ready()
 forever()
-""" % OWNER
+"""
+    % OWNER
+)
 
 
 def test_only_the_container_s_own_pid_1_tells_its_lease(node, pods, bystander):
-    """Not another process of it, nor PID 1 of a PID namespace that the tenant made in it, nor of one in that."""
+    """Not another process of it, nor PID 1 of a PID namespace that the tenant made in it, nor of
+    one in that.
+    """
     with_lease = pods.start(1, IN_THE_NAMES_OF_OTHERS, ["AKASH_DEPLOYMENT_SEQUENCE=7"])
     without = pods.start(2, IN_THE_NAMES_OF_OTHERS)
     result = look(node, "--check")
-    leases = {number: [entry["workload"]["lease"] for entry in result["offenders"] if entry["workload"]["container_id"] == ID % number]
-              for number in (1, 2)}
+    leases = {
+        number: [
+            entry["workload"]["lease"]
+            for entry in result["offenders"]
+            if entry["workload"]["container_id"] == ID % number
+        ]
+        for number in (1, 2)
+    }
     assert [lease["dseq"] for lease in leases[1]] == ["7"] * 3
     assert [lease["owner"] for lease in leases[1]] == [None] * 3
     assert leases[2] == [None] * 3
@@ -413,14 +589,30 @@ def test_only_the_container_s_own_pid_1_tells_its_lease(node, pods, bystander):
 
 # Where they say they are
 
-def test_a_cgroup_made_in_a_container_gives_it_nobody_else_s_name_or_protection(node, pods, bystander):
-    """The tenant moves its leaking children to cgroups below its own that are named like a pod of kube-system, a pod that the kubelet does
-    not know, a service of the node, and the container of somebody else."""
+
+def test_a_cgroup_made_in_a_container_gives_it_nobody_else_s_name_or_protection(
+    node, pods, bystander
+):
+    """The tenant moves its leaking children to cgroups below its own that are named like a pod of
+    kube-system, a pod that the kubelet does not know, a service of the node, and the container of
+    somebody else.
+    """
     pods.cgroup(2, namespace="kube-system", name="calico")
-    names = ["pod%s/%s" % (UID % 2, ID % 2), "pod" + UID % 2, "pod" + UID % 77, "system.slice/kubelet.service", "kubelet.service", ID % 3,
-             "docker-%s.scope" % (ID % 3), "kubepods.slice/kubepods-pod%s.slice/cri-containerd-%s.scope" % (UID.replace("-", "_") % 2, ID % 2)]
+    names = [
+        "pod%s/%s" % (UID % 2, ID % 2),
+        "pod" + UID % 2,
+        "pod" + UID % 77,
+        "system.slice/kubelet.service",
+        "kubelet.service",
+        ID % 3,
+        "docker-%s.scope" % (ID % 3),
+        "kubepods.slice/kubepods-pod%s.slice/cri-containerd-%s.scope"
+        % (UID.replace("-", "_") % 2, ID % 2),
+    ]
     own = str(pods.top / ("pod" + UID % 1) / (ID % 1))
-    tenant = pods.start(1, """
+    tenant = pods.start(
+        1,
+        """
 here, there = os.pipe()
 out = os.dup(1)
 os.dup2(there, 1)
@@ -437,14 +629,22 @@ os.dup2(out, 1)
 zombie()
 ready()
 forever()
-""" % (own, names))
+"""
+        % (own, names),
+    )
     result = sweep(node)
     entries = [entry for entry in result["offenders"] if entry["reason"] != "protected"]
     assert len(entries) == len(names) + 1
     for entry in entries:
         workload = entry["workload"]
-        assert (workload["container_id"], workload["pod_uid"]) == (ID % 1, UID % 1), workload["cgroup"]
-        assert (workload["namespace"], workload["pod"], workload["service"]) == ("lease-1", "web-1", None)
+        assert (workload["container_id"], workload["pod_uid"]) == (ID % 1, UID % 1), workload[
+            "cgroup"
+        ]
+        assert (workload["namespace"], workload["pod"], workload["service"]) == (
+            "lease-1",
+            "web-1",
+            None,
+        )
         assert (entry["verdict"], entry["outcome"]) == ("act", "cleared")
     assert tenant.alive
     (row,) = [row for row in audit(node)["containers"] if row["workload"]["container_id"]]
@@ -459,28 +659,47 @@ def test_the_topmost_pod_in_a_path_is_the_true_one(node, pods, bystander):
     tenant = node.container(LEAK)
     (below / "cgroup.procs").write_text(str(tenant.process.pid))
     entry = offender_of(sweep(node), tenant)
-    assert (entry["workload"]["pod_uid"], entry["workload"]["namespace"], entry["outcome"]) == (UID % 1, "lease-1", "cleared")
+    assert (entry["workload"]["pod_uid"], entry["workload"]["namespace"], entry["outcome"]) == (
+        UID % 1,
+        "lease-1",
+        "cleared",
+    )
 
 
 # What they mount
 
 MOUNTS = {
     "nothing in /proc": "mount -t tmpfs tmpfs /proc",
-    "other files in /proc/1": "for name in stat status cgroup cmdline comm environ; do mount --bind /etc/hostname /proc/1/$name; done",
+    "other files in /proc/1": (
+        "for name in stat status cgroup cmdline comm environ; do mount --bind /etc/hostname"
+        " /proc/1/$name; done"
+    ),
     "another process in /proc/1": "mount --bind /proc/$$ /proc/1",
-    "the node's names of itself": "mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/pods/kube-system_calico_%s" % (UID % 1),
+    "the node's names of itself": (
+        "mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/pods/kube-system_calico_%s" % (UID % 1)
+    ),
     "no cgroups": "mount -t tmpfs tmpfs /sys/fs/cgroup",
 }
 
 
 def test_what_a_container_mounts_over_its_files_is_not_what_a_sweep_reads(node, pods, bystander):
-    mounting = "zombie()\nimport subprocess\nsubprocess.run(['sh', '-ec', %r], check=True)\nready()\nforever()"
-    tenants = [pods.start(number, mounting % command) for number, command in enumerate(MOUNTS.values(), 1)]
+    mounting = (
+        "zombie()\nimport subprocess\nsubprocess.run(['sh', '-ec', %r],"
+        " check=True)\nready()\nforever()"
+    )
+    tenants = [
+        pods.start(number, mounting % command) for number, command in enumerate(MOUNTS.values(), 1)
+    ]
     for result in (look(node, "--check"), sweep(node)):
         for number, tenant in enumerate(tenants, 1):
             entry = offender_of(result, tenant)
             workload = entry["workload"]
-            assert (workload["container_id"], workload["pod"], entry["zombies"], entry["verdict"]) == (ID % number, "web-%d" % number, 1, "act")
+            assert (
+                workload["container_id"],
+                workload["pod"],
+                entry["zombies"],
+                entry["verdict"],
+            ) == (ID % number, "web-%d" % number, 1, "act")
     assert all(tenant.alive and tenant.zombies() == [] for tenant in tenants)
 
 
@@ -556,7 +775,9 @@ def named(name, above) -> list:
 
 
 class Visited:
-    """A node whose tenants are hostile to a canary: one audit, and what was seen while all canaries were there and alive."""
+    """A node whose tenants are hostile to a canary: one audit, and what was seen while all canaries
+    were there and alive.
+    """
 
     def __init__(self, folder):
         self.node = PatientNode(folder)
@@ -569,13 +790,37 @@ class Visited:
         built(self.share, "hunter")
         self.containers = {
             "holds it": self.podman.run_host("exec /share/hunter 2s", {self.share: "/share"}),
-            "may trace": self.podman("run", "--detach", "--network", "none", "--cap-add", "SYS_PTRACE", "busybox", "sleep", "1000"),
-            "may profile": self.podman("run", "--detach", "--network", "none", "--cap-add", "PERFMON", "busybox", "sleep", "1000"),
-            "is paused": self.podman("run", "--detach", "--network", "none", "--init", "busybox", "sleep", "1000"),
+            "may trace": self.podman(
+                "run",
+                "--detach",
+                "--network",
+                "none",
+                "--cap-add",
+                "SYS_PTRACE",
+                "busybox",
+                "sleep",
+                "1000",
+            ),
+            "may profile": self.podman(
+                "run",
+                "--detach",
+                "--network",
+                "none",
+                "--cap-add",
+                "PERFMON",
+                "busybox",
+                "sleep",
+                "1000",
+            ),
+            "is paused": self.podman(
+                "run", "--detach", "--network", "none", "--init", "busybox", "sleep", "1000"
+            ),
         }
         self.programs = {
             "calls itself tini": self._run_as("tini", built(folder, "pretender")),
-            "called tini, a sleep": self.node.container("ready()\nos.execv(%r, ['tini', '1000'])" % self._copied("tini-sleep", "/bin/sleep")),
+            "called tini, a sleep": self.node.container(
+                "ready()\nos.execv(%r, ['tini', '1000'])" % self._copied("tini-sleep", "/bin/sleep")
+            ),
             "collects canaries only": self.node.container(COLLECTS_CANARIES_ONLY),
         }
         assert sleeps_or_has_ended(self.programs["calls itself tini"], SIGTIMEDWAIT)
@@ -599,10 +844,32 @@ class Visited:
         sent, go = folder / "sent", folder / "go"
         self.before = audit(self.node)
         agent = subprocess.Popen(
-            [*self.node.enter, "setpriv", "--groups", "4,24", *self.node.agent_command(
-                "--audit", "--probe", "--json", "--min-age", "0", "--protect", PROTECT,
-                code=agent_that(lines(GATED % (str(sent), str(go), MOMENT, self.collecting, AS_LONG_AS_IT_TAKES))))],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [
+                *self.node.enter,
+                "setpriv",
+                "--groups",
+                "4,24",
+                *self.node.agent_command(
+                    "--audit",
+                    "--probe",
+                    "--json",
+                    "--min-age",
+                    "0",
+                    "--protect",
+                    PROTECT,
+                    code=agent_that(
+                        lines(
+                            GATED
+                            % (str(sent), str(go), MOMENT, self.collecting, AS_LONG_AS_IT_TAKES)
+                        )
+                    ),
+                ),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         try:
             wait_until(lambda: sent.exists() or agent.poll() is not None)
             self.agent_session = os.getsid(agent.pid)
@@ -626,17 +893,27 @@ class Visited:
     def _look_at_canaries(self):
         init = psutil.Process(self._wait_for_container("fed"))
         (held,) = map(psutil.Process, named("zr-canary", [init]))
-        self.held_state = wait_until(lambda: held.status() == psutil.STATUS_STOPPED and held.status())
+        self.held_state = wait_until(
+            lambda: held.status() == psutil.STATUS_STOPPED and held.status()
+        )
         proc = Path("/proc/%d" % held.pid)
-        self.status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
+        self.status = dict(
+            line.split(":\t", 1) for line in (proc / "status").read_text().splitlines()
+        )
         self.descriptors = [os.readlink(link).partition(":")[0] for link in (proc / "fd").iterdir()]
         self.root = [name for name in ("root", "cwd") if self._shows_something(proc / name)]
         self.session = os.getsid(held.pid)
-        self.network = os.readlink(proc / "ns/net"), os.readlink("/proc/%d/ns/net" % init.pid), os.readlink("/proc/self/ns/net")
+        self.network = (
+            os.readlink(proc / "ns/net"),
+            os.readlink("/proc/%d/ns/net" % init.pid),
+            os.readlink("/proc/self/ns/net"),
+        )
         self.uids = {line.split()[1] for line in self._statuses() if line.startswith("Uid:")}
         self.snooped = {
             (capabilities, uid): self._snoop(init.pid, ns_pids(held.pid)[-1], capabilities, uid)
-            for capabilities in ("-sys_ptrace,-perfmon,-sys_admin",) for uid in ("0", self.status["Uid"].split()[0])}
+            for capabilities in ("-sys_ptrace,-perfmon,-sys_admin",)
+            for uid in ("0", self.status["Uid"].split()[0])
+        }
         self.snooped_with_everything = self._snoop(init.pid, ns_pids(held.pid)[-1], "+all", "0")
 
     @staticmethod
@@ -649,7 +926,9 @@ class Visited:
 
     @staticmethod
     def _statuses():
-        """Of all processes but canaries, of whatever test: these have their name before their user."""
+        """Of all processes but canaries, of whatever test: these have their name before their
+        user.
+        """
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 status = Path("/proc/%s/status" % pid).read_text(errors="replace")
@@ -658,11 +937,38 @@ class Visited:
 
     @staticmethod
     def _snoop(init_pid, pid, capabilities, uid) -> list:
-        """What a process of that container with these capabilities gets out of the canary. Its program is the test's own."""
+        """What a process of that container with these capabilities gets out of the canary. Its
+        program is the test's own.
+        """
         done = subprocess.run(
-            ["nsenter", "--target", str(init_pid), "--pid", "unshare", "--mount", "sh", "-c", 'mount -t proc proc /proc && exec "$@"', "sh",
-             "setpriv", "--bounding-set", capabilities, "--inh-caps", "-all", "/usr/bin/python3", "-IS", "-c", SNOOP, str(pid), uid],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            [
+                "nsenter",
+                "--target",
+                str(init_pid),
+                "--pid",
+                "unshare",
+                "--mount",
+                "sh",
+                "-c",
+                'mount -t proc proc /proc && exec "$@"',
+                "sh",
+                "setpriv",
+                "--bounding-set",
+                capabilities,
+                "--inh-caps",
+                "-all",
+                "/usr/bin/python3",
+                "-IS",
+                "-c",
+                SNOOP,
+                str(pid),
+                uid,
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)
 
@@ -670,7 +976,11 @@ class Visited:
         result = result or self.result
         if name in self.programs:
             return row_of(result, self.programs[name])
-        return next(row for row in result["containers"] if row["workload"]["container_id"] == self.containers[name])
+        return next(
+            row
+            for row in result["containers"]
+            if row["workload"]["container_id"] == self.containers[name]
+        )
 
     def stop(self):
         with contextlib.suppress(AssertionError):
@@ -706,13 +1016,16 @@ def test_a_canary_that_a_tenant_holds_has_nothing_to_take(visited):
 
 
 def test_a_tenant_cannot_look_into_a_canary(visited):
-    """As root of its container with all capabilities but three, or under the very UID of the canary; it may send it signals. With
-    these three it could look."""
+    """As root of its container with all capabilities but three, or under the very UID of the
+    canary; it may send it signals. With these three it could look.
+    """
     assert set(map(tuple, visited.snooped.values())) == {("signal",)}
     assert {"environ", "maps", "root", "PTRACE_ATTACH"} <= set(visited.snooped_with_everything)
 
 
-@pytest.mark.parametrize("name", ["may trace", "may profile"])  # CAP_PERFMON: memory maps and environment, mm_access() of Linux 6.15
+@pytest.mark.parametrize(
+    "name", ["may trace", "may profile"]
+)  # CAP_PERFMON: memory maps and environment, mm_access() of Linux 6.15
 def test_where_a_tenant_may_look_into_other_processes_no_canary_is_sent(visited, name):
     assert "look into others" in canary_of(visited.row(name))["detail"]
     assert visited.row(name)["verdict"] == visited.row(name, visited.before)["verdict"]
@@ -727,11 +1040,17 @@ def test_a_canary_that_was_stopped_is_killed_and_tells_the_truth_all_the_same(vi
 def test_a_container_that_is_paused_during_a_probe_is_not_judged(visited):
     evidence = canary_of(visited.row("is paused"))
     assert evidence["verdict"] == "unknown" and "stopped or paused" in evidence["detail"]
-    wait_until(lambda: visited.row("is paused", audit(visited.node))["zombies"] == 0)  # goes on, and collects what it missed
+    wait_until(
+        lambda: visited.row("is paused", audit(visited.node))["zombies"] == 0
+    )  # goes on, and collects what it missed
 
 
-def test_a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer_than_until_a_canary(visited):
-    """What looks like tini in everything that can be seen is taken for it until it is asked; what only bears the name is not."""
+def test_a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer_than_until_a_canary(
+    visited,
+):
+    """What looks like tini in everything that can be seen is taken for it until it is asked; what
+    only bears the name is not.
+    """
     pretender, sleeper = "calls itself tini", "called tini, a sleep"
     assert visited.row(pretender, visited.before)["verdict"] == "reaps"
     assert visited.row(sleeper, visited.before)["verdict"] == "unknown"
@@ -740,12 +1059,21 @@ def test_a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer
 
 
 def test_one_that_collects_canaries_only_deceives_neither_audit_nor_sweep(visited):
-    """It is not asked, as its zombies tell. One that bears the name of a canary is as much a zombie as any."""
+    """It is not asked, as its zombies tell. One that bears the name of a canary is as much a zombie
+    as any.
+    """
     tenant = visited.programs["collects canaries only"]
-    assert canary_of(visited.row("collects canaries only"))["detail"] == "not probed: there is evidence enough without"
+    assert (
+        canary_of(visited.row("collects canaries only"))["detail"]
+        == "not probed: there is evidence enough without"
+    )
     assert visited.row("collects canaries only")["verdict"] == "leaks"
     entry = offender_of(look(visited.node, "--check", "--remedies", "nudge,terminate"), tenant)
-    assert (entry["verdict"], entry["ripe"], entry["remedies"]) == ("act", 2, ["nudge", "terminate"])
+    assert (entry["verdict"], entry["ripe"], entry["remedies"]) == (
+        "act",
+        2,
+        ["nudge", "terminate"],
+    )
     entry = offender_of(sweep(visited.node), tenant)
     assert (entry["outcome"], entry["cleared"]) == ("cleared", 2)
     assert tenant.alive and tenant.zombies() == []
@@ -759,24 +1087,52 @@ def test_nothing_of_a_hindered_audit_is_left_and_nobody_else_has_noticed(visited
 
 
 HUNTS = {
-    "stops the mother": ["1s"], "stops the canary, kills the mother": ["2s", "1k", "1w"],
-    "kills the canary": ["2k"], "kills the mother": ["1k", "1w"]}
+    "stops the mother": ["1s"],
+    "stops the canary, kills the mother": ["2s", "1k", "1w"],
+    "kills the canary": ["2k"],
+    "kills the mother": ["1k", "1w"],
+}
 
 
-def test_whoever_stops_or_kills_a_canary_or_its_mother_ends_the_audit_no_later_and_keeps_nothing(node, bystander, tmp_path):
+def test_whoever_stops_or_kills_a_canary_or_its_mother_ends_the_audit_no_later_and_keeps_nothing(
+    node, bystander, tmp_path
+):
     hunter = built(tmp_path, "hunter")
-    alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
-             "setpriv", "--bounding-set", "-sys_ptrace,-perfmon,-sys_admin", "--inh-caps", "-all"]
-    tenants = {name: node._started(Program([*node.enter, *alone, hunter, *orders], depth=2)) for name, orders in HUNTS.items()}
+    alone = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "setpriv",
+        "--bounding-set",
+        "-sys_ptrace,-perfmon,-sys_admin",
+        "--inh-caps",
+        "-all",
+    ]
+    tenants = {
+        name: node._started(Program([*node.enter, *alone, hunter, *orders], depth=2))
+        for name, orders in HUNTS.items()
+    }
     result = audit(node, "--probe", code=agent_that(lines(HUNTED)))
-    assert all(canary_of(row_of(result, tenant))["verdict"] in ("unknown", "reaps") for tenant in tenants.values())
+    assert all(
+        canary_of(row_of(result, tenant))["verdict"] in ("unknown", "reaps")
+        for tenant in tenants.values()
+    )
     assert result["counts"]["canaries_left"] == 0
-    assert {name: Path("/proc/%d/comm" % tenant.process.pid).read_text() for name, tenant in tenants.items()} == dict.fromkeys(HUNTS, "fed\n")
+    assert {
+        name: Path("/proc/%d/comm" % tenant.process.pid).read_text()
+        for name, tenant in tenants.items()
+    } == dict.fromkeys(HUNTS, "fed\n")
     for tenant in tenants.values():
         assert stopped_below(tenant) == []  # SIGKILL wakes whoever is stopped at once
         wait_until(lambda tenant=tenant: tenant.process.children(recursive=True) == [])
         assert tenant.alive
-    assert [zombie for zombie in left_in_node(look(node, "--check")) if zombie["ppid"] != bystander.program.pids[1]] == []
+    assert [
+        zombie
+        for zombie in left_in_node(look(node, "--check"))
+        if zombie["ppid"] != bystander.program.pids[1]
+    ] == []
 
 
 def stopped_below(program) -> list:
@@ -790,7 +1146,9 @@ def stopped_below(program) -> list:
 
 
 def test_an_audit_whose_time_for_sending_is_up_says_so(node, bystander):
-    """Tenants can make it slow; a sweep that waits for the lock meanwhile must not be held up for long."""
+    """Tenants can make it slow; a sweep that waits for the lock meanwhile must not be held up for
+    long.
+    """
     tenant = node.container("ready()\nforever()")
     row = row_of(audit(node, "--probe", code=agent_that("canary.LONGEST = -1")), tenant)
     assert canary_of(row)["detail"] == "no canary was sent: those before it took too long"
@@ -798,48 +1156,87 @@ def test_an_audit_whose_time_for_sending_is_up_says_so(node, bystander):
 
 # How many they are
 
+
 @pytest.mark.parametrize("chains, depth", [pytest.param(60, 40, marks=pytest.mark.full), (200, 1)])
-def test_thousands_of_pid_namespaces_nested_and_side_by_side(node, pods, bystander, tmp_path, chains, depth):
-    """As deep as the kernel goes, 32 levels from the machine's own, each chain with a zombie at its end."""
+def test_thousands_of_pid_namespaces_nested_and_side_by_side(
+    node, pods, bystander, tmp_path, chains, depth
+):
+    """As deep as the kernel goes, 32 levels from the machine's own, each chain with a zombie at its
+    end.
+    """
     tenant = pods.start_command(1, [built(tmp_path, "namespaces"), str(chains), str(depth)])
     count, deepest = (int(word) for word in tenant.popen.stdout.readline().split())
     assert deepest == min(depth, 33 - len(tenant.pids)) and count == chains * deepest
-    (row,) = [row for row in audit(node, "--probe", code=agent_that("canary.PATIENCE = 0.4"))["containers"] if row["workload"]["pod"]]
-    assert (row["init"]["pid"], row["zombies"], row["workload"]["pod"]) == (tenant.pids[1], chains, "web-1")
+    (row,) = [
+        row
+        for row in audit(node, "--probe", code=agent_that("canary.PATIENCE = 0.4"))["containers"]
+        if row["workload"]["pod"]
+    ]
+    assert (row["init"]["pid"], row["zombies"], row["workload"]["pod"]) == (
+        tenant.pids[1],
+        chains,
+        "web-1",
+    )
     result = sweep(node)
     entries = [entry for entry in result["offenders"] if entry["reason"] != "protected"]
-    assert {(entry["workload"]["container_id"], entry["workload"]["pod"], entry["outcome"]) for entry in entries} == {(ID % 1, "web-1", "cleared")}
-    assert len(entries) == min(chains, 999)  # a report has a thousand parents at most, the bystander first
+    assert {
+        (entry["workload"]["container_id"], entry["workload"]["pod"], entry["outcome"])
+        for entry in entries
+    } == {(ID % 1, "web-1", "cleared")}
+    assert len(entries) == min(
+        chains, 999
+    )  # a report has a thousand parents at most, the bystander first
     assert result["counts"]["cleared"] == chains
     assert tenant.alive
     tenant.stop()
-    wait_until(lambda: not any(entry["workload"]["pod"] for entry in look(node, "--check")["offenders"]))
+    wait_until(
+        lambda: not any(entry["workload"]["pod"] for entry in look(node, "--check")["offenders"])
+    )
     assert [row for row in audit(node)["containers"] if row["workload"]["pod"]] == []
 
 
 def test_a_container_that_forks_and_collects_as_fast_as_it_can_disturbs_no_audit(node, bystander):
-    tenants = [node.container("""
+    tenants = [
+        node.container("""
 ready()
 while True:
     if os.fork() == 0:
         os._exit(3)
     os.wait()
-""") for _number in range(2)]
+""")
+        for _number in range(2)
+    ]
     for flags in ([], ["--probe"], [], ["--probe"]):
         result = audit(node, "--min-age", "3600", *flags, code=agent_that("canary.PATIENCE = 60.0"))
         assert result["warnings"] == []
-        assert {row_of(result, tenant)["init"]["name"] for tenant in tenants} == {row_of(result, tenants[0])["init"]["name"]}
-        assert {row_of(result, tenant)["verdict"] for tenant in tenants} <= {"reaps", "unknown"}  # as it waits at that moment, or does not
+        assert {row_of(result, tenant)["init"]["name"] for tenant in tenants} == {
+            row_of(result, tenants[0])["init"]["name"]
+        }
+        assert {row_of(result, tenant)["verdict"] for tenant in tenants} <= {
+            "reaps",
+            "unknown",
+        }  # as it waits at that moment, or does not
         assert {row_of(result, tenant)["harm"] for tenant in tenants} == {None}
     assert not sweep(node, **{"min-age": 3600})["changed"]
     assert all(tenant.alive for tenant in tenants)
 
 
 def test_the_groups_of_zombies_are_not_read(node, tmp_path):
-    """/proc/PID/status begins with a name and up to 65,536 groups, at 18 ms a read; a tenant can make as many zombies that have them."""
-    init = node.container("os.setgroups(range(65536))\nfor _ in range(20): zombie()\nready()\nforever()")
+    """/proc/PID/status begins with a name and up to 65,536 groups, at 18 ms a read; a tenant can
+    make as many zombies that have them.
+    """
+    init = node.container(
+        "os.setgroups(range(65536))\nfor _ in range(20): zombie()\nready()\nforever()"
+    )
     zombies, calls = {ns_pids(pid)[1] for pid in init.zombies()}, tmp_path / "calls"
-    done = node.run("strace", "-o", calls, "-e", "trace=openat", *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"))
+    done = node.run(
+        "strace",
+        "-o",
+        calls,
+        "-e",
+        "trace=openat",
+        *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"),
+    )
     assert done.returncode == 0, done.stderr
     assert offender_of(json.loads(done.stdout), init)["cleared"] == 20
     read = set(map(int, re.findall(r'"/proc/(\d+)/status"', calls.read_text(encoding="utf-8"))))

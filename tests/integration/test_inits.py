@@ -19,7 +19,12 @@ EVERY_CASE = pytest.mark.parametrize("case", inits.CASES, ids=lambda case: case.
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """Name to row, all measured in one node."""
-    return {row.case.name: row for row in inits.rows(tmp_path_factory.mktemp("inits"), [case for case in inits.CASES if case.installed])}
+    return {
+        row.case.name: row
+        for row in inits.rows(
+            tmp_path_factory.mktemp("inits"), [case for case in inits.CASES if case.installed]
+        )
+    }
 
 
 @pytest.fixture
@@ -31,13 +36,19 @@ def row(case, measured):
 
 @EVERY_CASE
 def test_no_evidence_contradicts_what_happens(row):
-    assert {kind: verdict for kind, verdict in row.by.items() if verdict not in (row.truth, "unknown")} == {}, row.entry
+    assert {
+        kind: verdict for kind, verdict in row.by.items() if verdict not in (row.truth, "unknown")
+    } == {}, row.entry
 
 
-# They are told when a child ends, or nobody knows whether they are: a process manager that ends then looks the same
+# They are told when a child ends, or nobody knows whether they are: a process manager that ends
+# then looks the same
 LEFT_ALONE = {
-    "dash, `wait`": "has children and is told", "Node.js, `spawn`": "has children and is told",
-    "its first thread has exited, another one sleeps": "cannot be seen", "a handler that does nothing, SA_NOCLDWAIT": "is told when a child ends"}
+    "dash, `wait`": "has children and is told",
+    "Node.js, `spawn`": "has children and is told",
+    "its first thread has exited, another one sleeps": "cannot be seen",
+    "a handler that does nothing, SA_NOCLDWAIT": "is told when a child ends",
+}
 
 
 @EVERY_CASE
@@ -66,9 +77,13 @@ def test_the_probe_leaves_no_zombie_behind(row):
 
 @EVERY_CASE
 def test_what_stands_in_the_document(case, row):
-    """The versions there may be others than here; for versions that behave in another way the document has to be written again."""
+    """The versions there may be others than here; for versions that behave in another way the
+    document has to be written again.
+    """
     assert table.verdicts(table.line(row)) == table.verdicts(table.documented(case))
 
 
 def test_the_document_has_no_other_row():
-    assert [table.cells(line)[0] for line in table.documented_lines()] == [case.name for case in inits.CASES]
+    assert [table.cells(line)[0] for line in table.documented_lines()] == [
+        case.name for case in inits.CASES
+    ]

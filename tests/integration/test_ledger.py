@@ -1,6 +1,8 @@
-"""The ledger against the kernel: random trees of real processes, counted by it, by each way to find zombies, and by psutil.
+"""The ledger against the kernel: random trees of real processes, counted by it, by each way to find
+zombies, and by psutil.
 
-Each node has cgroups of its own, and it is in the node that all of them are asked. So whatever else the machine has and does shows nowhere.
+Each node has cgroups of its own, and it is in the node that all of them are asked. So whatever else
+the machine has and does shows nowhere.
 """
 
 from __future__ import annotations
@@ -17,11 +19,10 @@ from collections import namedtuple
 
 import psutil
 import pytest
-from rig.node import ENGINE, Node, Program, wait_until
-from rig.own_cgroup import ROOT, UNIFIED, entering, own_cgroup
-
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, zombies
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import ProcFS
+from rig.node import ENGINE, Node, Program, wait_until
+from rig.own_cgroup import ROOT, UNIFIED, entering, own_cgroup
 
 TREES = int(os.environ.get("REAPER_TREES", "10"))
 PATIENCE = 60  # seconds for what the kernel passes through
@@ -32,10 +33,12 @@ def enter(folder):
     with open(folder + "/cgroup.procs", "w") as file:
         file.write("0")
 """
-# What a tree is made of: code of one process. number: of zombies. own, below: folders of cgroups, where it has some
+# What a tree is made of: code of one process. number: of zombies. own, below: folders of cgroups,
+# where it has some
 SHAPES = {
     "classic": "for _ in range({number}): zombie()",
-    "children of threads": """
+    "children of threads": (
+        """
 for _ in range({number}):
     keep = threading.Event()
     def work():
@@ -44,8 +47,10 @@ for _ in range({number}):
         forever()
     threading.Thread(target=work, daemon=True).start()
     keep.wait()
-""",
-    "leaders that are dead while threads live": """
+"""
+    ),
+    "leaders that are dead while threads live": (
+        """
 for _ in range({number}):
     child = os.fork()
     if child == 0:
@@ -53,8 +58,10 @@ for _ in range({number}):
         ctypes.CDLL(None).syscall(60, 0)
     while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.01)
-""",
-    "adopted": """
+"""
+    ),
+    "adopted": (
+        """
 ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 for _ in range({number}):
     child = os.fork()
@@ -65,25 +72,35 @@ for _ in range({number}):
         os.waitid(os.P_PID, grandchild, os.WEXITED | os.WNOWAIT)
         os._exit(0)
     os.waitpid(child, 0)
-""",
-    "threads that live": """
+"""
+    ),
+    "threads that live": (
+        """
 for _ in range(5): threading.Thread(target=forever, daemon=True).start()
 for _ in range({number}): zombie()
-""",
+"""
+    ),
     "zombies in a cgroup below": "for _ in range({number}): zombie(lambda: enter({below!r}))",
-    "a parent that moved on": """
+    "a parent that moved on": (
+        """
 for _ in range({number}): zombie()
 enter({below!r})
-""",
-    "a cgroup that was removed": """
+"""
+    ),
+    "a cgroup that was removed": (
+        """
 for _ in range({number}): zombie(lambda: enter({below!r}))
 os.rmdir({below!r})
-""",
-    "a parent that cgroups have nothing of": "for _ in range({number}): zombie(lambda: enter({own!r}))",
+"""
+    ),
+    "a parent that cgroups have nothing of": (
+        "for _ in range({number}): zombie(lambda: enter({own!r}))"
+    ),
 }
 
 
-# Argument: the engine; then the folder of version 2 where another hierarchy counts. Answers each line, the name of a ledger, with a line of JSON
+# Argument: the engine; then the folder of version 2 where another hierarchy counts. Answers each
+# line, the name of a ledger, with a line of JSON
 ANSWERS = """
 import json, os, sys
 import psutil
@@ -145,13 +162,17 @@ for line in sys.stdin:
 
 
 class Count(namedtuple("Count", ("before", "number", "after", "opened"))):
-    """What was counted on one node. before, after: its zombies as psutil has them, with their starts. opened: files of who counted."""
+    """What was counted on one node. before, after: its zombies as psutil has them, with their
+    starts. opened: files of who counted.
+    """
 
     __slots__ = ()
 
     @property
     def is_right(self) -> bool:
-        """Whether psutil counts as many. It is never too low, even where something began or ended meanwhile."""
+        """Whether psutil counts as many. It is never too low, even where something began or ended
+        meanwhile.
+        """
         return self.before == self.after and self.number == len(self.before)
 
     @property
@@ -160,8 +181,24 @@ class Count(namedtuple("Count", ("before", "number", "after", "opened"))):
         return self.number is not None and self.number < len(throughout)
 
 
-class Look(namedtuple("Look", ("before", "number", "found", "more", "way", "scanned", "holding", "among_children", "after"))):
-    """The same, and what was found by the way that was taken, ``{PID: all that is told of it}``; more, way: of that.
+class Look(
+    namedtuple(
+        "Look",
+        (
+            "before",
+            "number",
+            "found",
+            "more",
+            "way",
+            "scanned",
+            "holding",
+            "among_children",
+            "after",
+        ),
+    )
+):
+    """The same, and what was found by the way that was taken, ``{PID: all that is told of it}``;
+    more, way: of that.
 
     scanned, among_children: by those ways alone.
     """
@@ -173,7 +210,12 @@ class Look(namedtuple("Look", ("before", "number", "found", "more", "way", "scan
     def is_right(self) -> bool:
         """Whether all of them tell the same."""
         pids = {str(pid) for pid, _start in self.before}
-        return Count.is_right.fget(self) and self.found == self.scanned and set(self.found) == pids and not self.more
+        return (
+            Count.is_right.fget(self)
+            and self.found == self.scanned
+            and set(self.found) == pids
+            and not self.more
+        )
 
 
 class OwnNode:
@@ -193,8 +235,17 @@ class OwnNode:
             self.node.enter += self.groups[1].entering
         self.by_tasks = self.groups[0]
         self.by_threads = self.groups[-1]  # whose lists may stay open
-        command = [*self.node.enter, sys.executable, "-c", ANSWERS, str(ENGINE), *map(str, [self.there(group) for group in self.groups[1:]])]
-        self.asked = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        command = [
+            *self.node.enter,
+            sys.executable,
+            "-c",
+            ANSWERS,
+            str(ENGINE),
+            *map(str, [self.there(group) for group in self.groups[1:]]),
+        ]
+        self.asked = stack.enter_context(
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
         stack.callback(self.asked.stdin.close)  # so it ends
         self.ledgers = json.loads(self.asked.stdout.readline())
 
@@ -221,8 +272,8 @@ class OwnNode:
     def right(self, ledger, number=None, look=look):
         """The first look, or count, that is, of so many zombies if a number is given.
 
-        A process that ends is listed no more and not a zombie yet, for a moment, or for as long as it gets no CPU. Then it is one until it is
-        waited for.
+        A process that ends is listed no more and not a zombie yet, for a moment, or for as long as
+        it gets no CPU. Then it is one until it is waited for.
         """
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -230,7 +281,10 @@ class OwnNode:
             assert not seen.is_too_low, seen
             if seen.is_right and number in (None, seen.number):
                 return seen
-            assert time.monotonic() < deadline, "never %s, and as psutil sees it: %s" % (number, seen)
+            assert time.monotonic() < deadline, "never %s, and as psutil sees it: %s" % (
+                number,
+                seen,
+            )
             time.sleep(0.02)
 
     def counts(self, ledger, number) -> None:
@@ -244,7 +298,9 @@ def own(tmp_path):
 
 
 class Tree:
-    """Random processes in random cgroups and PID namespaces, as many as it says; all of one node."""
+    """Random processes in random cgroups and PID namespaces, as many as it says; all of one
+    node.
+    """
 
     def __init__(self, own, seed):
         self.random = random.Random(seed)
@@ -259,12 +315,22 @@ class Tree:
         there = self.own.there(group)
         goes_in = shape != "a parent that cgroups have nothing of" and self.random.random() < 0.7
         in_container = self.random.random() < 0.5
-        inner = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] if in_container else []
-        code = ENTER + SHAPES[shape].format(number=self.random.randint(1, 9), own=str(there), below=str(there / "b"))
+        inner = (
+            ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] if in_container else []
+        )
+        code = ENTER + SHAPES[shape].format(
+            number=self.random.randint(1, 9), own=str(there), below=str(there / "b")
+        )
         before = [*(entering(there) if goes_in else []), *inner]
-        program = Program([*self.own.node.enter, *before], code + "\nready()\nforever()", depth=1 + in_container)
+        program = Program(
+            [*self.own.node.enter, *before], code + "\nready()\nforever()", depth=1 + in_container
+        )
         self.own.node.programs.append(program)
-        return "%s%s%s" % (shape, " in a container" * in_container, " in a cgroup of version %d" % group.version if goes_in else "")
+        return "%s%s%s" % (
+            shape,
+            " in a container" * in_container,
+            " in a cgroup of version %d" % group.version if goes_in else "",
+        )
 
 
 @pytest.mark.parametrize("seed", range(TREES))
@@ -272,26 +338,42 @@ def test_a_random_tree_is_counted_and_found_as_psutil_does(own, seed):
     print(Tree(own, seed).made)
     for ledger in own.ledgers:
         assert own.right(ledger).way != zombies.LEDGER
-    for program in own.node.programs:  # after each that ends, those that are kept open are right again
+    for (
+        program
+    ) in own.node.programs:  # after each that ends, those that are kept open are right again
         program.stop()
         for ledger in own.ledgers:
             own.right(ledger)
 
 
-@pytest.mark.parametrize("shape, accounts_for_all", [
-    ("classic", True), ("children of threads", True), ("leaders that are dead while threads live", True), ("adopted", True),
-    ("zombies in a cgroup below", False), ("a parent that moved on", False)])
+@pytest.mark.parametrize(
+    "shape, accounts_for_all",
+    [
+        ("classic", True),
+        ("children of threads", True),
+        ("leaders that are dead while threads live", True),
+        ("adopted", True),
+        ("zombies in a cgroup below", False),
+        ("a parent that moved on", False),
+    ],
+)
 def test_children_alone_are_believed_only_where_they_account_for_all(own, shape, accounts_for_all):
-    """The parent is in a cgroup without zombies, which is not looked into: the children that are found are too few."""
+    """The parent is in a cgroup without zombies, which is not looked into: the children that are
+    found are too few.
+    """
     group = own.by_tasks.below("a")
     group.below("b")
     own.by_tasks.below("c")
     there = own.there(own.by_tasks)
-    code = ENTER + SHAPES[shape].format(number=3, own=str(there), below=str(there / ("a/b" if "below" in shape else "c")))
+    code = ENTER + SHAPES[shape].format(
+        number=3, own=str(there), below=str(there / ("a/b" if "below" in shape else "c"))
+    )
     own.started(code + "\nready()\nforever()", *entering(there / "a"))
     for ledger in own.ledgers:
         look = own.right(ledger, 3)
-        if group.version == 2:  # where cgroups have some below that are to count, the kernel lets no process be in them
+        if (
+            group.version == 2
+        ):  # where cgroups have some below that are to count, the kernel lets no process be in them
             assert (look.holding, look.way) == (None, zombies.SCAN)
             continue
         holds = there / ("a/b" if shape == "zombies in a cgroup below" else "a")
@@ -313,7 +395,9 @@ forever()
 
 
 def test_lists_longer_than_a_page_and_cgroups_that_come_and_go(own):
-    """3,000 tasks in one cgroup. What is kept open is opened anew when a cgroup comes, and closed when one goes."""
+    """3,000 tasks in one cgroup. What is kept open is opened anew when a cgroup comes, and closed
+    when one goes.
+    """
     group = own.by_threads
     inside = group.below("many")
     program = own.started(THREADS, *entering(own.there(inside)))
@@ -332,9 +416,14 @@ def test_lists_longer_than_a_page_and_cgroups_that_come_and_go(own):
         if turn % 2:
             added.remove()
         own.counts(kept, 7)
-    folders = [own.there(group), *(own.there(group) / folder.name for folder in group.folder.iterdir() if folder.is_dir())]
+    folders = [
+        own.there(group),
+        *(own.there(group) / folder.name for folder in group.folder.iterdir() if folder.is_dir()),
+    ]
     assert len(folders) == 2 + 10
-    wait_until(lambda: lists(own.count(kept)) == sorted("%s/cgroup.threads" % folder for folder in folders))
+    wait_until(
+        lambda: lists(own.count(kept)) == sorted("%s/cgroup.threads" % folder for folder in folders)
+    )
     program.stop()
     own.counts(kept, 0)
 
@@ -369,9 +458,11 @@ def zombies_of_the_machine() -> set:
 
 
 def test_the_ledger_of_the_machine_is_not_too_low(tmp_path):
-    """Of that no more can be said on any machine: others begin and end meanwhile, which makes it too high.
+    """Of that no more can be said on any machine: others begin and end meanwhile, which makes it
+    too high.
 
-    What is forked just then may have got its PID and is not counted yet (copy_process() of kernel/fork.c): so it is asked again.
+    What is forked just then may have got its PID and is not counted yet (copy_process() of
+    kernel/fork.c): so it is asked again.
     """
     node = Node(tmp_path)
     kept = cgroups.Ledger(str(ROOT), PROCFS, keep=True)
@@ -381,7 +472,11 @@ def test_the_ledger_of_the_machine_is_not_too_low(tmp_path):
         assert len(ours) == 9
         for ledger in (cgroups.Ledger(str(ROOT), PROCFS), kept):
             wait_until(lambda ledger=ledger: counts_those_that_stay(ledger))
-            wait_until(lambda ledger=ledger: ours <= {stat.pid for stat in zombies.find(PROCFS, ledger).stats})
+            wait_until(
+                lambda ledger=ledger: (
+                    ours <= {stat.pid for stat in zombies.find(PROCFS, ledger).stats}
+                )
+            )
     finally:
         kept.close()
         node.stop()
@@ -394,14 +489,18 @@ def counts_those_that_stay(ledger) -> bool:
 
 
 def test_a_list_of_version_1_is_never_one_of_before(tmp_path):
-    """Where a list stays open, the kernel may tell it as it was a while ago: a process that has become a zombie since would be hidden."""
+    """Where a list stays open, the kernel may tell it as it was a while ago: a process that has
+    become a zombie since would be hidden.
+    """
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(own_cgroup("pids"))
         if group.version != 1:
             pytest.skip("this machine has no cgroup version 1")
         node = Node(tmp_path)
         stack.callback(node.stop)
-        program = Program([*node.enter, *group.entering], """
+        program = Program(
+            [*node.enter, *group.entering],
+            """
 child = os.fork()
 if child == 0:
     forever()
@@ -409,14 +508,16 @@ ready()
 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 ready()
 forever()
-""", depth=1)
+""",
+            depth=1,
+        )
         node.programs.append(program)
         fake = tmp_path / "cgroup"
         fake.mkdir()
         (fake / "pids").symlink_to(group.folder)
         ledger = cgroups.Ledger(str(fake), PROCFS, keep=True)
         stack.callback(ledger.close)
-        child, = program.process.children()
+        (child,) = program.process.children()
         wait_until(lambda: ledger._listed() == 2)
         for _look in range(10):  # each keeps a list that stays open as it is for a second more
             assert ledger._listed() == 2
@@ -432,13 +533,23 @@ def opened(trace) -> set:
     """PIDs below ``/proc`` that the sweep opened anything of, but for its own."""
     lines = trace.read_text(encoding="utf-8", errors="replace").splitlines()
     own = {line.split()[0] for line in lines}
-    return {int(pid) for line in lines for pid in LOOKED_AT.findall(line)} - {int(pid) for pid in own}
+    return {int(pid) for line in lines for pid in LOOKED_AT.findall(line)} - {
+        int(pid) for pid in own
+    }
 
 
 def traced_sweep(node, trace):
     flags = ("--json", "--remedies", "")
-    command = ["strace", "-f", "-q", "-e", "trace=openat,open,fork,vfork,clone,clone3,execve", "-o", str(trace),
-               *node.agent_command(*flags)]
+    command = [
+        "strace",
+        "-f",
+        "-q",
+        "-e",
+        "trace=openat,open,fork,vfork,clone,clone3,execve",
+        "-o",
+        str(trace),
+        *node.agent_command(*flags),
+    ]
     done = node.run(*command)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -451,7 +562,9 @@ def test_a_sweep_whose_ledger_shows_nothing_reads_no_process_but_itself_and_pid_
     assert result["zombies"]["count"] == 0
     assert opened(trace) <= {1}
     text = trace.read_text(encoding="utf-8")
-    assert len(re.findall(r"\bexecve\(", text)) == 1 and not re.search(r"\b(v?fork|clone3?)\(", text)
+    assert len(re.findall(r"\bexecve\(", text)) == 1 and not re.search(
+        r"\b(v?fork|clone3?)\(", text
+    )
 
 
 def test_the_trace_shows_the_processes_where_they_are_read(own, tmp_path):

@@ -1,4 +1,6 @@
-"""Metrics that the agent writes of real zombies, as Debian's promtool reads them, into a directory that belongs to somebody else."""
+"""Metrics that the agent writes of real zombies, as Debian's promtool reads them, into a directory
+that belongs to somebody else.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +38,28 @@ def metrics(folder):
 
     def read():
         text = file.read_text(encoding="utf-8")
-        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, encoding="utf-8", check=False)
+        done = subprocess.run(
+            ["promtool", "check", "metrics"],
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
         return {
-            line.rpartition(" ")[0].removeprefix("zombie_reaper_"): line.rpartition(" ")[2] for line in text.splitlines() if not line.startswith("#")}
+            line.rpartition(" ")[0].removeprefix("zombie_reaper_"): line.rpartition(" ")[2]
+            for line in text.splitlines()
+            if not line.startswith("#")
+        }
+
     read.file = file
     return read
 
 
 def counters(told) -> dict:
-    return {name.removesuffix("_total"): int(value) for name, value in told.items() if "_total" in name}
+    return {
+        name.removesuffix("_total"): int(value) for name, value in told.items() if "_total" in name
+    }
 
 
 def workload_zombies(told) -> list:
@@ -53,7 +67,9 @@ def workload_zombies(told) -> list:
 
 
 def test_from_a_leak_to_its_end(node, folder, metrics):
-    """The rig has zombies of its own in the node for a moment, so of these only the least is known."""
+    """The rig has zombies of its own in the node for a moment, so of these only the least is
+    known.
+    """
     init = node.container(LEAK)
     to = {"textfile_directory": folder}
     result = node.sweep(remedies="", **to)
@@ -61,29 +77,55 @@ def test_from_a_leak_to_its_end(node, folder, metrics):
     assert [path.name for path in folder.iterdir()] == [metrics.file.name]
     assert (metrics.file.stat().st_mode & 0o7777, metrics.file.stat().st_uid) == (0o644, 0)
     assert (told["report_only"], told["zombies"], told["offenders"]) == (
-        "1", str(result["counts"]["zombies_left"]), str(len(result["offenders"])))
+        "1",
+        str(result["counts"]["zombies_left"]),
+        str(len(result["offenders"])),
+    )
     assert max(workload_zombies(told)) == 3
-    assert (told["pids_used"], told["pids_limit"]) == (str(result["limits"]["tasks"]), str(result["limits"]["limit"]))
+    assert (told["pids_used"], told["pids_limit"]) == (
+        str(result["limits"]["tasks"]),
+        str(result["limits"]["limit"]),
+    )
     assert counters(told) == {
-        "sweeps": 1, "errors": 0, 'cleared_total{remedy="nudge"}': 0, 'cleared_total{remedy="reap"}': 0, 'cleared_total{remedy="terminate"}': 0,
-        "workloads_ended": 0}
+        "sweeps": 1,
+        "errors": 0,
+        'cleared_total{remedy="nudge"}': 0,
+        'cleared_total{remedy="reap"}': 0,
+        'cleared_total{remedy="terminate"}': 0,
+        "workloads_ended": 0,
+    }
 
     node.sweep(remedies="reap", **to)
     told = metrics()
-    assert (told["report_only"], told['cleared_total{remedy="reap"}'], told["workloads_ended_total"], told["sweeps_total"]) == ("0", "3", "0", "2")
+    assert (
+        told["report_only"],
+        told['cleared_total{remedy="reap"}'],
+        told["workloads_ended_total"],
+        told["sweeps_total"],
+    ) == ("0", "3", "0", "2")
     assert 3 not in workload_zombies(told) and init.alive
 
     init = node.container(LEAK)
     node.sweep(remedies="terminate", **to)
     told = metrics()
     assert init.ends()
-    assert (told['cleared_total{remedy="reap"}'], told['cleared_total{remedy="terminate"}'], told["workloads_ended_total"]) == ("3", "3", "1")
+    assert (
+        told['cleared_total{remedy="reap"}'],
+        told['cleared_total{remedy="terminate"}'],
+        told["workloads_ended_total"],
+    ) == ("3", "3", "1")
 
 
 def test_what_only_looks_tells_nothing(node, folder, metrics):
     init = node.container(LEAK)
     to = ["--textfile-directory", str(folder), "--min-age", "0"]
-    for look in (["--check"], ["--check", "--json"], ["--audit"], ["--explain", str(init.pids[1])], ["--status"]):
+    for look in (
+        ["--check"],
+        ["--check", "--json"],
+        ["--audit"],
+        ["--explain", str(init.pids[1])],
+        ["--status"],
+    ):
         node.agent(*look, *to)
         assert list(folder.iterdir()) == [], look
     node.sweep(textfile_directory=folder, remedies="")
@@ -95,11 +137,24 @@ def test_what_only_looks_tells_nothing(node, folder, metrics):
 
 def test_a_directory_that_cannot_be_written_to_is_said_and_stops_no_sweep(node, folder, metrics):
     init = node.container(LEAK)
-    done = node.agent("--json", "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder / "nowhere"))
+    done = node.agent(
+        "--json",
+        "--min-age",
+        "0",
+        "--remedies",
+        "reap",
+        "--textfile-directory",
+        str(folder / "nowhere"),
+    )
     assert done.returncode == 0
     result = json.loads(done.stdout)
-    assert result["warnings"] == ["%s/nowhere/zombie_reaper.prom cannot be written: No such file or directory" % folder]
-    assert "warning: " + result["warnings"][0] in json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))["summary"]
+    assert result["warnings"] == [
+        "%s/nowhere/zombie_reaper.prom cannot be written: No such file or directory" % folder
+    ]
+    assert (
+        "warning: " + result["warnings"][0]
+        in json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))["summary"]
+    )
     assert init.alive and init.zombies() == []
     assert list(folder.iterdir()) == []
 
@@ -108,8 +163,9 @@ def test_a_wrong_setting_says_what_is_right(node, folder):
     done = node.agent("--textfile-directory", "textfiles")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "zombie-reaper: textfile_directory: 'textfiles' is not allowed: give auto, off or the absolute path of a directory, "
-        "of letters, digits and ._+@:,=~- only"]
+        "zombie-reaper: textfile_directory: 'textfiles' is not allowed: give auto, off or the"
+        " absolute path of a directory, of letters, digits and ._+@:,=~- only"
+    ]
 
 
 def test_a_sweep_that_fails_is_told(node, folder, metrics):
@@ -121,16 +177,25 @@ def test_a_sweep_that_fails_is_told(node, folder, metrics):
     seen.mkdir()
     assert node.agent("--textfile-directory", str(folder)).returncode == 1
     told = metrics()
-    assert {name: value for name, value in told.items() if before[name] != value} == {"errors_total": "1", "last_sweep_success": "0"}
+    assert {name: value for name, value in told.items() if before[name] != value} == {
+        "errors_total": "1",
+        "last_sweep_success": "0",
+    }
     seen.rmdir()
     node.sweep(textfile_directory=folder, remedies="")
-    assert (metrics()["last_sweep_success"], metrics()["errors_total"], metrics()["sweeps_total"]) == ("1", "1", "2")
+    assert (
+        metrics()["last_sweep_success"],
+        metrics()["errors_total"],
+        metrics()["sweeps_total"],
+    ) == ("1", "1", "2")
 
 
 @pytest.fixture
 def watching(node, tmp_path, folder):
     """The resident agent, with metrics."""
-    started = Watch(node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder))
+    started = Watch(
+        node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder)
+    )
     yield started
     started.stop()
 
@@ -138,6 +203,7 @@ def watching(node, tmp_path, folder):
 def cleared(metrics, number):
     def enough():
         return metrics.file.exists() and metrics()['cleared_total{remedy="reap"}'] == str(number)
+
     wait_until(enough, 120)
 
 
@@ -148,7 +214,9 @@ forever()
 """
 
 
-def test_the_resident_agent_tells_and_goes_on_without_the_directory(node, folder, metrics, watching):
+def test_the_resident_agent_tells_and_goes_on_without_the_directory(
+    node, folder, metrics, watching
+):
     init = node.container(LEAKS_WHEN_TOLD)
     init.process.send_signal(signal.SIGUSR1)
     cleared(metrics, 1)
@@ -160,7 +228,10 @@ def test_the_resident_agent_tells_and_goes_on_without_the_directory(node, folder
         wait_until(lambda number=number: (watching.status() or {}).get("cleared", 0) >= number, 120)
     watching.after_ticks(2)
     assert watching.at_rest(watching.open_files) == opened
-    assert watching.text().count("zombie_reaper.prom cannot be written: No such file or directory") >= 1
+    assert (
+        watching.text().count("zombie_reaper.prom cannot be written: No such file or directory")
+        >= 1
+    )
     folder.mkdir()
     init.process.send_signal(signal.SIGUSR1)
     cleared(metrics, 4)
@@ -173,18 +244,35 @@ def test_the_resident_agent_goes_on_where_the_disk_is_full(node, tmp_path, folde
     done = node.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder))
     assert done.returncode == 0, done.stderr
     assert node.run("sh", "-c", "echo full > %s/other" % folder).returncode == 0
-    watching = Watch(node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder))
+    watching = Watch(
+        node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder)
+    )
     try:
         init = node.container(LEAKS_WHEN_TOLD)
         for number in (1, 2):
             init.process.send_signal(signal.SIGUSR1)
-            wait_until(lambda number=number: (watching.status() or {}).get("cleared", 0) >= number, 120)
+            wait_until(
+                lambda number=number: (watching.status() or {}).get("cleared", 0) >= number, 120
+            )
         assert "zombie_reaper.prom cannot be written: No space left on device" in watching.text()
-        assert watching.at_rest(lambda: node.run("ls", str(folder)).stdout) == "other\n", "nothing torn, nothing left"
+        assert watching.at_rest(lambda: node.run("ls", str(folder)).stdout) == "other\n", (
+            "nothing torn, nothing left"
+        )
         assert node.run("rm", str(folder / "other")).returncode == 0
         assert node.run("mount", "-o", "remount,size=64k", str(folder)).returncode == 0
         init.process.send_signal(signal.SIGUSR1)
-        wait_until(lambda: node.run("grep", "-c", '^zombie_reaper_cleared_total{remedy="reap"} 3$', str(metrics.file)).stdout == "1\n", 120)
+        wait_until(
+            lambda: (
+                node.run(
+                    "grep",
+                    "-c",
+                    '^zombie_reaper_cleared_total{remedy="reap"} 3$',
+                    str(metrics.file),
+                ).stdout
+                == "1\n"
+            ),
+            120,
+        )
         assert watching.end() == 0
     finally:
         watching.stop()

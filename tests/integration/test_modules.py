@@ -1,4 +1,6 @@
-"""The modules through real Ansible, on a node of their own: check mode, diff mode, changed, waiting, errors."""
+"""The modules through real Ansible, on a node of their own: check mode, diff mode, changed,
+waiting, errors.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,20 @@ class Ansible:
 
     def __call__(self, module, *flags, python=sys.executable, **options):
         """(status, result): ``SUCCESS``, ``CHANGED`` or ``FAILED!``, and the module's result."""
-        command = [str(Path(sys.executable).parent / "ansible"), "localhost", "-c", "local", "-m", module]
+        command = [
+            str(Path(sys.executable).parent / "ansible"),
+            "localhost",
+            "-c",
+            "local",
+            "-m",
+            module,
+        ]
         if module.endswith(("zombie_reap", "zombie_info")):  # as LIKE_THE_SCRIPT of the rig
             options = {"pressure": 0, **options}
         command += ["-a", json.dumps(options)] if options else []
         command += ["-e", "ansible_python_interpreter=%s" % python, *flags]
         done = self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL, timeout=300)
-        head, _arrow, text = done.stdout[done.stdout.index("localhost | "):].partition(" => ")
+        head, _arrow, text = done.stdout[done.stdout.index("localhost | ") :].partition(" => ")
         return head.split(" | ")[1], json.loads(text), done.stdout
 
 
@@ -51,7 +60,9 @@ def ansible(node, tmp_path):
 
 def test_a_sweep_changes_something_once(node, ansible):
     init = node.container(LEAK)
-    status, dry, shown = ansible("provider.fleet.zombie_reap", "--check", "--diff", min_age=0, grace=0.3)
+    status, dry, shown = ansible(
+        "provider.fleet.zombie_reap", "--check", "--diff", min_age=0, grace=0.3
+    )
     assert (status, dry["changed"]) == ("CHANGED", True)
     assert "-PID %d (python): 2 zombies" % init.pids[1] in shown
     assert init.alive and len(init.zombies()) == 2
@@ -102,7 +113,10 @@ def test_metrics_are_renewed_where_the_agent_has_written_some(node, ansible, tmp
     assert told.read_text(encoding="utf-8") == before
     ansible("provider.fleet.zombie_reap", min_age=0, remedies=["reap"])
     after = told.read_text(encoding="utf-8")
-    assert "\nzombie_reaper_sweeps_total 2\n" in after and '\nzombie_reaper_cleared_total{remedy="reap"} 2\n' in after
+    assert (
+        "\nzombie_reaper_sweeps_total 2\n" in after
+        and '\nzombie_reaper_cleared_total{remedy="reap"} 2\n' in after
+    )
 
 
 def test_zombie_info_looks_and_never_acts(node, ansible):
@@ -134,19 +148,48 @@ WRONG = [
 
 def results_of(ansible, folder, *tasks, **play) -> list:
     """What came of these tasks of one play, which goes on where one fails."""
-    tasks = [{**task, "ignore_errors": True, "register": "result%d" % number} for number, task in enumerate(tasks)]
+    tasks = [
+        {**task, "ignore_errors": True, "register": "result%d" % number}
+        for number, task in enumerate(tasks)
+    ]
     content = "{{ [%s] | to_json }}" % ", ".join(task["register"] for task in tasks)
-    tasks.append({"ansible.builtin.copy": {"content": content, "dest": str(folder / "results"), "mode": "0644"}})
-    (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, **play}]), encoding="ascii")
-    command = [Path(sys.executable).parent / "ansible-playbook", "-c", "local", "-e", "ansible_python_interpreter=" + sys.executable]
-    played = ansible.node.run(*command, folder / "play.yml", env=ansible.environment, stdin=subprocess.DEVNULL, timeout=300)
+    tasks.append(
+        {
+            "ansible.builtin.copy": {
+                "content": content,
+                "dest": str(folder / "results"),
+                "mode": "0644",
+            }
+        }
+    )
+    (folder / "play.yml").write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, **play}]),
+        encoding="ascii",
+    )
+    command = [
+        Path(sys.executable).parent / "ansible-playbook",
+        "-c",
+        "local",
+        "-e",
+        "ansible_python_interpreter=" + sys.executable,
+    ]
+    played = ansible.node.run(
+        *command,
+        folder / "play.yml",
+        env=ansible.environment,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
     assert "Traceback" not in played.stdout + played.stderr
     return json.loads((folder / "results").read_text(encoding="utf-8"))
 
 
 def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, tmp_path):
     init = node.container(LEAK)
-    tasks = [{"provider.fleet.zombie_reap": {"min_age": 0, "pressure": 0, **options}} for options, _words in WRONG]
+    tasks = [
+        {"provider.fleet.zombie_reap": {"min_age": 0, "pressure": 0, **options}}
+        for options, _words in WRONG
+    ]
     for (_options, words), result in zip(WRONG, results_of(ansible, tmp_path, *tasks)):
         assert result["failed"]
         assert all(word in result["msg"] for word in words), result["msg"]
@@ -156,20 +199,33 @@ def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, tmp_pa
 
 def test_defaults_for_the_action_group_reach_its_modules(ansible, tmp_path):
     tasks = [{"provider.fleet." + name: {}} for name in ("zombie_info", "zombie_reap")]
-    results = results_of(ansible, tmp_path, *tasks, module_defaults={"group/provider.fleet.all": {"min_age": -5}})
-    assert [result["failed"] and "min_age: -5" in result["msg"] for result in results] == [True, True], results
+    results = results_of(
+        ansible, tmp_path, *tasks, module_defaults={"group/provider.fleet.all": {"min_age": -5}}
+    )
+    assert [result["failed"] and "min_age: -5" in result["msg"] for result in results] == [
+        True,
+        True,
+    ], results
 
 
 def test_numbers_as_text_and_an_empty_answer_as_awx_sends_them(node, ansible):
     init = node.container(LEAK)
     status, result, _shown = ansible(
-        "provider.fleet.zombie_reap", min_age="0", grace="0.3", max_parents="5", protect="", remedies="nudge,terminate")
+        "provider.fleet.zombie_reap",
+        min_age="0",
+        grace="0.3",
+        max_parents="5",
+        protect="",
+        remedies="nudge,terminate",
+    )
     assert (status, result["counts"]["cleared"]) == ("CHANGED", 2)
     assert init.ends()
     node.container(LEAK)
     status, result, _shown = ansible("provider.fleet.zombie_reap", min_age="0", remedies="")
     assert (status, result["offenders"][0]["reason"]) == ("SUCCESS", "report_only")
-    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age="0", remedies="none", protect=None)
+    status, result, _shown = ansible(
+        "provider.fleet.zombie_reap", min_age="0", remedies="none", protect=None
+    )
     assert (status, result["offenders"][0]["reason"]) == ("SUCCESS", "report_only")
 
 

@@ -1,4 +1,6 @@
-"""The deny list that no option can lift, on real processes, under ``scope: all`` and with everything else allowed."""
+"""The deny list that no option can lift, on real processes, under ``scope: all`` and with
+everything else allowed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ import shutil
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, observe, policy, procfs, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    limits,
+    observe,
+    policy,
+    procfs,
+    sweep,
+)
 from rig.node import Node, offender_of, wait_until
 
 LEAK = "zombie()\nready()\nforever()"
@@ -54,7 +62,9 @@ def test_pid_1_of_the_node(tmp_path):
 
 
 def test_the_sweep_s_ancestors(node):
-    """The session that started the sweep holds zombies itself: an ssh or cron session, Ansible's own."""
+    """The session that started the sweep holds zombies itself: an ssh or cron session, Ansible's
+    own.
+    """
     code = """
 zombie()
 import subprocess
@@ -69,10 +79,25 @@ forever()
     assert len(session.zombies()) == 1
 
 
-@pytest.mark.parametrize("name", [
-    "containerd-shim-runc-v2", "containerd", "dockerd", "conmon", "crio", "kubelet", "k3s", "runc", "systemd", "systemd-journald"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "containerd-shim-runc-v2",
+        "containerd",
+        "dockerd",
+        "conmon",
+        "crio",
+        "kubelet",
+        "k3s",
+        "runc",
+        "systemd",
+        "systemd-journald",
+    ],
+)
 def test_a_runtime_its_shim_and_the_kubelet_by_executable(node, tmp_path, name):
-    """A real process of the node whose executable is so named, given a zombie before it became that."""
+    """A real process of the node whose executable is so named, given a zombie before it became
+    that.
+    """
     daemon = node.program(with_a_zombie_execute(tmp_path, name))
     result = node.sweep(scope="all")
     assert daemon.alive
@@ -81,7 +106,9 @@ def test_a_runtime_its_shim_and_the_kubelet_by_executable(node, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["containerd-shim-runc-v2", "kubelet", "systemd"])
-@pytest.mark.parametrize("remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)])
+@pytest.mark.parametrize(
+    "remedies, ends", [("nudge,reap,terminate", False), ("nudge,terminate", True)]
+)
 def test_the_same_name_inside_a_container_protects_nobody(node, tmp_path, name, remedies, ends):
     init = node.container(with_a_zombie_execute(tmp_path, name))
     entry = offender_of(node.sweep(remedies=remedies), init)
@@ -91,7 +118,9 @@ def test_the_same_name_inside_a_container_protects_nobody(node, tmp_path, name, 
 
 
 def test_a_name_that_a_process_gives_itself_protects_nobody(node):
-    """comm and arguments are the process's own to set: neither spares a tenant nor a host process."""
+    """comm and arguments are the process's own to set: neither spares a tenant nor a host
+    process.
+    """
     program = node.program("""
 open("/proc/self/comm", "w").write("kubelet")
 zombie()
@@ -103,10 +132,14 @@ forever()
 
 
 def test_a_kernel_thread():
-    """No kernel thread here has a zombie, so a real one, kthreadd, is read from /proc and given one by hand. Nothing is swept."""
+    """No kernel thread here has a zombie, so a real one, kthreadd, is read from /proc and given one
+    by hand. Nothing is swept.
+    """
     real = procfs.ProcFS()
     stats = filter(None, map(real.stat, real.pids()))
-    kthread = min(stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD)  # others come and go
+    kthread = min(
+        stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD
+    )  # others come and go
     zombie = observe.Zombie(4000000, 1, kthread, b"x", 1, 0, 1e6)
     observer = observe.Observer(real, sweep.Paths(), observe.NOTHING, 0.0)
     offender = observer.offender(kthread, (zombie,))
@@ -141,7 +174,10 @@ ctypes.CDLL(None).syscall(60, 0)
 
 
 def test_max_parents_ends_those_with_most_zombies(node):
-    few, most, some = (node.container("for _ in range(%d): zombie()\nready()\nforever()" % number) for number in (1, 5, 3))
+    few, most, some = (
+        node.container("for _ in range(%d): zombie()\nready()\nforever()" % number)
+        for number in (1, 5, 3)
+    )
     result = node.sweep(max_parents=2, remedies="nudge,terminate")
     assert few.alive
     assert most.ends() and some.ends()

@@ -1,6 +1,8 @@
-"""nudge reminds a parent of zombies that it would have collected, had it been told of each; and hangs nobody.
+"""nudge reminds a parent of zombies that it would have collected, had it been told of each; and
+hangs nobody.
 
-The signals come from outside the container, as all that a sweep sends does: from another PID namespace.
+The signals come from outside the container, as all that a sweep sends does: from another PID
+namespace.
 """
 
 from __future__ import annotations
@@ -25,13 +27,25 @@ SERVER = Path(__file__).parents[1] / "rig/sigchld.c"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     program = tmp_path_factory.mktemp("nudge") / "sigchld"
-    subprocess.run(["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, SERVER], check=True)
+    subprocess.run(
+        ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, SERVER], check=True
+    )
     return str(program)
 
 
 def start(node, server, how, zombies) -> Program:
     """It as PID 1 of a container, which makes it a PID namespace below that of the sweep."""
-    command = [*node.enter, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", server, how, str(zombies)]
+    command = [
+        *node.enter,
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        server,
+        how,
+        str(zombies),
+    ]
     return node._started(Program(command, depth=2))
 
 
@@ -52,16 +66,32 @@ def test_a_handler_that_waits_for_the_child_that_a_signal_is_about_collects_it(n
     zombies = sorted(ns_pids(pid)[-1] for pid in program.zombies())
     step = nudged(node, program)
     assert (step["result"], step["detail"]) == ("cleared", "SIGCHLD sent 3 times")
-    assert said_so_far(program) == ["about %d status %d uid 0" % (pid, status) for pid, status in zip(zombies, (3, signal.SIGTERM, signal.SIGTERM))]
+    assert said_so_far(program) == [
+        "about %d status %d uid 0" % (pid, status)
+        for pid, status in zip(zombies, (3, signal.SIGTERM, signal.SIGTERM))
+    ]
     assert goes_on(program)
     assert program.zombies() == []
 
 
 def test_nor_does_it_hang_in_a_real_container(node, server):
-    """podman's: as PID 1 it has another seccomp filter and another session, and nothing of that matters."""
+    """podman's: as PID 1 it has another seccomp filter and another session, and nothing of that
+    matters.
+    """
     podman = Podman(node, Path(tempfile.mkdtemp(prefix="zr-")))  # it refuses longer names
     try:
-        container = podman("run", "--detach", "--network", "none", "--volume", server + ":/sigchld", "busybox", "/sigchld", "si_pid", "2")
+        container = podman(
+            "run",
+            "--detach",
+            "--network",
+            "none",
+            "--volume",
+            server + ":/sigchld",
+            "busybox",
+            "/sigchld",
+            "si_pid",
+            "2",
+        )
         wait_until(lambda: podman("logs", container) == "ready")
         (entry,) = offenders_in(node.sweep(remedies="nudge"), container)
         assert (entry["zombies"], entry["outcome"]) == (2, "cleared")
@@ -71,7 +101,9 @@ def test_nor_does_it_hang_in_a_real_container(node, server):
         podman.stop()
 
 
-def test_a_handler_that_waits_for_any_child_gets_no_signal_more_than_there_are_zombies(node, server):
+def test_a_handler_that_waits_for_any_child_gets_no_signal_more_than_there_are_zombies(
+    node, server
+):
     program = start(node, server, "any", 20)
     step = nudged(node, program)
     assert len(said_so_far(program)) == 20
@@ -90,12 +122,17 @@ def test_one_signal_without_effect_is_the_last(node, server):
 def test_nothing_is_sent_while_one_is_pending(node, server):
     program = start(node, server, "blocked", 5)
     step = nudged(node, program)
-    assert (step["result"], step["detail"]) == ("no_effect", "SIGCHLD not sent: SIGCHLD is pending already")
+    assert (step["result"], step["detail"]) == (
+        "no_effect",
+        "SIGCHLD not sent: SIGCHLD is pending already",
+    )
     assert len(program.zombies()) == 5
 
 
 def test_nothing_is_sent_to_whoever_reads_signals_as_data(node):
-    """A signalfd tells PID 0 of such a signal (the kernel keeps it in another field), and waitpid(0) waits for any child of the group."""
+    """A signalfd tells PID 0 of such a signal (the kernel keeps it in another field), and
+    waitpid(0) waits for any child of the group.
+    """
     program = node.container("""
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 for _ in range(3):
@@ -110,7 +147,9 @@ forever()
 
 
 def test_a_zombie_that_a_wait_would_block_for_is_never_named(node, server):
-    """Its first thread has exited, another lives on: the only one that looks like a zombie, and a wait for it takes as long as that lives."""
+    """Its first thread has exited, another lives on: the only one that looks like a zombie, and a
+    wait for it takes as long as that lives.
+    """
     program = node.container("""
 def handler(*_):
     os.write(1, b"reminded\\n")
@@ -135,7 +174,10 @@ assert [zombie.num_threads for zombie in offender.zombies] == [2]
 print(nudge(ProcFS(), [offender])[0].detail)
 """
     done = node.run(*node.agent_command(code=code)[:5], str(program.pids[1]))
-    assert (done.stdout, done.stderr) == ("SIGCHLD not sent: none of its zombies can be named to it\n", "")
+    assert (done.stdout, done.stderr) == (
+        "SIGCHLD not sent: none of its zombies can be named to it\n",
+        "",
+    )
     assert said_so_far(program) == []
 
 

@@ -19,7 +19,9 @@ def test_the_start_time_has_to_match(node, offset):
     program = node.program("ready()\nforever()")
     real = procfs.ProcFS()
     descriptors = len(os.listdir("/proc/self/fd"))
-    pidfd = remedies.open_pidfd(real, offender(program, real.stat(program.process.pid).start_ticks + offset))
+    pidfd = remedies.open_pidfd(
+        real, offender(program, real.stat(program.process.pid).start_ticks + offset)
+    )
     if offset:
         assert pidfd is None
     else:

@@ -1,7 +1,8 @@
-"""playbooks/prevent.yml on the options of Docker: what it merges, what it refuses, and what is left of a file that it refuses.
+"""playbooks/prevent.yml on the options of Docker: what it merges, what it refuses, and what is left
+of a file that it refuses.
 
-Each case is a host of its own to Ansible, with a file of its own; all of them are played at once. The default path and a
-restart of the engine are in test_docker.py.
+Each case is a host of its own to Ansible, with a file of its own; all of them are played at once.
+The default path and a restart of the engine are in test_docker.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,22 @@ import yaml
 from rig.node import CHECKOUT, Node
 from rig.playbook import Playbook
 
-OLD = {"log-opts": {"max-size": "10m", "init": False}, "bip": "10.9.0.1/24", "labels": ["ort=Köln", "<&>"], "mtu": 1400, "raw-logs": None}
+OLD = {
+    "log-opts": {"max-size": "10m", "init": False},
+    "bip": "10.9.0.1/24",
+    "labels": ["ort=Köln", "<&>"],
+    "mtu": 1400,
+    "raw-logs": None,
+}
 INDENTED = '{\n    "mtu": 1400\n}\n'
 
-# name: (the file, None where there is none; the file afterwards). Names that begin with "broken" are refused.
+# name: (the file, None where there is none; the file afterwards). Names that begin with "broken"
+# are refused.
 CASES = {
-    "other_keys": (json.dumps(OLD), json.dumps({**OLD, "init": True}, indent=4, ensure_ascii=False) + "\n"),
+    "other_keys": (
+        json.dumps(OLD),
+        json.dumps({**OLD, "init": True}, indent=4, ensure_ascii=False) + "\n",
+    ),
     "off": ('{"init": false, "mtu": 1400}', '{\n    "init": true,\n    "mtu": 1400\n}\n'),
     "right_already": ('{"mtu":1400,\t"init":true}', '{"mtu":1400,\t"init":true}'),
     "link": (INDENTED, '{\n    "mtu": 1400,\n    "init": true\n}\n'),
@@ -38,7 +49,14 @@ WORDS = {
     "broken_twice": ["is broken", 'more than one value for "dns"'],
     "broken_no_utf8": ["is broken", "utf-8", "0xf6"],
 }
-MODES = {"other_keys": 0o640, "off": 0o600, "link": 0o664, "broken_twice": 0o600, "no_file": 0o644, "no_folder": 0o644}
+MODES = {
+    "other_keys": 0o640,
+    "off": 0o600,
+    "link": 0o664,
+    "broken_twice": 0o600,
+    "no_file": 0o644,
+    "no_folder": 0o644,
+}
 OWNER = (1234, 4321)
 
 
@@ -49,11 +67,20 @@ def as_bytes(text) -> bytes:
 def unchanging(path) -> tuple:
     """What would tell that somebody wrote the file, or put another in its place."""
     status = path.stat()
-    return path.read_bytes(), status.st_ino, status.st_mtime_ns, status.st_mode, status.st_uid, status.st_gid
+    return (
+        path.read_bytes(),
+        status.st_ino,
+        status.st_mtime_ns,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+    )
 
 
 class Hosts:
-    """A file for each case, and what playing the playbook did to it. first_look: what ``--check --diff`` did."""
+    """A file for each case, and what playing the playbook did to it. first_look: what ``--check
+    --diff`` did.
+    """
 
     def __init__(self, node, folder):
         self.playbook = Playbook(node, folder, "prevent.yml")
@@ -70,14 +97,22 @@ class Hosts:
             file.write_bytes(as_bytes(old))
             file.chmod(MODES.get(name, 0o644))
             os.chown(file, *OWNER)
-        self.old = {name: unchanging(file) if file.exists() else None for name, file in self.files.items()}
+        self.old = {
+            name: unchanging(file) if file.exists() else None for name, file in self.files.items()
+        }
         self.first_look = self.play("link", "no_folder", "--check", "--diff")
-        self.after_first_look = {name: unchanging(file) if file.exists() else None for name, file in self.files.items()}
+        self.after_first_look = {
+            name: unchanging(file) if file.exists() else None for name, file in self.files.items()
+        }
         self.played = self.play(*CASES)
 
     def play(self, *arguments):
         """Names of cases, and flags."""
-        hosts = {name: {"zombie_reaper_docker_file": str(self.files[name])} for name in arguments if name in CASES}
+        hosts = {
+            name: {"zombie_reaper_docker_file": str(self.files[name])}
+            for name in arguments
+            if name in CASES
+        }
         return self.playbook(*(flag for flag in arguments if flag not in CASES), hosts=hosts)
 
 
@@ -98,7 +133,10 @@ def test_init_is_turned_on_and_all_else_is_kept(hosts, name):
     file, (old, new) = hosts.files[name], CASES[name]
     assert file.read_bytes() == as_bytes(new), hosts.played.text
     counts = hosts.played.recap[name]
-    assert (counts["failed"], counts["changed"]) == (0, {"right_already": 0, "no_folder": 2}.get(name, 1))
+    assert (counts["failed"], counts["changed"]) == (
+        0,
+        {"right_already": 0, "no_folder": 2}.get(name, 1),
+    )
     status = file.stat()
     assert status.st_mode & 0o7777 == MODES.get(name, 0o644)
     assert (status.st_uid, status.st_gid) == ((0, 0) if old is None else OWNER)
@@ -140,12 +178,18 @@ def test_a_second_time_there_is_nothing_to_do(hosts):
 
 
 def test_nothing_is_made_where_there_is_no_docker(node, tmp_path):
-    """Neither a dockerd in the usual places nor a folder of Docker's: this node's own /etc and /usr/local, and programs without dockerd."""
+    """Neither a dockerd in the usual places nor a folder of Docker's: this node's own /etc and
+    /usr/local, and programs without dockerd.
+    """
     script = "rm -rf /etc/docker /usr/local/bin/dockerd /usr/local/sbin/dockerd"
     for folder in ("/usr/bin", "/usr/sbin"):
         if os.path.lexists(folder + "/dockerd"):
             over = "lowerdir={0},upperdir=/run/a{0},workdir=/run/b{0}".format(folder)
-            script += " && mkdir -p /run/a{0} /run/b{0} && mount -t overlay overlay -o {1} {0}".format(folder, over)
+            script += (
+                " && mkdir -p /run/a{0} /run/b{0} && mount -t overlay overlay -o {1} {0}".format(
+                    folder, over
+                )
+            )
             script += " && rm {0}/dockerd".format(folder)
     assert node.run("sh", "-c", script).returncode == 0
     played = Playbook(node, tmp_path, "prevent.yml")()
@@ -155,7 +199,8 @@ def test_nothing_is_made_where_there_is_no_docker(node, tmp_path):
     assert node.run("ls", "/etc/docker").returncode != 0
 
 
-# What the playbook has Python check, tried by itself: a file, and what is said of it; nothing where it is right
+# What the playbook has Python check, tried by itself: a file, and what is said of it; nothing where
+# it is right
 CHECKED = {
     '{"mtu": 1400,}': "line 1",
     '# ours\n{"mtu": 1400}': "line 1 column 1",
@@ -179,7 +224,9 @@ CHECKED = {
 @pytest.mark.parametrize("text, said", CHECKED.items(), ids=[repr(text)[:40] for text in CHECKED])
 def test_what_is_right_and_what_is_broken(text, said):
     (play,) = yaml.safe_load((CHECKOUT / "playbooks/prevent.yml").read_text(encoding="utf-8"))
-    encoded = subprocess.run(["base64", "-w0"], input=as_bytes(text), capture_output=True, check=True).stdout
+    encoded = subprocess.run(
+        ["base64", "-w0"], input=as_bytes(text), capture_output=True, check=True
+    ).stdout
     command = [sys.executable, "-I", "-c", play["vars"]["__zombie_reaper_check"]]
     done = subprocess.run(command, input=encoded, capture_output=True, check=False)
     told = done.stderr.decode()

@@ -30,13 +30,17 @@ TASKS = 300  # of the machine, as the node sees it
 
 @pytest.fixture
 def node(tmp_path):
-    """One whose ledger is of itself, and that sees nothing of how many tasks come and go on the machine."""
+    """One whose ledger is of itself, and that sees nothing of how many tasks come and go on the
+    machine.
+    """
     with own_cgroup("pids") as cgroup:
         rigged = Node(tmp_path, cgroup=cgroup)
         try:
             rigged.loadavg = tmp_path / "loadavg"
             machine_has(rigged, TASKS)
-            assert rigged.run("mount", "--bind", str(rigged.loadavg), "/proc/loadavg").returncode == 0
+            assert (
+                rigged.run("mount", "--bind", str(rigged.loadavg), "/proc/loadavg").returncode == 0
+            )
             yield rigged
         finally:
             rigged.stop()
@@ -56,18 +60,25 @@ def scheduled(node, tmp_path):
     def call():
         done = node.run(PYTHON, "-IS", "-c", COMMAND % (str(ENGINE), str(run), str(config)))
         return done.returncode, done.stdout.splitlines(), done.stderr
+
     call.config, call.last, call.note = config, run / "last.json", run / "quiet"
     return call
 
 
 def quiet_again(scheduled):
-    """A whole sweep and one that ends at once; zombies of a parent that was ended may be there for a moment, so not at once."""
+    """A whole sweep and one that ends at once; zombies of a parent that was ended may be there for
+    a moment, so not at once.
+    """
     return wait_until(lambda: scheduled()[1][0].startswith(AGAIN))
 
 
 def test_the_second_of_two_ends_at_once_and_imports_nothing(scheduled):
     status, lines, _errors = scheduled()
-    assert (status, lines[0], lines[-1]) == (0, "0 zombies on this node; 0 cleared, 0 left", "imported json re reaper.agent")
+    assert (status, lines[0], lines[-1]) == (
+        0,
+        "0 zombies on this node; 0 cleared, 0 left",
+        "imported json re reaper.agent",
+    )
     before = scheduled.last.stat()
     for _time in range(2):
         status, lines, _errors = scheduled()
@@ -77,7 +88,10 @@ def test_the_second_of_two_ends_at_once_and_imports_nothing(scheduled):
 
 def test_many_more_tasks_are_something_new(node, scheduled):
     """Although no zombie is among them."""
-    limit = min(int(node.run("cat", "/proc/sys/kernel/" + name).stdout) for name in ("pid_max", "threads-max"))
+    limit = min(
+        int(node.run("cat", "/proc/sys/kernel/" + name).stdout)
+        for name in ("pid_max", "threads-max")
+    )
     scheduled()
     for tasks, is_quiet in ((TASKS + limit // 200, True), (TASKS + limit // 50, False)):
         machine_has(node, tasks)
@@ -88,7 +102,9 @@ def test_many_more_tasks_are_something_new(node, scheduled):
 def told(scheduled, tmp_path):
     """The file of metrics that it writes."""
     (tmp_path / "out").mkdir()
-    scheduled.config.write_text(json.dumps({"remedies": [], "textfile_directory": str(tmp_path / "out")}), encoding="utf-8")
+    scheduled.config.write_text(
+        json.dumps({"remedies": [], "textfile_directory": str(tmp_path / "out")}), encoding="utf-8"
+    )
     return tmp_path / "out/zombie_reaper.prom"
 
 
@@ -130,12 +146,18 @@ def test_whatever_is_new_is_looked_at_by_a_whole_sweep(node, scheduled):
     parent = node.program("zombie()\nready()\nforever()")
     assert scheduled()[1][0] == "1 zombie on this node; 0 cleared, 1 left"
     assert json.loads(scheduled.last.read_text(encoding="utf-8"))["zombies"]["count"] == 1
-    assert scheduled()[1][0] == "1 zombie on this node; 0 cleared, 1 left", "nothing was noted while there is one"
+    assert scheduled()[1][0] == "1 zombie on this node; 0 cleared, 1 left", (
+        "nothing was noted while there is one"
+    )
     parent.stop()
     assert quiet_again(scheduled)
     scheduled.config.write_text('{"min_age": -1}', encoding="utf-8")
     status, lines, errors = scheduled()
-    assert (status, lines, errors.count("\n")) == (2, ["imported json re reaper.agent"], 1) and "min_age: -1 is not allowed" in errors
+    assert (status, lines, errors.count("\n")) == (
+        2,
+        ["imported json re reaper.agent"],
+        1,
+    ) and "min_age: -1 is not allowed" in errors
     scheduled.config.write_text('{"min_age": 5}', encoding="utf-8")
     assert scheduled()[1][0].endswith("0 left")
     assert quiet_again(scheduled)
@@ -148,7 +170,9 @@ def test_a_sweep_by_hand_in_between_is_something_new(node, scheduled):
     assert not scheduled()[1][0].startswith(AGAIN)
 
 
-def test_after_a_sweep_that_could_not_note_anything_the_next_looks_for_itself(node, scheduled, tmp_path):
+def test_after_a_sweep_that_could_not_note_anything_the_next_looks_for_itself(
+    node, scheduled, tmp_path
+):
     scheduled.note.mkdir(parents=True)
     for _time in range(2):
         status, lines, _errors = scheduled()

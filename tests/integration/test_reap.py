@@ -9,7 +9,10 @@ from rig.node import left_in_node, offender_of, wait_until
 from rig.reaping import agent_that, said
 
 AS_INIT = "for _ in range(3): zombie()\nready()\nforever()\n"
-AS_ORDINARY_PROCESS = "if os.fork() == 0:\n    for _ in range(3): zombie()\n    ready()\n    forever()\n" + "while True: signal.pause()\n"
+AS_ORDINARY_PROCESS = (
+    "if os.fork() == 0:\n    for _ in range(3): zombie()\n    ready()\n    forever()\n"
+    + "while True: signal.pause()\n"
+)
 
 
 def step_of(entry, remedy="reap"):
@@ -38,6 +41,7 @@ def test_the_parent_collects_them_and_lives_on(node, code):
 
 def asleep(process) -> dict:
     """What it is once it sleeps, as it does most of the time."""
+
     def now():
         return psutil.Process(process.pid).as_dict(["create_time", "num_threads", "status"])
 
@@ -52,7 +56,9 @@ def test_a_dry_run_collects_nothing(node):
 
 
 def test_only_those_that_are_due_are_collected(node):
-    """A status that the parent is about to ask for is its own. Here the second sweep's clock is an hour ahead."""
+    """A status that the parent is about to ask for is its own. Here the second sweep's clock is an
+    hour ahead.
+    """
     program = node.container("""
 def another(*_):
     zombie()
@@ -75,7 +81,10 @@ forever()
 
 def test_a_parent_that_goes_on_making_zombies_is_called_leaking(node):
     """With its rate; and is cleared again, without harm."""
-    program = node.container("def leak(*_):\n    zombie()\nsignal.signal(signal.SIGUSR1, leak)\nzombie()\nready()\nforever()\n")
+    program = node.container(
+        "def leak(*_):\n    zombie()\nsignal.signal(signal.SIGUSR1,"
+        " leak)\nzombie()\nready()\nforever()\n"
+    )
     first = offender_of(node.sweep(remedies="reap"), program)
     assert first["leaking_per_hour"] is None
     for _round in range(2):
@@ -99,9 +108,13 @@ def test_many_zombies_take_several_short_stops(node):
 
 
 def test_what_does_not_fit_into_the_time_is_left_to_the_next_sweep(node):
-    """And is reported so, and the parent is not ended for it. The time for one parent is over after one stop here, and a stop is for 64."""
+    """And is reported so, and the parent is not ended for it. The time for one parent is over after
+    one stop here, and a stop is for 64.
+    """
     program = node.container("for _ in range(200): zombie()\nready()\nforever()\n")
-    done = node.run(*node.agent_command("--json", "--min-age", "0", code=agent_that("reap.LONGEST = 0")))
+    done = node.run(
+        *node.agent_command("--json", "--min-age", "0", code=agent_that("reap.LONGEST = 0"))
+    )
     assert done.returncode == 0, done.stderr
     assert '"result": "unfinished"' in done.stdout
     assert '"outcome": "partly_cleared"' in done.stdout

@@ -1,6 +1,8 @@
-"""Something happens to the parent, or to the sweep, in the middle of being collected: at each moment once, and at random often.
+"""Something happens to the parent, or to the sweep, in the middle of being collected: at each
+moment once, and at random often.
 
-No exception, nobody left traced, nobody stopped who was not told to stop, and nobody else's exit status taken.
+No exception, nobody left traced, nobody stopped who was not told to stop, and nobody else's exit
+status taken.
 """
 
 from __future__ import annotations
@@ -61,11 +63,18 @@ def is_free(program):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_stop_is_not_lost(node, moment, way):
-    """SIGSTOP: it is stopped in the end, really and by nobody's trace; SIGCONT resumes it, and the rest can be collected."""
+    """SIGSTOP: it is stopped in the end, really and by nobody's trace; SIGCONT resumes it, and the
+    rest can be collected.
+    """
     program = node.container(WAYS[way])
     with Untouched(program):
         assert disturbed_at(node, program, moment, "os.kill(PID, signal.SIGSTOP)")["result"] in DONE
-        stopped = wait_until(lambda: (status := status_of(program))["State"][0] in ("TS" if way == "sleeps" else "T") and status)
+        stopped = wait_until(
+            lambda: (
+                (status := status_of(program))["State"][0] in ("TS" if way == "sleeps" else "T")
+                and status
+            )
+        )
         assert (stopped["State"][0], stopped["TracerPid"]) == ("T", "0")
         program.process.resume()
     assert answer(program) == "well"
@@ -80,20 +89,27 @@ def test_a_stop_and_its_end(node, moment):
     """Both while it is held: it goes on."""
     program = node.container(SLEEPS)
     with Untouched(program):
-        disturbed_at(node, program, moment, "os.kill(PID, signal.SIGSTOP); os.kill(PID, signal.SIGCONT)")
+        disturbed_at(
+            node, program, moment, "os.kill(PID, signal.SIGSTOP); os.kill(PID, signal.SIGCONT)"
+        )
     assert answer(program) == "well"
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_kill(node, moment):
-    """It is gone from the table while the sweep goes on: a tracer that does not wait for it would keep it there."""
+    """It is gone from the table while the sweep goes on: a tracer that does not wait for it would
+    keep it there.
+    """
     program = node.container(SLEEPS)
-    code = ONCE_AT % (moment, "os.kill(PID, signal.SIGKILL)") + """
+    code = (
+        ONCE_AT % (moment, "os.kill(PID, signal.SIGKILL)")
+        + """
 until(lambda: (stat := proc.stat(PID)) is None or stat.state == "Z")
 status = proc.status(PID)
 assert status is None or status.tracer_pid == 0, "it has ended, and is kept by its tracer"
 until(lambda: proc.stat(PID) is None)
 """
+    )
     assert reap_directly(node, program, code)["result"] in DONE
     assert program.ends()
 
@@ -101,9 +117,14 @@ until(lambda: proc.stat(PID) is None)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_its_own_handler_runs_afterwards(node, moment):
     """SIGTERM that it handles: once, and after what was collected."""
-    program = node.container("signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'term\\n'))\n" + SLEEPS)
+    program = node.container(
+        "signal.signal(signal.SIGTERM, lambda *_: os.write(1, b'term\\n'))\n" + SLEEPS
+    )
     with Untouched(program):
-        assert disturbed_at(node, program, moment, "os.kill(PID, signal.SIGTERM)")["result"] == "cleared"
+        assert (
+            disturbed_at(node, program, moment, "os.kill(PID, signal.SIGTERM)")["result"]
+            == "cleared"
+        )
     assert sleeps_or_has_ended(program, *SLEEPING)
     assert said_so_far(program) == ["term"]
     assert answer(program) == "well"
@@ -114,7 +135,8 @@ def test_its_own_handler_runs_afterwards(node, moment):
 def test_execve_of_another_thread(node, tmp_path, moment):
     """The first thread, the one that is held, ends; the other one takes its PID."""
     go = tmp_path / "go"
-    program = node.container("""
+    program = node.container(
+        """
 def replace():
     while not os.path.exists(%r):
         time.sleep(0.001)
@@ -123,9 +145,18 @@ threading.Thread(target=replace).start()
 for _ in range(40): zombie()
 ready()
 forever()
-""" % (str(go), ANSWERS + "os.write(1, b'again\\n')\nwhile True: time.sleep(60)"))
-    outcome = disturbed_at(node, program, moment, (
-        "before = proc.command_line(PID); open(%r, 'w').close(); until(lambda: proc.command_line(PID) not in (before, b''))" % str(go)))
+"""
+        % (str(go), ANSWERS + "os.write(1, b'again\\n')\nwhile True: time.sleep(60)")
+    )
+    outcome = disturbed_at(
+        node,
+        program,
+        moment,
+        (
+            "before = proc.command_line(PID); open(%r, 'w').close(); until(lambda:"
+            " proc.command_line(PID) not in (before, b''))" % str(go)
+        ),
+    )
     assert outcome["result"] in DONE
     assert said(program) == "again"
     wait_until(lambda: is_free(program))
@@ -154,17 +185,26 @@ while rounds < 300 or cleared <= 100:
 
 @pytest.mark.parametrize("mode", ["alone", "thread"])
 def test_execve_again_and_again(node, tmp_path, mode):
-    """A new program each few milliseconds, called by its only thread or by its second: 300 rounds in between, or more until 100 of them had
-    all it held collected. In the middle of that it may look like one whose leader is dead or whose memory is gone, and no such word may
-    bring the next remedy upon it."""
+    """A new program each few milliseconds, called by its only thread or by its second: 300 rounds
+    in between, or more until 100 of them had all it held collected. In the middle of that it may
+    look like one whose leader is dead or whose memory is gone, and no such word may bring the next
+    remedy upon it.
+    """
     program = container_of(node, built(tmp_path, "execs"), mode)
     start = program.process.create_time()
     outcomes = outcomes_of(driver(node, program, ROUNDS))
     assert len(outcomes) >= 300
-    assert {outcome["result"] for outcome in outcomes} <= {"cleared", "partly_cleared", "unfinished", "gone"}
+    assert {outcome["result"] for outcome in outcomes} <= {
+        "cleared",
+        "partly_cleared",
+        "unfinished",
+        "gone",
+    }
     assert {outcome["refusal"] for outcome in outcomes} == {None}
     assert sum(outcome["result"] == "cleared" for outcome in outcomes) > 100
-    wait_until(lambda: status_of(program)["TracerPid"] == "0" and status_of(program)["State"][0] != "t")
+    wait_until(
+        lambda: status_of(program)["TracerPid"] == "0" and status_of(program)["State"][0] != "t"
+    )
     wait_until(lambda: program.alive)  # while its second thread takes over, the first is a zombie
     assert program.process.create_time() == start
 
@@ -172,7 +212,12 @@ def test_execve_again_and_again(node, tmp_path, mode):
 def driver(node, program, code, stdin=subprocess.DEVNULL):
     """The driver, running."""
     return subprocess.Popen(
-        [*node.enter, *driver_command(node, program, code)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        [*node.enter, *driver_command(node, program, code)],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def outcomes_of(popen) -> list:
@@ -191,8 +236,9 @@ for place in range(0, 900, 3):
 
 
 def test_stopped_and_resumed_again_and_again(node):
-    """SIGSTOP and SIGCONT at random moments of 300 rounds, none of which begins before its own SIGSTOP is on its way; the last SIGSTOP
-    holds, and what was left is collected later."""
+    """SIGSTOP and SIGCONT at random moments of 300 rounds, none of which begins before its own
+    SIGSTOP is on its way; the last SIGSTOP holds, and what was left is collected later.
+    """
     program = node.container(SLEEPS.replace("40", "903"))
     with Untouched(program):
         popen = driver(node, program, THREE_AT_A_TIME, stdin=subprocess.PIPE)
@@ -233,7 +279,9 @@ while True:
 
 
 def test_parents_killed_at_random(node):
-    """60 parents, all collected in turns, one at a time; half of them are killed meanwhile. The other half is well."""
+    """60 parents, all collected in turns, one at a time; half of them are killed meanwhile. The
+    other half is well.
+    """
     init = node.container(PARENTS)
     parents = init.process.children()
     assert len(parents) == 60
@@ -258,7 +306,9 @@ for outcome in remedy.reap(proc, [one for one in seen.offenders if len(one.zombi
         assert other.children() == []
 
 
-LATE = ANSWERS + """
+LATE = (
+    ANSWERS
+    + """
 def vfork(*_):
     os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 9, %r, os.O_RDONLY, 0)])
 signal.signal(signal.SIGUSR2, vfork)
@@ -266,13 +316,16 @@ zombie()
 ready()
 forever()
 """
+)
 IN_A_MOMENT = "ptrace.UNTIL_STOPPED = 0.25\n"
 INTO_VFORK = 'os.kill(PID, signal.SIGUSR2); until(lambda: state() == "D")'
 
 
 @pytest.mark.parametrize("driver_stays", [True, False])
 def test_a_parent_that_does_not_stop_in_time(node, tmp_path, driver_stays):
-    """It goes into vfork(2) just before it is seized. It is let go when it comes out of it, or when the sweep ends."""
+    """It goes into vfork(2) just before it is seized. It is let go when it comes out of it, or when
+    the sweep ends.
+    """
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     program = node.container(LATE % str(fifo))
@@ -283,7 +336,11 @@ until(lambda: proc.status(PID).tracer_pid == 0)
 until(lambda: state() == "S")
 os.kill(PID, signal.SIGUSR1)
 """ % str(fifo)
-    outcome = reap_directly(node, program, IN_A_MOMENT + ONCE_AT % ("seizing", INTO_VFORK) + (out_of_it if driver_stays else ""))
+    outcome = reap_directly(
+        node,
+        program,
+        IN_A_MOMENT + ONCE_AT % ("seizing", INTO_VFORK) + (out_of_it if driver_stays else ""),
+    )
     assert (outcome["result"], outcome["refusal"]) == ("refused", "not_stopping")
     if not driver_stays:
         wait_until(lambda: status_of(program)["TracerPid"] == "0")
@@ -301,7 +358,11 @@ def test_a_signal_that_ends_the_sweep_waits(node, moment):
     """Any but SIGKILL: it ends when it has put everything back, and not before."""
     program = node.container(SLEEPS)
     with Untouched(program):
-        done = node.run(*driver_command(node, program, ONCE_AT % (moment, "os.kill(os.getpid(), signal.SIGUSR1)")))
+        done = node.run(
+            *driver_command(
+                node, program, ONCE_AT % (moment, "os.kill(os.getpid(), signal.SIGUSR1)")
+            )
+        )
         assert done.stdout == ""
         assert done.returncode in (-signal.SIGUSR1, 128 + signal.SIGUSR1)
     assert answer(program) == "well"
@@ -322,25 +383,33 @@ for name in ("thread", "status"):
     first_sight(name, getattr(proc, name))
 once(then)
 """
-MADE_UP = {"Z": ("thread", {"state": "Z"}), "D": ("thread", {"state": "D"}), "tracer": ("status", {"tracer_pid": 1})}
+MADE_UP = {
+    "Z": ("thread", {"state": "Z"}),
+    "D": ("thread", {"state": "D"}),
+    "tracer": ("status", {"tracer_pid": 1}),
+}
 
 
 @pytest.mark.parametrize("sight", MADE_UP)
 def test_what_looks_like_a_refusal_for_a_moment_is_asked_again(node, sight):
-    """As in the middle of an execve by another thread, or of a read from disk, which are met by chance only (above): here the first look
-    is a made-up one."""
+    """As in the middle of an execve by another thread, or of a read from disk, which are met by
+    chance only (above): here the first look is a made-up one.
+    """
     program = node.container(SLEEPS)
     with Untouched(program):
         outcome = reap_directly(node, program, AT_FIRST_SIGHT % MADE_UP[sight])
     assert (outcome["result"], outcome["refusal"]) == ("cleared", None)
 
 
-READS = ANSWERS + """
+READS = (
+    ANSWERS
+    + """
 there, here = os.pipe()
 zombie()
 ready()
 assert os.read(there, 1)
 """
+)
 IN_THE_MIDDLE_OF_A_CALL = """
 times = []
 def at(moment):
@@ -380,13 +449,16 @@ def test_slow_calls_are_shared_out_over_many_stops(node):
 
 
 def test_many_zombies_are_shared_out_over_many_stops(node):
-    program = node.container(ANSWERS + """
+    program = node.container(
+        ANSWERS
+        + """
 children = [os.fork() or os._exit(3) for _ in range(2000)]
 for child in children:
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 ready()
 forever()
-""")
+"""
+    )
     with Untouched(program):
         outcome = reap_directly(node, program)
     assert (outcome["result"], outcome["cleared"]) == ("cleared", 2000)
@@ -400,18 +472,27 @@ def stops_of(outcome) -> int:
 
 
 def small_pid_max(node):
-    """PIDs of the node are used again after 400; kernel.pid_max of a namespace came with Linux 6.14."""
+    """PIDs of the node are used again after 400; kernel.pid_max of a namespace came with Linux
+    6.14.
+    """
     if [int(part) for part in os.uname().release.split(".")[:2]] < [6, 14]:
-        pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced to be used again")
+        pytest.skip(
+            "kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced"
+            " to be used again"
+        )
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
 
 
 def until_asleep_after(path) -> str:
-    """Code that waits for that file, and for the process to be asleep: the first try to stop it succeeds, and there is no second one."""
+    """Code that waits for that file, and for the process to be asleep: the first try to stop it
+    succeeds, and there is no second one.
+    """
     return "until(lambda: os.path.exists(%r) and state() == 'S')" % str(path)
 
 
-WAITS_AND_FORKS = ANSWERS + """
+WAITS_AND_FORKS = (
+    ANSWERS
+    + """
 def collect_and_fork(*_):
     os.waitpid(old, 0)
     new = 0
@@ -433,10 +514,13 @@ while old < 300:  # the kernel keeps those below for itself when PIDs are used a
 ready()
 forever()
 """
+)
 
 
 def test_a_child_that_got_the_pid_of_a_zombie_keeps_its_status(node, tmp_path):
-    """After the zombie was looked up and before the parent is stopped, the parent waits for it and has another child of that PID."""
+    """After the zombie was looked up and before the parent is stopped, the parent waits for it and
+    has another child of that PID.
+    """
     small_pid_max(node)
     again = tmp_path / "again"
     program = node.program(WAITS_AND_FORKS % str(again))
@@ -481,16 +565,26 @@ forever()
 
 
 def test_a_process_that_got_the_pid_of_the_parent_is_asked_for_nothing(node, tmp_path):
-    """The parent ends after it was looked up, and another process has its PID before it is seized."""
+    """The parent ends after it was looked up, and another process has its PID before it is
+    seized.
+    """
     small_pid_max(node)
     replaced = tmp_path / "replaced"
     guardian = node.program(SUCCESSOR % str(replaced))
     (parent,) = guardian.process.children()
-    pid = next(entry["pid"] for entry in node.sweep("--check", scope="all")["offenders"] if entry["ripe"] and entry["pid"] != guardian.pids[1])
+    pid = next(
+        entry["pid"]
+        for entry in node.sweep("--check", scope="all")["offenders"]
+        if entry["ripe"] and entry["pid"] != guardian.pids[1]
+    )
     code = "PID = %d\n" % pid + ONCE_AT % (
-        "seizing", "os.kill(%d, signal.SIGUSR2)\n    %s" % (guardian.pids[1], until_asleep_after(replaced)))
+        "seizing",
+        "os.kill(%d, signal.SIGUSR2)\n    %s" % (guardian.pids[1], until_asleep_after(replaced)),
+    )
     outcome = reap_directly(node, guardian, code)
     assert (outcome["result"], outcome["detail"]) == ("gone", "")
     assert not is_alive(parent)
-    successor = next(child for child in guardian.process.children() if child.status() != psutil.STATUS_ZOMBIE)
+    successor = next(
+        child for child in guardian.process.children() if child.status() != psutil.STATUS_ZOMBIE
+    )
     wait_until(lambda: successor.status() == psutil.STATUS_SLEEPING)

@@ -1,4 +1,6 @@
-"""Tenants that try to turn the tracer against the node: to get around a seccomp filter, or to hold the sweep up. And threads, of which any will do."""
+"""Tenants that try to turn the tracer against the node: to get around a seccomp filter, or to hold
+the sweep up. And threads, of which any will do.
+"""
 
 from __future__ import annotations
 
@@ -33,20 +35,35 @@ PAUSE, PAUSE_OF_32_BIT = 34, 29
 WITHOUT_GLIBC_S_RSEQ = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
 
 SWEEPS = 200
-AGAIN_AND_AGAIN = """
+AGAIN_AND_AGAIN = (
+    """
 then = offender()
 for zombie in then.zombies[:%d]:
     once(then._replace(zombies=(zombie,)))
-""" % SWEEPS
+"""
+    % SWEEPS
+)
 
 
-@pytest.mark.parametrize("place, forbidden", [
-    ("own", "mkdir"), ("restarts", "mkdir"), ("restarts", "io_uring"), ("vdso", "mkdir"), ("vdso", "io_uring"), ("int80", "mkdir")])
+@pytest.mark.parametrize(
+    "place, forbidden",
+    [
+        ("own", "mkdir"),
+        ("restarts", "mkdir"),
+        ("restarts", "io_uring"),
+        ("vdso", "mkdir"),
+        ("vdso", "io_uring"),
+        ("int80", "mkdir"),
+    ],
+)
 def test_no_forbidden_call_ever_gets_through(node, tmp_path, place, forbidden):
-    """Its own filter forbids the call, and another thread changes the code that the sweep has it run. It comes to the forbidden call, and that
-    is left out, or to ours."""
+    """Its own filter forbids the call, and another thread changes the code that the sweep has it
+    run. It comes to the forbidden call, and that is left out, or to ours.
+    """
     made = tmp_path / "made"
-    program = container_of(node, built(tmp_path, "escapes"), place, forbidden, str(made), zombies=SWEEPS + 1)
+    program = container_of(
+        node, built(tmp_path, "escapes"), place, forbidden, str(made), zombies=SWEEPS + 1
+    )
     outcomes = outcomes_in(node.run(*driver_command(node, program, AGAIN_AND_AGAIN)))
     assert len(outcomes) == SWEEPS
     assert {outcome["result"] for outcome in outcomes} <= {"cleared", "refused", "unfinished"}
@@ -58,8 +75,10 @@ def test_no_forbidden_call_ever_gets_through(node, tmp_path, place, forbidden):
 
 
 def test_a_page_that_is_never_served_holds_nobody_up(node, tmp_path):
-    """The code that the parent waits in lies in a file system of its own, whose server has stopped answering. The sweep goes on to others and
-    ends. When the page comes the parent waits on in the same call, and can be collected."""
+    """The code that the parent waits in lies in a file system of its own, whose server has stopped
+    answering. The sweep goes on to others and ends. When the page comes the parent waits on in the
+    same call, and can be collected.
+    """
     folder = tmp_path / "served"
     folder.mkdir()
     program = container_of(node, built(tmp_path, "unanswered"), str(folder))
@@ -80,15 +99,24 @@ def test_a_page_that_is_never_served_holds_nobody_up(node, tmp_path):
 
 
 def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path):
-    """SIGTERM while the parent is seized and does not stop. The parent is let go, and is none the worse for it."""
+    """SIGTERM while the parent is seized and does not stop. The parent is let go, and is none the
+    worse for it.
+    """
     folder = tmp_path / "served"
     folder.mkdir()
     program = container_of(node, built(tmp_path, "unanswered"), str(folder))
-    slow = AGENT.replace("from reaper.agent", "from reaper import ptrace; ptrace.UNTIL_STOPPED = 5.0; from reaper.agent")
+    slow = AGENT.replace(
+        "from reaper.agent",
+        "from reaper import ptrace; ptrace.UNTIL_STOPPED = 5.0; from reaper.agent",
+    )
     command = node.agent_command("--json", "--min-age", "0", "--remedies", "reap", code=slow)
     sweep = subprocess.Popen([*node.enter, *command], stdout=subprocess.PIPE, text=True)
     wait_until(lambda: status_of(program)["TracerPid"] != "0")
-    tracer = next(child for child in psutil.Process(sweep.pid).children(recursive=True) if not child.children())
+    tracer = next(
+        child
+        for child in psutil.Process(sweep.pid).children(recursive=True)
+        if not child.children()
+    )
     tracer.send_signal(signal.SIGTERM)
     report, _errors = sweep.communicate(timeout=AS_LONG_AS_IT_TAKES)
     assert (sweep.returncode, json.loads(report)["ended_early"]) == (3, True)
@@ -102,7 +130,13 @@ def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path)
 
 def test_a_file_is_not_asked_about_restartable_sequences(node, tmp_path):
     """It might be served by the tenant. Such a program has to be in a system call."""
-    program = container_of(node, built(tmp_path, "rseq_loop", "-DIN_A_FILE"), "300", "300000", environment=WITHOUT_GLIBC_S_RSEQ)
+    program = container_of(
+        node,
+        built(tmp_path, "rseq_loop", "-DIN_A_FILE"),
+        "300",
+        "300000",
+        environment=WITHOUT_GLIBC_S_RSEQ,
+    )
     with Untouched(program):
         outcome = reap_directly(node, program)
     assert (outcome["result"], outcome["refusal"]) == ("refused", "busy")
@@ -136,7 +170,8 @@ def test_another_thread_collects_where_the_first_has_exited(node, tmp_path):
     assert (outcome["result"], outcome["cleared"]) == ("cleared", 2)
     after = status_of(program)
     assert [after[name] for name in ("start", "Threads", "TracerPid", "State")] == [
-        before[name] for name in ("start", "Threads", "TracerPid", "State")]
+        before[name] for name in ("start", "Threads", "TracerPid", "State")
+    ]
     fifo.write_bytes(b"?")
     assert said(program) == "well"
 
@@ -170,9 +205,12 @@ def test_another_thread_collects_where_the_first_is_in_vfork(node, tmp_path):
 
 @pytest.mark.parametrize("moment", ["seizing", "seized"])
 def test_a_thread_that_calls_execve_before_it_is_stopped(node, tmp_path, moment):
-    """The first one has exited. The other one is chosen, and then goes by the PID of the first: it is found there, and let go."""
+    """The first one has exited. The other one is chosen, and then goes by the PID of the first: it
+    is found there, and let go.
+    """
     go = tmp_path / "go"
-    program = node.container("""
+    program = node.container(
+        """
 def other():
     while open("/proc/self/stat").read().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.01)
@@ -183,7 +221,9 @@ def other():
 zombie()
 threading.Thread(target=other).start()
 ctypes.CDLL(None).syscall(60, 0)
-""" % (str(go), ANSWERS + "os.write(1, b'again\\n')\nwhile True: time.sleep(60)"))
+"""
+        % (str(go), ANSWERS + "os.write(1, b'again\\n')\nwhile True: time.sleep(60)")
+    )
     code = """
 def at(moment):
     if moment == %r and not os.path.exists(%r):

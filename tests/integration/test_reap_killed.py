@@ -1,7 +1,8 @@
-"""The sweep is killed, or asked to end, in the middle of making a parent collect zombies: at the moments that a hook holds it at.
+"""The sweep is killed, or asked to end, in the middle of making a parent collect zombies: at the
+moments that a hook holds it at.
 
-SIGKILL cannot be prepared for. At most moments it harms nobody; what becomes of the parents at random ones is counted and printed. SIGTERM and
-its like must harm nobody at any.
+SIGKILL cannot be prepared for. At most moments it harms nobody; what becomes of the parents at
+random ones is counted and printed. SIGTERM and its like must harm nobody at any.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from rig.node import PYTHON, wait_until
 from rig.reaping import agent_that, status_of
 
 KILLS = int(os.environ.get("REAPER_KILLS", "104"))
-ZOMBIES = 200  # that a parent has at least when a sweep begins: one stop is for 64, the next for 80 at most
-LAST_STEP = 200  # of the ptrace(2) calls of a sweep, one of which it may be held at: it makes 5 at least for each zombie
+# that a parent has at least when a sweep begins: one stop is for 64, the next for 80 at most
+ZOMBIES = 200
+# of the ptrace(2) calls of a sweep, one of which it may be held at: it makes 5 at least for each
+# zombie
+LAST_STEP = 200
 
-# Between two stops, in a stop before the first call, between two calls. "anywhere": before or after any ptrace(2) of the sweep
+# Between two stops, in a stop before the first call, between two calls. "anywhere": before or after
+# any ptrace(2) of the sweep
 HARMLESS = ("free", "stopped", "called")
 MOMENTS = (*HARMLESS, "anywhere")
 
@@ -56,10 +61,25 @@ wrapped(ptrace.Tracee, "_ptrace", "anywhere", "anywhere")
 """
 IN_THE_SECOND_TURN = ("free", 2)
 
-WORKERS = "nanosleep", "poll", "epoll_wait", "futex", "read", "accept", "sigtimedwait", "wait4", "calls", "checksum"
+WORKERS = (
+    "nanosleep",
+    "poll",
+    "epoll_wait",
+    "futex",
+    "read",
+    "accept",
+    "sigtimedwait",
+    "wait4",
+    "calls",
+    "checksum",
+)
 SCRIPTS = {
     "sleep": ["sleep", "infinity"],
-    "python": [PYTHON, "-IS", "-c", """
+    "python": [
+        PYTHON,
+        "-IS",
+        "-c",
+        """
 import os, sys, time
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 n = 0
@@ -71,14 +91,21 @@ while True:
         open(sys.argv[1] + ".wrong", "w").write("woken too early")
         os._exit(9)
     os.pwrite(file, b"%020d" % n, 0)
-""", "{progress}"],
-    "bash": ["bash", "-c", """
+""",
+        "{progress}",
+    ],
+    "bash": [
+        "bash",
+        "-c",
+        """
 exec {never}<> <(:)
 for ((n = 1; ; n++)); do
     read -t 0.02 -u "$never" && { echo "something was read where nothing is written" > "$0.wrong"; exit 9; }
     printf '%020d\\n' "$n" 1<> "$0"
 done
-""", "{progress}"],
+""",
+        "{progress}",
+    ],
 }
 
 
@@ -98,20 +125,30 @@ def start(node, tmp_path):
 
 
 class AtWork:
-    """A sweep that has begun to make the program collect, and is held at that moment: (name, how often it was passed). agent: psutil's."""
+    """A sweep that has begun to make the program collect, and is held at that moment: (name, how
+    often it was passed). agent: psutil's.
+    """
 
     def __init__(self, node, program, moment, folder, **options):
         if program.child_count() < ZOMBIES:
             program.feed(ZOMBIES)
             wait_until(lambda: program.child_count() >= ZOMBIES)
         options = {"remedies": "reap", "min_age": 0, **options}
-        flags = [word for name, value in options.items() for word in ("--" + name.replace("_", "-"), str(value))]
+        flags = [
+            word
+            for name, value in options.items()
+            for word in ("--" + name.replace("_", "-"), str(value))
+        ]
         held, self.go = folder / "held", folder / "go"
         for old in (held, self.go):
             old.unlink(missing_ok=True)
         code = agent_that(lines(HELD_AT % (moment, str(held), str(self.go))))
         self.sweep = subprocess.Popen(
-            [*node.enter, *node.agent_command("--json", *flags, code=code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [*node.enter, *node.agent_command("--json", *flags, code=code)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         wait_until(lambda: held.exists() or self.sweep.poll() is not None)
         assert self.sweep.poll() is None, self.sweep.communicate()
         self.agent = only_child(self.sweep.pid)
@@ -131,17 +168,34 @@ def only_child(pid):
 def moment_of(turn) -> tuple:
     """Where a sweep is held in that turn."""
     name = MOMENTS[turn % len(MOMENTS)]
-    return name, {"free": 2, "stopped": 1, "called": random.randint(1, 20), "anywhere": random.randint(2, 2 * LAST_STEP)}[name]
+    return (
+        name,
+        {
+            "free": 2,
+            "stopped": 1,
+            "called": random.randint(1, 20),
+            "anywhere": random.randint(2, 2 * LAST_STEP),
+        }[name],
+    )
 
 
 def fate(program, masks) -> str:
     """What became of a parent: it goes on ``well``, or else what is wrong."""
     before = program.done()
     deadline = time.monotonic() + 60
-    while program.name != "sleep" and program.done() <= before + 1 and not program.complaint() and time.monotonic() < deadline:
+    while (
+        program.name != "sleep"
+        and program.done() <= before + 1
+        and not program.complaint()
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     if program.complaint():
-        return "signals stay blocked" if "pthread_sigmask" in program.complaint() else program.complaint().split(": ", 1)[1]
+        return (
+            "signals stay blocked"
+            if "pthread_sigmask" in program.complaint()
+            else program.complaint().split(": ", 1)[1]
+        )
     if time.monotonic() >= deadline:
         return "it does nothing any more"
     while program.masks() != masks:  # bash blocks some itself, for a moment now and then
@@ -177,7 +231,10 @@ def test_sigkill_of_the_sweep_is_counted(node, start, tmp_path):
             program.stop()
         print("%-14s %s" % (kind, dict(fates)))
         total += fates
-    print("of %d parents whose sweep was killed %d went on well" % (sum(total.values()), total["well"]))
+    print(
+        "of %d parents whose sweep was killed %d went on well"
+        % (sum(total.values()), total["well"])
+    )
     assert sum(total.values()) >= KILLS
 
 
@@ -189,7 +246,9 @@ def test_a_signal_that_asks_the_sweep_to_end_harms_nobody(node, start, tmp_path)
         masks = program.masks()
         for turn in range(-(-KILLS // len(kinds))):
             at_work = AtWork(node, program, moment_of(turn), tmp_path)
-            at_work.agent.send_signal((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[(place + turn) % 3])
+            at_work.agent.send_signal(
+                (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[(place + turn) % 3]
+            )
             report, errors, status = at_work.goes_on()
             assert (errors, status) == ("", 3)
             assert json.loads(report)["ended_early"]
@@ -209,13 +268,17 @@ os.read(never, 1)
 
 
 def test_no_harder_remedy_follows_once_the_sweep_was_asked_to_end(node, start, tmp_path):
-    """Asked while one parent is made to collect, with terminate next for another that cannot be: both live, and keep zombies."""
+    """Asked while one parent is made to collect, with terminate next for another that cannot be:
+    both live, and keep zombies.
+    """
     program = start("nanosleep")
     refused = node.container(SECCOMP_STRICT)
     wait_until(lambda: status_of(refused)["Seccomp"] == "1")
     masks = program.masks()
     # They take turns, so the other one has had its turn by then
-    at_work = AtWork(node, program, IN_THE_SECOND_TURN, tmp_path, remedies="nudge,reap,terminate", grace=0)
+    at_work = AtWork(
+        node, program, IN_THE_SECOND_TURN, tmp_path, remedies="nudge,reap,terminate", grace=0
+    )
     at_work.agent.send_signal(signal.SIGTERM)
     report, _errors, status = at_work.goes_on()
     report = json.loads(report)
@@ -223,7 +286,10 @@ def test_no_harder_remedy_follows_once_the_sweep_was_asked_to_end(node, start, t
     assert report["ended_early"]
     entries = {entry["pid"]: entry for entry in report["offenders"]}
     assert [step["remedy"] for step in entries[program.pid_in_node]["steps"]] == ["nudge", "reap"]
-    assert [step["refusal"] for step in entries[refused.pids[1]]["steps"]] == [None, "seccomp_strict"]
+    assert [step["refusal"] for step in entries[refused.pids[1]]["steps"]] == [
+        None,
+        "seccomp_strict",
+    ]
     assert program.zombies()
     assert refused.alive
     assert fate(program, masks) == "well"

@@ -1,4 +1,6 @@
-"""What a parent could notice of being made to collect: registers, signals, stacks, sequences. All as before."""
+"""What a parent could notice of being made to collect: registers, signals, stacks, sequences. All
+as before.
+"""
 
 from __future__ import annotations
 
@@ -36,23 +38,31 @@ def swept(node, program):
 
 
 def test_registers_of_a_program_that_calculates(node, tmp_path):
-    """General, x87, SSE and AVX registers, flags and the red zone, checked by the program itself, in 40 stops."""
+    """General, x87, SSE and AVX registers, flags and the red zone, checked by the program itself,
+    in 40 stops.
+    """
     program = container_of(node, built(tmp_path, "registers"), zombies=ZOMBIES)
     with Untouched(program):
-        outcome = reap_directly(node, program, """
+        outcome = reap_directly(
+            node,
+            program,
+            """
 while True:
     then = offender()
     if not then:
         break
     once(then._replace(zombies=then.zombies[:1]))
-""")
+""",
+        )
     assert outcome["result"] == "cleared"
     assert answer(program) == "well"
     assert says_nothing(program)
 
 
 def test_a_64_bit_program_that_sleeps_in_the_32_bit_entry(node, tmp_path):
-    """Stopped in int 0x80, which is no instruction for our call; it sleeps on afterwards, and says so if woken."""
+    """Stopped in int 0x80, which is no instruction for our call; it sleeps on afterwards, and says
+    so if woken.
+    """
     program = container_of(node, built(tmp_path, "no_vdso", "-DOLD_CALL"), zombies=ZOMBIES)
     asleep = NANOSLEEP_OF_32_BIT, RESTART_SYSCALL_OF_32_BIT
     assert sleeps_or_has_ended(program, *asleep)
@@ -64,7 +74,9 @@ def test_a_64_bit_program_that_sleeps_in_the_32_bit_entry(node, tmp_path):
 
 def test_a_sleep_goes_on(node):
     """A bare nanosleep(2), which would return early if the kernel had not restarted it."""
-    program = node.container(ANSWERS + """
+    program = node.container(
+        ANSWERS
+        + """
 import struct
 libc = ctypes.CDLL(None, use_errno=True)
 for _ in range(40):
@@ -75,7 +87,8 @@ while True:
     result = libc.syscall(35, left, None)
     if (result, ctypes.get_errno()) != (-1, 4):  # EINTR comes of SIGUSR1
         os.write(1, b"slept %d %d\\n" % (result, ctypes.get_errno()))
-""")
+"""
+    )
     assert sleeps_or_has_ended(program, NANOSLEEP)
     swept(node, program)
     assert sleeps_or_has_ended(program, NANOSLEEP, RESTART_SYSCALL)
@@ -86,12 +99,15 @@ while True:
 
 
 def test_a_handler_for_sigtrap_stays_and_is_not_called(node):
-    program = node.container(ANSWERS + """
+    program = node.container(
+        ANSWERS
+        + """
 signal.signal(signal.SIGTRAP, lambda *_: os.write(1, b"trapped\\n"))
 zombie()
 ready()
 forever()
-""")
+"""
+    )
     swept(node, program)
     assert sleeps_or_has_ended(program, CLOCK_NANOSLEEP, SELECT)
     assert says_nothing(program)
@@ -101,12 +117,15 @@ forever()
 
 
 def test_sigtrap_stays_ignored(node):
-    program = node.container(ANSWERS + """
+    program = node.container(
+        ANSWERS
+        + """
 signal.signal(signal.SIGTRAP, signal.SIG_IGN)
 zombie()
 ready()
 forever()
-""")
+"""
+    )
     swept(node, program)
     assert int(status_of(program)["SigIgn"], 16) & 1 << 4
     assert answer(program) == "well"
@@ -114,7 +133,9 @@ forever()
 
 def test_blocked_signals_stay_pending(node):
     """Two of the process and one of the thread; Untouched compares both sets."""
-    program = node.container(ANSWERS + """
+    program = node.container(
+        ANSWERS
+        + """
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR2, signal.SIGTRAP])
 os.kill(os.getpid(), signal.SIGTERM)
 os.kill(os.getpid(), signal.SIGTRAP)
@@ -122,7 +143,8 @@ signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
 zombie()
 ready()
 forever()
-""")
+"""
+    )
     before = status_of(program)
     assert int(before["ShdPnd"], 16) and int(before["SigPnd"], 16)
     swept(node, program)
@@ -153,8 +175,10 @@ WAITS_IN = {"pause": PAUSE, "busy": -1, "sigsuspend": SIGSUSPEND, "ppoll": PPOLL
 
 @pytest.mark.parametrize("mode", WAITS_IN)
 def test_signals_queued_while_it_collects_arrive_once_each(node, tmp_path, mode):
-    """Before it stops, in every stop, between the calls and before the end; its mask may be one for that call only, or it may be
-    in a handler on an alternate stack. Each signal carries a number of its own."""
+    """Before it stops, in every stop, between the calls and before the end; its mask may be one for
+    that call only, or it may be in a handler on an alternate stack. Each signal carries a number of
+    its own.
+    """
     program = container_of(node, built(tmp_path, "signals"), mode, zombies=ZOMBIES)
     wait_until(lambda: system_call(program) == WAITS_IN[mode])
     with Untouched(program):
@@ -163,10 +187,23 @@ def test_signals_queued_while_it_collects_arrive_once_each(node, tmp_path, mode)
     assert answer(program) == "well 100"
 
 
-@pytest.mark.parametrize("outside", ["0", "3000", "300000"], ids=["hardly_ever_outside", "seldom_outside", "often_outside"])
+@pytest.mark.parametrize(
+    "outside",
+    ["0", "3000", "300000"],
+    ids=["hardly_ever_outside", "seldom_outside", "often_outside"],
+)
 def test_restartable_sequences(node, tmp_path, outside):
-    """Collected at a moment outside of them, or refused as busy; no sequence that was left goes on."""
-    program = container_of(node, built(tmp_path, "rseq_loop"), "300000", outside, zombies=20, environment=WITHOUT_GLIBC_S_RSEQ)
+    """Collected at a moment outside of them, or refused as busy; no sequence that was left goes
+    on.
+    """
+    program = container_of(
+        node,
+        built(tmp_path, "rseq_loop"),
+        "300000",
+        outside,
+        zombies=20,
+        environment=WITHOUT_GLIBC_S_RSEQ,
+    )
     for _sweep in range(5):
         with Untouched(program):
             result = node.sweep(remedies="reap")
@@ -180,9 +217,18 @@ def test_restartable_sequences(node, tmp_path, outside):
 def test_the_parent_is_moved_to_another_processor_while_it_collects(node, tmp_path):
     """That is what a sequence must not survive unnoticed; a program without one does not mind."""
     program = container_of(
-        node, built(tmp_path, "rseq_loop"), "30000", "300000", zombies=20, environment=WITHOUT_GLIBC_S_RSEQ)
+        node,
+        built(tmp_path, "rseq_loop"),
+        "30000",
+        "300000",
+        zombies=20,
+        environment=WITHOUT_GLIBC_S_RSEQ,
+    )
     with Untouched(program):
-        outcome = reap_directly(node, program, """
+        outcome = reap_directly(
+            node,
+            program,
+            """
 processors, turns = sorted(os.sched_getaffinity(0)), 0
 def at(moment):
     global turns
@@ -194,7 +240,8 @@ def at(moment):
 then = offender()
 for zombie in then.zombies:
     once(then._replace(zombies=(zombie,)))
-""")
+""",
+        )
     assert outcome["result"] == "cleared" or outcome["refusal"] == "busy"
     assert answer(program) == "well"
     assert says_nothing(program)

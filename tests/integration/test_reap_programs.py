@@ -1,7 +1,9 @@
-"""The remedy reap on real programs, in real containers under the default seccomp profile: none of them must notice.
+"""The remedy reap on real programs, in real containers under the default seccomp profile: none of
+them must notice.
 
-Every program is there twice: as PID 1 of a container of its own, and as an ordinary process of a container that they share.
-All of them hold zombies when one sweep is made; then every one is looked at.
+Every program is there twice: as PID 1 of a container of its own, and as an ordinary process of a
+container that they share. All of them hold zombies when one sweep is made; then every one is looked
+at.
 """
 
 from __future__ import annotations
@@ -23,16 +25,30 @@ from rig.programs import PROGRAMS
 from rig.reaping import PatientNode, agent_that
 from rig.running import ZOMBIES, Running
 
-# With the whole ladder, reminders first, PID 1 of a container each. Those that wait for any child when they are reminded need no more than that.
-HANDFUL = {"bash": "nudge", "nginx": "nudge", "python_sleep": "reap", "python_asyncio": "reap", "perl": "reap", "node": "reap",
-           "redis": "reap", "java": "reap", "epoll_wait": "reap", "timed_nanosleep": "reap"}
+# With the whole ladder, reminders first, PID 1 of a container each. Those that wait for any child
+# when they are reminded need no more than that.
+HANDFUL = {
+    "bash": "nudge",
+    "nginx": "nudge",
+    "python_sleep": "reap",
+    "python_asyncio": "reap",
+    "perl": "reap",
+    "node": "reap",
+    "redis": "reap",
+    "java": "reap",
+    "epoll_wait": "reap",
+    "timed_nanosleep": "reap",
+}
 FIRST, ORDINARY = "pid_1", "ordinary"  # where a program is in its container
 EVERYTHING = {program.name: program for program in [*PROGRAMS, *map(blocked, CALLS)]}
 SECCOMP_FILTER = "2"
 AT_A_TIME = 3  # containers to start
-HEAD_START = 2  # seconds that sleeps last already when the sweep comes: one that began anew would last longer by these
+# seconds that sleeps last already when the sweep comes: one that began anew would last longer by
+# these
+HEAD_START = 2
 ALL_AT_ONCE = "for start in /w/*/start; do setsid sh $start & done; wait"
-# Reminders go on as long as usual, and until these (PIDs) hold no zombie any more: they need CPU time to collect them
+# Reminders go on as long as usual, and until these (PIDs) hold no zombie any more: they need CPU
+# time to collect them
 UNTIL_COLLECTED = """
 from reaper.procfs import ProcFS
 from reaper.remedies import nudge
@@ -65,34 +81,66 @@ class Swept:
         self.podman.import_host()
         (folder / "c").mkdir()
         for name, flags in C_PROGRAMS.items():
-            subprocess.run(["gcc", "-O1", "-static", *flags, "-o", folder / "c" / name, CHECKOUT / "tests/rig" / (name + ".c")], check=True)
+            subprocess.run(
+                [
+                    "gcc",
+                    "-O1",
+                    "-static",
+                    *flags,
+                    "-o",
+                    folder / "c" / name,
+                    CHECKOUT / "tests/rig" / (name + ".c"),
+                ],
+                check=True,
+            )
         for position in positions:
             (folder / position).mkdir()
             for program in programs:
                 program.lay_out(folder / position / program.name)
         with ThreadPoolExecutor(AT_A_TIME) as executor:
-            shared = executor.submit(self._container, ALL_AT_ONCE, ORDINARY, "/w") if ORDINARY in positions else None
+            shared = (
+                executor.submit(self._container, ALL_AT_ONCE, ORDINARY, "/w")
+                if ORDINARY in positions
+                else None
+            )
             containers = {(ORDINARY, program.name): shared for program in programs if shared}
             if FIRST in positions:
                 for name in (program.name for program in programs):
-                    containers[FIRST, name] = executor.submit(self._container, "exec sh /w/%s/start" % name, FIRST + "/" + name, "/w/" + name)
+                    containers[FIRST, name] = executor.submit(
+                        self._container,
+                        "exec sh /w/%s/start" % name,
+                        FIRST + "/" + name,
+                        "/w/" + name,
+                    )
         self.running = {
-            (position, name): Running(EVERYTHING[name], folder / position / name, container.result())
-            for (position, name), container in containers.items()}
-        places = {key: (running.container, running.pid_in_container()) for key, running in self.running.items()}
+            (position, name): Running(
+                EVERYTHING[name], folder / position / name, container.result()
+            )
+            for (position, name), container in containers.items()
+        }
+        places = {
+            key: (running.container, running.pid_in_container())
+            for key, running in self.running.items()
+        }
         processes = self._processes()
         for key, running in self.running.items():
             assert places[key] in processes, "%s has ended: %s" % (key, running.out)
             running.process = psutil.Process(processes[places[key]])
 
     def _container(self, script, folder, seen_as) -> str:
-        return self.podman.run_host(script, {self.podman.folder / "c": "/c", self.podman.folder / folder: seen_as})
+        return self.podman.run_host(
+            script, {self.podman.folder / "c": "/c", self.podman.folder / folder: seen_as}
+        )
 
     def _processes(self) -> dict:
         """(container, PID in it) -> PID on this machine."""
         found = {}
         for process in self.node.init.process.children(recursive=True):
-            container = re.search(r"libpod-([0-9a-f]{64})$", Path("/proc/%d/cgroup" % process.pid).read_text(), re.MULTILINE)
+            container = re.search(
+                r"libpod-([0-9a-f]{64})$",
+                Path("/proc/%d/cgroup" % process.pid).read_text(),
+                re.MULTILINE,
+            )
             if container:
                 found[container[1], ns_pids(process.pid)[-1]] = process.pid
         return found
@@ -108,14 +156,28 @@ class Swept:
         self.before = {key: running.seen() for key, running in self.running.items()}
         for running in everything:
             running.head_start = int(1000 * (time.monotonic() - running.began))
-        reminded = [ns_pids(self.running[FIRST, name].process.pid)[1] for name, remedy in HANDFUL.items() if remedy == "nudge"]
+        reminded = [
+            ns_pids(self.running[FIRST, name].process.pid)[1]
+            for name, remedy in HANDFUL.items()
+            if remedy == "nudge"
+        ]
         self.node.code = agent_that(lines(UNTIL_COLLECTED % reminded))
         self.result = self.node.sweep(**options)
         self.again = self.node.sweep(**options)
-        self.after = {key: running.seen() for key, running in self.running.items() if is_alive(running.process)}
-        self.left = {key: len(running.zombies()) for key, running in self.running.items() if is_alive(running.process)}
+        self.after = {
+            key: running.seen()
+            for key, running in self.running.items()
+            if is_alive(running.process)
+        }
+        self.left = {
+            key: len(running.zombies())
+            for key, running in self.running.items()
+            if is_alive(running.process)
+        }
         containers = {running.container for running in everything}
-        states = self.podman("inspect", "--format", "{{.Id}} {{.State.Running}} {{.RestartCount}}", *containers)
+        states = self.podman(
+            "inspect", "--format", "{{.Id}} {{.State.Running}} {{.RestartCount}}", *containers
+        )
         self.containers = dict(line.split(" ", 1) for line in states.splitlines())
 
     def stop(self):
@@ -132,7 +194,9 @@ class Swept:
     def check(self, key):
         """It is what it was, its zombies are gone, and it does its work."""
         running = self.running[key]
-        assert self.zombies[key] == ZOMBIES, "the test is wrong: it did not hold them before the sweep"
+        assert self.zombies[key] == ZOMBIES, (
+            "the test is wrong: it did not hold them before the sweep"
+        )
         assert is_alive(running.process), running.out
         before, after = self.before[key], self.after[key]
         if running.program.threads_may_start:
@@ -144,14 +208,18 @@ class Swept:
         assert self.containers[running.container] == "true 0"
         assert running.status("Seccomp") == SECCOMP_FILTER
         assert running.status("TracerPid") == "0"
-        wait_until(lambda: running.status("State")[0] in "SR")  # not held; D is a matter of a moment
+        wait_until(
+            lambda: running.status("State")[0] in "SR"
+        )  # not held; D is a matter of a moment
         running.program.works(running)
         assert is_alive(running.process)
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    made = Swept(tmp_path_factory.mktemp("swept"), list(EVERYTHING), (FIRST, ORDINARY), remedies="reap")
+    made = Swept(
+        tmp_path_factory.mktemp("swept"), list(EVERYTHING), (FIRST, ORDINARY), remedies="reap"
+    )
     yield made
     made.stop()
 
@@ -161,12 +229,21 @@ def swept(tmp_path_factory):
 def test_it_goes_on(swept, name, position):
     swept.check((position, name))
     entry = swept.entry(swept.running[position, name])
-    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "reap", ZOMBIES), entry["steps"]
+    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == (
+        "cleared",
+        "reap",
+        ZOMBIES,
+    ), entry["steps"]
 
 
 @pytest.fixture(scope="module")
 def swept_by_default(tmp_path_factory):
-    made = Swept(tmp_path_factory.mktemp("by_default"), list(HANDFUL), (FIRST,), remedies="nudge,reap,terminate")
+    made = Swept(
+        tmp_path_factory.mktemp("by_default"),
+        list(HANDFUL),
+        (FIRST,),
+        remedies="nudge,reap,terminate",
+    )
     yield made
     made.stop()
 
@@ -175,7 +252,11 @@ def swept_by_default(tmp_path_factory):
 def test_it_goes_on_with_the_default_ladder(swept_by_default, name):
     swept_by_default.check((FIRST, name))
     entry = swept_by_default.entry(swept_by_default.running[FIRST, name])
-    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", HANDFUL[name], ZOMBIES), entry["steps"]
+    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == (
+        "cleared",
+        HANDFUL[name],
+        ZOMBIES,
+    ), entry["steps"]
 
 
 def test_nobody_was_ended(swept, swept_by_default):

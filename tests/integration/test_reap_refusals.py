@@ -1,4 +1,6 @@
-"""Each reason for which reap refuses: it says so in a word, leaves the parent as it was, and the next remedy has its turn."""
+"""Each reason for which reap refuses: it says so in a word, leaves the parent as it was, and the
+next remedy has its turn.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +39,20 @@ ctypes.CDLL(None).prctl(22, 1)  # PR_SET_SECCOMP, SECCOMP_MODE_STRICT: read, wri
 os.read(here, 1)
 """
 # prctl(2): PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON; the selector allows every call
-OWN_DISPATCH = ANSWERS + """
+OWN_DISPATCH = (
+    ANSWERS
+    + """
 selector = ctypes.c_char(b"\\0")
 assert ctypes.CDLL(None).prctl(59, 1, 0, 0, ctypes.byref(selector)) == 0
 zombie()
 ready()
 forever()
 """
+)
 # seccomp(2): SECCOMP_RET_KILL_PROCESS for waitid, SECCOMP_RET_ALLOW for all others
-FILTERED = ANSWERS + """
+FILTERED = (
+    ANSWERS
+    + """
 import struct
 code = (0x20, 0, 0, 0), (0x15, 0, 1, 247), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000)
 lines = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
@@ -57,10 +64,13 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
 ready()
 forever()
 """
+)
 
 
 def assert_refused(node, program, word):
-    """Refused and as it was before; then, with the whole ladder, refused again and ended by the next remedy."""
+    """Refused and as it was before; then, with the whole ladder, refused again and ended by the
+    next remedy.
+    """
     with Untouched(program):
         entry = offender_of(node.sweep(remedies="reap"), program)
         assert (step_of(entry)["result"], step_of(entry)["refusal"]) == ("refused", word)
@@ -72,7 +82,9 @@ def assert_refused(node, program, word):
 
 
 def test_a_32_bit_program_that_calculates(node, tmp_path):
-    """Where its vDSO has an instruction for our call is not known. Asleep in a call that restarts it is collected (test_reap_leaves_no_trace.py)."""
+    """Where its vDSO has an instruction for our call is not known. Asleep in a call that restarts
+    it is collected (test_reap_leaves_no_trace.py).
+    """
     program = container_of(node, built(tmp_path, "thirty_two_bit", *THIRTY_TWO_BIT, "-DBUSY"))
     assert_refused(node, program, "32_bit")
 
@@ -84,7 +96,9 @@ def test_seccomp_strict(node):
 
 
 def test_no_instruction_that_enters_the_kernel(node, tmp_path):
-    """It has unmapped its vDSO and calculates. Had it slept in a call, the instruction of that call would do."""
+    """It has unmapped its vDSO and calculates. Had it slept in a call, the instruction of that call
+    would do.
+    """
     program = container_of(node, built(tmp_path, "no_vdso"))
     assert_refused(node, program, "no_instruction")
 
@@ -98,7 +112,11 @@ def test_a_program_that_dispatches_its_system_calls_itself(node):
 def running_in(node, *command):
     """A command beside the tests, in the node; ended afterwards."""
     with subprocess.Popen(
-            [*node.enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as popen:
+        [*node.enter, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as popen:
         (child,) = wait_until(lambda: psutil.Process(popen.pid).children())
         try:
             yield
@@ -108,10 +126,16 @@ def running_in(node, *command):
 
 
 def has_come_under_a_tracer(program, before) -> str:
-    """PID of the tracer, once that has stopped it and let it sleep on: to stop and to sleep are two switches to another process."""
+    """PID of the tracer, once that has stopped it and let it sleep on: to stop and to sleep are two
+    switches to another process.
+    """
     status = status_of(program)
     switches = int(status["voluntary_ctxt_switches"]) - int(before["voluntary_ctxt_switches"])
-    return status["TracerPid"] if status["TracerPid"] != "0" and status["State"][0] == "S" and switches >= 2 else ""
+    return (
+        status["TracerPid"]
+        if status["TracerPid"] != "0" and status["State"][0] == "S" and switches >= 2
+        else ""
+    )
 
 
 @pytest.mark.parametrize("tracer", ["strace", "gdb"])
@@ -119,7 +143,11 @@ def test_a_parent_that_is_traced(node, tracer):
     """It lives on under its tracer, and after it; then it is collected."""
     program = node.container(SLEEPS)
     at_rest = wait_until(lambda: (status := status_of(program))["State"][0] == "S" and status)
-    command = ["strace", "-o", "/dev/null", "-p"] if tracer == "strace" else ["gdb", "--batch", "-nx", "-ex", "continue", "-p"]
+    command = (
+        ["strace", "-o", "/dev/null", "-p"]
+        if tracer == "strace"
+        else ["gdb", "--batch", "-nx", "-ex", "continue", "-p"]
+    )
     with running_in(node, *command, str(program.pids[1])):
         held_by = wait_until(lambda: has_come_under_a_tracer(program, at_rest))
         step = step_of(offender_of(node.sweep(remedies="reap"), program))
@@ -134,7 +162,16 @@ def test_a_parent_that_is_traced(node, tracer):
 def test_a_parent_halted_in_a_debugger(node):
     """State t: the policy leaves it alone already; asked directly, the remedy does too."""
     program = node.container(SLEEPS)
-    with running_in(node, "gdb", "--batch", "-nx", "-ex", "python import time; time.sleep(3600)", "-p", str(program.pids[1])):
+    with running_in(
+        node,
+        "gdb",
+        "--batch",
+        "-nx",
+        "-ex",
+        "python import time; time.sleep(3600)",
+        "-p",
+        str(program.pids[1]),
+    ):
         wait_until(lambda: status_of(program)["State"][0] == "t")
         assert offender_of(node.sweep(), program)["reason"] == "parent_stopped"
         assert reap_directly(node, program)["refusal"] == "traced"
@@ -148,7 +185,11 @@ def test_a_parent_that_is_stopped(node):
     wait_until(lambda: status_of(program)["State"][0] == "T")
     assert offender_of(node.sweep(), program)["reason"] == "parent_stopped"
     outcome = reap_directly(node, program)
-    assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == ("refused", "stopped", None)
+    assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == (
+        "refused",
+        "stopped",
+        None,
+    )
     assert (status_of(program)["State"][0], status_of(program)["TracerPid"]) == ("T", "0")
     program.process.resume()
     assert answer(program) == "well"
@@ -160,9 +201,21 @@ def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
     os.mkfifo(fifo)
     program = node.container(VFORK % str(fifo))
     (parent,) = program.process.children()
-    pid = wait_until(lambda: [entry["pid"] for entry in node.sweep()["offenders"] if entry["reason"] == "parent_uninterruptible"])[0]
-    outcome = reap_directly(node, program, "PID, ptrace.UNTIL_STOPPED = %d, 0.25\nonce(offender())" % pid)
-    assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == ("refused", "uninterruptible", None)
+    pid = wait_until(
+        lambda: [
+            entry["pid"]
+            for entry in node.sweep()["offenders"]
+            if entry["reason"] == "parent_uninterruptible"
+        ]
+    )[0]
+    outcome = reap_directly(
+        node, program, "PID, ptrace.UNTIL_STOPPED = %d, 0.25\nonce(offender())" % pid
+    )
+    assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == (
+        "refused",
+        "uninterruptible",
+        None,
+    )
     assert is_alive(parent)
 
 
@@ -181,7 +234,11 @@ def test_a_seccomp_filter_that_cannot_be_set_aside(node):
     program = node.container(FILTERED)
     with Untouched(program):
         outcome = reap_directly(node, program, before=WITHOUT_SYS_ADMIN)
-        assert (outcome["result"], outcome["refusal"], outcome["cleared"]) == ("refused", "seccomp_filter", 0)
+        assert (outcome["result"], outcome["refusal"], outcome["cleared"]) == (
+            "refused",
+            "seccomp_filter",
+            0,
+        )
     assert answer(program) == "well"
     plain = node.container(SLEEPS)
     assert reap_directly(node, plain, before=WITHOUT_SYS_ADMIN)["result"] == "cleared"
@@ -189,14 +246,21 @@ def test_a_seccomp_filter_that_cannot_be_set_aside(node):
 
 
 def test_the_sweep_has_a_filter_of_its_own(node):
-    """As an agent run by a service with SystemCallFilter= has: then no other filter can be set aside."""
+    """As an agent run by a service with SystemCallFilter= has: then no other filter can be set
+    aside.
+    """
     program = node.container(FILTERED)
-    code = FILTERED.split("import struct")[1].split("signal.signal")[0] + """
+    code = (
+        FILTERED.split("import struct")[1].split("signal.signal")[0]
+        + """
 assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
 once(offender())
 """
+    )
     with Untouched(program):
-        outcome = reap_directly(node, program, "import ctypes, struct" + code.replace("0x80000000", "0x7fff0000"))
+        outcome = reap_directly(
+            node, program, "import ctypes, struct" + code.replace("0x80000000", "0x7fff0000")
+        )
         assert outcome["refusal"] == "seccomp_filter"
     assert answer(program) == "well"
 
@@ -208,25 +272,40 @@ def test_without_cap_sys_ptrace(node):
         outcome = reap_directly(node, program, before=WITHOUT_SYS_PTRACE)
         assert (outcome["result"], outcome["refusal"]) == ("refused", "not_permitted")
         assert "CAP_SYS_PTRACE" in outcome["detail"]
-        done = node.run(*WITHOUT_SYS_PTRACE, *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"))
+        done = node.run(
+            *WITHOUT_SYS_PTRACE,
+            *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"),
+        )
         assert (done.returncode, done.stderr) == (0, "")
         result = json.loads(done.stdout)
         entry = offender_of(result, program)
-        assert (entry["outcome"], entry["reason"], result["reap_refusal"]) == ("left_alone", "reap_impossible", "not_permitted")
-        assert "reap is impossible on this node: the sweep lacks CAP_SYS_PTRACE" in result["warnings"]
+        assert (entry["outcome"], entry["reason"], result["reap_refusal"]) == (
+            "left_alone",
+            "reap_impossible",
+            "not_permitted",
+        )
+        assert (
+            "reap is impossible on this node: the sweep lacks CAP_SYS_PTRACE" in result["warnings"]
+        )
     assert answer(program) == "well"
 
 
 def test_yama_that_lets_nobody_trace(node, tmp_path):
-    """This machine's kernel has no Yama, and where there is one, 3 cannot be taken back before the next boot. So the refusal is the
-    kernel's for want of CAP_SYS_PTRACE, and the file that tells why is one in a folder that otherwise leads to the real /proc."""
+    """This machine's kernel has no Yama, and where there is one, 3 cannot be taken back before the
+    next boot. So the refusal is the kernel's for want of CAP_SYS_PTRACE, and the file that tells
+    why is one in a folder that otherwise leads to the real /proc.
+    """
     program = node.container(SLEEPS)
     root = tmp_path / "proc"
     (root / "sys/kernel/yama").mkdir(parents=True)
     (root / "sys/kernel/yama/ptrace_scope").write_text("3\n")
     (root / str(program.pids[1])).symlink_to("/proc/%d" % program.pids[1])
     for child in program.zombies():
-        number = next(int(line.split()[2]) for line in Path("/proc/%d/status" % child).read_text().splitlines() if line.startswith("NSpid"))
+        number = next(
+            int(line.split()[2])
+            for line in Path("/proc/%d/status" % child).read_text().splitlines()
+            if line.startswith("NSpid")
+        )
         (root / str(number)).symlink_to("/proc/%d" % number)
     (root / "self").symlink_to("/proc/self")
     code = "then = offender()\nproc = procfs.ProcFS(%r)\nonce(then)" % str(root)
@@ -238,16 +317,27 @@ def test_yama_that_lets_nobody_trace(node, tmp_path):
 def test_another_architecture(node):
     """Told by uname(2), which the driver answers itself: there is no other machine here."""
     program = node.container(SLEEPS)
-    code = "import types\nos.uname = lambda: types.SimpleNamespace(machine='riscv64')\nonce(offender())"
+    code = (
+        "import types\nos.uname = lambda:"
+        " types.SimpleNamespace(machine='riscv64')\nonce(offender())"
+    )
     with Untouched(program):
         outcome = reap_directly(node, program, code)
-    assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == ("refused", "architecture", None)
+    assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == (
+        "refused",
+        "architecture",
+        None,
+    )
     assert "riscv64" in outcome["detail"]
 
 
 def test_zombies_that_a_tracer_holds(node):
-    """waitid(2) does not give them. That is no reason for anything harder, and the next sweep does not ask again."""
-    program = node.container(ANSWERS + """
+    """waitid(2) does not give them. That is no reason for anything harder, and the next sweep does
+    not ask again.
+    """
+    program = node.container(
+        ANSWERS
+        + """
 here, there = os.pipe()
 child = os.fork()
 if child == 0:
@@ -261,18 +351,26 @@ while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
     time.sleep(0.01)
 ready()
 forever()
-""")
+"""
+    )
     assert [step["remedy"] for step in offender_of(node.sweep(), program)["steps"]] == ["reap"]
     assert offender_of(node.sweep(), program)["reason"] == "traced"
     with Untouched(program):
         outcome = reap_directly(node, program)
-    assert (outcome["result"], outcome["detail"]) == ("no_effect", "waitid(2) does not give 1 of them")
+    assert (outcome["result"], outcome["detail"]) == (
+        "no_effect",
+        "waitid(2) does not give 1 of them",
+    )
     assert answer(program) == "well"
 
 
 def test_a_zombie_that_its_parent_traces(node):
-    """PTRACE_TRACEME in the child: parent and tracer are one. The policy leaves it alone, asked directly it is collected."""
-    program = node.container(ANSWERS + "zombie(lambda: ctypes.CDLL(None).ptrace(0, 0, None, None))\nready()\nforever()")
+    """PTRACE_TRACEME in the child: parent and tracer are one. The policy leaves it alone, asked
+    directly it is collected.
+    """
+    program = node.container(
+        ANSWERS + "zombie(lambda: ctypes.CDLL(None).ptrace(0, 0, None, None))\nready()\nforever()"
+    )
     entry = offender_of(node.sweep(remedies="reap"), program)
     if entry["outcome"] == "left_alone":
         assert entry["reason"] == "traced"
@@ -283,14 +381,23 @@ def test_a_zombie_that_its_parent_traces(node):
 
 
 # Whenever it is looked at it is in a restartable sequence: 8 bytes are read for nothing else
-IN_A_SEQUENCE = "ptrace.Tracee._memory = lambda self, *where, real=ptrace.Tracee._memory: b'in a seq' if where[1] == 8 else real(self, *where)"
+IN_A_SEQUENCE = (
+    "ptrace.Tracee._memory = lambda self, *where, real=ptrace.Tracee._memory: b'in a seq' if"
+    " where[1] == 8 else real(self, *where)"
+)
 
 
 def test_a_refusal_that_may_pass_is_followed_by_nothing_harder(node, tmp_path):
-    """It is hardly ever outside of its restartable sequence, and never as far as the sweep sees: "busy" each of many times, and perhaps not in
-    the next sweep."""
+    """It is hardly ever outside of its restartable sequence, and never as far as the sweep sees:
+    "busy" each of many times, and perhaps not in the next sweep.
+    """
     program = container_of(
-        node, built(tmp_path, "rseq_loop"), "1", "0", environment={"GLIBC_TUNABLES": "glibc.pthread.rseq=0"})
+        node,
+        built(tmp_path, "rseq_loop"),
+        "1",
+        "0",
+        environment={"GLIBC_TUNABLES": "glibc.pthread.rseq=0"},
+    )
     node.code = agent_that(IN_A_SEQUENCE)
     with Untouched(program):
         entry = offender_of(node.sweep(), program)

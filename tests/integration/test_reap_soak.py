@@ -1,4 +1,6 @@
-"""Stopped, made to collect, and released, 10,000 times: programs of many kinds never notice. Each checks its own work all the time."""
+"""Stopped, made to collect, and released, 10,000 times: programs of many kinds never notice. Each
+checks its own work all the time.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from rig.node import ENGINE, PYTHON, wait_until
 
 ROUNDS = int(os.environ.get("REAPER_SOAK_ROUNDS", "10000"))
 
-# Each counts to ``least`` of {progress}; says in {progress}.wrong what was not as it must be, and ends.
+# Each counts to ``least`` of {progress}; says in {progress}.wrong what was not as it must be, and
+# ends.
 PYTHON_WORK = """
 import os, sys, threading, time
 def work(count):
@@ -103,8 +106,20 @@ work();
 """
 
 WORKERS = [
-    ("checksum", 4), ("clocks", 1), ("calls", 1), ("calls", 4), ("signals", 1), ("nanosleep", 1), ("nanosleep", 8), ("poll", 1),
-    ("epoll_wait", 1), ("futex", 4), ("read", 1), ("accept", 1), ("sigtimedwait", 1), ("wait4", 1),
+    ("checksum", 4),
+    ("clocks", 1),
+    ("calls", 1),
+    ("calls", 4),
+    ("signals", 1),
+    ("nanosleep", 1),
+    ("nanosleep", 8),
+    ("poll", 1),
+    ("epoll_wait", 1),
+    ("futex", 4),
+    ("read", 1),
+    ("accept", 1),
+    ("sigtimedwait", 1),
+    ("wait4", 1),
 ]
 SCRIPTS = {
     "python": [PYTHON, "-IS", "-c", PYTHON_WORK, "{progress}", "1"],
@@ -124,7 +139,9 @@ def programs(node, tmp_path):
     started = []
     for number, (kind, threads) in enumerate(WORKERS):
         command = [worker, kind, "{progress}", threads]
-        started.append(Fed(node, tmp_path, "%s-%d" % (kind, threads), command, in_container=number % 2 == 0))
+        started.append(
+            Fed(node, tmp_path, "%s-%d" % (kind, threads), command, in_container=number % 2 == 0)
+        )
     for number, (name, command) in enumerate(SCRIPTS.items()):
         started.append(Fed(node, tmp_path, name, command, in_container=number % 2 == 0))
     for program in started:
@@ -137,7 +154,9 @@ def complaints(programs) -> list:
 
 
 class Masks:
-    """The signals that each thread blocks all the time: in a handler its signal is blocked too, and bash blocks SIGCHLD as it waits."""
+    """The signals that each thread blocks all the time: in a handler its signal is blocked too, and
+    bash blocks SIGCHLD as it waits.
+    """
 
     def __init__(self, programs):
         self.programs = programs
@@ -147,7 +166,9 @@ class Masks:
         time.sleep(0.005)
         for program in self.programs:
             now, so_far = program.masks(), self.usual[program.name]
-            self.usual[program.name] = {thread: mask & now[thread] for thread, mask in so_far.items() if thread in now}
+            self.usual[program.name] = {
+                thread: mask & now[thread] for thread, mask in so_far.items() if thread in now
+            }
 
     def look_for_a_while(self):
         """Sixty times, and until each has done a good deal of work meanwhile."""
@@ -155,12 +176,24 @@ class Masks:
         for _look in range(60):
             self.look()
         for _turn in range(5):
-            wait_until(lambda: self.look() or all(program.done() > before[program.name] or program.complaint() for program in self.programs))
+            wait_until(
+                lambda: (
+                    self.look()
+                    or all(
+                        program.done() > before[program.name]  # noqa: B023
+                        or program.complaint()
+                        for program in self.programs
+                    )
+                )
+            )
             before = {program.name: program.done() for program in self.programs}
 
     def of_threads_of(self, other) -> dict:
         """Of those threads that are in the other as well."""
-        return {name: {thread: mask for thread, mask in masks.items() if thread in other.usual[name]} for name, masks in self.usual.items()}
+        return {
+            name: {thread: mask for thread, mask in masks.items() if thread in other.usual[name]}
+            for name, masks in self.usual.items()
+        }
 
 
 @pytest.mark.full
@@ -171,15 +204,30 @@ def test_programs_of_many_kinds_go_on_through_10000_rounds(node, programs):
     pids = ["%s=%d" % (program.fifo, program.pid_in_node) for program in programs]
     least = ROUNDS // len(programs) // 4
     done = node.run(
-        PYTHON, "-IS", str(HERE / "soak_driver.py"), str(ENGINE), str(ROUNDS), str(least), *pids, timeout=300 + ROUNDS / 10)
+        PYTHON,
+        "-IS",
+        str(HERE / "soak_driver.py"),
+        str(ENGINE),
+        str(ROUNDS),
+        str(least),
+        *pids,
+        timeout=300 + ROUNDS / 10,
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
 
-    rounds = {program.name: result["rounds"].get(str(program.pid_in_node), 0) for program in programs}
-    print("%d rounds in %.0f s, %d zombies; ms stopped: %s" % (
-        sum(rounds.values()), result["seconds"], result["collected"], result["stop_ms"]))
+    rounds = {
+        program.name: result["rounds"].get(str(program.pid_in_node), 0) for program in programs
+    }
+    print(
+        "%d rounds in %.0f s, %d zombies; ms stopped: %s"
+        % (sum(rounds.values()), result["seconds"], result["collected"], result["stop_ms"])
+    )
     for program in programs:
-        print("  %-16s %5d rounds, %s" % (program.name, rounds[program.name], result["results"].get(str(program.pid_in_node))))
+        print(
+            "  %-16s %5d rounds, %s"
+            % (program.name, rounds[program.name], result["results"].get(str(program.pid_in_node)))
+        )
 
     assert complaints(programs) == []
     assert sum(rounds.values()) >= ROUNDS
@@ -187,10 +235,14 @@ def test_programs_of_many_kinds_go_on_through_10000_rounds(node, programs):
     assert result["held"] == []
     for program in programs:
         so_far = program.done()
-        wait_until(lambda program=program, so_far=so_far: program.done() > so_far or program.complaint())
+        wait_until(
+            lambda program=program, so_far=so_far: program.done() > so_far or program.complaint()
+        )
         wait_until(lambda program=program: program.held_by() == [])
     after = Masks(programs)
     with contextlib.suppress(AssertionError):
-        wait_until(lambda: after.look() or after.of_threads_of(before) == before.of_threads_of(after))
+        wait_until(
+            lambda: after.look() or after.of_threads_of(before) == before.of_threads_of(after)
+        )
     assert after.of_threads_of(before) == before.of_threads_of(after)
     assert complaints(programs) == []

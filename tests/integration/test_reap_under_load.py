@@ -1,4 +1,6 @@
-"""Servers that answer clients as fast as they can have their zombies collected every second: not one request fails."""
+"""Servers that answer clients as fast as they can have their zombies collected every second: not
+one request fails.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ def test_no_request_fails_while_zombies_are_collected_every_second(node, tmp_pat
     try:
         measured, collected = [], []
         with ThreadPoolExecutor() as pool:
-            while sum(count >= ZOMBIES for count in collected) < SWEEPS or sum(each["requests"] for each in measured) <= REQUESTS:
+            while (
+                sum(count >= ZOMBIES for count in collected) < SWEEPS
+                or sum(each["requests"] for each in measured) <= REQUESTS
+            ):
                 load = pool.submit(server.load, SECONDS)
                 while not load.done():
                     collected.append(fed_and_swept(node, server))
@@ -40,7 +45,13 @@ def fed_and_swept(node, server) -> int:
     before = server.process.zombies()
     server.process.feed(ZOMBIES)
     wait_until(lambda: len(set(server.process.zombies()) - set(before)) >= ZOMBIES)
-    (entry,) = [entry for entry in node.sweep(remedies="reap")["offenders"] if entry["pid"] == server.process.pid_in_node]
-    passing = entry["reason"] == "parent_uninterruptible" or any(step["refusal"] in PASSING for step in entry["steps"])
+    (entry,) = [
+        entry
+        for entry in node.sweep(remedies="reap")["offenders"]
+        if entry["pid"] == server.process.pid_in_node
+    ]
+    passing = entry["reason"] == "parent_uninterruptible" or any(
+        step["refusal"] in PASSING for step in entry["steps"]
+    )
     assert entry["outcome"] == "cleared" or passing, (entry["reason"], entry["steps"])
     return entry["cleared"]

@@ -1,4 +1,6 @@
-"""playbooks/report.yml on real nodes, each a host of its own: what is in the report, who failed, what is left of a bad folder, and check mode."""
+"""playbooks/report.yml on real nodes, each a host of its own: what is in the report, who failed,
+what is left of a bad folder, and check mode.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,14 @@ ready()
 forever()
 """
 HOSTILE = "open('/proc/self/comm', 'w').write('<script>alert(1)</script>')\n" + LEAK
-# Without pipelining, or Ansible may tell that it could not write to an ssh that has ended, and not what that said
-AWAY = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_pipelining": False}
+# Without pipelining, or Ansible may tell that it could not write to an ssh that has ended, and not
+# what that said
+AWAY = {
+    "ansible_connection": "ssh",
+    "ansible_host": "127.0.0.1",
+    "ansible_port": 1,
+    "ansible_pipelining": False,
+}
 NAMES = ["fleet.csv", "fleet.html", "fleet.json", "history.sqlite"]
 
 
@@ -44,7 +52,7 @@ class Here:
 def as_host(node, folder) -> dict:
     """Variables of a host that is this node: its Python is one in the namespaces of the node."""
     python = folder / "python-in-node"
-    python.write_text("#!/bin/sh\nexec %s %s \"$@\"\n" % (shlex.join(node.enter), PYTHON))
+    python.write_text('#!/bin/sh\nexec %s %s "$@"\n' % (shlex.join(node.enter), PYTHON))
     python.chmod(0o755)
     return {"ansible_python_interpreter": str(python)}
 
@@ -63,8 +71,16 @@ class Fleet:
         self.playbook = Playbook(Here, folder, "report.yml")
 
     def __call__(self, *flags, hosts=None, **variables):
-        variables = {"zombie_reaper_report_dest": str(self.dest), "zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0, **variables}
-        hosts = {name: {"ansible_python_interpreter": PYTHON, **values} for name, values in (hosts or self.hosts).items()}
+        variables = {
+            "zombie_reaper_report_dest": str(self.dest),
+            "zombie_reaper_min_age": 0,
+            "zombie_reaper_pressure": 0,
+            **variables,
+        }
+        hosts = {
+            name: {"ansible_python_interpreter": PYTHON, **values}
+            for name, values in (hosts or self.hosts).items()
+        }
         return self.playbook(*flags, hosts=hosts, ansible_python_interpreter=None, **variables)
 
     def told(self):
@@ -92,31 +108,66 @@ def test_a_report_of_two_nodes(fleet):
     assert [counts["changed"] for counts in played.recap.values()] == [0, 0]
     assert sorted(os.listdir(fleet.dest)) == NAMES
     told = fleet.told()
-    assert [(row["host"], row["name"], row["zombies"], row["verdict"]) for row in told["offenders"]] == [
-        ("node2", "<script>alert(1", 2, "act"), ("node1", "python", 1, "act")]
-    assert [(row["host"], row["remedy"], row["cleared"], row["ended"]) for row in told["actions"]] == [("node1", "reap", 1, False)]
+    assert [
+        (row["host"], row["name"], row["zombies"], row["verdict"]) for row in told["offenders"]
+    ] == [("node2", "<script>alert(1", 2, "act"), ("node1", "python", 1, "act")]
+    assert [
+        (row["host"], row["remedy"], row["cleared"], row["ended"]) for row in told["actions"]
+    ] == [("node1", "reap", 1, False)]
     assert {row["host"]: row["zombies"] for row in told["inits"]} == {"node1": 1, "node2": 2}
-    assert (told["totals"]["nodes"], told["totals"]["looked"], told["totals"]["swept"], told["totals"]["cleared"]) == (2, 2, 1, 1)
+    assert (
+        told["totals"]["nodes"],
+        told["totals"]["looked"],
+        told["totals"]["swept"],
+        told["totals"]["cleared"],
+    ) == (2, 2, 1, 1)
     page = (fleet.dest / "fleet.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1" in page and "<script>alert" not in page
     with open(fleet.dest / "fleet.csv", encoding="utf-8", newline="") as file:
         assert {(row["kind"], row["host"]) for row in csv.DictReader(file)} == {
-            ("node", "node1"), ("node", "node2"), ("offender", "node1"), ("offender", "node2"), ("init", "node1"), ("init", "node2"), ("action", "node1")}
-    assert swept.alive and len(swept.zombies()) == 1 and hostile.alive and len(hostile.zombies()) == 2, "nothing was done"
+            ("node", "node1"),
+            ("node", "node2"),
+            ("offender", "node1"),
+            ("offender", "node2"),
+            ("init", "node1"),
+            ("init", "node2"),
+            ("action", "node1"),
+        }
+    assert (
+        swept.alive and len(swept.zombies()) == 1 and hostile.alive and len(hostile.zombies()) == 2
+    ), "nothing was done"
     assert second.run("ls", "-A", "/run").stdout == in_run
 
 
 def test_nodes_that_fail_are_in_the_report_and_fail_the_playbook(fleet):
     """Even the first, of which Ansible takes what is done once."""
     fleet.nodes[0].container(LEAK)
-    hosts = {"a<b>": AWAY, "lacks_python": {"ansible_python_interpreter": "/nonexistent/python3"}, **fleet.hosts}
+    hosts = {
+        "a<b>": AWAY,
+        "lacks_python": {"ansible_python_interpreter": "/nonexistent/python3"},
+        **fleet.hosts,
+    }
     played = fleet(hosts=hosts)
     assert not played.succeeded
-    assert {host: counts["failed"] for host, counts in played.recap.items()} == {"a<b>": 1, "lacks_python": 1, "node1": 0, "node2": 0}
-    assert "4 nodes: 2 looked at, 1 failed, 1 unreachable" in played.text.partition("\nZOMBIES ***")[2]
+    assert {host: counts["failed"] for host, counts in played.recap.items()} == {
+        "a<b>": 1,
+        "lacks_python": 1,
+        "node1": 0,
+        "node2": 0,
+    }
+    assert (
+        "4 nodes: 2 looked at, 1 failed, 1 unreachable" in played.text.partition("\nZOMBIES ***")[2]
+    )
     told = fleet.told()
-    failed = {node["host"]: (node["state"], node["why"]) for node in told["nodes"] if node["state"] != "looked"}
-    assert {host: state for host, (state, _why) in failed.items()} == {"a<b>": "unreachable", "lacks_python": "failed"}
+    failed = {
+        node["host"]: (node["state"], node["why"])
+        for node in told["nodes"]
+        if node["state"] != "looked"
+    }
+    assert {host: state for host, (state, _why) in failed.items()} == {
+        "a<b>": "unreachable",
+        "lacks_python": "failed",
+    }
     assert "refused" in failed["a<b>"][1] and "/nonexistent/python3" in failed["lacks_python"][1]
     assert [row["host"] for row in told["offenders"]] == ["node1"]
     page = (fleet.dest / "fleet.html").read_text(encoding="utf-8")
@@ -127,8 +178,13 @@ def test_nodes_that_fail_are_in_the_report_and_fail_the_playbook(fleet):
 def test_where_all_fail_there_is_a_report_all_the_same(fleet):
     played = fleet(hosts={"away1": AWAY, "away2": AWAY})
     assert not played.succeeded
-    assert {host: counts["failed"] for host, counts in played.recap.items()} == {"away1": 1, "away2": 1}
-    assert "None of 2 nodes could be looked at." in (fleet.dest / "fleet.html").read_text(encoding="utf-8")
+    assert {host: counts["failed"] for host, counts in played.recap.items()} == {
+        "away1": 1,
+        "away2": 1,
+    }
+    assert "None of 2 nodes could be looked at." in (fleet.dest / "fleet.html").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.full
@@ -139,8 +195,9 @@ def test_a_limit_and_runs_one_after_the_other(fleet):
     assert played.succeeded, played.text
     assert [node["host"] for node in fleet.told()["nodes"]] == ["node2"]
     connection = sqlite3.connect(fleet.dest / "history.sqlite")
-    assert connection.execute("SELECT run, host, zombies FROM nodes ORDER BY run, host").fetchall() == [
-        (1, "node1", 0), (1, "node2", 2), (2, "node2", 2)]
+    assert connection.execute(
+        "SELECT run, host, zombies FROM nodes ORDER BY run, host"
+    ).fetchall() == [(1, "node1", 0), (1, "node2", 2), (2, "node2", 2)]
     connection.close()
     played = fleet("--limit", "nobody")
     assert sorted(os.listdir(fleet.dest)) == NAMES and len(fleet.told()["nodes"]) == 1, played.text
@@ -168,8 +225,14 @@ def below_a_file(path):
     path.parent.write_text("precious")
 
 
-@pytest.mark.parametrize("flags", [(), pytest.param(("--check",), marks=pytest.mark.full)], ids=["really", "check"])
-@pytest.mark.parametrize("spoil", [pytest.param(a_file, marks=pytest.mark.full), below_a_file], ids=lambda function: function.__name__)
+@pytest.mark.parametrize(
+    "flags", [(), pytest.param(("--check",), marks=pytest.mark.full)], ids=["really", "check"]
+)
+@pytest.mark.parametrize(
+    "spoil",
+    [pytest.param(a_file, marks=pytest.mark.full), below_a_file],
+    ids=lambda function: function.__name__,
+)
 def test_a_bad_folder_is_told_in_one_sentence(fleet, spoil, flags):
     spoil(fleet.dest)
     played = fleet(*flags)
@@ -178,11 +241,16 @@ def test_a_bad_folder_is_told_in_one_sentence(fleet, spoil, flags):
     assert "Traceback" not in played.text
 
 
-@pytest.mark.parametrize("variables, words", [
-    ({"zombie_reaper_report_keep_days": 0}, "keep_days is 0: days from 1 to 36500 are right"),
-    pytest.param({"zombie_reaper_report_keep_days": "soon"}, "keep_days", marks=pytest.mark.full),
-    pytest.param({"zombie_reaper_report_dest": " "}, "dest is ' '", marks=pytest.mark.full),
-])
+@pytest.mark.parametrize(
+    "variables, words",
+    [
+        ({"zombie_reaper_report_keep_days": 0}, "keep_days is 0: days from 1 to 36500 are right"),
+        pytest.param(
+            {"zombie_reaper_report_keep_days": "soon"}, "keep_days", marks=pytest.mark.full
+        ),
+        pytest.param({"zombie_reaper_report_dest": " "}, "dest is ' '", marks=pytest.mark.full),
+    ],
+)
 def test_a_wrong_option_is_told_in_one_sentence(fleet, variables, words):
     played = fleet(**variables)
     assert not played.succeeded
@@ -195,7 +263,9 @@ def test_a_damaged_history_fails_the_playbook_and_the_rest_is_written(fleet):
     (fleet.dest / "history.sqlite").write_bytes(b"x" * 4096)
     played = fleet()
     assert not played.succeeded
-    assert "its trends are missing: %s/history.sqlite is damaged" % fleet.dest in " ".join(played.text.split())
+    assert "its trends are missing: %s/history.sqlite is damaged" % fleet.dest in " ".join(
+        played.text.split()
+    )
     assert "Traceback" not in played.text
     assert (fleet.dest / "history.sqlite").read_bytes() == b"x" * 4096
     assert "There are no trends" in (fleet.dest / "fleet.html").read_text(encoding="utf-8")

@@ -1,4 +1,6 @@
-"""A container that cannot end, since somebody outside holds a zombie of it: named, with who holds it. Real processes, real hanging."""
+"""A container that cannot end, since somebody outside holds a zombie of it: named, with who holds
+it. Real processes, real hanging.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from pathlib import Path
 from rig.node import ENGINE, PYTHON, ns_pids, wait_until
 from rig.reaping import status_of
 
-# Puts so many children into the PID namespace of that process, which exit at once, and does not wait until it is told to
+# Puts so many children into the PID namespace of that process, which exit at once, and does not
+# wait until it is told to
 HOLDS = """
 libc = ctypes.CDLL(None)
 def put_into(pid, number):
@@ -60,7 +63,10 @@ def zombies_of(holder) -> list:
 
 def hangs(init) -> bool:
     try:
-        return Path("/proc/%d/wchan" % init.process.pid).read_text(encoding="ascii") == "zap_pid_ns_processes"
+        return (
+            Path("/proc/%d/wchan" % init.process.pid).read_text(encoding="ascii")
+            == "zap_pid_ns_processes"
+        )
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -75,10 +81,16 @@ def test_a_dying_pid_1_and_who_holds_its_zombie_are_named(node):
     (found,) = look(node)
     (zombie,) = zombies_of(holder)
     namespace = os.stat("/proc/%d/ns/pid" % init.process.pid).st_ino
-    assert found == [init.pids[1], holder.pids[1], [zombie], 0.0, (
-        "PID %d (python), PID 1 in container of PID namespace %d, is dying and cannot end: it waits for the zombie %d (python), which PID %d "
-        "(python) on the host holds and does not collect. It ends once that process waits for its child, or ends itself") % (
-            init.pids[1], namespace, zombie, holder.pids[1])]
+    assert found == [
+        init.pids[1],
+        holder.pids[1],
+        [zombie],
+        0.0,
+        "PID %d (python), PID 1 in container of PID namespace %d, is dying and cannot end: it waits"
+        " for the zombie %d (python), which PID %d (python) on the host holds and does not collect."
+        " It ends once that process waits for its child, or ends itself"
+        % (init.pids[1], namespace, zombie, holder.pids[1]),
+    ]
     os.kill(holder.process.pid, signal.SIGUSR1)
     assert init.ends()
     assert look(node) == []
@@ -98,12 +110,16 @@ def test_it_ends_when_the_one_that_holds_it_ends(node):
 
 def test_each_one_that_holds_a_zombie_is_named_and_those_that_live_are_not(node):
     dying, living = node.container(LIVES), node.container(LIVES)
-    holders = [node.program(HOLDS % [(dying.pids[1], 1), (living.pids[1], 1)]) for _place in range(2)]
+    holders = [
+        node.program(HOLDS % [(dying.pids[1], 1), (living.pids[1], 1)]) for _place in range(2)
+    ]
     of_its_own = node.container("zombie()\n" + LIVES)
     os.kill(dying.process.pid, signal.SIGKILL)
     wait_until(lambda: hangs(dying))
     found = look(node)
-    assert {(entry[0], entry[1]) for entry in found} == {(dying.pids[1], holder.pids[1]) for holder in holders}
+    assert {(entry[0], entry[1]) for entry in found} == {
+        (dying.pids[1], holder.pids[1]) for holder in holders
+    }
     assert [len(entry[2]) for entry in found] == [1, 1]
     assert living.alive and of_its_own.alive
 

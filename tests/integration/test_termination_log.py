@@ -1,6 +1,8 @@
-"""Before a program in a container is ended the owner is told why: in the termination log of the container, and in the journal of the node.
+"""Before a program in a container is ended the owner is told why: in the termination log of the
+container, and in the journal of the node.
 
-The folders of the kubelet are made by hand here, in the node's own /var/lib; test_cri_pods.py has containers of a real runtime.
+The folders of the kubelet are made by hand here, in the node's own /var/lib; test_cri_pods.py has
+containers of a real runtime.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ pytestmark = pytest.mark.all_cgroups
 LEAK = "for _ in range(2): zombie()\nready()\nforever()\n"
 IDLE = "ready()\nforever()\n"
 INTO_CGROUP = ["sh", "-c", 'echo 0 >"$0" && exec "$@"']
-SAID = "run by the operator of this node, ended PID %d of this container: it kept 2 exited child processes"
+SAID = (
+    "run by the operator of this node, ended PID %d of this container: it kept 2 exited child"
+    " processes"
+)
 
 
 def python(code) -> list:
@@ -66,7 +71,9 @@ def kubelet(node):
 
 
 def ended(node, program) -> dict:
-    """End it, or its only child, in a sweep; the step that did it. Whoever adopts its zombies lives on."""
+    """End it, or its only child, in a sweep; the step that did it. Whoever adopts its zombies lives
+    on.
+    """
     children = [ns_pids(child.pid)[1] for child in program.process.children()]
     result = node.sweep(remedies="terminate", max_parents=1)
     (entry,) = [entry for entry in result["offenders"] if entry["steps"]]
@@ -97,7 +104,21 @@ def test_the_owner_is_told_where_a_pod_shares_its_pid_namespace(node, pods, kube
     """PID 1 is another container's."""
     other = pods.start(2, IDLE, name="pause")
     enter = ["nsenter", "--target", str(other.pids[1]), "--pid", "--mount"]
-    ended(node, node._started(Program([*node.enter, *enter, *INTO_CGROUP, str(pods.cgroup(1) / "cgroup.procs"), *python(LEAK)], depth=2)))
+    ended(
+        node,
+        node._started(
+            Program(
+                [
+                    *node.enter,
+                    *enter,
+                    *INTO_CGROUP,
+                    str(pods.cgroup(1) / "cgroup.procs"),
+                    *python(LEAK),
+                ],
+                depth=2,
+            )
+        ),
+    )
     assert re.search(SAID.replace("%d", r"\d+"), kubelet.log.read_text())
     assert other.alive
 
@@ -109,9 +130,14 @@ def test_the_owner_is_told_where_a_pod_has_the_pid_namespace_of_the_node(node, p
 
 
 def test_the_owner_is_told_where_a_pod_has_a_user_namespace(node, pods, kubelet):
-    """Where the container's root is nobody in particular on the node, and could not even see the folder."""
+    """Where the container's root is nobody in particular on the node, and could not even see the
+    folder.
+    """
     user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
-    program = Program([*node.enter, *INTO_CGROUP, str(pods.cgroup(1) / "cgroup.procs"), *user, *python(LEAK)], depth=2)
+    program = Program(
+        [*node.enter, *INTO_CGROUP, str(pods.cgroup(1) / "cgroup.procs"), *user, *python(LEAK)],
+        depth=2,
+    )
     ended(node, node._started(program))
     assert SAID % 1 in kubelet.log.read_text()
 
@@ -156,7 +182,9 @@ def test_no_word_where_the_name_of_the_container_is_not_known(node, pods, kubele
 
 def test_no_word_without_an_end(node, pods, kubelet):
     program = pods.start(1, LEAK)
-    assert offender_of(node.sweep("--check", remedies="terminate"), program)["outcome"] == "would_act"
+    assert (
+        offender_of(node.sweep("--check", remedies="terminate"), program)["outcome"] == "would_act"
+    )
     assert offender_of(node.sweep(remedies="nudge,reap"), program)["outcome"] == "cleared"
     assert program.alive
     assert kubelet.log.read_text() == ""
@@ -168,7 +196,9 @@ def a_link_for_the_file(kubelet, victim):
 
 
 def test_a_link_is_not_followed(node, pods, kubelet, tmp_path):
-    """Not even looked through: its file is no newer than the kubelet's, and then that is written."""
+    """Not even looked through: its file is no newer than the kubelet's, and then that is
+    written.
+    """
     victim = tmp_path / "victim"
     victim.touch()
     (kubelet.folder / "zzzz").symlink_to(victim)
@@ -212,11 +242,21 @@ def a_folder_of_another_user(kubelet, _victim):
     os.chown(kubelet.folder.parent, 12345, 12345)
 
 
-STRANGE = (a_link_for_the_file, a_link_for_the_folder, a_fifo, a_folder, nothing, a_folder_for_others_to_write, a_folder_of_another_user)
+STRANGE = (
+    a_link_for_the_file,
+    a_link_for_the_folder,
+    a_fifo,
+    a_folder,
+    nothing,
+    a_folder_for_others_to_write,
+    a_folder_of_another_user,
+)
 
 
 @pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
-def test_nothing_is_written_where_the_folder_is_not_as_a_kubelet_makes_it(node, pods, kubelet, tmp_path, make):
+def test_nothing_is_written_where_the_folder_is_not_as_a_kubelet_makes_it(
+    node, pods, kubelet, tmp_path, make
+):
     """And the program is ended all the same."""
     victim = tmp_path / "host" / "victim"
     victim.parent.mkdir()
@@ -230,25 +270,53 @@ def test_nothing_is_written_where_the_folder_is_not_as_a_kubelet_makes_it(node, 
         assert kubelet.log.read_text() in ("", "the host's own\n")
 
 
-@pytest.mark.parametrize("changes", [
-    {"container_name": "../app"}, {"container_name": ".."}, {"pod_uid": ".."}, {"pod_uid": "/"}, {"pod_uid": None}, {"container_name": None},
-    {"container_name": ""}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"container_name": "../app"},
+        {"container_name": ".."},
+        {"pod_uid": ".."},
+        {"pod_uid": "/"},
+        {"pod_uid": None},
+        {"container_name": None},
+        {"container_name": ""},
+    ],
+)
 def test_a_name_that_is_none_leads_nowhere(tmp_path, changes):
     for folder in ("pods/u/containers/app", "pods/containers/app", "pods/u/app"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "file").touch()
     good = {"pod_uid": "u", "container_name": "app"}
-    assert termination_log.tell(str(tmp_path), handmade.container_process(workload=handmade.workload(**good)))
-    assert not termination_log.tell(str(tmp_path), handmade.container_process(workload=handmade.workload(**{**good, **changes})))
-    assert [file.stat().st_size > 0 for file in sorted(tmp_path.rglob("file"))] == [False, False, True]
+    assert termination_log.tell(
+        str(tmp_path), handmade.container_process(workload=handmade.workload(**good))
+    )
+    assert not termination_log.tell(
+        str(tmp_path), handmade.container_process(workload=handmade.workload(**{**good, **changes}))
+    )
+    assert [file.stat().st_size > 0 for file in sorted(tmp_path.rglob("file"))] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_lease_does_not_hold_the_sweep_up(node, pods, kubelet):
-    """fcntl(2), F_SETLEASE: whoever opens the file for writing waits until the holder gives it up, 45 s by default."""
+    """fcntl(2), F_SETLEASE: whoever opens the file for writing waits until the holder gives it up,
+    45 s by default.
+    """
     holder = subprocess.Popen(
-        [PYTHON, "-c", "import fcntl, signal, sys, time; signal.signal(signal.SIGIO, signal.SIG_IGN); file = open(sys.argv[1]);"
-         "fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK); print('held', flush=True); time.sleep(600)", str(kubelet.log)],
-        stdout=subprocess.PIPE)
+        [
+            PYTHON,
+            "-c",
+            (
+                "import fcntl, signal, sys, time; signal.signal(signal.SIGIO, signal.SIG_IGN); file"
+                " = open(sys.argv[1]);fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK);"
+                " print('held', flush=True); time.sleep(600)"
+            ),
+            str(kubelet.log),
+        ],
+        stdout=subprocess.PIPE,
+    )
     try:
         assert holder.stdout.readline() == b"held\n"
         assert "termination log" not in ended(node, pods.start(1, LEAK))["detail"]
@@ -259,18 +327,64 @@ def test_a_lease_does_not_hold_the_sweep_up(node, pods, kubelet):
 
 
 def zombies(orphans, others):
-    return tuple(handmade.zombie(number)._replace(claim="orphan" if number < orphans else "may_be_waited_for") for number in range(orphans + others))
+    return tuple(
+        handmade.zombie(number)._replace(
+            claim="orphan" if number < orphans else "may_be_waited_for"
+        )
+        for number in range(orphans + others)
+    )
 
 
-@pytest.mark.parametrize("orphans, others, ns_pid, says, says_not", [
-    (3, 0, (50, 1), ["3 were started by other programs and left to it: ", "tini"], ["its own", "does not"]),
-    (0, 3, (50, 1), ["3 may be its own", "an init does not do that for it", "if other programs started them", "tini"], ["3 were"]),
-    (2, 3, (50, 1), ["2 were started by other programs", "tini", "3 may be its own", "an init does not do that"], []),
-    (0, 3, (50, 7), ["3 count as its own", "waitpid(2)", "An init as PID 1 does not help"], ["tini"]),
-    (3, 0, (50, 7), ["3 were started by other programs", "subreaper"], ["tini"]),
-    (100000, 100000, (4194303, 4194303), [], []), (100000, 100000, (4194303, 1), [], [])])
+@pytest.mark.parametrize(
+    "orphans, others, ns_pid, says, says_not",
+    [
+        (
+            3,
+            0,
+            (50, 1),
+            ["3 were started by other programs and left to it: ", "tini"],
+            ["its own", "does not"],
+        ),
+        (
+            0,
+            3,
+            (50, 1),
+            [
+                "3 may be its own",
+                "an init does not do that for it",
+                "if other programs started them",
+                "tini",
+            ],
+            ["3 were"],
+        ),
+        (
+            2,
+            3,
+            (50, 1),
+            [
+                "2 were started by other programs",
+                "tini",
+                "3 may be its own",
+                "an init does not do that",
+            ],
+            [],
+        ),
+        (
+            0,
+            3,
+            (50, 7),
+            ["3 count as its own", "waitpid(2)", "An init as PID 1 does not help"],
+            ["tini"],
+        ),
+        (3, 0, (50, 7), ["3 were started by other programs", "subreaper"], ["tini"]),
+        (100000, 100000, (4194303, 4194303), [], []),
+        (100000, 100000, (4194303, 1), [], []),
+    ],
+)
 def test_the_cure_is_that_for_the_cause(orphans, others, ns_pid, says, says_not):
-    offender = handmade.container_process(zombies=zombies(orphans, others), status=handmade.status(ns_pid))
+    offender = handmade.container_process(
+        zombies=zombies(orphans, others), status=handmade.status(ns_pid)
+    )
     said = termination_log.message(offender, 1.8e9)
     assert [words for words in says if words not in said] == []
     assert [words for words in says_not if words in said] == []
@@ -280,12 +394,17 @@ def test_the_cure_is_that_for_the_cause(orphans, others, ns_pid, says, says_not)
 
 
 def test_the_journal_says_who_was_ended(node, tmp_path):
-    """syslog(3) goes to /dev/log; here to a socket of the test, mounted in the agent's own mount namespace."""
+    """syslog(3) goes to /dev/log; here to a socket of the test, mounted in the agent's own mount
+    namespace.
+    """
     journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     journal.bind(str(tmp_path / "log"))
     journal.settimeout(60)
     program = node.container(LEAK)
-    script = 'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log && exec "$@"'
+    script = (
+        'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log &&'
+        ' exec "$@"'
+    )
     agent = node.agent_command("--json", "--min-age", "0", "--remedies", "terminate")
     done = node.run("unshare", "--mount", "/bin/sh", "-c", script, str(tmp_path), *agent)
     assert done.returncode == 0, done.stderr

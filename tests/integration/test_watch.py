@@ -31,6 +31,7 @@ forever()
 def watch(node, tmp_path):
     """Starts one; the arguments are those of rig.watched.Watch after the first two."""
     with contextlib.ExitStack() as stack:
+
         def start(*flags, **kwargs):
             started = Watch(node, tmp_path, *flags, **kwargs)
             stack.callback(started.stop)
@@ -40,7 +41,9 @@ def watch(node, tmp_path):
 
 
 def children(program) -> int:
-    with open("/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii") as file:
+    with open(
+        "/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii"
+    ) as file:
         return len(file.read().split())
 
 
@@ -66,8 +69,10 @@ def test_it_sees_what_comes_and_status_tells(node, watch):
     assert began <= status["since"] <= status["last_sweep"] <= time.time()
     line = node.agent("--status").stdout
     assert re.fullmatch(
-        r"PID %d has watched this node for \d+ (s|min), every 1 s: \d+ sweeps?, 3 zombies cleared, last sweep \d+ (s|min) ago\n" % status["pid"],
-        line)
+        r"PID %d has watched this node for \d+ (s|min), every 1 s: \d+ sweeps?, 3 zombies cleared,"
+        r" last sweep \d+ (s|min) ago\n" % status["pid"],
+        line,
+    )
     assert sum(int(number) for number in re.findall(r"(\d+) cleared", watching.text())) == 3
     last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
     assert last["schema"] == 1
@@ -100,7 +105,9 @@ def configured(path, **options):
     new.rename(path)
 
 
-def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad(node, watch, tmp_path):
+def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad(
+    node, watch, tmp_path
+):
     config = tmp_path / "config.json"
     configured(config, min_age=0, remedies=[])
     watching = watch(config=config)
@@ -141,16 +148,22 @@ def test_what_it_tells_systemd(watch):
     watching = watch()
     watching.after_ticks(3)
     assert watching.end() == 0
-    assert watching.ticks() <= time.monotonic() - began, "one look each interval, the first after one"
+    assert watching.ticks() <= time.monotonic() - began, (
+        "one look each interval, the first after one"
+    )
     wait_until(lambda: watching.sent("STOPPING=1"))
     said = [message for _when, message in watching.messages]
     assert said[0].split("\n")[0] == "READY=1"
     assert said[-1] == "STOPPING=1"
-    assert all(re.match(r"WATCHDOG=1\nSTATUS=\d+ zombies? on this node", message) for message in said[1:-1])
+    assert all(
+        re.match(r"WATCHDOG=1\nSTATUS=\d+ zombies? on this node", message) for message in said[1:-1]
+    )
 
 
 def test_systemd_that_does_not_listen_does_not_stop_it(node, watch):
-    """Its socket is full: on a node that is full systemd may be stuck, and that is when this is needed."""
+    """Its socket is full: on a node that is full systemd may be stuck, and that is when this is
+    needed.
+    """
     watching = watch("--min-age", "0", "--remedies", "reap", listens=False, interval=2)
     init = node.container(LEAKS_WHEN_TOLD)
     wait_until(lambda: watching.status() is not None)
@@ -177,9 +190,11 @@ def test_a_signal_ends_it_when_it_is_idle(watch, number):
     assert "Traceback" not in watching.text()
 
 
-# PID 1 of a container with a daemon, which says when it is to end, and ends when the test wants it: until then a sweep with a long grace is in the
-# middle. SIGUSR1 and SIGUSR2 are passed on to it.
-SLOW = DAEMON + """
+# PID 1 of a container with a daemon, which says when it is to end, and ends when the test wants it:
+# until then a sweep with a long grace is in the middle. SIGUSR1 and SIGUSR2 are passed on to it.
+SLOW = (
+    DAEMON
+    + """
 def run():
     signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"told\\n"))
     signal.signal(signal.SIGUSR1, lambda *_: zombie())
@@ -196,11 +211,14 @@ while True:
     except ChildProcessError:
         time.sleep(0.02)
 """
+)
 GRACE = 250
 
 
 def test_sigterm_during_a_sweep_ends_it_when_that_is_reported(node, watch):
-    """It is waiting for a parent to end, half way: it goes on with that, takes up nothing new, and says so."""
+    """It is waiting for a parent to end, half way: it goes on with that, takes up nothing new, and
+    says so.
+    """
     watching = watch("--min-age", "0", "--grace", str(GRACE), "--remedies", "terminate")
     init = node.container(SLOW)
     init.process.send_signal(signal.SIGUSR1)
@@ -235,7 +253,9 @@ def test_sighup_during_a_sweep_is_taken_up_after_it(node, watch, tmp_path):
 
 
 def test_ages_survive_a_restart(node, watch):
-    """A zombie that the one before had seen for long enough counts at once; no zombie ever counts earlier than that."""
+    """A zombie that the one before had seen for long enough counts at once; no zombie ever counts
+    earlier than that.
+    """
     first = watch("--min-age", "3600", "--remedies", "reap")
     init = node.container(LEAK)
     wait_until(lambda: (node.run_folder / "first_seen").exists() and len(ages(node)) == 3)
@@ -249,16 +269,23 @@ def test_ages_survive_a_restart(node, watch):
     third = watch("--min-age", "2", "--remedies", "reap")
     cleared(third, 3)
     wait_until(third.text)
-    assert third.text().startswith("3 zombies on this node; 3 cleared, 0 left\n"), "in its first sweep, or that would have told of 3 left"
+    assert third.text().startswith("3 zombies on this node; 3 cleared, 0 left\n"), (
+        "in its first sweep, or that would have told of 3 left"
+    )
     assert init.alive and children(init) == 0
 
 
 def ages(node) -> list:
-    return sorted(line for line in (node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()[1:])
+    return sorted(
+        line
+        for line in (node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()[1:]
+    )
 
 
 def test_ages_are_kept_in_memory_where_the_file_is_lost(node, watch):
-    """Again and again: whoever had only the file would never see a zombie that is older than a second."""
+    """Again and again: whoever had only the file would never see a zombie that is older than a
+    second.
+    """
     watching = watch("--min-age", "4", "--remedies", "reap")
     init = node.container(LEAK)
 
@@ -297,8 +324,13 @@ def waits_for_the_lock(watching) -> bool:
 
 
 def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, watch):
-    code = AGENT.replace("from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent")
-    really, node.agent_command = node.agent_command, lambda *flags, **kwargs: really(*flags, **{**kwargs, "code": code})
+    code = AGENT.replace(
+        "from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent"
+    )
+    really, node.agent_command = (
+        node.agent_command,
+        lambda *flags, **kwargs: really(*flags, **{**kwargs, "code": code}),
+    )
     watching = watch("--min-age", "0", "--remedies", "reap")
     watching.after_ticks(1)
     with open(node.run_folder / "lock", "w", encoding="ascii") as lock:
@@ -313,7 +345,9 @@ FULL_RUN = 'mkdir -p "$0" && mount -t tmpfs -o size=64k none "$0" && exec "$@"'
 
 
 def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
-    """In its own mount namespace: a file system of 64 KB, filled to its last byte, and emptied again."""
+    """In its own mount namespace: a file system of 64 KB, filled to its last byte, and emptied
+    again.
+    """
     before = ["unshare", "--mount", "sh", "-c", FULL_RUN, str(node.run_folder)]
     watching = watch("--min-age", "2", "--remedies", "reap", before=before)
     folder = "/proc/%d/root%s" % (watching.process.pid, node.run_folder)
@@ -330,7 +364,9 @@ def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
     wait_until(lambda: children(init) == 0)
     assert init.alive
     wait_until(said)
-    wait_until(lambda: not [name for name in os.listdir(folder) if name.endswith(".new")])  # half a file, for a moment
+    wait_until(
+        lambda: not [name for name in os.listdir(folder) if name.endswith(".new")]
+    )  # half a file, for a moment
     for name in os.listdir(folder):
         if name.endswith(".json"):
             with open("%s/%s" % (folder, name), encoding="utf-8") as file:
@@ -341,13 +377,24 @@ def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
     def told():
         with open(folder + "/watch.json", encoding="utf-8") as file:
             return json.load(file)["cleared"] == 4
+
     wait_until(told)
 
 
 def test_no_process_no_thread_and_no_other_program_ever(node, watch, tmp_path):
-    """From its first system call on, start-up included; strace notes each such call, and those of its children."""
+    """From its first system call on, start-up included; strace notes each such call, and those of
+    its children.
+    """
     trace = tmp_path / "trace"
-    before = ["strace", "-f", "-q", "-e", "trace=fork,vfork,clone,clone3,execve,execveat", "-o", str(trace)]
+    before = [
+        "strace",
+        "-f",
+        "-q",
+        "-e",
+        "trace=fork,vfork,clone,clone3,execve,execveat",
+        "-o",
+        str(trace),
+    ]
     config = tmp_path / "config.json"
     configured(config, min_age=0, grace=0.3, remedies=["nudge", "reap", "terminate"])
     watching = watch(config=config, before=before)
@@ -382,7 +429,9 @@ forever()
         init.process.send_signal(signal.SIGUSR1)
         cleared(watching, 20 * (turn + 1))
         if turn == 2:
-            resident, descriptors = watching.at_rest(lambda: (resident_kb(watching), watching.open_files()))
+            resident, descriptors = watching.at_rest(
+                lambda: (resident_kb(watching), watching.open_files())
+            )
     assert watching.at_rest(watching.open_files) == descriptors
     assert resident_kb(watching) <= resident + 512
 
@@ -399,8 +448,19 @@ def test_nothing_that_is_protected_is_ended(node, watch):
     other = node.container(LEAK)
     node.sweep(remedies="")
     seen_at_boot(node, {program.pids[1] for program in (protected, daemon, other)})
-    half_of_its_time = str(int(time.monotonic() / 2))  # those are older than that, and of no other will anything ever be
-    watching = watch("--min-age", half_of_its_time, "--grace", "0.3", "--remedies", "nudge,terminate", "--protect", "spare me")
+    half_of_its_time = str(
+        int(time.monotonic() / 2)
+    )  # those are older than that, and of no other will anything ever be
+    watching = watch(
+        "--min-age",
+        half_of_its_time,
+        "--grace",
+        "0.3",
+        "--remedies",
+        "nudge,terminate",
+        "--protect",
+        "spare me",
+    )
     wait_until(lambda: not other.alive)
     watching.after_ticks(2)
     assert protected.alive and daemon.alive and young.alive
@@ -417,7 +477,9 @@ while True:
 
 
 def seen_at_boot(node, parents) -> None:
-    """As if the sweep of before had been that long ago. parents: PIDs of those whose zombies it saw then."""
+    """As if the sweep of before had been that long ago. parents: PIDs of those whose zombies it saw
+    then.
+    """
     file = node.run_folder / "first_seen"
     boot_id, *lines = file.read_text(encoding="ascii").splitlines()
     words = [line.split() for line in lines]
@@ -426,9 +488,15 @@ def seen_at_boot(node, parents) -> None:
     file.write_text("\n".join([boot_id, *lines, ""]), encoding="ascii")
 
 
-@pytest.mark.parametrize("flags, said", [
-    (["--interval", "0.5"], "is not allowed: give seconds, from 1 to 3600"), (["--check"], "--watch does not go with"),
-    (["--json"], "--watch does not go with"), (["--status"], "not both")])
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--interval", "0.5"], "is not allowed: give seconds, from 1 to 3600"),
+        (["--check"], "--watch does not go with"),
+        (["--json"], "--watch does not go with"),
+        (["--status"], "not both"),
+    ],
+)
 def test_flags_that_do_not_go_with_it(node, flags, said):
     done = node.agent("--watch", *flags)
     assert done.returncode == 2

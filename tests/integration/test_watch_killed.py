@@ -1,4 +1,5 @@
-"""SIGKILL of the resident agent at random moments while it works: the next one starts as if nothing had been, and no reader meets half a file.
+"""SIGKILL of the resident agent at random moments while it works: the next one starts as if nothing
+had been, and no reader meets half a file.
 
 REAPER_WATCH_KILLS: how often, 40 unless it says otherwise.
 """
@@ -24,14 +25,27 @@ from rig.watched import Watch
 NODES = 5
 KILLS = int(os.environ.get("REAPER_WATCH_KILLS", "40"))
 FILES = "last.json", "watch.json"
-TEXTS = "first_seen", "collected", "sizes", "ended"  # each begins with the boot and ends with a newline
-KINDS = "nanosleep", "epoll_wait", "calls"  # their PID 1 checks its own work all the time; test_reap_killed.py: these go on whatever happens
-AT_LEAST = 0.4  # of the parents that are held at that very moment go on well, by the standard of test_reap_killed.py
+TEXTS = (
+    "first_seen",
+    "collected",
+    "sizes",
+    "ended",
+)  # each begins with the boot and ends with a newline
+KINDS = (
+    "nanosleep",
+    "epoll_wait",
+    "calls",
+)  # their PID 1 checks its own work all the time; test_reap_killed.py: these go on whatever happens
+# of the parents that are held at that very moment go on well, by the standard of
+# test_reap_killed.py
+AT_LEAST = 0.4
 LATEST = 0.25  # seconds after such a moment
 
 
 class Reader:
-    """Reads the files of the run folder again and again, as a monitoring agent would, and notes what was not whole."""
+    """Reads the files of the run folder again and again, as a monitoring agent would, and notes
+    what was not whole.
+    """
 
     def __init__(self, folder):
         self.folder = folder
@@ -121,7 +135,13 @@ def well(program) -> bool:
 
 def zombies(program) -> int:
     found = 0
-    with contextlib.suppress(OSError), open("/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii") as file:
+    with (
+        contextlib.suppress(OSError),
+        open(
+            "/proc/%d/task/%d/children" % (program.process.pid, program.process.pid),
+            encoding="ascii",
+        ) as file,
+    ):
         for child in file.read().split():
             with contextlib.suppress(OSError), open("/proc/%s/stat" % child, "rb") as stat:
                 found += stat.read().rpartition(b") ")[2].startswith(b"Z")
@@ -129,7 +149,9 @@ def zombies(program) -> int:
 
 
 def lives_and_deaths(node, folder, worker) -> tuple:
-    """Kill the agent of one node again and again; returns how many parents came to harm, and what was read meanwhile."""
+    """Kill the agent of one node again and again; returns how many parents came to harm, and what
+    was read meanwhile.
+    """
     parents = {kind: started(node, folder, worker, kind) for kind in KINDS[:2]}
     reader = Reader(node.run_folder)
     flags = ("--min-age", "0", "--remedies", "reap")
@@ -151,14 +173,24 @@ def lives_and_deaths(node, folder, worker) -> tuple:
         watch = Watch(node, folder, *flags)
         for program in parents.values():
             program.feed(5)
-        wait_until(lambda: (watch.status() or {}).get("sweeps") and not any(zombies(program) for program in parents.values()), 60)
+        wait_until(
+            lambda: (
+                (watch.status() or {}).get("sweeps")
+                and not any(zombies(program) for program in parents.values())
+            ),
+            60,
+        )
         assert "warning" not in watch.text() and "error" not in watch.text(), watch.text()
         assert node.agent("--status").returncode == 0
         assert watch.end() == 0
-        assert [name for name in os.listdir(node.run_folder) if name.endswith(".json.new")] == [], "half a report is left"
+        assert [name for name in os.listdir(node.run_folder) if name.endswith(".json.new")] == [], (
+            "half a report is left"
+        )
         assert json.loads(node.agent(*flags, "--json").stdout)["warnings"] == []
         assert all(program.alive for program in parents.values())
-        wait_until(lambda: all(reader.reads[name] > KILLS for name in FILES))  # those that no kill can have made short
+        wait_until(
+            lambda: all(reader.reads[name] > KILLS for name in FILES)
+        )  # those that no kill can have made short
     finally:
         if watch:
             watch.stop()
@@ -181,13 +213,18 @@ def test_killed_at_random_moments(tmp_path):
         results = [job.result() for job in jobs]
     harmed = sum(result[0] for result in results)
     reads = sum((result[1] for result in results), Counter())
-    print("killed %d times, %d parents harmed, files read: %s" % (KILLS // NODES * NODES, harmed, dict(reads)))
+    print(
+        "killed %d times, %d parents harmed, files read: %s"
+        % (KILLS // NODES * NODES, harmed, dict(reads))
+    )
     assert harmed <= (1 - AT_LEAST) * KILLS
 
 
 @pytest.mark.full
 def test_killed_where_reap_is_not_in_the_middle_every_parent_stays_well(node, tmp_path, parents):
-    """With zombies that are too young, and with nudge, nobody is ever stopped: whatever the moment, it harms nobody."""
+    """With zombies that are too young, and with nudge, nobody is ever stopped: whatever the moment,
+    it harms nobody.
+    """
     reader = Reader(node.run_folder)
     masks = {kind: program.masks() for kind, program in parents.items()}
     try:
@@ -225,8 +262,15 @@ def fill(folder, left):
 
 @pytest.mark.full
 def test_killed_while_its_run_folder_is_full(node, tmp_path):
-    """A file system of its own, in which there is room for everything, for a part of it, or for nothing."""
-    mounted = node.run("sh", "-c", 'mkdir -p "$0" && mount -t tmpfs -o size=%dk none "$0"' % ROOM, str(node.run_folder))
+    """A file system of its own, in which there is room for everything, for a part of it, or for
+    nothing.
+    """
+    mounted = node.run(
+        "sh",
+        "-c",
+        'mkdir -p "$0" && mount -t tmpfs -o size=%dk none "$0"' % ROOM,
+        str(node.run_folder),
+    )
     assert mounted.returncode == 0, mounted.stderr
     folder = Path("/proc/%d/root%s" % (node.init.process.pid, node.run_folder))
     parent = node.container(LEAKS_WHEN_TOLD)
@@ -235,17 +279,24 @@ def test_killed_while_its_run_folder_is_full(node, tmp_path):
         for turn in range(8):
             fill(folder, (0, 4096, 8192, ROOM << 10)[turn % 4])
             parent.process.send_signal(signal.SIGUSR1)
-            kill(Watch(node, tmp_path, "--min-age", "0", "--remedies", "nudge"), MOMENTS[1 + turn // 4])
+            kill(
+                Watch(node, tmp_path, "--min-age", "0", "--remedies", "nudge"),
+                MOMENTS[1 + turn // 4],
+            )
         (folder / "filled").unlink()
         watch = Watch(node, tmp_path, "--min-age", "0", "--remedies", "nudge,reap")
         wait_until(lambda: not parent.zombies(), 60)
         watch.after_ticks(2)
-        assert "cannot be written" not in watch.text() and "Traceback" not in watch.text(), watch.text()
+        assert "cannot be written" not in watch.text() and "Traceback" not in watch.text(), (
+            watch.text()
+        )
         assert node.agent("--status").returncode == 0
         assert watch.end() == 0
         assert json.loads(node.agent("--json", "--remedies", "reap").stdout)["warnings"] == []
         assert json.loads((folder / "last.json").read_text(encoding="utf-8"))["schema"] == 1
-        assert [name for name in os.listdir(folder) if name.endswith(".json.new")] == [], "half a report is left"
+        assert [name for name in os.listdir(folder) if name.endswith(".json.new")] == [], (
+            "half a report is left"
+        )
         assert parent.alive
     finally:
         reader.stop()
@@ -256,9 +307,13 @@ def test_ages_of_one_that_was_killed_count_for_the_next(node, tmp_path, parents)
     for program in parents.values():
         program.feed(3)
     watch = Watch(node, tmp_path, "--min-age", "3600")
-    seen = wait_until(lambda: (node.run_folder / "first_seen").exists()
-                      and len((node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()) == 10
-                      and (node.run_folder / "first_seen").read_text(encoding="ascii"))
+    seen = wait_until(
+        lambda: (
+            (node.run_folder / "first_seen").exists()
+            and len((node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()) == 10
+            and (node.run_folder / "first_seen").read_text(encoding="ascii")
+        )
+    )
     kill(watch, when_it_is_ready)
     again = Watch(node, tmp_path, "--min-age", "3600")
     again.after_ticks(2)

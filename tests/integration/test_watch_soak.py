@@ -1,4 +1,5 @@
-"""Watch under churn: containers come and go, zombies appear at random, the configuration is read again, the lock is contended.
+"""Watch under churn: containers come and go, zombies appear at random, the configuration is read
+again, the lock is contended.
 
 REAPER_SOAK_SECONDS: how long, 180 unless it says otherwise.
 """
@@ -22,7 +23,9 @@ from rig.watched import Watch
 
 SECONDS = float(os.environ.get("REAPER_SOAK_SECONDS", "180"))
 MIN_AGE = 2
-PATIENCE = 120  # seconds beyond that: where a sweep helped nobody, the next one comes after twenty times what it took; and the machine may be busy
+# seconds beyond that: where a sweep helped nobody, the next one comes after twenty times what it
+# took; and the machine may be busy
+PATIENCE = 120
 MOST = 8  # containers at a time
 GROWTH = 1024  # KB
 
@@ -31,7 +34,8 @@ def leak(*_):
     for _ in range(%d): zombie()
 """
 LEAKS_WHEN_TOLD = LEAK + "signal.signal(signal.SIGUSR1, leak)\n"
-# What is told to a child waits until that is ready for it: the handler that it has of its parent would tell the whole process group
+# What is told to a child waits until that is ready for it: the handler that it has of its parent
+# would tell the whole process group
 CHILD_LEAKS = """
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 child = os.fork()
@@ -49,8 +53,13 @@ def work():
 signal.signal(signal.SIGUSR1, lambda *_: os.write(writing, b"x"))
 threading.Thread(target=work, daemon=True).start()
 """
-KINDS = {"leaks": LEAKS_WHEN_TOLD, "leaks from a thread": LEAK + THREAD_LEAKS, "has a child that leaks": LEAK + CHILD_LEAKS}
-# Ends only if it is ended: seccomp lets no other call be made in it, so no remedy but the last helps
+KINDS = {
+    "leaks": LEAKS_WHEN_TOLD,
+    "leaks from a thread": LEAK + THREAD_LEAKS,
+    "has a child that leaks": LEAK + CHILD_LEAKS,
+}
+# Ends only if it is ended: seccomp lets no other call be made in it, so no remedy but the last
+# helps
 CANNOT_COLLECT = """
 told = []
 signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
@@ -95,7 +104,9 @@ def zombies_of(pid):
 
 
 class Churn:
-    """What goes on in the node, one random step after the other; looks after each whether all is as it must be."""
+    """What goes on in the node, one random step after the other; looks after each whether all is as
+    it must be.
+    """
 
     def __init__(self, node, watch, config, stack):
         self.node = node
@@ -107,11 +118,32 @@ class Churn:
         self.may_end = set()  # PIDs, as the node counts
         self.first_seen = {}
         self.oldest = 0.0
-        self.steps = dict.fromkeys(("come", "go", "leak", "reload", "bad_configuration", "hold_the_lock", "sweep_by_hand", "refuse"), 0)
+        self.steps = dict.fromkeys(
+            (
+                "come",
+                "go",
+                "leak",
+                "reload",
+                "bad_configuration",
+                "hold_the_lock",
+                "sweep_by_hand",
+                "refuse",
+            ),
+            0,
+        )
 
     def step(self):
         """One thing, at random, and a look."""
-        weights = {"come": 3, "go": 2, "leak": 10, "reload": 1, "bad_configuration": 1, "hold_the_lock": 1, "sweep_by_hand": 1, "refuse": 1}
+        weights = {
+            "come": 3,
+            "go": 2,
+            "leak": 10,
+            "reload": 1,
+            "bad_configuration": 1,
+            "hold_the_lock": 1,
+            "sweep_by_hand": 1,
+            "refuse": 1,
+        }
         unknown = [name for name, times in self.steps.items() if not times]
         name = unknown[0] if unknown else random.choices(list(weights), list(weights.values()))[0]
         getattr(self, name)()
@@ -123,8 +155,14 @@ class Churn:
         if len(self.containers) < MOST:
             kind = random.choice(list(KINDS))
             cgroup = contextlib.ExitStack()
-            before = cgroup.enter_context(own_cgroup("")).entering if UNIFIED and random.random() < 0.5 else ()
-            container = self.node.container(KINDS[kind] % random.randint(1, 40) + "ready()\nforever()\n", before)
+            before = (
+                cgroup.enter_context(own_cgroup("")).entering
+                if UNIFIED and random.random() < 0.5
+                else ()
+            )
+            container = self.node.container(
+                KINDS[kind] % random.randint(1, 40) + "ready()\nforever()\n", before
+            )
             container.kind = kind
             container.ended = contextlib.ExitStack()
             container.ended.push(cgroup)
@@ -143,10 +181,19 @@ class Churn:
         self.node.programs.remove(program)
 
     def require_alive(self, container):
-        """Else tell who ended it: nsenter ends with 1 where its child got SIGKILL or an exception."""
+        """Else tell who ended it: nsenter ends with 1 where its child got SIGKILL or an
+        exception.
+        """
         if not container.alive:
-            raise AssertionError("PID %d, which %s, has ended, and nsenter with %s: %s" % (
-                container.pids[1], container.kind, container.popen.wait(20), self.watch.text()[-4000:]))
+            raise AssertionError(
+                "PID %d, which %s, has ended, and nsenter with %s: %s"
+                % (
+                    container.pids[1],
+                    container.kind,
+                    container.popen.wait(20),
+                    self.watch.text()[-4000:],
+                )
+            )
 
     def leak(self):
         for container in self.containers:
@@ -160,7 +207,16 @@ class Churn:
         self.watch.signal(signal.SIGHUP)
 
     def reload(self):
-        self.configure(json.dumps({"min_age": MIN_AGE, "grace": random.choice([0, 0.3]), "protect": ["spare me"], "cooldown": 0}))
+        self.configure(
+            json.dumps(
+                {
+                    "min_age": MIN_AGE,
+                    "grace": random.choice([0, 0.3]),
+                    "protect": ["spare me"],
+                    "cooldown": 0,
+                }
+            )
+        )
 
     def bad_configuration(self):
         self.configure(random.choice(["", "{", "[]", '{"min_age": -1}', '{"remedies": ["pray"]}']))
@@ -171,8 +227,18 @@ class Churn:
             time.sleep(random.uniform(0, 1))
 
     def sweep_by_hand(self):
-        done = self.node.run(*self.node.agent_command(  # it waits for its turn however long that takes
-            "--min-age", str(MIN_AGE), "--remedies", "reap", "--protect", "spare me", "--json", code=agent_that()))
+        done = self.node.run(
+            *self.node.agent_command(  # it waits for its turn however long that takes
+                "--min-age",
+                str(MIN_AGE),
+                "--remedies",
+                "reap",
+                "--protect",
+                "spare me",
+                "--json",
+                code=agent_that(),
+            )
+        )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["warnings"] == []
 
@@ -199,12 +265,16 @@ class Churn:
                 self.to_be_ended.remove((since, container))
                 self.forget(container)
             else:
-                assert now - since < MIN_AGE + PATIENCE, "it was not ended: " + self.watch.text()[-2000:]
+                assert now - since < MIN_AGE + PATIENCE, (
+                    "it was not ended: " + self.watch.text()[-2000:]
+                )
         assert self.watch.popen.poll() is None, self.watch.text()
 
 
 def footprint(watch) -> tuple:
-    """(KB resident, number of open files but for those of cgroups: the fewest of three looks, for a sweep may be at work)."""
+    """(KB resident, number of open files but for those of cgroups: the fewest of three looks, for a
+    sweep may be at work).
+    """
     with open("/proc/%d/status" % watch.process.pid, encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     assert fields["Threads"].split() == ["1"]
@@ -213,12 +283,18 @@ def footprint(watch) -> tuple:
 
 
 def kept_open(watch) -> list:
-    """Open files but for those of cgroups, which others make and remove, and the lock, which is held for a moment at the end of each sweep."""
-    return sorted(name for name in open_files(watch) if "/cgroup" not in name and not name.endswith("/lock"))
+    """Open files but for those of cgroups, which others make and remove, and the lock, which is
+    held for a moment at the end of each sweep.
+    """
+    return sorted(
+        name for name in open_files(watch) if "/cgroup" not in name and not name.endswith("/lock")
+    )
 
 
 def as_at_first(watch, first) -> bool:
-    """It has no more open than it had before the first zombie, but for the one socket to syslog(3)."""
+    """It has no more open than it had before the first zombie, but for the one socket to
+    syslog(3).
+    """
     now = kept_open(watch)
     return set(now) == set(first) and len(now) <= len(first) + 1
 
@@ -233,18 +309,28 @@ def open_files(watch) -> list:
 
 
 def no_more_cgroups_open_than_there_are(watch) -> bool:
-    return sum("/cgroup" in name for name in open_files(watch)) <= 1 + sum(1 for _folder in os.walk(UNIFIED or ROOT))
+    return sum("/cgroup" in name for name in open_files(watch)) <= 1 + sum(
+        1 for _folder in os.walk(UNIFIED or ROOT)
+    )
 
 
 def ended_by(watch) -> set:
     """PIDs of all parents that it says it has ended, or tried to, as the node counts."""
-    return {int(pid) for pid in re.findall(r"^PID (\d+) .*\bterminate \((?:ended|SIGKILL is pending)", watch.text(), re.MULTILINE)}
+    return {
+        int(pid)
+        for pid in re.findall(
+            r"^PID (\d+) .*\bterminate \((?:ended|SIGKILL is pending)", watch.text(), re.MULTILINE
+        )
+    }
 
 
 @pytest.mark.full
 def test_churn(node, tmp_path):
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({"min_age": MIN_AGE, "grace": 0.3, "protect": ["spare me"], "cooldown": 0}), encoding="utf-8")
+    config.write_text(
+        json.dumps({"min_age": MIN_AGE, "grace": 0.3, "protect": ["spare me"], "cooldown": 0}),
+        encoding="utf-8",
+    )
     seed = random.randrange(1 << 30)
     print("seed %d" % seed)
     random.seed(seed)
@@ -263,19 +349,41 @@ def test_churn(node, tmp_path):
             if time.monotonic() > began + SECONDS * (len(footprints) + 1) / 20:
                 footprints.append(footprint(watch))
         churn.reload()
-        wait_until(lambda: not any(zombies_of(container.process.pid) for container in churn.containers), MIN_AGE + PATIENCE)
-        wait_until(lambda: not any(container.alive for _since, container in churn.to_be_ended), MIN_AGE + PATIENCE)
+        wait_until(
+            lambda: not any(zombies_of(container.process.pid) for container in churn.containers),
+            MIN_AGE + PATIENCE,
+        )
+        wait_until(
+            lambda: not any(container.alive for _since, container in churn.to_be_ended),
+            MIN_AGE + PATIENCE,
+        )
         watch.after_ticks(1)
         assert [len(zombies_of(program.process.pid)) for program in protected[:2]] == [3, 3]
         assert ended_by(watch) and ended_by(watch) <= churn.may_end, watch.text()[-4000:]
         wait_until(lambda: no_more_cgroups_open_than_there_are(watch))
         wait_until(lambda: as_at_first(watch, first), MIN_AGE + PATIENCE)
         told = watch.status()
-        print("%d s, %s, %d sweeps, %d zombies cleared, %d parents ended, the oldest zombie stayed %.1f s" % (
-            SECONDS, churn.steps, told["sweeps"], told["cleared"], len(ended_by(watch)), churn.oldest))
+        print(
+            "%d s, %s, %d sweeps, %d zombies cleared, %d parents ended, the oldest zombie stayed"
+            " %.1f s"
+            % (
+                SECONDS,
+                churn.steps,
+                told["sweeps"],
+                told["cleared"],
+                len(ended_by(watch)),
+                churn.oldest,
+            )
+        )
         print("KB resident: %s" % [resident for resident, _number in footprints])
-        print("descriptors but for those of cgroups: %s, at first %d" % ([number for _resident, number in footprints], len(first)))
+        print(
+            "descriptors but for those of cgroups: %s, at first %d"
+            % ([number for _resident, number in footprints], len(first))
+        )
         third = len(footprints) // 3
-        assert max(resident for resident, _number in footprints[third:]) <= footprints[third][0] + GROWTH
+        assert (
+            max(resident for resident, _number in footprints[third:])
+            <= footprints[third][0] + GROWTH
+        )
         assert "Traceback" not in watch.text()
         assert watch.end() == 0

@@ -1,4 +1,6 @@
-"""Where zombies come from, and those that nobody can collect; every one is real, and psutil is the witness."""
+"""Where zombies come from, and those that nobody can collect; every one is real, and psutil is the
+witness.
+"""
 
 from __future__ import annotations
 
@@ -47,50 +49,72 @@ LEAK = "zombie()\nready()\nforever()\n"
 
 
 def test_sigterm_without_effect_is_said(node):
-    node.container(DAEMON + """
+    node.container(
+        DAEMON
+        + """
 def run():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     zombie()
     ready()
     forever()
 daemon(run)
-""" + WAITS_FOR_ALL)
+"""
+        + WAITS_FOR_ALL
+    )
     (entry,) = node.sweep(remedies="terminate")["offenders"]
     assert entry["steps"][0]["detail"] == "ended by SIGKILL; SIGTERM has no effect on it"
 
 
 def test_a_program_for_whose_status_nobody_can_ask_gets_sigterm_and_its_grace(node, tmp_path):
     told = tmp_path / "told"
-    init = node.container(DAEMON + GOODBYE % str(told) + """
+    init = node.container(
+        DAEMON
+        + GOODBYE % str(told)
+        + """
 def run():
     zombie()
     ready()
     forever()
 daemon(run)
-""" + WAITS_FOR_ALL)
+"""
+        + WAITS_FOR_ALL
+    )
     (entry,) = node.sweep(grace=60, remedies="terminate")["offenders"]
     assert entry["steps"][0]["detail"] == "ended by SIGTERM"
     assert told.read_text() == "goodbye"
     assert init.alive
 
 
-@pytest.mark.parametrize("code", [
-    "%s" + LEAK,
-    "if os.fork():\n    while True: os.wait()\n%s" + LEAK,
-    "if os.fork():\n    os.setsid()\n    while True: os.wait()\n%s" + LEAK,
-    "if os.fork():\n    while True: os.wait()\nos.setsid()\n%s" + LEAK],
-    ids=["PID 1", "a child", "a child of one that leads a session since then", "a child that made a session"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "%s" + LEAK,
+        "if os.fork():\n    while True: os.wait()\n%s" + LEAK,
+        "if os.fork():\n    os.setsid()\n    while True: os.wait()\n%s" + LEAK,
+        "if os.fork():\n    while True: os.wait()\nos.setsid()\n%s" + LEAK,
+    ],
+    ids=[
+        "PID 1",
+        "a child",
+        "a child of one that leads a session since then",
+        "a child that made a session",
+    ],
+)
 def test_a_program_for_whose_status_somebody_can_ask_never_exits_with_0(node, tmp_path, code):
     """Whoever waits for it would take its work for done."""
     told = tmp_path / "told"
     node.container(code % (GOODBYE % str(told)))
-    (entry,) = [entry for entry in node.sweep(grace=60, remedies="terminate")["offenders"] if entry["steps"]]
+    (entry,) = [
+        entry for entry in node.sweep(grace=60, remedies="terminate")["offenders"] if entry["steps"]
+    ]
     assert entry["steps"][0]["detail"] == "ended by SIGKILL at once, so that it counts as failed"
     assert not told.exists()
 
 
 def test_orphans_adopted_by_an_init_that_does_not_wait(node):
-    """Each orphan exits after its parent has; the init of the container inherits it and never waits."""
+    """Each orphan exits after its parent has; the init of the container inherits it and never
+    waits.
+    """
     init = node.container("""
 here, there = os.pipe()
 for _ in range(5):
@@ -113,7 +137,9 @@ forever()
 
 
 def test_a_service_that_fails_again_and_again(node):
-    """One more zombie each time, in the middle of sweeps: old ones count, young ones do not. The last sweep is two hours later."""
+    """One more zombie each time, in the middle of sweeps: old ones count, young ones do not. The
+    last sweep is two hours later.
+    """
     init = node.container("""
 zombie()
 ready()
@@ -162,9 +188,14 @@ while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
 ready()
 forever()
 """)
-    assert any(stat[0] == "Z" and "l" in stat for stat in node.run("ps", "-eo", "stat").stdout.split())
+    assert any(
+        stat[0] == "Z" and "l" in stat for stat in node.run("ps", "-eo", "stat").stdout.split()
+    )
     result = node.sweep()
-    assert (offender_of(result, init)["reason"], result["changed"]) == ("leader_dead_threads_alive", False)
+    assert (offender_of(result, init)["reason"], result["changed"]) == (
+        "leader_dead_threads_alive",
+        False,
+    )
     assert init.alive
 
 
@@ -187,9 +218,14 @@ ready()
 forever()
 """)
     entry = offender_of(node.sweep(), init)
-    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("reap", "no_effect")], "nothing harder follows"
+    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [
+        ("reap", "no_effect")
+    ], "nothing harder follows"
     result = node.sweep()
-    assert (offender_of(result, init)["reason"], result["changed"]) == ("traced", False), "it is not asked for again"
+    assert (offender_of(result, init)["reason"], result["changed"]) == (
+        "traced",
+        False,
+    ), "it is not asked for again"
     assert init.alive
 
 
@@ -199,7 +235,10 @@ def test_a_parent_that_is_stopped(node):
     parent.suspend()
     wait_until(lambda: parent.status() == psutil.STATUS_STOPPED)
     result = node.sweep()
-    assert ([entry["reason"] for entry in result["offenders"]], result["changed"]) == (["parent_stopped"], False)
+    assert ([entry["reason"] for entry in result["offenders"]], result["changed"]) == (
+        ["parent_stopped"],
+        False,
+    )
     assert parent.status() == psutil.STATUS_STOPPED
     parent.resume()
     wait_until(lambda: parent.status() != psutil.STATUS_STOPPED)
@@ -208,7 +247,9 @@ def test_a_parent_that_is_stopped(node):
 
 
 def test_time_in_which_a_parent_was_held_up_does_not_count(node):
-    """Stopped for longer than min_age and just resumed: it has not had the time to wait that everybody gets."""
+    """Stopped for longer than min_age and just resumed: it has not had the time to wait that
+    everybody gets.
+    """
     init = node.container(INIT_WITH_A_LEAKING_CHILD)
     (parent,) = init.process.children()
     parent.suspend()
@@ -230,22 +271,46 @@ def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
     init = node.container(VFORK % str(fifo))
     (parent,) = init.process.children()
     result = node.sweep()
-    assert ([entry["reason"] for entry in result["offenders"]], result["changed"]) == (["parent_uninterruptible"], False)
+    assert ([entry["reason"] for entry in result["offenders"]], result["changed"]) == (
+        ["parent_uninterruptible"],
+        False,
+    )
     assert is_alive(parent)
 
 
-# version, where it is mounted, what is written to which file, and where it is told that all in it has come to rest
+# version, where it is mounted, what is written to which file, and where it is told that all in it
+# has come to rest
 FREEZERS = [
-    ("v1", Path("/sys/fs/cgroup/freezer"), "freezer.state", "FROZEN", "THAWED", ("freezer.state", "FROZEN")),
-    ("v2", Path("/sys/fs/cgroup/unified"), "cgroup.freeze", "1", "0", ("cgroup.events", "frozen 1")),
+    (
+        "v1",
+        Path("/sys/fs/cgroup/freezer"),
+        "freezer.state",
+        "FROZEN",
+        "THAWED",
+        ("freezer.state", "FROZEN"),
+    ),
+    (
+        "v2",
+        Path("/sys/fs/cgroup/unified"),
+        "cgroup.freeze",
+        "1",
+        "0",
+        ("cgroup.events", "frozen 1"),
+    ),
     ("v2", Path("/sys/fs/cgroup"), "cgroup.freeze", "1", "0", ("cgroup.events", "frozen 1")),
 ]
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_a_parent_that_is_paused(node, version):
-    """docker pause freezes the cgroup: the parent can collect nothing, and that is not its fault."""
-    mounted = [freezer[1:] for freezer in FREEZERS if freezer[0] == version and (freezer[1] / "cgroup.procs").exists()]
+    """docker pause freezes the cgroup: the parent can collect nothing, and that is not its
+    fault.
+    """
+    mounted = [
+        freezer[1:]
+        for freezer in FREEZERS
+        if freezer[0] == version and (freezer[1] / "cgroup.procs").exists()
+    ]
     if not mounted:
         pytest.skip("this machine has no cgroup %s freezer" % version)
     root, name, frozen, thawed, (told, at_rest) = mounted[0]
@@ -268,7 +333,9 @@ def test_a_parent_that_is_paused(node, version):
 
 
 def test_a_process_that_vanishes_while_it_is_looked_at_is_normal(node):
-    """Zombies come and go hundreds of times a second while it sweeps; nothing of that is an error."""
+    """Zombies come and go hundreds of times a second while it sweeps; nothing of that is an
+    error.
+    """
     node.container("""
 ready()
 while True:
@@ -284,7 +351,8 @@ HOSTILE = b"\x1b[2J\x1b]0;owned\x07 \xff\xfe ) Z 1 \xe2\x80\xae{{ 1/0 }}\n"
 
 
 def test_hostile_names_and_arguments_stay_harmless(node):
-    init = node.container("""
+    init = node.container(
+        """
 name = %r
 open("/proc/self/comm", "wb").write(name[:15])
 if len(sys.argv) < 3:
@@ -293,7 +361,9 @@ open("/proc/self/comm", "wb").write(name[:15])
 zombie(lambda: open("/proc/self/comm", "wb").write(name[:15]))
 ready()
 forever()
-""" % HOSTILE)
+"""
+        % HOSTILE
+    )
     dry = node.agent("--min-age", "0", "--check")
     assert all(line.isprintable() for line in dry.stdout.splitlines())
     assert len(dry.stdout) < 2000
@@ -305,7 +375,9 @@ forever()
 
 
 def test_a_healthy_container_is_never_touched(node):
-    """It always has exited children, each of them waited for in time: before the next sweep, which is two hours later."""
+    """It always has exited children, each of them waited for in time: before the next sweep, which
+    is two hours later.
+    """
     init = node.container("""
 children = []
 def others(*_):
@@ -339,7 +411,9 @@ nudge._Nudged.count = count
 
 
 def test_a_parent_that_a_reminder_is_curing_is_not_ended_when_time_is_up(node):
-    """One zombie goes with each reminder; when time is up some are left, which is no reason for anything harder."""
+    """One zombie goes with each reminder; when time is up some are left, which is no reason for
+    anything harder.
+    """
     init = node.container("""
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
 for _ in range(100):
@@ -349,28 +423,52 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
 ready()
 forever()
 """)
-    entry = offender_of(sweep(node, REMINDED_UNTIL_CURED, TIME_IS_UP_WHEN_ONE_HAS_HELPED, remedies=NUDGE_FIRST), init)
+    entry = offender_of(
+        sweep(node, REMINDED_UNTIL_CURED, TIME_IS_UP_WHEN_ONE_HAS_HELPED, remedies=NUDGE_FIRST),
+        init,
+    )
     assert entry["outcome"] == "partly_cleared"
     assert [step["result"] for step in entry["steps"]] == ["unfinished"]
     assert init.alive
     assert 0 < len(init.zombies()) < 99
 
 
-@pytest.mark.parametrize("remedy, call", [("nudge", r"pidfd_open\((\d+)"), ("reap", r"ptrace\(PTRACE_SEIZE, (\d+)"), ("terminate", r"pidfd_open\((\d+)")])
+@pytest.mark.parametrize(
+    "remedy, call",
+    [
+        ("nudge", r"pidfd_open\((\d+)"),
+        ("reap", r"ptrace\(PTRACE_SEIZE, (\d+)"),
+        ("terminate", r"pidfd_open\((\d+)"),
+    ],
+)
 def test_whoever_holds_most_is_first(node, tmp_path, remedy, call):
     """So a node that is full can start something after the first of them, not the last."""
-    parents = [node.container("for _ in range(%d): zombie()\nready()\nforever()" % count) for count in (2, 30, 1, 9)]
+    parents = [
+        node.container("for _ in range(%d): zombie()\nready()\nforever()" % count)
+        for count in (2, 30, 1, 9)
+    ]
     log = tmp_path / "calls"
-    done = node.run("strace", "-o", log, "-e", "trace=ptrace,pidfd_open", *node.agent_command(
-        "--json", "--min-age", "0", "--grace", "0", "--remedies", remedy))
+    done = node.run(
+        "strace",
+        "-o",
+        log,
+        "-e",
+        "trace=ptrace,pidfd_open",
+        *node.agent_command("--json", "--min-age", "0", "--grace", "0", "--remedies", remedy),
+    )
     assert done.returncode == 0, done.stderr
     here = [parents[place].pids[1] for place in (1, 3, 0, 2)]
-    order = [int(pid) for pid in re.findall(call, log.read_text(encoding="utf-8")) if int(pid) in here]
+    order = [
+        int(pid) for pid in re.findall(call, log.read_text(encoding="utf-8")) if int(pid) in here
+    ]
     assert list(dict.fromkeys(order)) == here
-    assert [entry["pid"] for entry in json.loads(done.stdout)["offenders"] if entry["pid"] in here] == here
+    assert [
+        entry["pid"] for entry in json.loads(done.stdout)["offenders"] if entry["pid"] in here
+    ] == here
 
 
-# It makes another zombie when it is reminded of the one it has; that comes of age while reap takes two hours
+# It makes another zombie when it is reminded of the one it has; that comes of age while reap takes
+# two hours
 ANOTHER_AT_A_REMINDER = """
 def another(*_):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -399,13 +497,19 @@ sweep.nudge, sweep.reap = nudge, reap
 def test_nobody_is_ended_for_a_zombie_that_nothing_gentler_was_tried_on(node):
     parent = node.container(ANOTHER_AT_A_REMINDER)
     node.sweep(min_age=3600)
-    entry = offender_of(sweep(node, later(hours=2), REAP_TAKES_ITS_TIME, min_age=3600, remedies=NUDGE_FIRST), parent)
+    entry = offender_of(
+        sweep(node, later(hours=2), REAP_TAKES_ITS_TIME, min_age=3600, remedies=NUDGE_FIRST), parent
+    )
     assert parent.alive
-    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
+    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [
+        ("nudge", "no_effect"),
+        ("reap", "cleared"),
+    ]
     assert (entry["outcome"], entry["cleared"], len(parent.zombies())) == ("cleared", 1, 1)
 
 
-# Its child holds a zombie too, and ends before reap could come to it: that zombie moves to this one, on which reap was tried only for its own
+# Its child holds a zombie too, and ends before reap could come to it: that zombie moves to this
+# one, on which reap was tried only for its own
 AND_A_CHILD_THAT_HOLDS_ONE = """
 zombie()
 if os.fork() == 0:
@@ -431,7 +535,10 @@ def test_nobody_is_ended_for_a_zombie_that_it_inherited_meanwhile(node):
     init = node.container(AND_A_CHILD_THAT_HOLDS_ONE)
     entry = offender_of(sweep(node, THE_CHILD_ENDS_AT_REAP, remedies=NUDGE_FIRST), init)
     assert init.alive
-    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [("nudge", "no_effect"), ("reap", "cleared")]
+    assert [(step["remedy"], step["result"]) for step in entry["steps"]] == [
+        ("nudge", "no_effect"),
+        ("reap", "cleared"),
+    ]
     assert len(init.zombies()) == 2  # the child and what it held
 
 
@@ -445,7 +552,11 @@ zombie()
 ready()
 forever()
 """)
-    entry = offender_of(node.sweep("--protect", "^sleep 7777$", "--check", remedies="nudge,terminate"), init)
+    entry = offender_of(
+        node.sweep("--protect", "^sleep 7777$", "--check", remedies="nudge,terminate"), init
+    )
     assert (entry["reason"], entry["remedies"]) == ("protected", ["nudge"])
     assert "would end with it, and matches protect: ^sleep 7777$" in entry["explanation"]
-    assert offender_of(node.sweep("--protect", "^sleep 8888$", "--check", remedies="nudge,terminate"), init)["remedies"] == ["nudge", "terminate"]
+    assert offender_of(
+        node.sweep("--protect", "^sleep 8888$", "--check", remedies="nudge,terminate"), init
+    )["remedies"] == ["nudge", "terminate"]

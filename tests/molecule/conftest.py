@@ -12,24 +12,40 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13", "fleet-watch")
-QUICK = ("fleet-debian11", "fleet-watch")  # cron, the known script and the oldest Python; the agent that stays
+QUICK = (
+    "fleet-debian11",
+    "fleet-watch",
+)  # cron, the known script and the oldest Python; the agent that stays
 
 
 @pytest.fixture
 def molecule(request, tmp_path):
-    """molecule(): ``molecule test`` of the default scenario; its exit status and its output. Only the full level has all nodes."""
+    """molecule(): ``molecule test`` of the default scenario; its exit status and its output. Only
+    the full level has all nodes.
+    """
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTEST_"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTEST_"))
+        },
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(CHECKOUT / ".cache/home"),
         "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
-        "MOLECULE_GLOB": "molecule/*/molecule.yml",  # or it looks in extensions/, as this is a collection
+        "MOLECULE_GLOB": (
+            "molecule/*/molecule.yml"
+        ),  # or it looks in extensions/, as this is a collection
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
-        **({} if request.config.option.full else {
-            "PROVIDER_FLEET_NODES": ",".join(QUICK),
-            "PROVIDER_FLEET_VERIFIED": ",".join("podman://" + node for node in QUICK),
-            "PROVIDER_FLEET_SWITCHED": QUICK[0]}),
+        **(
+            {}
+            if request.config.option.full
+            else {
+                "PROVIDER_FLEET_NODES": ",".join(QUICK),
+                "PROVIDER_FLEET_VERIFIED": ",".join("podman://" + node for node in QUICK),
+                "PROVIDER_FLEET_SWITCHED": QUICK[0],
+            }
+        ),
     }
     output = tmp_path / "output"
     processes = []
@@ -38,8 +54,17 @@ def molecule(request, tmp_path):
         # The nodes have fixed names: another checkout on this machine waits here.
         command = ["flock", "/run/lock/provider-fleet-molecule", "molecule", "test"]
         with output.open("wb") as file:
-            processes.append(subprocess.Popen(
-                command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True))
+            processes.append(
+                subprocess.Popen(
+                    command,
+                    cwd=CHECKOUT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
         return processes[0].wait(), output.read_text(encoding="utf-8", errors="replace")
 
     yield run
@@ -47,4 +72,9 @@ def molecule(request, tmp_path):
         if process.poll() is None:  # interrupted; else molecule has removed its nodes itself
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
-            subprocess.run(["podman", "rm", "--force", "--ignore", "--time=0", *NODES], env=environment, check=False, capture_output=True)
+            subprocess.run(
+                ["podman", "rm", "--force", "--ignore", "--time=0", *NODES],
+                env=environment,
+                check=False,
+                capture_output=True,
+            )

@@ -1,4 +1,6 @@
-"""The role on nodes with systemd: Debian 11, 12 and 13, in containers. See molecule/default/molecule.yml."""
+"""The role on nodes with systemd: Debian 11, 12 and 13, in containers. See
+molecule/default/molecule.yml.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,19 @@ import yaml
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import metrics
 
 RULES, TESTS, DASHBOARD, RUNBOOK = (
-    "monitoring/prometheus_rules.yml", "tests/monitoring/prometheus_rules_test.yml", "monitoring/grafana_dashboard.json", "docs/alerts.md")
-ALERTS = ("NodeZombies", "NodePidsRunningOut", "NodePidsFull", "WorkloadLeaksZombies", "ZombieReaperStale", "ZombieReaperFailed")
+    "monitoring/prometheus_rules.yml",
+    "tests/monitoring/prometheus_rules_test.yml",
+    "monitoring/grafana_dashboard.json",
+    "docs/alerts.md",
+)
+ALERTS = (
+    "NodeZombies",
+    "NodePidsRunningOut",
+    "NodePidsFull",
+    "WorkloadLeaksZombies",
+    "ZombieReaperStale",
+    "ZombieReaperFailed",
+)
 
 # What a rule says, and what it must not say without a test that fails
 CHANGES = (
@@ -26,23 +37,37 @@ CHANGES = (
     (">= 20 and zombie_reaper_pressure > 0", ">= 20 and zombie_reaper_pressure > 1"),
     ("limit\n          and zombie_reaper_pressure > 0", "limit > 0"),
     ("zombie_reaper_pressure == 2", "zombie_reaper_pressure > 0"),
-    ("pressure > 0\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", "pressure > 0"),
-    ("pressure == 2\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", "pressure == 2"),
+    (
+        "pressure > 0\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600",
+        "pressure > 0",
+    ),
+    (
+        "pressure == 2\n          and time() - zombie_reaper_last_sweep_timestamp_seconds < 3600",
+        "pressure == 2",
+    ),
     ("workload_zombies >= 20", "workload_zombies >= 19"),
     ("workload_zombies >= 20", "workload_zombies >= 41"),
     ("and on (instance, job) time() - zombie_reaper_last_sweep_timestamp_seconds < 3600", ""),
     ("for: 35m", "for: 30m"),
-    ("last_over_time(zombie_reaper_last_sweep_timestamp_seconds[2h])", "zombie_reaper_last_sweep_timestamp_seconds"),
+    (
+        "last_over_time(zombie_reaper_last_sweep_timestamp_seconds[2h])",
+        "zombie_reaper_last_sweep_timestamp_seconds",
+    ),
     ("[2h]) > 2700", "[2h]) > 1700"),
     ("[2h]", "[4h]"),
     ("and on (instance, job) up == 1", ""),
-    ("avg_over_time(zombie_reaper_last_sweep_success[30m]) < 0.6", "zombie_reaper_last_sweep_success == 0"),
+    (
+        "avg_over_time(zombie_reaper_last_sweep_success[30m]) < 0.6",
+        "zombie_reaper_last_sweep_success == 0",
+    ),
     ("for: 10m", "for: 0m"),
 )
 
 
 def promtool(*arguments):
-    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        ["promtool", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def rules_of(text) -> list:
@@ -62,8 +87,21 @@ def expressions(part):
 def parse(texts, folder):
     """Fails the test where promtool does not take each of the texts for an expression."""
     written = folder / "expressions.yml"
-    written.write_text(yaml.safe_dump({"groups": [
-        {"name": "all", "rules": [{"record": "expression:%d" % number, "expr": text} for number, text in enumerate(texts)]}]}))
+    written.write_text(
+        yaml.safe_dump(
+            {
+                "groups": [
+                    {
+                        "name": "all",
+                        "rules": [
+                            {"record": "expression:%d" % number, "expr": text}
+                            for number, text in enumerate(texts)
+                        ],
+                    }
+                ]
+            }
+        )
+    )
     done = promtool("check", "rules", written)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -80,7 +118,9 @@ def dashboard(root):
 
 def test_the_rules_are_rules(root):
     done = promtool("check", "rules", root / RULES)
-    assert done.returncode == 0 and "SUCCESS: 6 rules found" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "SUCCESS: 6 rules found" in done.stdout, (
+        done.stdout + done.stderr
+    )
 
 
 def test_each_alert_fires_and_ends_as_it_should(root):
@@ -93,7 +133,9 @@ def test_those_tests_can_fail(root, rules, tmp_path, old, new):
     assert old in rules
     (tmp_path / "rules.yml").write_text(rules.replace(old, new, 1))
     assert promtool("check", "rules", tmp_path / "rules.yml").returncode == 0
-    (tmp_path / "tests.yml").write_text((root / TESTS).read_text().replace("../../" + RULES, "rules.yml"))
+    (tmp_path / "tests.yml").write_text(
+        (root / TESTS).read_text().replace("../../" + RULES, "rules.yml")
+    )
     assert "FAILED" in promtool("test", "rules", tmp_path / "tests.yml").stderr
 
 
@@ -103,14 +145,22 @@ def test_each_alert_has_its_runbook(root, rules):
     for rule in rules_of(rules):
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-        assert rule["annotations"]["runbook_url"] == (
-            "https://github.com/provider-fleet/fleet/blob/main/%s#%s" % (RUNBOOK, rule["alert"].lower()))
+        assert rule["annotations"][
+            "runbook_url"
+        ] == "https://github.com/provider-fleet/fleet/blob/main/%s#%s" % (
+            RUNBOOK,
+            rule["alert"].lower(),
+        )
         assert rule["alert"] in sections
 
 
 def test_rules_and_runbook_use_metrics_that_exist(root, rules):
     for text in (rules, (root / RUNBOOK).read_text()):
-        named = set(re.findall(r"\bzombie_reaper_\w+", text)) - {"zombie_reaper_schedule", "zombie_reaper_manage_sysctl", "zombie_reaper_remedies"}
+        named = set(re.findall(r"\bzombie_reaper_\w+", text)) - {
+            "zombie_reaper_schedule",
+            "zombie_reaper_manage_sysctl",
+            "zombie_reaper_remedies",
+        }
         assert named <= set(metrics.METRICS), named - set(metrics.METRICS)
 
 
@@ -130,19 +180,35 @@ def test_the_dashboard_uses_metrics_that_exist(dashboard):
     for text in expressions(dashboard):
         named = set(re.findall(r"\bzombie_reaper_\w+", text))
         assert named and named <= set(metrics.METRICS), text
-        assert all(metrics.METRICS[name][0] == "counter" for name in re.findall(r"increase\((\w+)", text))
-        assert not re.search(r"_total\b", re.sub(r"increase\(\w+", "", text)), "a counter is shown as it stands: it is reset at boot"
+        assert all(
+            metrics.METRICS[name][0] == "counter" for name in re.findall(r"increase\((\w+)", text)
+        )
+        assert not re.search(r"_total\b", re.sub(r"increase\(\w+", "", text)), (
+            "a counter is shown as it stands: it is reset at boot"
+        )
 
 
 def test_the_dashboard_asks_for_its_data_source_and_fits_together(dashboard):
-    (asked_for,) = [variable["name"] for variable in dashboard["templating"]["list"] if variable["type"] == "datasource"]
+    (asked_for,) = [
+        variable["name"]
+        for variable in dashboard["templating"]["list"]
+        if variable["type"] == "datasource"
+    ]
     panels = dashboard["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels) == len({panel["title"] for panel in panels})
+    assert (
+        len({panel["id"] for panel in panels})
+        == len(panels)
+        == len({panel["title"] for panel in panels})
+    )
     taken = set()
     for panel in panels:
         for part in (panel, *panel["targets"]):
             assert part["datasource"] == {"type": "prometheus", "uid": "${%s}" % asked_for}
         place = panel["gridPos"]
-        squares = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        squares = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert max(x for x, _y in squares) < 24 and not squares & taken, panel["title"]
         taken |= squares

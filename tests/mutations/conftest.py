@@ -15,5 +15,7 @@ def forking():
 
 @pytest.fixture
 def mutated(request, forking, tmp_path):
-    """Fails the test of the named mutation unless that makes the test go red which its module names."""
+    """Fails the test of the named mutation unless that makes the test go red which its module
+    names.
+    """
     return lambda name: assert_goes_red(forking, tmp_path, *request.module.CHANGES[name])

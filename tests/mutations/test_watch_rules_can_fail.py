@@ -1,4 +1,5 @@
-"""Break each rule of the ledger, of the resident process and of the lock once, in a copy of the engine, and see its test go red.
+"""Break each rule of the ledger, of the resident process and of the lock once, in a copy of the
+engine, and see its test go red.
 
 Only tests without a race are named: of the source, or of files, clocks and signals made by hand.
 """
@@ -10,7 +11,9 @@ import pytest
 pytestmark = pytest.mark.full
 
 LEDGER, FIND, WATCH, LOCK, POLICY = (
-    "tests/unit/test_%s.py::test_" % name for name in ("ledger", "find_zombies", "watch_unit", "locked", "policy"))
+    "tests/unit/test_%s.py::test_" % name
+    for name in ("ledger", "find_zombies", "watch_unit", "locked", "policy")
+)
 LIBC = "tests/holds/test_ptrace_is_kept_small.py::test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc"
 HOUSE = "tests/holds/test_architecture.py::test_"
 BOUNDS = LEDGER + "what_begins_and_ends_meanwhile_never_hides_a_zombie"
@@ -39,147 +42,375 @@ BEGUN_AGAIN = WATCH + "a_sweep_that_fails_is_begun_again_with_the_spare_memory"
 STATUS = WATCH + "status_is_that_of_the_process_that_holds_the_lock"
 FREE = LOCK + "it_is_free_again_whatever_happens_to_whoever_held_it"
 
-# what is broken: (file, text that stands there once, what stands there then, the test that has to fail)
+# what is broken: (file, text that stands there once, what stands there then, the test that has to
+# fail)
 MUTATIONS = {
     # the ledger
-    "tasks_that_began_meanwhile_hide_zombies": ("cgroups.py", "tasks + new - listed", "tasks - listed", BOUNDS),
-    "what_had_its_pid_before_hides_zombies": ("cgroups.py", "new = max(new, tasks_now - tasks)", "pass", BOUNDS),
+    "tasks_that_began_meanwhile_hide_zombies": (
+        "cgroups.py",
+        "tasks + new - listed",
+        "tasks - listed",
+        BOUNDS,
+    ),
+    "what_had_its_pid_before_hides_zombies": (
+        "cgroups.py",
+        "new = max(new, tasks_now - tasks)",
+        "pass",
+        BOUNDS,
+    ),
     "tasks_are_counted_before_the_last_pid": (
-        "cgroups.py", PID_FIRST, AT_ONCE, LEDGER + "the_last_pid_is_read_before_the_tasks_are_counted"),
+        "cgroups.py",
+        PID_FIRST,
+        AT_ONCE,
+        LEDGER + "the_last_pid_is_read_before_the_tasks_are_counted",
+    ),
     "pids_that_began_again_count": ("cgroups.py", "if new >= 0:", "if True:", BOUNDS),
     "one_look_is_enough": ("cgroups.py", "LOOKS = 3 ", "LOOKS = 1 ", BOUNDS),
     "what_is_listed_is_read_first": (
-        "cgroups.py", "tasks, last_pid = self._to_be_listed()\n                listed = self._listed()",
+        "cgroups.py",
+        "tasks, last_pid = self._to_be_listed()\n                listed = self._listed()",
         "listed = self._listed()\n                tasks, last_pid = self._to_be_listed()",
-        LEDGER + "a_task_that_ends_between_the_two_numbers_makes_it_too_high_and_not_too_low"),
+        LEDGER + "a_task_that_ends_between_the_two_numbers_makes_it_too_high_and_not_too_low",
+    ),
     "only_the_top_of_a_long_list_is_read": (
-        "cgroups.py", "if len(data) < WHOLE:", "if True:", LEDGER + "a_list_of_any_length_is_read_to_its_end"),
+        "cgroups.py",
+        "if len(data) < WHOLE:",
+        "if True:",
+        LEDGER + "a_list_of_any_length_is_read_to_its_end",
+    ),
     "a_cgroup_that_was_removed_ends_the_count": (
-        "cgroups.py", "except OSError:  # ENODEV: one of them was removed", "except FileNotFoundError:", REMOVED),
-    "a_cgroup_that_was_removed_stays_open": ("cgroups.py", "if error.errno in REMOVED and not at:", "if False:", REMOVED),
+        "cgroups.py",
+        "except OSError:  # ENODEV: one of them was removed",
+        "except FileNotFoundError:",
+        REMOVED,
+    ),
+    "a_cgroup_that_was_removed_stays_open": (
+        "cgroups.py",
+        "if error.errno in REMOVED and not at:",
+        "if False:",
+        REMOVED,
+    ),
     "a_list_that_may_not_be_opened_is_empty": (
-        "cgroups.py", "if error.errno not in REMOVED:", "if False:", LEDGER + "a_list_that_cannot_be_opened_is_not_taken_for_an_empty_one"),
+        "cgroups.py",
+        "if error.errno not in REMOVED:",
+        "if False:",
+        LEDGER + "a_list_that_cannot_be_opened_is_not_taken_for_an_empty_one",
+    ),
     "new_cgroups_are_not_seen": (
-        "cgroups.py", "if number is None or number != self.number:", "if number is None or self.number is None:",
-        LEDGER + "a_cgroup_that_is_new_is_seen"),
+        "cgroups.py",
+        "if number is None or number != self.number:",
+        "if number is None or self.number is None:",
+        LEDGER + "a_cgroup_that_is_new_is_seen",
+    ),
     "lists_of_version_1_stay_open": (
-        "cgroups.py", 'self.keep = keep and self.list_name == "cgroup.threads"', "self.keep = keep",
-        LEDGER + "of_two_hierarchies_that_of_version_2_is_read_since_its_lists_can_stay_open"),
+        "cgroups.py",
+        'self.keep = keep and self.list_name == "cgroup.threads"',
+        "self.keep = keep",
+        LEDGER + "of_two_hierarchies_that_of_version_2_is_read_since_its_lists_can_stay_open",
+    ),
     "all_descriptors_are_taken": (
-        "cgroups.py", "if len(self.descriptors) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:", "if False:",
-        LEDGER + "where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read"),
+        "cgroups.py",
+        "if len(self.descriptors) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:",
+        "if False:",
+        LEDGER + "where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read",
+    ),
     "cgroups_that_do_not_count_are_relied_on": (
-        "cgroups.py", "except (OSError, TypeError):", "except OSError:",
-        LEDGER + "holding_is_none_where_the_controller_is_not_turned_on_below"),
+        "cgroups.py",
+        "except (OSError, TypeError):",
+        "except OSError:",
+        LEDGER + "holding_is_none_where_the_controller_is_not_turned_on_below",
+    ),
     "those_below_are_counted_twice": (
-        "cgroups.py", "tasks - sum(number for _each, number in below) - ", "tasks - ",
-        LEDGER + "holding_tells_the_cgroups_from_the_fullest_down"),
-    "a_part_is_counted_as_the_whole_machine": ("cgroups.py", "        if not self.is_part:\n", "        if True:\n", OF_A_PART + "[once-v1]"),
+        "cgroups.py",
+        "tasks - sum(number for _each, number in below) - ",
+        "tasks - ",
+        LEDGER + "holding_tells_the_cgroups_from_the_fullest_down",
+    ),
+    "a_part_is_counted_as_the_whole_machine": (
+        "cgroups.py",
+        "        if not self.is_part:\n",
+        "        if True:\n",
+        OF_A_PART + "[once-v1]",
+    ),
     "a_part_is_held_against_lists_of_the_whole_machine": (
-        "cgroups.py", "(self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)", "_hierarchy(root)", OF_A_PART + "[once-v1]"),
+        "cgroups.py",
+        "(self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)",
+        "_hierarchy(root)",
+        OF_A_PART + "[once-v1]",
+    ),
     "whatever_counts_tasks_is_a_part": (
-        "cgroups.py", "self.is_part = self.counted is not None and _number(self.counted, \"pids.current\") is not None",
-        "self.is_part = self.counted is not None", LEDGER + "a_cgroup_below_that_counts_makes_no_part_of_the_machine[once-v1]"),
+        "cgroups.py",
+        'self.counted is not None and _number(self.counted, "pids.current") is not None',
+        "self.counted is not None",
+        LEDGER + "a_cgroup_below_that_counts_makes_no_part_of_the_machine[once-v1]",
+    ),
     "a_part_that_begins_with_the_machine_holds_more": (
-        "cgroups.py", "[(self.counted, self._to_be_listed()[0])]", "[(self.counted, self.tasks()[0])]",
-        LEDGER + "holding_of_a_part_begins_with_what_it_counts_itself"),
+        "cgroups.py",
+        "[(self.counted, self._to_be_listed()[0])]",
+        "[(self.counted, self.tasks()[0])]",
+        LEDGER + "holding_of_a_part_begins_with_what_it_counts_itself",
+    ),
     "a_part_is_counted_before_the_last_pid": (
-        "cgroups.py", PID_FIRST, COUNTED_FIRST, IN_ORDER + "[begins]"),
+        "cgroups.py",
+        PID_FIRST,
+        COUNTED_FIRST,
+        IN_ORDER + "[begins]",
+    ),
     "a_part_is_listed_before_it_is_counted": (
-        "cgroups.py", "tasks, last_pid = self._to_be_listed()\n                listed = self._listed()",
-        "listed = self._listed()\n                tasks, last_pid = self._to_be_listed()", IN_ORDER + "[ends]"),
+        "cgroups.py",
+        "tasks, last_pid = self._to_be_listed()\n                listed = self._listed()",
+        "listed = self._listed()\n                tasks, last_pid = self._to_be_listed()",
+        IN_ORDER + "[ends]",
+    ),
     # the ways to find them
-    "what_the_ledger_cannot_tell_is_nothing": ("zombies.py", "if count is not None and count <= 0:", "if not count:", ACCOUNTED),
-    "children_are_all_there_is": ("zombies.py", "if unseen <= 0 else None", "if True else None", ACCOUNTED),
+    "what_the_ledger_cannot_tell_is_nothing": (
+        "zombies.py",
+        "if count is not None and count <= 0:",
+        "if not count:",
+        ACCOUNTED,
+    ),
+    "children_are_all_there_is": (
+        "zombies.py",
+        "if unseen <= 0 else None",
+        "if True else None",
+        ACCOUNTED,
+    ),
     "lists_of_children_have_to_be_there": (
-        "zombies.py", "except OSError:", "except KeyError:", FIND + "without_lists_of_children_the_table_is_read"),
-    "each_of_a_million_is_looked_at": ("zombies.py", "zombie_children(pid, MOST_LISTED, in_vain)", "zombie_children(pid, 1 << 40, in_vain)", MANY),
-    "those_not_looked_at_do_not_count": ("zombies.py", "if longest is not None and number > here:", "if False:", MANY),
+        "zombies.py",
+        "except OSError:",
+        "except KeyError:",
+        FIND + "without_lists_of_children_the_table_is_read",
+    ),
+    "each_of_a_million_is_looked_at": (
+        "zombies.py",
+        "zombie_children(pid, MOST_LISTED, in_vain)",
+        "zombie_children(pid, 1 << 40, in_vain)",
+        MANY,
+    ),
+    "those_not_looked_at_do_not_count": (
+        "zombies.py",
+        "if longest is not None and number > here:",
+        "if False:",
+        MANY,
+    ),
     # what the resident process listens to
     "a_bad_configuration_is_no_reason_not_to_begin": (
-        "watch.py", "    options, textfiles = load()\n", "    options, textfiles = policy.validate({}), None\n",
-        WATCH + "it_does_not_begin_with_a_bad_configuration"),
+        "watch.py",
+        "    options, textfiles = load()\n",
+        "    options, textfiles = policy.validate({}), None\n",
+        WATCH + "it_does_not_begin_with_a_bad_configuration",
+    ),
     "a_bad_configuration_makes_it_forget": (
-        "watch.py", "        except policy.OptionError as error:\n",
-        "        except policy.OptionError as error:\n            self.options = policy.validate({})\n",
-        WATCH + "good_options_are_taken_and_bad_ones_are_not"),
+        "watch.py",
+        "        except policy.OptionError as error:\n",
+        (
+            "        except policy.OptionError as error:\n            self.options ="
+            " policy.validate({})\n"
+        ),
+        WATCH + "good_options_are_taken_and_bad_ones_are_not",
+    ),
     "a_bad_configuration_is_not_told": (
-        "watch.py", "configuration_error=report.printable(str(error), 1000)", "configuration_error=None",
-        WATCH + "good_options_are_taken_and_bad_ones_are_not"),
+        "watch.py",
+        "configuration_error=report.printable(str(error), 1000)",
+        "configuration_error=None",
+        WATCH + "good_options_are_taken_and_bad_ones_are_not",
+    ),
     "sighup_is_not_heard": (
-        "watch.py", "if signal.SIGHUP in numbers:", "if False:", WATCH + "sighup_has_the_options_read_again_before_the_next_look"),
+        "watch.py",
+        "if signal.SIGHUP in numbers:",
+        "if False:",
+        WATCH + "sighup_has_the_options_read_again_before_the_next_look",
+    ),
     "sigterm_is_not_heard": (
-        "watch.py", "if signal.SIGTERM in numbers or signal.SIGINT in numbers:", "if signal.SIGINT in numbers:", ENDS + "[TERM]"),
+        "watch.py",
+        "if signal.SIGTERM in numbers or signal.SIGINT in numbers:",
+        "if signal.SIGINT in numbers:",
+        ENDS + "[TERM]",
+    ),
     "sigint_is_not_heard": (
-        "watch.py", "if signal.SIGTERM in numbers or signal.SIGINT in numbers:", "if signal.SIGTERM in numbers:", ENDS + "[INT]"),
+        "watch.py",
+        "if signal.SIGTERM in numbers or signal.SIGINT in numbers:",
+        "if signal.SIGTERM in numbers:",
+        ENDS + "[INT]",
+    ),
     "sighup_ends_it": (
-        "watch.py", "numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)", "numbers = (signal.SIGTERM, signal.SIGINT)",
-        WATCH + "a_signal_is_noted_and_not_lost_before_it_waits"),
+        "watch.py",
+        "numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)",
+        "numbers = (signal.SIGTERM, signal.SIGINT)",
+        WATCH + "a_signal_is_noted_and_not_lost_before_it_waits",
+    ),
     "two_watch_a_node": (
-        "watch.py", "until_done.enter_context(locked(paths.run, LOCK, wait=MOMENT))", "pass", WATCH + "there_is_only_one_of_a_node"),
+        "watch.py",
+        "until_done.enter_context(locked(paths.run, LOCK, wait=MOMENT))",
+        "pass",
+        WATCH + "there_is_only_one_of_a_node",
+    ),
     # what may fail around it
     "a_log_that_fails_ends_it": (
-        "watch.py", "with contextlib.suppress(OSError):\n            self.say(line)", "self.say(line)",
-        WATCH + "a_log_that_fails_does_not_end_it"),
+        "watch.py",
+        "with contextlib.suppress(OSError):\n            self.say(line)",
+        "self.say(line)",
+        WATCH + "a_log_that_fails_does_not_end_it",
+    ),
     "a_run_folder_that_fails_ends_it": (
-        "watch.py", "with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):", "with locked(self.paths.run):",
-        WATCH + "a_run_folder_that_cannot_be_written_does_not_end_it"),
+        "watch.py",
+        "contextlib.suppress(OSError, CannotSweep),\n            locked(self.paths.run)",
+        "locked(self.paths.run)",
+        WATCH + "a_run_folder_that_cannot_be_written_does_not_end_it",
+    ),
     "systemd_that_fails_ends_it": (
-        "watch.py", "with contextlib.suppress(OSError):\n            connection", "if True:\n            connection",
-        WATCH + "systemd_that_has_gone_does_not_end_it"),
+        "watch.py",
+        "with contextlib.suppress(OSError):\n            connection",
+        "if True:\n            connection",
+        WATCH + "systemd_that_has_gone_does_not_end_it",
+    ),
     "without_memory_it_ends": (
-        "watch.py", "except (CannotSweep, OSError, MemoryError, ImportError):", "except (CannotSweep, OSError, ImportError):", BEGUN_AGAIN + "[memory]"),
+        "watch.py",
+        "except (CannotSweep, OSError, MemoryError, ImportError):",
+        "except (CannotSweep, OSError, ImportError):",
+        BEGUN_AGAIN + "[memory]",
+    ),
     "without_files_it_ends": (
-        "watch.py", "except (CannotSweep, OSError, MemoryError, ImportError):", "except (CannotSweep, MemoryError, ImportError):", BEGUN_AGAIN + "[a file]"),
+        "watch.py",
+        "except (CannotSweep, OSError, MemoryError, ImportError):",
+        "except (CannotSweep, MemoryError, ImportError):",
+        BEGUN_AGAIN + "[a file]",
+    ),
     "the_spare_memory_is_not_used": (
-        "watch.py", "            if self.spare is not None:\n                self.spare.close()\n", "            pass\n", BEGUN_AGAIN + "[memory]"),
+        "watch.py",
+        "            if self.spare is not None:\n                self.spare.close()\n",
+        "            pass\n",
+        BEGUN_AGAIN + "[memory]",
+    ),
     "the_spare_memory_is_there_but_once": (
-        "watch.py", "        finally:\n            self.spare = _spare()\n", "        finally:\n            pass\n", BEGUN_AGAIN + "[memory]"),
+        "watch.py",
+        "        finally:\n            self.spare = _spare()\n",
+        "        finally:\n            pass\n",
+        BEGUN_AGAIN + "[memory]",
+    ),
     "it_ends_when_two_sweeps_fail": (
-        "watch.py", "        except (MemoryError, ImportError):\n", "        except KeyError:\n",
-        WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]"),
+        "watch.py",
+        "        except (MemoryError, ImportError):\n",
+        "        except KeyError:\n",
+        WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]",
+    ),
     "a_node_that_is_busy_is_swept_all_the_same": (
-        "watch.py", "        except Busy as error:\n", "        except KeyError as error:\n", WATCH + "a_node_that_somebody_else_sweeps_is_left_to_them"),
-    "its_memory_is_not_locked": ("watch.py", "        libc.mlockall(MCL_CURRENT | MCL_FUTURE)", "        pass", LIBC),
+        "watch.py",
+        "        except Busy as error:\n",
+        "        except KeyError as error:\n",
+        WATCH + "a_node_that_somebody_else_sweeps_is_left_to_them",
+    ),
+    "its_memory_is_not_locked": (
+        "watch.py",
+        "        libc.mlockall(MCL_CURRENT | MCL_FUTURE)",
+        "        pass",
+        LIBC,
+    ),
     "it_calls_libc_for_more": (
-        "watch.py", "        self.reserve = _reserved(libc)\n", "        self.reserve = _reserved(libc)\n        libc.kill(1, 0)\n", LIBC),
+        "watch.py",
+        "        self.reserve = _reserved(libc)\n",
+        "        self.reserve = _reserved(libc)\n        libc.kill(1, 0)\n",
+        LIBC,
+    ),
     "modules_are_loaded_when_the_node_is_full": (
-        "watch.py", "import encodings.ascii ", "pass ", WATCH + "what_a_sweep_may_need_is_loaded_before_there_is_one"),
+        "watch.py",
+        "import encodings.ascii ",
+        "pass ",
+        WATCH + "what_a_sweep_may_need_is_loaded_before_there_is_one",
+    ),
     "it_starts_processes": (
-        "watch.py", "        gc.freeze()\n", "        gc.freeze()\n        os.fork()\n", HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]"),
+        "watch.py",
+        "        gc.freeze()\n",
+        "        gc.freeze()\n        os.fork()\n",
+        HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]",
+    ),
     "it_starts_programs": (
-        "watch.py", "        gc.freeze()\n", '        gc.freeze()\n        os.execv("/bin/true", ["true"])\n',
-        HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]"),
+        "watch.py",
+        "        gc.freeze()\n",
+        '        gc.freeze()\n        os.execv("/bin/true", ["true"])\n',
+        HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]",
+    ),
     "it_starts_threads": (
-        "watch.py", "        import gc\n", "        import gc\n        import threading\n",
-        HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]"),
+        "watch.py",
+        "        import gc\n",
+        "        import gc\n        import threading\n",
+        HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[watch]",
+    ),
     # when it sweeps, and what it tells
     "what_cannot_be_counted_waits": (
-        "watch.py", "(count is not None and count <= 0 or", "(not count or",
-        WATCH + "where_it_shows_something_or_cannot_tell_it_sweeps_at_once[None]"),
+        "watch.py",
+        "(count is not None and count <= 0 or",
+        "(not count or",
+        WATCH + "where_it_shows_something_or_cannot_tell_it_sweeps_at_once[None]",
+    ),
     "without_a_zombie_it_never_sweeps": (
-        "watch.py", "if now < self.next_one and (", "if (", WATCH + "where_the_ledger_shows_nothing_it_sweeps_once_a_minute[0]"),
+        "watch.py",
+        "if now < self.next_one and (",
+        "if (",
+        WATCH + "where_the_ledger_shows_nothing_it_sweeps_once_a_minute[0]",
+    ),
     "what_helps_nobody_is_tried_all_the_time": (
-        "watch.py", "costs / SHARE", "0", WATCH + "sweeps_that_help_nobody_take_a_small_share_of_its_time"),
+        "watch.py",
+        "costs / SHARE",
+        "0",
+        WATCH + "sweeps_that_help_nobody_take_a_small_share_of_its_time",
+    ),
     "to_wait_in_vain_costs_nothing": (
-        "watch.py", "costs = took if tried else", "costs = took if False else", WATCH + "of_sweeps_that_tried_something_in_vain_the_time_counts"),
+        "watch.py",
+        "took if tried else",
+        "took if False else",
+        WATCH + "of_sweeps_that_tried_something_in_vain_the_time_counts",
+    ),
     "new_options_wait": (
-        "watch.py", "        self.not_before = 0.0\n        self._write_status()", "        self._write_status()",
-        WATCH + "new_options_are_tried_at_once"),
+        "watch.py",
+        "        self.not_before = 0.0\n        self._write_status()",
+        "        self._write_status()",
+        WATCH + "new_options_are_tried_at_once",
+    ),
     "status_is_told_of_one_that_has_ended": (
-        "watch.py", "locked(run, LOCK, wait=0):\n        return None", "locked(run, LOCK, wait=0):\n        pass", STATUS),
-    "status_that_is_torn_ends_whoever_asks": ("watch.py", "except (OSError, ValueError, TypeError):", "except (OSError, TypeError):", STATUS),
+        "watch.py",
+        "locked(run, LOCK, wait=0):\n        return None",
+        "locked(run, LOCK, wait=0):\n        pass",
+        STATUS,
+    ),
+    "status_that_is_torn_ends_whoever_asks": (
+        "watch.py",
+        "except (OSError, ValueError, TypeError):",
+        "except (OSError, TypeError):",
+        STATUS,
+    ),
     # the lock
     "a_lock_is_waited_for_without_end": (
-        "files.py", "if time.monotonic() > deadline:", "if False:", LOCK + "it_is_waited_for_so_long_and_no_longer"),
+        "files.py",
+        "if time.monotonic() > deadline:",
+        "if False:",
+        LOCK + "it_is_waited_for_so_long_and_no_longer",
+    ),
     "nobody_waits_for_a_lock": (
-        "files.py", "if time.monotonic() > deadline:", "if True:", LOCK + "whoever_waits_gets_it_when_it_is_free"),
-    "two_hold_a_lock": ("files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", LOCK + "it_is_waited_for_so_long_and_no_longer"),
+        "files.py",
+        "if time.monotonic() > deadline:",
+        "if True:",
+        LOCK + "whoever_waits_gets_it_when_it_is_free",
+    ),
+    "two_hold_a_lock": (
+        "files.py",
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        LOCK + "it_is_waited_for_so_long_and_no_longer",
+    ),
     "whoever_fails_keeps_the_lock": (
-        "files.py", "__exit__(self, *_error) -> None:\n        os.close(self.fd)\n", "__exit__(self, *_error) -> None:\n        pass\n", FREE),
+        "files.py",
+        "__exit__(self, *_error) -> None:\n        os.close(self.fd)\n",
+        "__exit__(self, *_error) -> None:\n        pass\n",
+        FREE,
+    ),
     # orphans
     "any_number_of_orphans_is_let_loose": (
-        "policy.py", "if offender.zombie_count > MOST_ORPHANS and", "if False and", POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room"),
+        "policy.py",
+        "offender.zombie_count > MOST_ORPHANS\n",
+        "False\n",
+        POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room",
+    ),
 }
 
 CHANGES = {name: ([(file, old, new)], test) for name, (file, old, new, test) in MUTATIONS.items()}

@@ -1,7 +1,8 @@
-"""The agent with something altered before it begins: its clock, how long it waits for others, a moment at which the test steps in.
+"""The agent with something altered before it begins: its clock, how long it waits for others, a
+moment at which the test steps in.
 
-So a test forces an order of events, and need neither hope that the machine is fast enough for it nor wait until time has passed.
-What is altered is code for :func:`rig.reaping.agent_that`.
+So a test forces an order of events, and need neither hope that the machine is fast enough for it
+nor wait until time has passed. What is altered is code for :func:`rig.reaping.agent_that`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ def later(hours) -> str:
     return "import time; time.monotonic = lambda real=time.monotonic: real() + %d" % (3600 * hours)
 
 
-# For parents that reminders cure, all of them: they go on until everything has been collected, however long that takes.
+# For parents that reminders cure, all of them: they go on until everything has been collected,
+# however long that takes.
 REMINDED_UNTIL_CURED = "from reaper.remedies import nudge; nudge.PATIENCE = nudge.LONGEST = 600.0"
 
-# For adopters that wait, all of them: until they have collected what a parent left when it ended. And for those that never do
+# For adopters that wait, all of them: until they have collected what a parent left when it ended.
+# And for those that never do
 UNTIL_SETTLED = "from reaper import sweep; sweep.SETTLE = 600.0"
 WITHOUT_SETTLING = "from reaper import sweep; sweep.SETTLE = 0.0"
 
-# An init gets its time once its canary has exited; and then until none of those that have not collected theirs is about to run.
+# An init gets its time once its canary has exited; and then until none of those that have not
+# collected theirs is about to run.
 PATIENT_WITH_INITS = lines("""
 import os, time
 from reaper import canary
@@ -60,7 +64,11 @@ canary.watch, canary.PATIENCE = watch, 0.1
 def sweep(node, *does, flags=(), **options) -> dict:
     """As ``node.sweep(*flags, **options)``, by a patient agent that does this before it begins."""
     options = {"min_age": 0, "grace": 0.3, **options}
-    words = [word for name, value in options.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    words = [
+        word
+        for name, value in options.items()
+        for word in ("--" + name.replace("_", "-"), str(value))
+    ]
     done = node.run(*node.agent_command("--json", *flags, *words, code=agent_that(*does)))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return json.loads(done.stdout)

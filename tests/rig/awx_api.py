@@ -1,4 +1,5 @@
-"""As much of AWX's API as the modules of awx.awx ask for: objects by type and name, associations, surveys, project updates.
+"""As much of AWX's API as the modules of awx.awx ask for: objects by type and name, associations,
+surveys, project updates.
 
 It judges surveys as AWX does (awx/api/views) and refuses what refers to nothing.
 """
@@ -10,12 +11,26 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-ALLOWED = {"text": str, "textarea": str, "password": str, "multiplechoice": str, "multiselect": str, "integer": int, "float": float}
+ALLOWED = {
+    "text": str,
+    "textarea": str,
+    "password": str,
+    "multiplechoice": str,
+    "multiselect": str,
+    "integer": int,
+    "float": float,
+}
 
 
 def wrong_with(survey) -> str | None:
     """What AWX has against a survey, None if it takes it."""
-    if not all(isinstance(survey.get(name), kind) for name, kind in (("name", str), ("description", str), ("spec", list))) or not survey["spec"]:
+    if (
+        not all(
+            isinstance(survey.get(name), kind)
+            for name, kind in (("name", str), ("description", str), ("spec", list))
+        )
+        or not survey["spec"]
+    ):
         return "a survey has a name, a description and at least one question"
     variables = [question.get("variable") for question in survey["spec"]]
     if len(set(variables)) < len(variables):
@@ -44,7 +59,9 @@ def _wrong_with_question(question):
 
 
 class Awx:
-    """A server on loopback. url: where; objects: type to list of objects; changes: requests that changed something, as text."""
+    """A server on loopback. url: where; objects: type to list of objects; changes: requests that
+    changed something, as text.
+    """
 
     def __init__(self):
         self.objects = {}
@@ -58,7 +75,9 @@ class Awx:
         class Handler(BaseHTTPRequestHandler):
             def answer(self):
                 size = int(self.headers.get("Content-Length") or 0)
-                status, answer = awx.answer(self.command, self.path, json.loads(self.rfile.read(size)) if size else {})
+                status, answer = awx.answer(
+                    self.command, self.path, json.loads(self.rfile.read(size)) if size else {}
+                )
                 body = b"" if status == 204 else json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("X-API-Product-Name", "AWX")
@@ -84,8 +103,16 @@ class Awx:
     def make(self, kind, /, **fields) -> dict:
         self.last_id += 1
         url = "/api/v2/%s/%d/" % (kind, self.last_id)
-        made = {"id": self.last_id, "type": kind, "url": url, "summary_fields": {}, "scm_revision": "", "token": "secret",
-                "related": {"survey_spec": url + "survey_spec/", "update": url + "update/"}, **fields}
+        made = {
+            "id": self.last_id,
+            "type": kind,
+            "url": url,
+            "summary_fields": {},
+            "scm_revision": "",
+            "token": "secret",
+            "related": {"survey_spec": url + "survey_spec/", "update": url + "update/"},
+            **fields,
+        }
         self.objects.setdefault(kind, []).append(made)
         return made
 
@@ -105,7 +132,12 @@ class Awx:
         if not rest:
             return self._of_kind(method, kind, dict(parse_qsl(address.query)), body)
         if kind == "project_updates":
-            return 200, {"status": "successful", "finished": "now", "failed": False, "scm_revision": "c0ffee"}
+            return 200, {
+                "status": "successful",
+                "finished": "now",
+                "failed": False,
+                "scm_revision": "c0ffee",
+            }
         (item,) = (item for item in self.objects.get(kind, []) if item["id"] == int(rest[0]))
         if method == "DELETE":
             self.objects[kind].remove(item)
@@ -121,8 +153,12 @@ class Awx:
                 return 400, {"project": ["there is no such project"]}
             return 201, self.make(kind, **body)
         kinds = ("projects", "job_templates") if kind == "unified_job_templates" else (kind,)
-        found = [item for kind in kinds for item in self.objects.get(kind, [])
-                 if all(str(item.get(name)) == value for name, value in wanted.items())]
+        found = [
+            item
+            for kind in kinds
+            for item in self.objects.get(kind, [])
+            if all(str(item.get(name)) == value for name, value in wanted.items())
+        ]
         return 200, {"count": len(found), "results": found, "next": None}
 
     def _below(self, method, item, name, body):

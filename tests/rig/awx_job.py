@@ -1,6 +1,8 @@
-"""A job as AWX runs it: the folder that its dispatcher writes (awx/main/tasks/jobs.py), played by ansible-runner.
+"""A job as AWX runs it: the folder that its dispatcher writes (awx/main/tasks/jobs.py), played by
+ansible-runner.
 
-What differs: no container around it, so the folder is not /runner. Surveys are answered by AWX's rules (awx/main/models/mixins.py).
+What differs: no container around it, so the folder is not /runner. Surveys are answered by AWX's
+rules (awx/main/models/mixins.py).
 """
 
 from __future__ import annotations
@@ -15,14 +17,24 @@ from pathlib import Path
 
 import yaml
 
-TYPES = {"text": str, "textarea": str, "password": str, "multiplechoice": str, "multiselect": list, "integer": int, "float": (int, float)}
+TYPES = {
+    "text": str,
+    "textarea": str,
+    "password": str,
+    "multiplechoice": str,
+    "multiselect": list,
+    "integer": int,
+    "float": (int, float),
+}
 
 
 class Unsafe(str):
     """Text that Ansible must not take for a template, as AWX marks every answer."""
 
 
-yaml.SafeDumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text)))
+yaml.SafeDumper.add_representer(
+    Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text))
+)
 
 
 def refusal(question, answer) -> str | None:
@@ -31,7 +43,11 @@ def refusal(question, answer) -> str | None:
         return "%r is not %s" % (answer, question["type"])
     if "choices" in question:
         choices = question["choices"].split("\n")
-        strangers = [item for item in ([answer] if isinstance(answer, str) else answer) if item not in choices]
+        strangers = [
+            item
+            for item in ([answer] if isinstance(answer, str) else answer)
+            if item not in choices
+        ]
         return "%r is no choice" % strangers if strangers else None
     size = len(answer) if isinstance(answer, str) else answer
     if not question["min"] <= size <= question["max"]:
@@ -40,9 +56,15 @@ def refusal(question, answer) -> str | None:
 
 
 def answered(survey, **given) -> dict:
-    """The extra variables of a launch: the defaults of the survey that AWX accepts, and the answers, each of which it has to."""
+    """The extra variables of a launch: the defaults of the survey that AWX accepts, and the
+    answers, each of which it has to.
+    """
     questions = {question["variable"]: question for question in survey["spec"]}
-    variables = {name: question["default"] for name, question in questions.items() if not refusal(question, question["default"])}
+    variables = {
+        name: question["default"]
+        for name, question in questions.items()
+        if not refusal(question, question["default"])
+    }
     for name, answer in given.items():
         wrong = refusal(questions[name], answer)
         assert wrong is None, "%s: %s" % (name, wrong)
@@ -50,19 +72,35 @@ def answered(survey, **given) -> dict:
 
 
 def inventory(hosts, groups=None, number=1, of=1) -> dict:
-    """What AWX gives as inventory. hosts: name to variables; groups: name to names of hosts; number, of: of the slice, every of-th host by name."""
-    names = sorted(hosts)[number - 1::of]
-    data = {name: {"hosts": [host for host in members if host in names]} for name, members in (groups or {}).items()}
-    data = {name: group for name, group in data.items() if group["hosts"]}  # what has nothing to say is only named
+    """What AWX gives as inventory. hosts: name to variables; groups: name to names of hosts;
+    number, of: of the slice, every of-th host by name.
+    """
+    names = sorted(hosts)[number - 1 :: of]
+    data = {
+        name: {"hosts": [host for host in members if host in names]}
+        for name, members in (groups or {}).items()
+    }
+    data = {
+        name: group for name, group in data.items() if group["hosts"]
+    }  # what has nothing to say is only named
     grouped = {host for group in data.values() for host in group["hosts"]}
-    data["all"] = {"hosts": [name for name in names if name not in grouped], "children": list(groups or {})}
-    data["_meta"] = {"hostvars": {
-        name: {**hosts[name], "remote_tower_enabled": "true", "remote_tower_id": number} for number, name in enumerate(names, 1)}}
+    data["all"] = {
+        "hosts": [name for name in names if name not in grouped],
+        "children": list(groups or {}),
+    }
+    data["_meta"] = {
+        "hostvars": {
+            name: {**hosts[name], "remote_tower_enabled": "true", "remote_tower_id": number}
+            for number, name in enumerate(names, 1)
+        }
+    }
     return data
 
 
 class Ended:
-    """What came of a job. status: as AWX shows it; text: its output; counts: of each host, as in the recap."""
+    """What came of a job. status: as AWX shows it; text: its output; counts: of each host, as in
+    the recap.
+    """
 
     def __init__(self, done, artifacts):
         self.status = (artifacts / "status").read_text()
@@ -77,14 +115,19 @@ class Ended:
 
     def result(self, host, module) -> dict:
         """What the last task of a module, by its full name, returned on a host."""
-        results = [(event["counter"], event["event_data"]["res"]) for event in self.events
-                   if event["event"] in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
-                   and event["event_data"].get("host") == host and event["event_data"].get("task_action") == module]
+        results = [
+            (event["counter"], event["event_data"]["res"])
+            for event in self.events
+            if event["event"] in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
+            and event["event_data"].get("host") == host
+            and event["event_data"].get("task_action") == module
+        ]
         return max(results, key=lambda pair: pair[0])[1]
 
 
 class Jobs:
-    """Plays jobs of one project. project: folder as AWX has fetched it; collections: folder that its sync installed into.
+    """Plays jobs of one project. project: folder as AWX has fetched it; collections: folder that
+    its sync installed into.
 
     bin: the folder of ansible-runner. core: that of ansible-playbook.
     """
@@ -97,14 +140,27 @@ class Jobs:
         self.collections = collections
         self.number = 0
 
-    def __call__(self, playbook, hosts, variables=None, check=False, limit=None, diff=False) -> Ended:
+    def __call__(
+        self, playbook, hosts, variables=None, check=False, limit=None, diff=False
+    ) -> Ended:
         """hosts: from :func:`inventory`; variables: from :func:`answered`, or any."""
-        arguments = ["-u", "root"] + ["--check"] * check + ["--diff"] * diff + (["-l", limit] if limit else [])
+        arguments = (
+            ["-u", "root"]
+            + ["--check"] * check
+            + ["--diff"] * diff
+            + (["-l", limit] if limit else [])
+        )
         return self._play(["--playbook", playbook], hosts, variables or {}, arguments)
 
     def command(self, module, arguments, hosts) -> Ended:
         """An ad-hoc command, which has no project."""
-        return self._play(["--module", module, "--args", arguments, "--hosts", "all"], hosts, {}, ["-u", "root"], project=None)
+        return self._play(
+            ["--module", module, "--args", arguments, "--hosts", "all"],
+            hosts,
+            {},
+            ["-u", "root"],
+            project=None,
+        )
 
     def _play(self, what, hosts, variables, arguments, project=True) -> Ended:
         self.number += 1
@@ -116,31 +172,70 @@ class Jobs:
         else:
             (folder / "project").mkdir()
         script = folder / "inventory/hosts"
-        script.write_text("#! /usr/bin/env python3\n# -*- coding: utf-8 -*-\nprint(%r)\n" % json.dumps(hosts))
+        script.write_text(
+            "#! /usr/bin/env python3\n# -*- coding: utf-8 -*-\nprint(%r)\n" % json.dumps(hosts)
+        )
         script.chmod(0o700)
-        (folder / "env/extravars").write_text(yaml.safe_dump(unsafe({**variables, "awx_job_id": self.number, "awx_job_launch_type": "manual"})))
+        (folder / "env/extravars").write_text(
+            yaml.safe_dump(
+                unsafe({**variables, "awx_job_id": self.number, "awx_job_launch_type": "manual"})
+            )
+        )
         (folder / "env/cmdline").write_text(shlex.join(arguments))
-        (folder / "env/settings").write_text(json.dumps({"job_timeout": 0, "suppress_ansible_output": True}))
+        (folder / "env/settings").write_text(
+            json.dumps({"job_timeout": 0, "suppress_ansible_output": True})
+        )
         (folder / "env/envvars").write_text(yaml.safe_dump(self._environment(folder)))
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         done = subprocess.run(
-            [str(self.bin / "ansible-runner"), "run", str(folder), *what, "--inventory", str(script), "--ident", "1"],
-            env={"PATH": "%s:%s" % (self.core, os.environ["PATH"]), "HOME": str(home), "LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=300)
+            [
+                str(self.bin / "ansible-runner"),
+                "run",
+                str(folder),
+                *what,
+                "--inventory",
+                str(script),
+                "--ident",
+                "1",
+            ],
+            env={
+                "PATH": "%s:%s" % (self.core, os.environ["PATH"]),
+                "HOME": str(home),
+                "LANG": "C.UTF-8",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=300,
+        )
         assert (folder / "artifacts/1/status").exists(), done.stdout + done.stderr
         return Ended(done, folder / "artifacts/1")
 
     def _environment(self, folder) -> dict:
-        """AWX's settings for a job. It overrides the paths of the project's ansible.cfg, and keeps what stands there behind its own."""
+        """AWX's settings for a job. It overrides the paths of the project's ansible.cfg, and keeps
+        what stands there behind its own.
+        """
         configured = configparser.ConfigParser(interpolation=None)
         configured.read(self.project / "ansible.cfg")
-        paths = [str(self.collections), configured.get("defaults", "collections_path", fallback=""), "~/.ansible/collections",
-                 "/usr/share/ansible/collections"]
+        paths = [
+            str(self.collections),
+            configured.get("defaults", "collections_path", fallback=""),
+            "~/.ansible/collections",
+            "/usr/share/ansible/collections",
+        ]
         return {
             "ANSIBLE_COLLECTIONS_PATH": ":".join(filter(None, paths)),
-            "ANSIBLE_ROLES_PATH": "%s/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles" % folder,
-            "ANSIBLE_CALLBACK_PLUGINS": "%s/plugins_path:~/.ansible/plugins:/plugins/callback:/usr/share/ansible/plugins/callback" % folder,
+            "ANSIBLE_ROLES_PATH": (
+                "%s/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
+                % folder
+            ),
+            "ANSIBLE_CALLBACK_PLUGINS": (
+                "%s/plugins_path:~/.ansible/plugins:/plugins/callback:/usr/share/ansible/plugins/callback"
+                % folder
+            ),
             "ANSIBLE_FORCE_COLOR": "True",
             "ANSIBLE_HOST_KEY_CHECKING": "False",
             "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
@@ -165,8 +260,14 @@ def unsafe(value):
 
 
 def host(folder, node, python) -> dict:
-    """Variables by which Ansible takes a node of the rig for a host: its modules run in there. Files that are sent are the machine's."""
+    """Variables by which Ansible takes a node of the rig for a host: its modules run in there.
+    Files that are sent are the machine's.
+    """
     interpreter = Path(folder) / ("python-%d" % node.init.process.pid)
-    interpreter.write_text("#!/bin/sh\nexec %s %s \"$@\"\n" % (shlex.join(node.enter), python))
+    interpreter.write_text('#!/bin/sh\nexec %s %s "$@"\n' % (shlex.join(node.enter), python))
     interpreter.chmod(0o755)
-    return {"ansible_connection": "local", "ansible_python_interpreter": str(interpreter), "ansible_become": False}
+    return {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": str(interpreter),
+        "ansible_become": False,
+    }

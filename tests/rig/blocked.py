@@ -1,4 +1,6 @@
-"""Programs blocked in one system call each while they hold zombies: blocked.c, and what each call returns afterwards."""
+"""Programs blocked in one system call each while they hold zombies: blocked.c, and what each call
+returns afterwards.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,14 @@ from rig.running import SLEEP, Program
 
 Call = namedtuple("Call", ("name", "number", "result", "interrupted"), defaults=(False,))
 
-RESTARTED_BY_NUMBER = 219  # restart_syscall(2), by which the kernel resumes those with a relative time
+RESTARTED_BY_NUMBER = (
+    219  # restart_syscall(2), by which the kernel resumes those with a relative time
+)
 USR1 = 1 << (signal.SIGUSR1 - 1)
 
-# What it returns when its event comes. interrupted: EINTR comes before that, once for each time that it was stopped
-# (signal(7): "Interruption of system calls and library functions by stop signals").
+# What it returns when its event comes. interrupted: EINTR comes before that, once for each time
+# that it was stopped (signal(7): "Interruption of system calls and library functions by stop
+# signals").
 CALLS = [
     Call("read", 0, "8 0"),
     Call("read_eventfd", 0, "8 0"),
@@ -75,9 +80,13 @@ def blocked(call) -> Program:
         if timed:
             wait_until(lambda: running.out)
         else:
-            wait_until(lambda: running.system_call() in (call.number, RESTARTED_BY_NUMBER))  # it waits again, for the same
+            wait_until(
+                lambda: running.system_call() in (call.number, RESTARTED_BY_NUMBER)
+            )  # it waits again, for the same
             before = running.out.splitlines()
-            assert {line.split(" signals")[0] for line in before} == ({"-1 EINTR"} if call.interrupted else set())
+            assert {line.split(" signals")[0] for line in before} == (
+                {"-1 EINTR"} if call.interrupted else set()
+            )
             running.say("now")
             wait_until(lambda: len(running.out.splitlines()) > len(before))
         result, signals, mask, milliseconds = running.out.splitlines()[-1].rsplit(None, 3)
@@ -85,8 +94,12 @@ def blocked(call) -> Program:
         assert signals == "signals=%d" % (result == "-1 EINTR")
         assert mask == "blocked=%x" % (0 if call.name == "pause" else USR1)
         if timed:
-            assert SLEEP <= int(milliseconds.split("=")[1]) < SLEEP + running.head_start, "it slept less, or began anew"
+            assert SLEEP <= int(milliseconds.split("=")[1]) < SLEEP + running.head_start, (
+                "it slept less, or began anew"
+            )
 
     if timed:
-        return Program(call.name, "/c/blocked " + call.name, completes, is_at_rest, begins_when_told=is_in_it)
+        return Program(
+            call.name, "/c/blocked " + call.name, completes, is_at_rest, begins_when_told=is_in_it
+        )
     return Program(call.name, "/c/blocked " + call.name, completes, is_in_it)

@@ -17,22 +17,49 @@ class Browser:
     def __init__(self, folder, scripts=True):
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
-        for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars", "no-first-run", "disable-background-networking",
-                     "disable-component-update", "disable-sync", "user-data-dir=%s" % folder):
+        for flag in (
+            "headless=new",
+            "no-sandbox",
+            "disable-dev-shm-usage",
+            "hide-scrollbars",
+            "no-first-run",
+            "disable-background-networking",
+            "disable-component-update",
+            "disable-sync",
+            "user-data-dir=%s" % folder,
+        ):
             options.add_argument("--" + flag)
         if not scripts:
-            options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+            options.add_experimental_option(
+                "prefs", {"profile.managed_default_content_settings.javascript": 2}
+            )
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+        self.driver = webdriver.Chrome(
+            options=options, service=webdriver.ChromeService("/usr/bin/chromedriver")
+        )
 
     def open(self, file, size=DESKTOP, dark=False):
         """A file, in a window of that size (width, height)."""
         self.driver.get("about:blank")  # and not its own first page, which asks for much
         for log in ("browser", "performance"):
             self.driver.get_log(log)
-        self.devtools("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=size == PHONE)
-        wishes = {"color-scheme": "dark" if dark else "light", "reduced-motion": "reduce"}  # what scrolls slowly cannot be clicked
-        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-" + name, "value": value} for name, value in wishes.items()])
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            width=size[0],
+            height=size[1],
+            deviceScaleFactor=1,
+            mobile=size == PHONE,
+        )
+        wishes = {
+            "color-scheme": "dark" if dark else "light",
+            "reduced-motion": "reduce",
+        }  # what scrolls slowly cannot be clicked
+        self.devtools(
+            "Emulation.setEmulatedMedia",
+            features=[
+                {"name": "prefers-" + name, "value": value} for name, value in wishes.items()
+            ],
+        )
         self.driver.get("file://%s" % file)
 
     def devtools(self, command, **arguments):
@@ -44,7 +71,13 @@ class Browser:
     def screenshot(self, file):
         """The whole page, however high, up to 12,000 pixels."""
         size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 12000), "scale": 1}
+        clip = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(size["height"], 12000),
+            "scale": 1,
+        }
         shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         file.write_bytes(base64.b64decode(shot["data"]))
 
@@ -53,9 +86,17 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list:
-        """Addresses asked for since the page was opened, but for the page itself and what is in it."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        """Addresses asked for since the page was opened, but for the page itself and what is in
+        it.
+        """
+        events = [
+            json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
+        ]
+        asked = [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
         return [address for address in asked if not address.startswith(OF_THE_PAGE)]
 
     def close(self):

@@ -1,8 +1,9 @@
 """Pods on a real containerd, through its Container Runtime Interface, in a node of their own.
 
-The rig plays the kubelet: it chooses the cgroups (one parent for each QoS class), makes the log folders and links in /var/log and
-the files of the termination logs in /var/lib/kubelet, and asks containerd for sandboxes and containers. Everything ends with the node, but for the cgroups,
-which :meth:`Kubelet.stop` removes.
+The rig plays the kubelet: it chooses the cgroups (one parent for each QoS class), makes the log
+folders and links in /var/log and the files of the termination logs in /var/lib/kubelet, and asks
+containerd for sandboxes and containers. Everything ends with the node, but for the cgroups, which
+:meth:`Kubelet.stop` removes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ PROGRAM = Path(__file__).with_name("pod.c")
 TINI = Path("/usr/bin/tini-static")
 PATIENCE = 120  # seconds, for each answer of containerd
 
-# disk is a tmpfs: where the machine is a container the folder may be on an overlay, and overlays do not stack everywhere.
+# disk is a tmpfs: where the machine is a container the folder may be on an overlay, and overlays do
+# not stack everywhere.
 CONFIG = """
 version = 2
 root = "{folder}/disk/root"
@@ -56,9 +58,10 @@ HANDLER = """
         BinaryName = "{binary}"
 """
 
-# In place of runc for the handlers "systemd" and "mixed". For a cgroup parent that is a slice containerd writes SLICE:cri-containerd:ID
-# into config.json. With the systemd driver systemd makes of it the folders that the handler systemd makes here; runc with the cgroupfs
-# driver takes it for a name, which the handler mixed keeps. Both below the top cgroup of the test.
+# In place of runc for the handlers "systemd" and "mixed". For a cgroup parent that is a slice
+# containerd writes SLICE:cri-containerd:ID into config.json. With the systemd driver systemd makes
+# of it the folders that the handler systemd makes here; runc with the cgroupfs driver takes it for
+# a name, which the handler mixed keeps. Both below the top cgroup of the test.
 RUNC = """
 import json, os, sys
 style, top, arguments = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -79,7 +82,9 @@ os.execvp("runc", ["runc", *arguments])
 
 def cgroup_mounts() -> list:
     """Where cgroup hierarchies are mounted, of either version."""
-    fields = [line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    fields = [
+        line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    ]
     return [Path(field[1]) for field in fields if field[2] in ("cgroup", "cgroup2")]
 
 
@@ -93,18 +98,48 @@ def tar(path, files):
 
 
 def make_image(folder) -> Path:
-    """The archive of an image with two names of one static program, as ``docker save`` would write it: /pause and /pod; and with /tini, this machine's."""
-    subprocess.run(["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-o", folder / "pod", PROGRAM], check=True)
+    """The archive of an image with two names of one static program, as ``docker save`` would write
+    it: /pause and /pod; and with /tini, this machine's.
+    """
+    subprocess.run(
+        [
+            "gcc",
+            "-static",
+            "-Os",
+            "-s",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-o",
+            folder / "pod",
+            PROGRAM,
+        ],
+        check=True,
+    )
     program = (folder / "pod").read_bytes()
     layer = folder / "layer.tar"
-    tar(layer, {"pause": (program, 0o755), "pod": (program, 0o755), "tini": (TINI.read_bytes(), 0o755)})
+    tar(
+        layer,
+        {"pause": (program, 0o755), "pod": (program, 0o755), "tini": (TINI.read_bytes(), 0o755)},
+    )
     config = {
-        "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/pause"]},
-        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.read_bytes()).hexdigest()]}}
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": ["/pause"]},
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": ["sha256:" + hashlib.sha256(layer.read_bytes()).hexdigest()],
+        },
+    }
     manifest = [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
-    tar(folder / "image.tar", {
-        "manifest.json": (json.dumps(manifest).encode(), 0o644), "config.json": (json.dumps(config).encode(), 0o644),
-        "layer.tar": (layer.read_bytes(), 0o644)})
+    tar(
+        folder / "image.tar",
+        {
+            "manifest.json": (json.dumps(manifest).encode(), 0o644),
+            "config.json": (json.dumps(config).encode(), 0o644),
+            "layer.tar": (layer.read_bytes(), 0o644),
+        },
+    )
     return folder / "image.tar"
 
 
@@ -116,16 +151,23 @@ class Kubelet:
         self.node = node
         self.folder = folder
         self.top = "/zombie-reaper-test-%d" % os.getpid()
-        self.root = Path("/proc/%d/root" % node.init.process.pid)  # the file system as the node sees it
+        self.root = Path(
+            "/proc/%d/root" % node.init.process.pid
+        )  # the file system as the node sees it
         self.pods = []
         self.channel = grpc.insecure_channel("unix:%s/socket" % folder)
         self.protos, services = grpc.protos_and_services("rig/cri.proto")
-        self.runtime, self.images = services.RuntimeServiceStub(self.channel), services.ImageServiceStub(self.channel)
+        self.runtime, self.images = (
+            services.RuntimeServiceStub(self.channel),
+            services.ImageServiceStub(self.channel),
+        )
 
     def start(self):
         disk = self.folder / "disk"
         disk.mkdir()
-        done = self.node.run("mount", "-t", "tmpfs", "tmpfs", str(disk))  # in the mount namespace of the node only
+        done = self.node.run(
+            "mount", "-t", "tmpfs", "tmpfs", str(disk)
+        )  # in the mount namespace of the node only
         assert done.returncode == 0, done.stderr
         for name in ("pods", "containers"):
             (self.root / "var/log" / name).mkdir()
@@ -136,14 +178,24 @@ class Kubelet:
         handlers = {"cgroupfs": "runc"}
         for style in ("systemd", "mixed"):
             script = self.folder / ("runc-" + style)
-            script.write_text("#!/bin/sh\nexec %s -IS -c %s %s %s \"$@\"\n" % (PYTHON, shlex.quote(RUNC), style, self.top))
+            script.write_text(
+                '#!/bin/sh\nexec %s -IS -c %s %s %s "$@"\n'
+                % (PYTHON, shlex.quote(RUNC), style, self.top)
+            )
             script.chmod(0o755)
             handlers[style] = str(script)
         config = self.folder / "config.toml"
         config.write_text(
             CONFIG.format(folder=self.folder, image=IMAGE)
-            + "".join(HANDLER.format(name=name, binary=binary) for name, binary in handlers.items()))
-        self.node.command("sh", "-c", 'echo ready; exec containerd --config "$0" >"$1" 2>&1', str(config), str(self.folder / "log"))
+            + "".join(HANDLER.format(name=name, binary=binary) for name, binary in handlers.items())
+        )
+        self.node.command(
+            "sh",
+            "-c",
+            'echo ready; exec containerd --config "$0" >"$1" 2>&1',
+            str(config),
+            str(self.folder / "log"),
+        )
 
     def _import(self, image):
         ctr = ["ctr", "--address", str(self.folder / "socket"), "--namespace", "k8s.io"]
@@ -151,7 +203,9 @@ class Kubelet:
         done = self.node.run(*ctr, "images", "import", str(image))
         assert done.returncode == 0, done.stderr
         request = self.protos.ImageStatusRequest(image={"image": IMAGE})
-        wait_until(lambda: self.images.ImageStatus(request, timeout=PATIENCE).image.id)  # its CRI plugin hears of it a moment later
+        wait_until(
+            lambda: self.images.ImageStatus(request, timeout=PATIENCE).image.id
+        )  # its CRI plugin hears of it a moment later
 
     def pod(self, namespace, name, **kwargs) -> Pod:
         """Run a pod without containers; kwargs: of :class:`Pod`."""
@@ -183,13 +237,29 @@ class Kubelet:
 class Pod:
     """A pod: its sandbox, its log folder, its cgroup."""
 
-    def __init__(self, kubelet, namespace, name, qos="BestEffort", uid=None, pid="CONTAINER", style="cgroupfs", prefix=""):
-        """pid: a NamespaceMode of CRI. style: how its cgroups are named. prefix: before the name of the topmost slice."""
+    def __init__(
+        self,
+        kubelet,
+        namespace,
+        name,
+        qos="BestEffort",
+        uid=None,
+        pid="CONTAINER",
+        style="cgroupfs",
+        prefix="",
+    ):
+        """pid: a NamespaceMode of CRI. style: how its cgroups are named. prefix: before the name of
+        the topmost slice.
+        """
         self.kubelet = kubelet
         self.namespace, self.name, self.uid = namespace, name, uid or str(uuid.uuid4())
         self.starts = collections.Counter()
         self.namespaces = {"network": "NODE", "pid": pid}
-        parts = {"Guaranteed": ["kubepods"], "Burstable": ["kubepods", "burstable"], "BestEffort": ["kubepods", "besteffort"]}[qos]
+        parts = {
+            "Guaranteed": ["kubepods"],
+            "Burstable": ["kubepods", "burstable"],
+            "BestEffort": ["kubepods", "besteffort"],
+        }[qos]
         if style == "cgroupfs":
             self.cgroup = "/".join([kubelet.top, *parts, "pod" + self.uid])
         else:
@@ -197,39 +267,69 @@ class Pod:
         self.logs = Path("/var/log/pods/%s_%s_%s" % (namespace, name, self.uid))  # in the node
         self._in_node(self.logs).mkdir()
         self.config = kubelet.protos.PodSandboxConfig(
-            metadata={"name": name, "uid": self.uid, "namespace": namespace}, log_directory=str(self.logs),
-            linux={"cgroup_parent": self.cgroup, "security_context": {"namespace_options": self.namespaces}})
+            metadata={"name": name, "uid": self.uid, "namespace": namespace},
+            log_directory=str(self.logs),
+            linux={
+                "cgroup_parent": self.cgroup,
+                "security_context": {"namespace_options": self.namespaces},
+            },
+        )
         request = kubelet.protos.RunPodSandboxRequest(config=self.config, runtime_handler=style)
         self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=PATIENCE).pod_sandbox_id
 
-    def container(self, name, *command, env=(), termination_log="/dev/termination-log", target=None, before=()) -> str:
+    def container(
+        self, name, *command, env=(), termination_log="/dev/termination-log", target=None, before=()
+    ) -> str:
         """Start a container, or the next one of that name; its id, once it is ready.
 
-        termination_log: where it is mounted, its ``terminationMessagePath``; None for not at all. target: the container whose PID namespace it
-        joins, as ``kubectl debug`` has it. before: words before its command.
+        termination_log: where it is mounted, its ``terminationMessagePath``; None for not at all.
+        target: the container whose PID namespace it joins, as ``kubectl debug`` has it. before:
+        words before its command.
         """
         attempt = self.starts[name]
         self.starts[name] += 1
         protos = self.kubelet.protos
         log = self.logs / name / ("%d.log" % attempt)
         self._in_node(log.parent).mkdir(exist_ok=True)
-        namespaces = {**self.namespaces, "pid": "TARGET", "target_id": target} if target else self.namespaces
-        mounts = [{"container_path": termination_log, "host_path": self._make_termination_log(name)}] if termination_log else []
+        namespaces = (
+            {**self.namespaces, "pid": "TARGET", "target_id": target} if target else self.namespaces
+        )
+        mounts = (
+            [{"container_path": termination_log, "host_path": self._make_termination_log(name)}]
+            if termination_log
+            else []
+        )
         config = protos.ContainerConfig(
-            metadata={"name": name, "attempt": attempt}, image={"image": IMAGE}, command=[*before, "/pod", *command],
-            envs=[{"key": key, "value": value} for key, value in dict(env).items()], mounts=mounts,
-            log_path=str(log.relative_to(self.logs)), linux={"security_context": {"namespace_options": namespaces, "seccomp": {}}})
-        request = protos.CreateContainerRequest(pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config)
+            metadata={"name": name, "attempt": attempt},
+            image={"image": IMAGE},
+            command=[*before, "/pod", *command],
+            envs=[{"key": key, "value": value} for key, value in dict(env).items()],
+            mounts=mounts,
+            log_path=str(log.relative_to(self.logs)),
+            linux={"security_context": {"namespace_options": namespaces, "seccomp": {}}},
+        )
+        request = protos.CreateContainerRequest(
+            pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config
+        )
         created = self.kubelet.runtime.CreateContainer(request, timeout=PATIENCE)
-        link = "/var/log/containers/%s_%s_%s-%s.log" % (self.name, self.namespace, name, created.container_id)
+        link = "/var/log/containers/%s_%s_%s-%s.log" % (
+            self.name,
+            self.namespace,
+            name,
+            created.container_id,
+        )
         self._in_node(link).symlink_to(log)
         self.kubelet.runtime.StartContainer(created, timeout=PATIENCE)
-        wait_until(lambda: self._in_node(log).read_text(encoding="utf-8").endswith(" stdout F ready\n"))
+        wait_until(
+            lambda: self._in_node(log).read_text(encoding="utf-8").endswith(" stdout F ready\n")
+        )
         return created.container_id
 
     def termination_log(self, name) -> Path:
         """The file of the container that was started last under that name."""
-        return self._in_node("/var/lib/kubelet/pods/%s/containers/%s/%08x" % (self.uid, name, self.starts[name] - 1))
+        return self._in_node(
+            "/var/lib/kubelet/pods/%s/containers/%s/%08x" % (self.uid, name, self.starts[name] - 1)
+        )
 
     def _make_termination_log(self, name) -> str:
         """As the kubelet does; the path in the node."""
@@ -241,12 +341,16 @@ class Pod:
 
     def exec(self, container, *command):
         """Run the program once more in a container, to its end."""
-        request = self.kubelet.protos.ExecSyncRequest(container_id=container, cmd=["/pod", *command], timeout=PATIENCE)
+        request = self.kubelet.protos.ExecSyncRequest(
+            container_id=container, cmd=["/pod", *command], timeout=PATIENCE
+        )
         done = self.kubelet.runtime.ExecSync(request, timeout=PATIENCE)
         assert done.exit_code == 0, done.stderr
 
     def state(self, container) -> tuple:
-        """(state, exit status, PID as the node counts, 0 when it has ended) of a container, as containerd sees it."""
+        """(state, exit status, PID as the node counts, 0 when it has ended) of a container, as
+        containerd sees it.
+        """
         request = self.kubelet.protos.ContainerStatusRequest(container_id=container, verbose=True)
         found = self.kubelet.runtime.ContainerStatus(request, timeout=PATIENCE)
         state = self.kubelet.protos.ContainerState.Name(found.status.state)
@@ -254,13 +358,20 @@ class Pod:
 
     def limit_pids(self, most):
         """Set pids.max of its cgroup (of style cgroupfs), as the kubelet does with podPidsLimit."""
-        (file,) = [file for mount in cgroup_mounts() for file in [Path(str(mount) + self.cgroup) / "pids.max"] if file.exists()]
+        (file,) = [
+            file
+            for mount in cgroup_mounts()
+            for file in [Path(str(mount) + self.cgroup) / "pids.max"]
+            if file.exists()
+        ]
         file.write_text(str(most))
 
     def forget_logs(self):
         """Remove what names it in /var/log."""
         shutil.rmtree(self._in_node(self.logs), ignore_errors=True)
-        for link in self._in_node("/var/log/containers").glob("%s_%s_*.log" % (self.name, self.namespace)):
+        for link in self._in_node("/var/log/containers").glob(
+            "%s_%s_*.log" % (self.name, self.namespace)
+        ):
             link.unlink()
 
     def remove(self):
@@ -270,7 +381,9 @@ class Pod:
         def is_stopped():
             try:
                 self.kubelet.runtime.StopPodSandbox(sandbox, timeout=PATIENCE)
-            except grpc.RpcError as refusal:  # one of its containers is just ending by itself ("ttrpc: closed"); a kubelet asks again too
+            except grpc.RpcError as refusal:
+                # one of its containers is just ending by itself ("ttrpc: closed"); a kubelet asks
+                # again too
                 refusals.append(refusal)
                 return False
             return True

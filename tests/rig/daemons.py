@@ -1,4 +1,6 @@
-"""Prometheus, Alertmanager, node_exporter and ansible-rulebook: each in the foreground, on a free port of 127.0.0.1, with its own folder."""
+"""Prometheus, Alertmanager, node_exporter and ansible-rulebook: each in the foreground, on a free
+port of 127.0.0.1, with its own folder.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ import contextlib
 import fcntl
 import json
 import os
-import shlex
 import random
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import yaml
+
 from rig.node import CHECKOUT, PYTHON, wait_until
 
 DOCUMENTATION = CHECKOUT / "docs/event-driven.md"
@@ -29,10 +32,16 @@ LOCKED = []  # descriptors of those files: the locks end with this process
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at, that no other test gets as long as this process lives, and that no client is given."""
+    """A port of 127.0.0.1 that nobody listens at, that no other test gets as long as this process
+    lives, and that no client is given.
+    """
     PORTS.mkdir(parents=True, exist_ok=True)
-    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
-    for port in random.sample(range(first_of_clients // 2, first_of_clients), first_of_clients // 2):
+    first_of_clients = int(
+        Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0]
+    )
+    for port in random.sample(
+        range(first_of_clients // 2, first_of_clients), first_of_clients // 2
+    ):
         fd = os.open(PORTS / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with socket.socket() as probe:
             try:
@@ -47,9 +56,15 @@ def free_port() -> int:
 
 
 def ask(port, path, body=None, **headers) -> tuple:
-    """(status, text) of an HTTP request: GET, or POST where there is a body, which is sent as JSON."""
+    """(status, text) of an HTTP request: GET, or POST where there is a body, which is sent as
+    JSON.
+    """
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), data, {"Content-Type": "application/json", **headers})
+    request = urllib.request.Request(
+        "http://127.0.0.1:%d%s" % (port, path),
+        data,
+        {"Content-Type": "application/json", **headers},
+    )
     try:
         with NO_PROXY.open(request, timeout=120) as answer:
             return answer.status, answer.read().decode()
@@ -67,7 +82,9 @@ def answer(port, path):
 
 
 class Daemon:
-    """A program that stays until :meth:`stop`, and ends with the test even if that is killed. It begins when :meth:`is_ready`."""
+    """A program that stays until :meth:`stop`, and ends with the test even if that is killed. It
+    begins when :meth:`is_ready`.
+    """
 
     def __init__(self, folder):
         self.folder = folder / type(self).__name__.lower()
@@ -77,8 +94,14 @@ class Daemon:
         command = self.command()
         with open(self.said, "wb") as said:
             self.popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *map(str, command)], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
-                cwd=self.folder, env=self.environment(), start_new_session=True)
+                ["setpriv", "--pdeathsig", "KILL", *map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=self.environment(),
+                start_new_session=True,
+            )
         try:
             wait_until(lambda: self.popen.poll() is not None or self.is_ready(), 180)
             assert self.popen.poll() is None, "%s has ended: %s" % (command[0], self.text())
@@ -117,7 +140,9 @@ class Daemon:
         self.popen.kill()
         self.popen.wait()
         for process in started:
-            with contextlib.suppress(psutil.NoSuchProcess):  # psutil signals no other that has its PID by now
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # psutil signals no other that has its PID by now
                 process.kill()
 
 
@@ -129,8 +154,13 @@ class NodeExporter(Daemon):
         super().__init__(folder)
 
     def command(self):
-        return ["prometheus-node-exporter", "--web.listen-address=127.0.0.1:%d" % self.port, "--collector.disable-defaults",
-                "--collector.textfile", "--collector.textfile.directory=%s" % self.textfiles]
+        return [
+            "prometheus-node-exporter",
+            "--web.listen-address=127.0.0.1:%d" % self.port,
+            "--collector.disable-defaults",
+            "--collector.textfile",
+            "--collector.textfile.directory=%s" % self.textfiles,
+        ]
 
     def is_ready(self):
         return ask(self.port, "/metrics")[0] == 200
@@ -144,16 +174,26 @@ class Alertmanager(Daemon):
         super().__init__(folder)
 
     def command(self):
-        return ["prometheus-alertmanager", "--web.listen-address=127.0.0.1:%d" % self.port, "--cluster.listen-address=",
-                "--storage.path=%s" % (self.folder / "data"), "--config.file=%s" % self.write("alertmanager.yml", self.config)]
+        return [
+            "prometheus-alertmanager",
+            "--web.listen-address=127.0.0.1:%d" % self.port,
+            "--cluster.listen-address=",
+            "--storage.path=%s" % (self.folder / "data"),
+            "--config.file=%s" % self.write("alertmanager.yml", self.config),
+        ]
 
     def alerts(self) -> list:
         """Names of those that fire."""
-        return [alert["labels"]["alertname"] for alert in answer(self.port, "/api/v2/alerts?active=true")]
+        return [
+            alert["labels"]["alertname"]
+            for alert in answer(self.port, "/api/v2/alerts?active=true")
+        ]
 
 
 class Prometheus(Daemon):
-    """rules: dict of a file of rules. targets: ``{instance: port}`` of node_exporters. alertmanager: its port. It looks each second."""
+    """rules: dict of a file of rules. targets: ``{instance: port}`` of node_exporters.
+    alertmanager: its port. It looks each second.
+    """
 
     def __init__(self, folder, rules, targets, alertmanager):
         self.rules, self.targets, self.alertmanager = rules, targets, alertmanager
@@ -162,25 +202,50 @@ class Prometheus(Daemon):
     def command(self):
         here = "127.0.0.1:%d"
         config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {
+                "scrape_interval": "1s",
+                "scrape_timeout": "1s",
+                "evaluation_interval": "1s",
+            },
             "rule_files": [str(self.write("rules.yml", self.rules))],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [here % self.alertmanager]}]}]},
-            "scrape_configs": [{"job_name": "node", "static_configs": [
-                {"targets": [here % port], "labels": {"instance": instance}} for instance, port in self.targets.items()]}]}
-        return ["prometheus", "--web.listen-address=127.0.0.1:%d" % self.port, "--storage.tsdb.path=%s" % (self.folder / "data"),
-                "--config.file=%s" % self.write("prometheus.yml", config)]
+            "alerting": {
+                "alertmanagers": [{"static_configs": [{"targets": [here % self.alertmanager]}]}]
+            },
+            "scrape_configs": [
+                {
+                    "job_name": "node",
+                    "static_configs": [
+                        {"targets": [here % port], "labels": {"instance": instance}}
+                        for instance, port in self.targets.items()
+                    ],
+                }
+            ],
+        }
+        return [
+            "prometheus",
+            "--web.listen-address=127.0.0.1:%d" % self.port,
+            "--storage.tsdb.path=%s" % (self.folder / "data"),
+            "--config.file=%s" % self.write("prometheus.yml", config),
+        ]
 
     def alerts(self) -> list:
         """Names of those that fire."""
-        return [alert["labels"]["alertname"] for alert in answer(self.port, "/api/v1/alerts")["data"]["alerts"] if alert["state"] == "firing"]
+        return [
+            alert["labels"]["alertname"]
+            for alert in answer(self.port, "/api/v1/alerts")["data"]["alerts"]
+            if alert["state"] == "firing"
+        ]
 
     def query(self, expression) -> list:
         """The result of an instant query, as the API has it."""
-        return answer(self.port, "/api/v1/query?query=" + urllib.request.quote(expression))["data"]["result"]
+        return answer(self.port, "/api/v1/query?query=" + urllib.request.quote(expression))["data"][
+            "result"
+        ]
 
 
 class Rulebook(Daemon):
-    """ansible-rulebook with the rulebook of this collection. hosts: as :func:`inside` makes them. token: what it is told; port: of its own.
+    """ansible-rulebook with the rulebook of this collection. hosts: as :func:`inside` makes them.
+    token: what it is told; port: of its own.
 
     groups: ``{group: [host]}`` of the inventory.
     """
@@ -192,56 +257,110 @@ class Rulebook(Daemon):
         super().__init__(folder)
 
     def command(self):
-        inventory = {"all": {"hosts": self.hosts, "children": {
-            group: {"hosts": {host: {} for host in members}} for group, members in self.groups.items()}}}
-        variables = {**documented("zombie_reaper_listen"), "zombie_reaper_token": self.token, "zombie_reaper_port": self.port}
-        return [programs() / "ansible-rulebook", "--rulebook", self.rulebook, "--inventory", self.write("inventory.yml", inventory),
-                "--vars", self.write("zombies.yml", variables)]
+        inventory = {
+            "all": {
+                "hosts": self.hosts,
+                "children": {
+                    group: {"hosts": {host: {} for host in members}}
+                    for group, members in self.groups.items()
+                },
+            }
+        }
+        variables = {
+            **documented("zombie_reaper_listen"),
+            "zombie_reaper_token": self.token,
+            "zombie_reaper_port": self.port,
+        }
+        return [
+            programs() / "ansible-rulebook",
+            "--rulebook",
+            self.rulebook,
+            "--inventory",
+            self.write("inventory.yml", inventory),
+            "--vars",
+            self.write("zombies.yml", variables),
+        ]
 
     def environment(self):
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        return {**inherited, "PATH": "%s:%s" % (programs(), os.environ["PATH"]), "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-                "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCAL_TEMP": str(self.folder / "local"), "TMPDIR": str(self.folder)}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")
+        }
+        return {
+            **inherited,
+            "PATH": "%s:%s" % (programs(), os.environ["PATH"]),
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCAL_TEMP": str(self.folder / "local"),
+            "TMPDIR": str(self.folder),
+        }
 
     def is_ready(self):
         return ask(self.port, "/", {})[0] == 401
 
     def post(self, payload, token=None) -> int:
         """The status of the answer. token: None for the right one."""
-        return ask(self.port, "/alerts", payload, Authorization="Bearer %s" % (self.token if token is None else token))[0]
+        return ask(
+            self.port,
+            "/alerts",
+            payload,
+            Authorization="Bearer %s" % (self.token if token is None else token),
+        )[0]
 
 
 def documented(word):
     """The YAML example of docs/event-driven.md that has this word in it."""
-    (found,) = [text for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENTATION.read_text(), re.M | re.S) if word in text]
+    (found,) = [
+        text
+        for text in re.findall(r"^```yaml\n(.*?)^```$", DOCUMENTATION.read_text(), re.M | re.S)
+        if word in text
+    ]
     return yaml.safe_load(found)
 
 
 def programs() -> Path:
     """The folder of ansible-rulebook and of the Ansible that it runs, in a venv of their own."""
     folder = CHECKOUT / ".cache/rulebook"
-    command = [CHECKOUT / "tools/venv", folder, sys.executable, CHECKOUT / "tools/requirements-rulebook.txt"]
+    command = [
+        CHECKOUT / "tools/venv",
+        folder,
+        sys.executable,
+        CHECKOUT / "tools/requirements-rulebook.txt",
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder / "bin"
 
 
 def inside(node, folder, name) -> dict:
-    """Variables of a host that is this node. What Ansible runs there is written to ``folder/name.ran``, a line for each module.
+    """Variables of a host that is this node. What Ansible runs there is written to
+    ``folder/name.ran``, a line for each module.
 
-    Its Python is a script that enters the node's namespaces. They are compared with those of the node first, so that nothing of the machine itself is
-    ever swept, whoever has the PID by then.
+    Its Python is a script that enters the node's namespaces. They are compared with those of the
+    node first, so that nothing of the machine itself is ever swept, whoever has the PID by then.
     """
     pid = node.init.process.pid
     python = folder / (name + ".python")
-    python.write_text("\n".join((
-        "#!/bin/sh",
-        '[ "$(readlink /proc/%d/ns/pid)" = "%s" ] || exit 1' % (pid, os.readlink("/proc/%d/ns/pid" % pid)),
-        "echo module >>%s" % (folder / (name + ".ran")),
-        "exec %s %s \"$@\"" % (shlex.join(node.enter), PYTHON))) + "\n")
+    python.write_text(
+        "\n".join(
+            (
+                "#!/bin/sh",
+                '[ "$(readlink /proc/%d/ns/pid)" = "%s" ] || exit 1'
+                % (pid, os.readlink("/proc/%d/ns/pid" % pid)),
+                "echo module >>%s" % (folder / (name + ".ran")),
+                'exec %s %s "$@"' % (shlex.join(node.enter), PYTHON),
+            )
+        )
+        + "\n"
+    )
     python.chmod(0o755)
     assert os.readlink("/proc/%d/ns/pid" % pid) != os.readlink("/proc/self/ns/pid")
-    return {"ansible_connection": "local", "ansible_python_interpreter": str(python), "ansible_become": False,
-            "ansible_remote_tmp": str(folder / "remote"), "zombie_reaper_min_age": 1, "zombie_reaper_grace": 0.3}
+    return {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": str(python),
+        "ansible_become": False,
+        "ansible_remote_tmp": str(folder / "remote"),
+        "zombie_reaper_min_age": 1,
+        "zombie_reaper_grace": 0.3,
+    }
 
 
 def modules_run(folder, name) -> int:

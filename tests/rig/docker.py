@@ -1,4 +1,6 @@
-"""A Docker engine inside a node: Debian's dockerd with a containerd of its own, spoken to by its API, and restarted as a service."""
+"""A Docker engine inside a node: Debian's dockerd with a containerd of its own, spoken to by its
+API, and restarted as a service.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,18 @@ from pathlib import Path
 
 from rig.node import wait_until
 
-# The flags leave the machine's network alone; the engine has a network namespace of its own besides.
+# The flags leave the machine's network alone; the engine has a network namespace of its own
+# besides.
 # nofile: the default asks for more than the caller may have where CAP_SYS_RESOURCE is missing.
-FLAGS = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--storage-driver=vfs",
-         "--default-ulimit=nofile=20000:20000", "--exec-opt=native.cgroupdriver=cgroupfs"]
+FLAGS = [
+    "--bridge=none",
+    "--iptables=false",
+    "--ip6tables=false",
+    "--ip-forward=false",
+    "--storage-driver=vfs",
+    "--default-ulimit=nofile=20000:20000",
+    "--exec-opt=native.cgroupdriver=cgroupfs",
+]
 
 # The engine as the node's service: the door by which the rig and Ansible start it anew
 SERVICE = """#!/bin/sh
@@ -44,9 +54,11 @@ class Connection(http.client.HTTPConnection):
 
 
 class Docker:
-    """dockerd in a node, with one image, busybox. Its folders are where Docker's are by default, which are the node's own.
+    """dockerd in a node, with one image, busybox. Its folders are where Docker's are by default,
+    which are the node's own.
 
-    folder: short and visible from outside the node, for the socket and the log. parent: the cgroup that containers come below.
+    folder: short and visible from outside the node, for the socket and the log. parent: the cgroup
+    that containers come below.
     """
 
     def __init__(self, node, folder, parent):
@@ -56,13 +68,25 @@ class Docker:
         self.socket = folder / "docker.sock"
         self.log = folder / "dockerd.log"
         self.cgroups = []
-        command = [shutil.which("dockerd"), "--host=unix://%s" % self.socket, "--pidfile=/run/docker.pid", "--cgroup-parent=" + parent, *FLAGS]
-        self._write("/etc/init.d/docker", SERVICE % (shlex.join(command), shlex.quote(str(self.log))), "0755")
+        command = [
+            shutil.which("dockerd"),
+            "--host=unix://%s" % self.socket,
+            "--pidfile=/run/docker.pid",
+            "--cgroup-parent=" + parent,
+            *FLAGS,
+        ]
+        self._write(
+            "/etc/init.d/docker",
+            SERVICE % (shlex.join(command), shlex.quote(str(self.log))),
+            "0755",
+        )
         self.service("start")
         self._call("POST", "/images/create?fromSrc=-&repo=busybox", busybox())
 
     def service(self, action):
-        """``start``, ``stop`` or ``restart`` the engine; without live-restore its containers end with it."""
+        """``start``, ``stop`` or ``restart`` the engine; without live-restore its containers end
+        with it.
+        """
         done = self.node.run("service", "docker", action)
         assert done.returncode == 0, done.stderr
         if action != "stop":
@@ -70,15 +94,19 @@ class Docker:
 
     def wait(self):
         """Until it answers."""
+
         def answers():
             try:
                 return self._call("GET", "/_ping") == b"OK"
             except (OSError, http.client.HTTPException):
                 return False
+
         try:
             wait_until(answers, 120)
         except AssertionError:
-            raise AssertionError("dockerd does not answer:\n" + self.log.read_text(errors="replace")) from None
+            raise AssertionError(
+                "dockerd does not answer:\n" + self.log.read_text(errors="replace")
+            ) from None
 
     def api(self, method, path, **fields):
         """A call of Docker's API; what it answers, decoded."""
@@ -90,17 +118,28 @@ class Docker:
         parent = host.get("CgroupParent", self.parent)
         self._will_make(parent)
         made = self.api(
-            "POST", "/containers/create" + ("?name=" + name if name else ""), Image="busybox", Cmd=["/bin/sh", "-c", script],
-            StopTimeout=1, HostConfig={"NetworkMode": "none", **host})
+            "POST",
+            "/containers/create" + ("?name=" + name if name else ""),
+            Image="busybox",
+            Cmd=["/bin/sh", "-c", script],
+            StopTimeout=1,
+            HostConfig={"NetworkMode": "none", **host},
+        )
         self._will_make(parent + "/" + made["Id"])
         self.api("POST", "/containers/%s/start" % made["Id"])
         return made["Id"]
 
     def state(self, container) -> dict:
-        """What Docker says of a container: whether it runs, its PID in the node, how often and when it was started."""
+        """What Docker says of a container: whether it runs, its PID in the node, how often and when
+        it was started.
+        """
         told = self.api("GET", "/containers/%s/json" % container)
-        return {"running": told["State"]["Running"], "pid": told["State"]["Pid"], "restarts": told["RestartCount"],
-                "started": told["State"]["StartedAt"]}
+        return {
+            "running": told["State"]["Running"],
+            "pid": told["State"]["Pid"],
+            "restarts": told["RestartCount"],
+            "started": told["State"]["StartedAt"],
+        }
 
     def containers(self) -> list:
         """Their ids."""
@@ -117,21 +156,31 @@ class Docker:
         self.service("stop")
 
     def remove_cgroups(self):
-        """Those that Docker made. Call this when the node has ended, and with it all that was in them.
+        """Those that Docker made. Call this when the node has ended, and with it all that was in
+        them.
 
-        Where there is another one below, that is not of this engine, which may share its parent ``/docker`` with others.
+        Where there is another one below, that is not of this engine, which may share its parent
+        ``/docker`` with others.
         """
         for folder in sorted(self.cgroups, reverse=True):
-            wait_until(lambda folder=folder: not folder.exists() or not (folder / "cgroup.procs").read_text())
+            wait_until(
+                lambda folder=folder: (
+                    not folder.exists() or not (folder / "cgroup.procs").read_text()
+                )
+            )
             if folder.exists() and not any(each.is_dir() for each in folder.iterdir()):
                 folder.rmdir()
 
     def _will_make(self, cgroup):
-        """Note which cgroups there are not yet, in every hierarchy, to remove them in the end. Docker makes those above it too."""
+        """Note which cgroups there are not yet, in every hierarchy, to remove them in the end.
+        Docker makes those above it too.
+        """
         parts = cgroup.strip("/").split("/")
         for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
             folders = [root.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
-            self.cgroups += [folder for folder in folders if not folder.exists() and folder not in self.cgroups]
+            self.cgroups += [
+                folder for folder in folders if not folder.exists() and folder not in self.cgroups
+            ]
 
     def _call(self, method, path, body=None) -> bytes:
         connection = Connection(self.socket)
@@ -141,7 +190,12 @@ class Docker:
             answer = response.read()
         finally:
             connection.close()
-        assert response.status < 400, "%s %s: %s %s" % (method, path, response.status, answer.decode(errors="replace"))
+        assert response.status < 400, "%s %s: %s %s" % (
+            method,
+            path,
+            response.status,
+            answer.decode(errors="replace"),
+        )
         return answer
 
     def _write(self, path, text, mode):

@@ -1,4 +1,6 @@
-"""The examples of docs/fix-your-image.md, taken from the page itself, built with podman from Debian and run in a node."""
+"""The examples of docs/fix-your-image.md, taken from the page itself, built with podman from Debian
+and run in a node.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,30 @@ from rig.podman import Podman
 
 PAGE = CHECKOUT / "docs/fix-your-image.md"
 BLOCK = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
-LENDS = {"script-before": "script", "server-before": "server", "runit": "s6"}  # what the page shows only once for two
+LENDS = {
+    "script-before": "script",
+    "server-before": "server",
+    "runit": "s6",
+}  # what the page shows only once for two
 BASE = "docker.io/library/debian:12"  # what FROM debian:12 means
 
 
 def files() -> dict:
     """The code blocks of the page that are files: path to text."""
-    return {path: text for _language, path, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if path}
+    return {
+        path: text
+        for _language, path, text in BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+        if path
+    }
 
 
 def commands() -> list:
     """The other blocks, which are for a shell."""
-    return [text for _language, path, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")) if not path]
+    return [
+        text
+        for _language, path, text in BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+        if not path
+    ]
 
 
 def lay_out(folder) -> list:
@@ -45,28 +59,53 @@ def lay_out(folder) -> list:
 
 
 class DebianPodman(Podman):
-    """podman inside a node, with the one image debian:12. It builds, and has the driver and the cached image of this machine's podman."""
+    """podman inside a node, with the one image debian:12. It builds, and has the driver and the
+    cached image of this machine's podman.
+    """
 
     def __init__(self, node, folder):
         self.node = node
         self.folder = folder
-        self.environment = {**os.environ, "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf")}
+        self.environment = {
+            **os.environ,
+            "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
+        }
         image = self._of_machine(str(CHECKOUT / "tests/rig/debian_image.sh"))
-        driver, cache = self._of_machine("podman", "info", "--format", "{{.Store.GraphDriverName}} {{.Store.GraphRoot}}").split()
-        self.command = ["podman", "--storage-driver", driver, "--storage-opt", "additionalimagestore=" + cache]
+        driver, cache = self._of_machine(
+            "podman", "info", "--format", "{{.Store.GraphDriverName}} {{.Store.GraphRoot}}"
+        ).split()
+        self.command = [
+            "podman",
+            "--storage-driver",
+            driver,
+            "--storage-opt",
+            "additionalimagestore=" + cache,
+        ]
         for name in ("root", "runroot", "tmpdir"):
             self.command += ["--" + name, str(folder / name)]
         self("tag", image, BASE)
 
     def _of_machine(self, *command) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=self.environment
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def build(self, folder, names):
         """An image of each example, called as it is; two at a time."""
+
         def one(name):
-            self("build", "--quiet", "--pull=never", "--isolation=chroot", "--layers=false", "--tag", name, str(folder / name))
+            self(
+                "build",
+                "--quiet",
+                "--pull=never",
+                "--isolation=chroot",
+                "--layers=false",
+                "--tag",
+                name,
+                str(folder / name),
+            )
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(one, names))
@@ -83,14 +122,16 @@ class DebianPodman(Podman):
 
     def shell(self, text) -> str:
         """What commands of the page print, which has docker in podman's place."""
-        docker = "docker() { %s \"$@\"; }\n" % " ".join(self.command)
+        docker = 'docker() { %s "$@"; }\n' % " ".join(self.command)
         done = self.node.run("sh", "-c", docker + text, env=self.environment)
         assert not done.stderr, done.stderr
         return done.stdout
 
     def init(self, container):
         """PID 1 of the PID namespace that a container is in; as psutil knows it."""
-        inside = process_in(self.node, int(self("inspect", "--format", "{{.State.Pid}}", container)))
+        inside = process_in(
+            self.node, int(self("inspect", "--format", "{{.State.Pid}}", container))
+        )
         return inside if ns_pids(inside.pid)[-1] == 1 else self.init(self._infra(container))
 
     def _infra(self, container) -> str:

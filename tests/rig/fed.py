@@ -1,4 +1,6 @@
-"""Parents that work, and get zombies whenever a test wants: feeder.py before any program, worker.c as one that checks its work."""
+"""Parents that work, and get zombies whenever a test wants: feeder.py before any program, worker.c
+as one that checks its work.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,19 @@ FEEDER = HERE / "feeder.py"
 def build_worker(folder) -> Path:
     """The program of worker.c."""
     worker = folder / "worker"
-    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", worker, HERE / "worker.c"], check=True)
+    subprocess.run(
+        ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", worker, HERE / "worker.c"],
+        check=True,
+    )
     return worker
 
 
 class Fed(Program):
-    """A command in a node that can be fed with zombies; in a container of its own as its PID 1, or a process of the node.
+    """A command in a node that can be fed with zombies; in a container of its own as its PID 1, or
+    a process of the node.
 
-    Say ``{progress}`` in the command for the file in which it counts what it has done; ``that.wrong`` is for what went wrong.
+    Say ``{progress}`` in the command for the file in which it counts what it has done;
+    ``that.wrong`` is for what went wrong.
     """
 
     def __init__(self, node, folder, name, command, in_container=True):
@@ -34,10 +41,14 @@ class Fed(Program):
         for old in (self.progress, self.wrong, self.fifo):
             old.unlink(missing_ok=True)
         os.mkfifo(self.fifo)
-        inner = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] if in_container else []
+        inner = (
+            ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] if in_container else []
+        )
         words = [str(word).replace("{progress}", str(self.progress)) for word in command]
         super().__init__(
-            [*node.enter, *inner, PYTHON, "-IS", str(FEEDER), str(self.fifo), *words], depth=2 if in_container else 1)
+            [*node.enter, *inner, PYTHON, "-IS", str(FEEDER), str(self.fifo), *words],
+            depth=2 if in_container else 1,
+        )
         node.programs.append(self)
         self.pid_in_node = self.pids[1]
         self.feeding = os.open(self.fifo, os.O_RDWR)
@@ -49,7 +60,9 @@ class Fed(Program):
     def child_count(self) -> int:
         """Of zombies and others; fast, for thousands."""
         pid = self.process.pid
-        return len(Path("/proc/%d/task/%d/children" % (pid, pid)).read_text(encoding="ascii").split())
+        return len(
+            Path("/proc/%d/task/%d/children" % (pid, pid)).read_text(encoding="ascii").split()
+        )
 
     def done(self) -> int:
         """How much it has done so far."""
@@ -62,7 +75,11 @@ class Fed(Program):
         """What it found wrong in its own work, or that it has died; empty while all is well."""
         if self.alive:
             return ""
-        why = self.wrong.read_text(encoding="utf-8", errors="replace").strip() if self.wrong.exists() else "it has died"
+        why = (
+            self.wrong.read_text(encoding="utf-8", errors="replace").strip()
+            if self.wrong.exists()
+            else "it has died"
+        )
         return "%s: %s" % (self.name, why)
 
     def masks(self) -> dict:
@@ -75,7 +92,9 @@ class Fed(Program):
         return found
 
     def held_by(self) -> list:
-        """PIDs of whoever traces one of its threads, or ``stopped``; empty when it runs freely, or has ended."""
+        """PIDs of whoever traces one of its threads, or ``stopped``; empty when it runs freely, or
+        has ended.
+        """
         holding = []
         for task in self._tasks():
             for line in _read("/proc/%d/task/%s/status" % (self.process.pid, task)).splitlines():

@@ -1,7 +1,9 @@
-"""feeder.py FIFO COMMAND...: becomes COMMAND, and gives it as many zombies as each 32-bit number read from the FIFO says.
+"""feeder.py FIFO COMMAND...: becomes COMMAND, and gives it as many zombies as each 32-bit number
+read from the FIFO says.
 
-Any program can be the parent, also one that waits for all its children: these exit without SIGCHLD, and wait(2) without
-__WALL passes them over ("clone" children). They are made by a sibling of theirs with CLONE_PARENT (clone(2)).
+Any program can be the parent, also one that waits for all its children: these exit without SIGCHLD,
+and wait(2) without __WALL passes them over ("clone" children). They are made by a sibling of theirs
+with CLONE_PARENT (clone(2)).
 """
 
 import ctypes
@@ -15,7 +17,9 @@ libc = ctypes.CDLL(None)
 
 
 def clone(flags):
-    """fork(), with the lowest byte of flags as the signal that the parent gets at the exit: here none."""
+    """fork(), with the lowest byte of flags as the signal that the parent gets at the exit: here
+    none.
+    """
     return libc.syscall(SYS_CLONE, flags, 0, 0, 0, 0)
 
 

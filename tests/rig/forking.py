@@ -1,7 +1,9 @@
-"""An interpreter that has imported what tests need, and runs each test that it is asked for in a forked child: so it costs what that test costs.
+"""An interpreter that has imported what tests need, and runs each test that it is asked for in a
+forked child: so it costs what that test costs.
 
-A line of JSON for each comes on its standard input: ``{"arguments": of pytest, "environment": what is added to it, "output": path}``.
-Each is answered on standard output with the exit status of pytest. It ends with its standard input.
+A line of JSON for each comes on its standard input: ``{"arguments": of pytest, "environment": what
+is added to it, "output": path}``. Each is answered on standard output with the exit status of
+pytest. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -11,8 +13,15 @@ import json
 import os
 import sys
 
-
-SAVES_TIME = ["-p", "no:cacheprovider", "-p", "no:unraisableexception", "--hypothesis-profile=first_failure", "-p", "_hypothesis_pytestplugin"]
+SAVES_TIME = [
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:unraisableexception",
+    "--hypothesis-profile=first_failure",
+    "-p",
+    "_hypothesis_pytestplugin",
+]
 
 
 def serve() -> None:
@@ -38,8 +47,13 @@ def import_what_tests_need() -> None:
     import psutil  # noqa: F401
 
     _pytest.config.get_config()  # imports the plugins that pytest has of its own
-    # That a property fails is enough here; the smallest example of it is not looked for, and how long one takes says nothing
-    hypothesis.settings.register_profile("first_failure", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate], deadline=None)
+    # That a property fails is enough here; the smallest example of it is not looked for, and how
+    # long one takes says nothing
+    hypothesis.settings.register_profile(
+        "first_failure",
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        deadline=None,
+    )
 
 
 def run(request) -> None:

@@ -1,7 +1,9 @@
-"""Programs of many kinds as PID 1 of a PID namespace: what happens to an orphan there, and what the audit says of each.
+"""Programs of many kinds as PID 1 of a PID namespace: what happens to an orphan there, and what the
+audit says of each.
 
-All run in one node, so that one audit sees them all. An orphan is a real one: put into the namespace from outside, it exits when its
-parent is gone and the init has adopted it. `tests/integration/test_inits.py` and `bench/inits.py` share this.
+All run in one node, so that one audit sees them all. An orphan is a real one: put into the
+namespace from outside, it exits when its parent is gone and the init has adopted it.
+`tests/integration/test_inits.py` and `bench/inits.py` share this.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ from rig.node import ns_pids, wait_until
 from rig.podman import Podman
 from rig.reaping import PatientNode, agent_that
 
-WAITS = 7.0  # seconds that an init which is asleep gets for its orphan: runsvdir looks every 5 s, supervisord every 1 to 2 s
+# seconds that an init which is asleep gets for its orphan: runsvdir looks every 5 s, supervisord
+# every 1 to 2 s
+WAITS = 7.0
 BUSY = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
 EVIDENCE = ("name", "signals", "waiting", "canary")
 SLEEP = "/usr/bin/sleep 1000"
 HOST = "--volume=/usr:/usr:ro"
 
-# Whatever becomes PID 1 finds an empty /run, no network, signals as at boot, and an input that never ends.
+# Whatever becomes PID 1 finds an empty /run, no network, signals as at boot, and an input that
+# never ends.
 BECOME = """
 here, there = os.pipe()
 os.set_inheritable(there, True)
@@ -75,7 +80,8 @@ int main(void) {
     sigaction(SIGCHLD, &action, NULL); for (;;) pause(); }
 """
 
-SUPERVISORD = """
+SUPERVISORD = (
+    """
 [supervisord]
 nodaemon=true
 user=root
@@ -86,7 +92,9 @@ pidfile=/run/supervisord.pid
 command=%s
 stdout_logfile=NONE
 stderr_logfile=NONE
-""" % SLEEP
+"""
+    % SLEEP
+)
 
 NGINX = """
 daemon off; user root; pid /run/nginx.pid; worker_processes 1;
@@ -104,7 +112,10 @@ while True:
 
 # Each waits for something, and not for the exit of any child.
 CHILD = "import ctypes, os, threading, time\nif os.fork() == 0: time.sleep(1000)\n"
-CLONED = "import ctypes, os, time\nif ctypes.CDLL(None).syscall(56, 0, 0, 0, 0, 0) == 0: time.sleep(1000)\n"
+CLONED = (
+    "import ctypes, os, time\nif ctypes.CDLL(None).syscall(56, 0, 0, 0, 0, 0) == 0:"
+    " time.sleep(1000)\n"
+)
 OF_THIS_THREAD = """
 def wait():
     if os.fork() == 0:
@@ -122,8 +133,11 @@ threading.Thread(target=wait).start()
 LEADER_EXITS = "ctypes.CDLL(None).syscall(60, 0)\n"
 
 
-class Case(namedtuple("Case", ("name", "package", "command", "podman", "misleads"), defaults=((), False))):
-    """package: Debian's, for the version. command: the words of PID 1, with FOLDER for the folder of its files.
+class Case(
+    namedtuple("Case", ("name", "package", "command", "podman", "misleads"), defaults=((), False))
+):
+    """package: Debian's, for the version. command: the words of PID 1, with FOLDER for the folder
+    of its files.
 
     podman: flags and image where it runs in a container of podman and not in a bare PID namespace.
     misleads: made to be taken for what it is not, and no program that anybody runs.
@@ -135,11 +149,18 @@ class Case(namedtuple("Case", ("name", "package", "command", "podman", "misleads
     def installed(self) -> bool:
         program = self.command[0]
         if self.podman:
-            return bool(shutil.which("podman") and (HOST not in self.podman or Path(program).exists()))
+            return bool(
+                shutil.which("podman") and (HOST not in self.podman or Path(program).exists())
+            )
         return program.startswith("FOLDER") or bool(shutil.which(program))
 
     def version(self) -> str:
-        done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", self.package], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${Version}", self.package],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return "%s %s" % (self.package, done.stdout) if done.returncode == 0 else self.package
 
 
@@ -156,7 +177,11 @@ CASES = [
     Case("`tini -g`", "tini", words("/usr/bin/tini -g -- " + SLEEP)),
     Case("docker-init", "docker.io", words("/usr/bin/docker-init -- " + SLEEP)),
     Case("dumb-init", "dumb-init", words("/usr/bin/dumb-init " + SLEEP)),
-    Case("`dumb-init --single-child`", "dumb-init", words("/usr/bin/dumb-init --single-child " + SLEEP)),
+    Case(
+        "`dumb-init --single-child`",
+        "dumb-init",
+        words("/usr/bin/dumb-init --single-child " + SLEEP),
+    ),
     Case("catatonit", "catatonit", words("/usr/bin/catatonit -- " + SLEEP)),
     Case("`podman run --init`", "podman", words("sleep 1000"), ("--init", "busybox")),
     Case("`catatonit -P`, the pause of Podman's pods", "catatonit", words("/usr/bin/catatonit -P")),
@@ -165,9 +190,23 @@ CASES = [
     Case("runsvdir", "runit", words("/usr/bin/runsvdir FOLDER/runsvdir")),
     Case("runit", "runit", ["/usr/sbin/runit"], (HOST, "--volume=FOLDER/runit:/etc/runit", "host")),
     Case("supervisord", "supervisor", words("/usr/bin/supervisord -c FOLDER/supervisord.conf")),
-    Case("systemd", "systemd", words("/usr/lib/systemd/systemd --unit=basic.target"), (HOST, "--systemd=always", "host")),
-    Case("busybox init", "busybox-static", ["/bin/init"], ("--volume=/bin/busybox:/bin/init:ro", "busybox")),
-    Case("bash, `wait -n` in a loop", "bash", ["bash", "-c", "sleep 1000 & while :; do wait -n; done"]),
+    Case(
+        "systemd",
+        "systemd",
+        words("/usr/lib/systemd/systemd --unit=basic.target"),
+        (HOST, "--systemd=always", "host"),
+    ),
+    Case(
+        "busybox init",
+        "busybox-static",
+        ["/bin/init"],
+        ("--volume=/bin/busybox:/bin/init:ro", "busybox"),
+    ),
+    Case(
+        "bash, `wait -n` in a loop",
+        "bash",
+        ["bash", "-c", "sleep 1000 & while :; do wait -n; done"],
+    ),
     Case("bash, `wait -n` at its end", "bash", ["bash", "-c", "sleep 1000 & wait -n"]),
     Case("bash, `wait $child`", "bash", ["bash", "-c", "sleep 1000 & wait $!"]),
     Case("bash, a child in the foreground", "bash", ["bash", "-c", "sleep 1000; exit"]),
@@ -176,41 +215,136 @@ CASES = [
     Case("dash, `wait`", "dash", ["dash", "-c", "sleep 1000 & wait"]),
     Case("dash, a child in the foreground", "dash", ["dash", "-c", "sleep 1000; exit"]),
     Case("dash, `read`", "dash", ["dash", "-c", "/bin/true; read line"]),
-    Case("busybox sh, a child in the foreground", "busybox-static", ["/bin/busybox", "sh", "-c", "sleep 1000; exit"]),
-    Case("busybox sh, `read`", "busybox-static", ["/bin/busybox", "sh", "-c", "/bin/true; read line"]),
+    Case(
+        "busybox sh, a child in the foreground",
+        "busybox-static",
+        ["/bin/busybox", "sh", "-c", "sleep 1000; exit"],
+    ),
+    Case(
+        "busybox sh, `read`", "busybox-static", ["/bin/busybox", "sh", "-c", "/bin/true; read line"]
+    ),
     Case("`sleep infinity`", "coreutils", words("/usr/bin/sleep infinity")),
-    Case("`sleep`, SIGCHLD ignored from the start", "coreutils", words("/usr/bin/env --ignore-signal=CHLD " + SLEEP)),
+    Case(
+        "`sleep`, SIGCHLD ignored from the start",
+        "coreutils",
+        words("/usr/bin/env --ignore-signal=CHLD " + SLEEP),
+    ),
     Case("`tail -f /dev/null`", "coreutils", words("/usr/bin/tail -f /dev/null")),
     Case("Python, `time.sleep`", "python3", python("import time; time.sleep(1000)")),
     Case("Python, `os.wait` in a loop", "python3", python(OS_WAIT)),
-    Case("Python, `os.wait` in a thread", "python3", python(CHILD + THREAD_WAITS + "time.sleep(1000)")),
-    Case("Python, `subprocess.run`", "python3", python("import subprocess; subprocess.run(['sleep', '1000'])")),
-    Case("Python, SIGCHLD ignored", "python3", python(
-        "import signal, time; signal.signal(signal.SIGCHLD, signal.SIG_IGN); time.sleep(1000)")),
-    Case("Python, `asyncio`", "python3", python("import asyncio; asyncio.run(asyncio.sleep(1000))")),
+    Case(
+        "Python, `os.wait` in a thread",
+        "python3",
+        python(CHILD + THREAD_WAITS + "time.sleep(1000)"),
+    ),
+    Case(
+        "Python, `subprocess.run`",
+        "python3",
+        python("import subprocess; subprocess.run(['sleep', '1000'])"),
+    ),
+    Case(
+        "Python, SIGCHLD ignored",
+        "python3",
+        python(
+            "import signal, time; signal.signal(signal.SIGCHLD, signal.SIG_IGN); time.sleep(1000)"
+        ),
+    ),
+    Case(
+        "Python, `asyncio`", "python3", python("import asyncio; asyncio.run(asyncio.sleep(1000))")
+    ),
     Case("Node.js, idle", "nodejs", ["node", "-e", "setTimeout(() => {}, 1000000)"]),
-    Case("Node.js, `spawn`", "nodejs", ["node", "-e", "require('child_process').spawn('sleep', ['1000'])"]),
+    Case(
+        "Node.js, `spawn`",
+        "nodejs",
+        ["node", "-e", "require('child_process').spawn('sleep', ['1000'])"],
+    ),
     Case("Perl, `sleep`", "perl", ["perl", "-e", "sleep 1000"]),
-    Case("Perl, `$SIG{CHLD} = 'IGNORE'`", "perl", ["perl", "-e", "$SIG{CHLD} = 'IGNORE'; sleep 1000"]),
+    Case(
+        "Perl, `$SIG{CHLD} = 'IGNORE'`", "perl", ["perl", "-e", "$SIG{CHLD} = 'IGNORE'; sleep 1000"]
+    ),
     Case("Ruby, `sleep`", "ruby", ["ruby", "-e", "sleep"]),
-    Case("Java, its RMI registry", "openjdk-17-jdk-headless", words("java -XX:-UsePerfData -m java.rmi/sun.rmi.registry.RegistryImpl 1099")),
-    Case("a Go program, prometheus-node-exporter", "prometheus-node-exporter", words(
-        "prometheus-node-exporter --web.listen-address=127.0.0.1:9100 --collector.disable-defaults --collector.loadavg")),
+    Case(
+        "Java, its RMI registry",
+        "openjdk-17-jdk-headless",
+        words("java -XX:-UsePerfData -m java.rmi/sun.rmi.registry.RegistryImpl 1099"),
+    ),
+    Case(
+        "a Go program, prometheus-node-exporter",
+        "prometheus-node-exporter",
+        words(
+            "prometheus-node-exporter --web.listen-address=127.0.0.1:9100"
+            " --collector.disable-defaults --collector.loadavg"
+        ),
+    ),
     Case("nginx", "nginx-light", words("/usr/sbin/nginx -p FOLDER -e stderr -c FOLDER/nginx.conf")),
-    Case("redis", "redis-server", ["redis-server", "--port", "0", "--unixsocket", "/run/redis.sock", "--save", ""]),
-    Case("sshd", "openssh-server", words("/usr/sbin/sshd -D -e -f /dev/null -h FOLDER/key -p 2222")),
+    Case(
+        "redis",
+        "redis-server",
+        ["redis-server", "--port", "0", "--unixsocket", "/run/redis.sock", "--save", ""],
+    ),
+    Case(
+        "sshd", "openssh-server", words("/usr/sbin/sshd -D -e -f /dev/null -h FOLDER/key -p 2222")
+    ),
     Case("`sleep` under the name of tini", "coreutils", words("FOLDER/tini 1000"), misleads=True),
-    Case("`sleep` that calls itself dumb-init", "bash", ["bash", "-c", "exec -a /usr/bin/dumb-init sleep 1000"], misleads=True),
-    Case("a Python script that sleeps, called supervisord", "python3", words("/usr/bin/python3 -IS FOLDER/supervisord"), misleads=True),
-    Case("waits in `waitid` for any child to stop", "python3", python(CHILD + "os.waitid(os.P_ALL, 0, os.WSTOPPED)"), misleads=True),
-    Case("waits in `waitid` for any child, and leaves it (WNOWAIT)", "python3", python(
-        CHILD + "while True:\n    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n    time.sleep(0.1)"), misleads=True),
-    Case("waits in `wait4` for its process group", "python3", python(CHILD + "os.wait4(0, 0)"), misleads=True),
-    Case("waits in `wait4` for clones (`__WCLONE`)", "python3", python(CLONED + "os.wait4(-1, -0x80000000)"), misleads=True),
-    Case("a thread waits for its own children (`__WNOTHREAD`)", "python3", python(CHILD + OF_THIS_THREAD), misleads=True),
-    Case("its first thread has exited, another one waits", "python3", python(CHILD + THREAD_WAITS + LEADER_EXITS), misleads=True),
-    Case("its first thread has exited, another one sleeps", "python3", python(
-        CHILD + "threading.Thread(target=time.sleep, args=(1000,)).start()\n" + LEADER_EXITS), misleads=True),
+    Case(
+        "`sleep` that calls itself dumb-init",
+        "bash",
+        ["bash", "-c", "exec -a /usr/bin/dumb-init sleep 1000"],
+        misleads=True,
+    ),
+    Case(
+        "a Python script that sleeps, called supervisord",
+        "python3",
+        words("/usr/bin/python3 -IS FOLDER/supervisord"),
+        misleads=True,
+    ),
+    Case(
+        "waits in `waitid` for any child to stop",
+        "python3",
+        python(CHILD + "os.waitid(os.P_ALL, 0, os.WSTOPPED)"),
+        misleads=True,
+    ),
+    Case(
+        "waits in `waitid` for any child, and leaves it (WNOWAIT)",
+        "python3",
+        python(
+            CHILD + "while True:\n    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)\n   "
+            " time.sleep(0.1)"
+        ),
+        misleads=True,
+    ),
+    Case(
+        "waits in `wait4` for its process group",
+        "python3",
+        python(CHILD + "os.wait4(0, 0)"),
+        misleads=True,
+    ),
+    Case(
+        "waits in `wait4` for clones (`__WCLONE`)",
+        "python3",
+        python(CLONED + "os.wait4(-1, -0x80000000)"),
+        misleads=True,
+    ),
+    Case(
+        "a thread waits for its own children (`__WNOTHREAD`)",
+        "python3",
+        python(CHILD + OF_THIS_THREAD),
+        misleads=True,
+    ),
+    Case(
+        "its first thread has exited, another one waits",
+        "python3",
+        python(CHILD + THREAD_WAITS + LEADER_EXITS),
+        misleads=True,
+    ),
+    Case(
+        "its first thread has exited, another one sleeps",
+        "python3",
+        python(
+            CHILD + "threading.Thread(target=time.sleep, args=(1000,)).start()\n" + LEADER_EXITS
+        ),
+        misleads=True,
+    ),
     Case("a handler that does nothing, SA_NOCLDWAIT", "gcc", ["FOLDER/nocldwait"], misleads=True),
 ]
 
@@ -231,7 +365,9 @@ class Inits:
         try:
             self._lay_out()
             with ThreadPoolExecutor(2) as pool:  # as many as the machine may well have CPUs
-                namespaces = pool.submit(lambda: [self._start(case) for case in cases if not case.podman])
+                namespaces = pool.submit(
+                    lambda: [self._start(case) for case in cases if not case.podman]
+                )
                 if any(case.podman for case in cases):
                     self._start_in_podman([case for case in cases if case.podman])
                 namespaces.result()
@@ -248,26 +384,44 @@ class Inits:
             path = self.folder / "runit" / stage
             path.write_text("#!/bin/sh\n%s\n" % line, encoding="utf-8")
             path.chmod(0o755)
-        for name, text in (("supervisord.conf", SUPERVISORD), ("nginx.conf", NGINX), ("supervisord", "import time; time.sleep(1000)")):
+        for name, text in (
+            ("supervisord.conf", SUPERVISORD),
+            ("nginx.conf", NGINX),
+            ("supervisord", "import time; time.sleep(1000)"),
+        ):
             (self.folder / name).write_text(text, encoding="utf-8")
         for name, source in (("pause", PAUSE), ("nocldwait", NOCLDWAIT)):
-            subprocess.run(["gcc", "-x", "c", "-o", self.folder / name, "-"], input=source, text=True, check=True)
+            subprocess.run(
+                ["gcc", "-x", "c", "-o", self.folder / name, "-"],
+                input=source,
+                text=True,
+                check=True,
+            )
         shutil.copy("/usr/bin/sleep", self.folder / "tini")
         if shutil.which("ssh-keygen"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "key"], check=True)
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "key"],
+                check=True,
+            )
 
     def _words(self, some) -> list:
         return [word.replace("FOLDER", str(self.folder)) for word in some]
 
     def _start(self, case):
         log = self.folder / ("%d.log" % len(self.processes))
-        self.processes[case.name] = self.node.container(BECOME % (str(log), self._words(case.command))).process
+        self.processes[case.name] = self.node.container(
+            BECOME % (str(log), self._words(case.command))
+        ).process
 
     def _start_in_podman(self, cases):
-        self.podman = Podman(self.node, Path(tempfile.mkdtemp(prefix="zr-")))  # it refuses a folder with a long name
+        self.podman = Podman(
+            self.node, Path(tempfile.mkdtemp(prefix="zr-"))
+        )  # it refuses a folder with a long name
         self.podman.import_host()
         for case in cases:
-            container = self.podman("run", "--detach", "--network", "none", *self._words([*case.podman, *case.command]))
+            container = self.podman(
+                "run", "--detach", "--network", "none", *self._words([*case.podman, *case.command])
+            )
             pid = int(self.podman("inspect", "--format", "{{.State.Pid}}", container))
             self.processes[case.name] = process_in(self.node, pid)
 
@@ -277,7 +431,11 @@ class Inits:
 
     def audit(self, *flags) -> dict:
         """Name to what the audit says of it. Checks what it says of its own canaries."""
-        done = self.node.run(*self.node.agent_command("--audit", "--json", *flags, code=agent_that(PATIENT_WITH_INITS)))
+        done = self.node.run(
+            *self.node.agent_command(
+                "--audit", "--json", *flags, code=agent_that(PATIENT_WITH_INITS)
+            )
+        )
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
         assert result["counts"]["canaries_left"] == sum(self.zombies().values())
@@ -285,20 +443,26 @@ class Inits:
         return {name: entries[self.pid(name)] for name in self.processes}
 
     def truth(self) -> dict:
-        """Name to seconds until an orphan was gone, or None where it was still a zombie in the end."""
+        """Name to seconds until an orphan was gone, or None where it was still a zombie in the
+        end.
+        """
         return fates(self.processes)
 
     def zombies(self) -> dict:
         """Name to the number of zombies that its PID 1 has, as psutil sees them."""
-        return {name: [child.status() for child in process.children()].count(psutil.STATUS_ZOMBIE)
-                for name, process in self.processes.items()}
+        return {
+            name: [child.status() for child in process.children()].count(psutil.STATUS_ZOMBIE)
+            for name, process in self.processes.items()
+        }
 
     def stop(self):
         stop(self.node, self.podman)
 
 
 def stop(node, podman=None):
-    """End a node and, before it, its podman, whose cleanup may write into its folder as long as the node is there."""
+    """End a node and, before it, its podman, whose cleanup may write into its folder as long as the
+    node is there.
+    """
     if podman:
         podman.stop()
     node.stop()
@@ -308,11 +472,17 @@ def stop(node, podman=None):
 
 def process_in(node, pid):
     """The process, as psutil knows it, that has this PID in a node."""
-    return next(process for process in node.init.process.children(recursive=True) if pids_of(process)[1:2] == [pid])
+    return next(
+        process
+        for process in node.init.process.children(recursive=True)
+        if pids_of(process)[1:2] == [pid]
+    )
 
 
 def pids_of(process) -> list:
-    """Its PIDs in the namespaces from the machine's down to its own; empty when it has ended meanwhile."""
+    """Its PIDs in the namespaces from the machine's down to its own; empty when it has ended
+    meanwhile.
+    """
     try:
         return ns_pids(process.pid)
     except (FileNotFoundError, ProcessLookupError):
@@ -320,17 +490,24 @@ def pids_of(process) -> list:
 
 
 def at_rest(processes) -> bool:
-    """Whether each, and all that it has started, slept in a system call and used no CPU to speak of for a second."""
+    """Whether each, and all that it has started, slept in a system call and used no CPU to speak of
+    for a second.
+    """
     before = {process: cpu_seconds(process) for process in processes}
     time.sleep(1)
-    return all(not is_busy(process) and cpu_seconds(process) - before[process] < 0.05 for process in before)
+    return all(
+        not is_busy(process) and cpu_seconds(process) - before[process] < 0.05 for process in before
+    )
 
 
 def is_busy(process) -> bool:
     """Whether something of it or below it runs, or waits for its turn on a CPU."""
     for each in [process, *process.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
-            if each.status() in BUSY or any(state_of(thread) in "RD" for thread in Path("/proc/%d/task" % each.pid).glob("*/stat")):
+            if each.status() in BUSY or any(
+                state_of(thread) in "RD"
+                for thread in Path("/proc/%d/task" % each.pid).glob("*/stat")
+            ):
                 return True
     return False
 
@@ -350,11 +527,21 @@ def cpu_seconds(process) -> float:
 def fates(processes, seconds=WAITS) -> dict:
     """name -> PID 1: make an orphan in each; name -> seconds until it was collected, or None.
 
-    As long as an init that has not collected it waits for its turn on a CPU, it gets more than those seconds.
+    As long as an init that has not collected it waits for its turn on a CPU, it gets more than
+    those seconds.
     """
     started = {}
     for name, process in processes.items():
-        command = ["nsenter", "--target", str(process.pid), "--pid", sys.executable, "-IS", "-c", ORPHAN]
+        command = [
+            "nsenter",
+            "--target",
+            str(process.pid),
+            "--pid",
+            sys.executable,
+            "-IS",
+            "-c",
+            ORPHAN,
+        ]
         popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         number = int(popen.stdout.readline())
         (orphan,) = [child for child in process.children() if pids_of(child)[-1:] == [number]]
@@ -365,7 +552,9 @@ def fates(processes, seconds=WAITS) -> dict:
     time_is_up = False
     while None in found.values() and not time_is_up:
         left = [name for name, moment in found.items() if moment is None]
-        time_is_up = time.monotonic() - began > seconds and not any(is_busy(processes[name]) for name in left)
+        time_is_up = time.monotonic() - began > seconds and not any(
+            is_busy(processes[name]) for name in left
+        )
         for name in left:
             if not started[name][1].is_running():
                 found[name] = time.monotonic() - began
@@ -376,7 +565,9 @@ def fates(processes, seconds=WAITS) -> dict:
 
 
 def rows(folder, cases) -> list:
-    """All that is to be known of each case. The truth comes last, so that the audit has not seen its orphan."""
+    """All that is to be known of each case. The truth comes last, so that the audit has not seen
+    its orphan.
+    """
     inits = Inits(folder, cases)
     try:
         without, with_probe = inits.audit(), inits.audit("--probe")
@@ -384,6 +575,15 @@ def rows(folder, cases) -> list:
         truth = inits.truth()
     finally:
         inits.stop()
-    return [Row(case, "leaks" if truth[case.name] is None else "reaps",
-                {piece["by"]: piece["verdict"] for piece in with_probe[case.name]["evidence"]},
-                without[case.name]["verdict"], with_probe[case.name]["verdict"], left[case.name], with_probe[case.name]) for case in cases]
+    return [
+        Row(
+            case,
+            "leaks" if truth[case.name] is None else "reaps",
+            {piece["by"]: piece["verdict"] for piece in with_probe[case.name]["evidence"]},
+            without[case.name]["verdict"],
+            with_probe[case.name]["verdict"],
+            left[case.name],
+            with_probe[case.name],
+        )
+        for case in cases
+    ]

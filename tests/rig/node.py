@@ -1,7 +1,8 @@
 """A node of its own for a test: a PID namespace with its own /proc and its own PID 1.
 
-The sweep runs inside and sees nothing of the machine around it, so no test can touch a process that it did not start.
-What the sweep calls a container is a PID namespace below that. Both end with their PID 1, and that with the test.
+The sweep runs inside and sees nothing of the machine around it, so no test can touch a process that
+it did not start. What the sweep calls a container is a PID namespace below that. Both end with
+their PID 1, and that with the test.
 """
 
 from __future__ import annotations
@@ -17,14 +18,23 @@ from pathlib import Path
 import psutil
 
 CHECKOUT = Path(__file__).parents[2]
-ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils"))  # tests/mutations name another one
+ENGINE = Path(
+    os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils")
+)  # tests/mutations name another one
 PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
 OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
 NO_OPTIONS = CHECKOUT / "tests/rig/no_options.json"  # a configuration that sets none
-OWN_FILES = [PYTHON, "-IS", str(CHECKOUT / "tools/own_files.py")]  # takes a command, in a mount namespace of its own
-AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+OWN_FILES = [
+    PYTHON,
+    "-IS",
+    str(CHECKOUT / "tools/own_files.py"),
+]  # takes a command, in a mount namespace of its own
+AGENT = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+)
 
-# What the programs below may use. ready() tells the test to go on; zombie() returns when its child is one, or was: a sweep may be faster.
+# What the programs below may use. ready() tells the test to go on; zombie() returns when its child
+# is one, or was: a sweep may be faster.
 PRELUDE = """
 import ctypes, os, signal, sys, threading, time
 def zombie(before_exit=lambda: None):
@@ -53,7 +63,8 @@ while True:
         time.sleep(0.02)
 """
 
-# The path of the FIFO goes in. posix_spawn(3) waits in vfork(2) until its child has executed; the child waits for a FIFO that nobody opens
+# The path of the FIFO goes in. posix_spawn(3) waits in vfork(2) until its child has executed; the
+# child waits for a FIFO that nobody opens
 VFORK = """
 parent = os.fork()
 if parent == 0:
@@ -79,7 +90,9 @@ def wait_until(condition, seconds=60.0):
 
 
 def is_alive(process) -> bool:
-    """Whether that very process (psutil compares the start time) still runs, as anything but a zombie."""
+    """Whether that very process (psutil compares the start time) still runs, as anything but a
+    zombie.
+    """
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -93,7 +106,8 @@ class Program:
         if code is not None:
             command = [*command, PYTHON, "-IS", "-c", PRELUDE + code]
         self.popen = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        )
         line = self.popen.stdout.readline()
         assert line == b"ready\n", "the program did not get ready: %r" % line
         process = psutil.Process(self.popen.pid)
@@ -137,17 +151,27 @@ LIKE_THE_SCRIPT = ("--pressure", "0", "--max-parents", "0")
 
 
 class Node:
-    """A PID namespace that plays the node, with files of its own. init: code of its PID 1, which collects orphans unless told otherwise.
+    """A PID namespace that plays the node, with files of its own. init: code of its PID 1, which
+    collects orphans unless told otherwise.
 
-    cgroup: a :class:`rig.own_cgroup.OwnCgroup` that counts tasks. All of the node is in it, and no other is in sight there, so the ledger is of this
-    node and not of the machine.
+    cgroup: a :class:`rig.own_cgroup.OwnCgroup` that counts tasks. All of the node is in it, and no
+    other is in sight there, so the ledger is of this node and not of the machine.
     """
 
     def __init__(self, folder, init=REAPING_INIT, cgroup=None):
         self.run_folder = folder / "run"
         self.programs = []
         # ends with this process, even if that is killed, and takes all that is in the node along
-        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]
         command += [*(cgroup.hiding_others if cgroup else []), *OWN_FILES]
         self.init = Program(command, init, depth=1)
         self.enter = ["nsenter", "--target", str(self.init.process.pid), "--pid", "--mount"]
@@ -159,7 +183,9 @@ class Node:
         return self._started(Program([*self.enter, *before], code, depth=1))
 
     def container(self, code, before=()) -> Program:
-        """A container of the node: a PID namespace whose PID 1 runs Python code. before: words before its command."""
+        """A container of the node: a PID namespace whose PID 1 runs Python code. before: words
+        before its command.
+        """
         inner = [*self.enter, *before, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         return self._started(Program(inner, code, depth=2))
 
@@ -177,16 +203,33 @@ class Node:
         return subprocess.run([*self.enter, *command], check=False, **kwargs)
 
     def agent_command(self, *flags, config=NO_OPTIONS, code=AGENT) -> list:
-        """The agent, as its installed command would run it, but with state of its own, and without metrics unless the flags say otherwise."""
-        return [PYTHON, "-IS", "-c", code, str(ENGINE), "--run", str(self.run_folder), "--config", str(config),
-                "--textfile-directory", "off", *LIKE_THE_SCRIPT, *flags]
+        """The agent, as its installed command would run it, but with state of its own, and without
+        metrics unless the flags say otherwise.
+        """
+        return [
+            PYTHON,
+            "-IS",
+            "-c",
+            code,
+            str(ENGINE),
+            "--run",
+            str(self.run_folder),
+            "--config",
+            str(config),
+            "--textfile-directory",
+            "off",
+            *LIKE_THE_SCRIPT,
+            *flags,
+        ]
 
     def agent(self, *flags, config=NO_OPTIONS, **kwargs):
         """Run the agent in the node."""
         return self.run(*self.agent_command(*flags, config=config), **kwargs)
 
     def sweep(self, *flags, **options) -> dict:
-        """One sweep; its result. min_age and grace are short unless given, so that a test need not wait."""
+        """One sweep; its result. min_age and grace are short unless given, so that a test need not
+        wait.
+        """
         options = {"min_age": 0, "grace": 0.3, **options}
         for name, value in options.items():
             flags += ("--" + name.replace("_", "-"), str(value))
@@ -196,7 +239,9 @@ class Node:
         return json.loads(done.stdout)
 
     def old_script(self):
-        """Run the script that this project replaces, to see that the test would notice its fault."""
+        """Run the script that this project replaces, to see that the test would notice its
+        fault.
+        """
         return self.run("bash", str(OLD_SCRIPT))
 
     def stop(self):
@@ -206,9 +251,15 @@ class Node:
 
 
 def left_in_node(result, *ended) -> list:
-    """Zombies left, but for those whose parent is of this rig: nsenter, outside the node, and unshare, which waits for PID 1 of the containers that ended."""
+    """Zombies left, but for those whose parent is of this rig: nsenter, outside the node, and
+    unshare, which waits for PID 1 of the containers that ended.
+    """
     waited_for = {program.pids[1] for program in ended}
-    return [zombie for zombie in result["zombies"]["list"] if zombie["ppid"] != 0 and zombie["pid"] not in waited_for]
+    return [
+        zombie
+        for zombie in result["zombies"]["list"]
+        if zombie["ppid"] != 0 and zombie["pid"] not in waited_for
+    ]
 
 
 def offender_of(result, program) -> dict:
@@ -217,11 +268,17 @@ def offender_of(result, program) -> dict:
 
 
 def old_pythons() -> list:
-    """(path, (major, minor)) of each interpreter before Python 3.9 that pyenv has on this machine."""
+    """(path, (major, minor)) of each interpreter before Python 3.9 that pyenv has on this
+    machine.
+    """
     found = []
     for path in sorted(Path("/root").glob(".pyenv/versions/*/bin/python")):
         done = subprocess.run(
-            [path, "-c", "import sys; print('%d %d' % sys.version_info[:2])"], capture_output=True, text=True, check=True)
+            [path, "-c", "import sys; print('%d %d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         version = tuple(int(number) for number in done.stdout.split())
         if version < (3, 9):
             found.append((path, version))
@@ -231,4 +288,9 @@ def old_pythons() -> list:
 def ns_pids(pid) -> list:
     """Its PIDs in the namespaces from the machine's down to its own."""
     status = Path("/proc/%d/status" % pid).read_text(encoding="utf-8", errors="replace")
-    return [int(number) for line in status.splitlines() if line.startswith("NSpid:") for number in line.split()[1:]]
+    return [
+        int(number)
+        for line in status.splitlines()
+        if line.startswith("NSpid:")
+        for number in line.split()[1:]
+    ]

@@ -1,4 +1,6 @@
-"""A cgroup that a test made, below that of the test itself, in whatever layout the machine has; it ends with the test."""
+"""A cgroup that a test made, below that of the test itself, in whatever layout the machine has; it
+ends with the test.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from rig.node import Node, wait_until
 
 ROOT = Path("/sys/fs/cgroup")
-UNIFIED = next((folder for folder in (ROOT, ROOT / "unified") if (folder / "cgroup.threads").exists()), None)
+UNIFIED = next(
+    (folder for folder in (ROOT, ROOT / "unified") if (folder / "cgroup.threads").exists()), None
+)
 
 
 def entering(folder) -> list:
@@ -20,7 +25,9 @@ def entering(folder) -> list:
 
 
 class OwnCgroup:
-    """folder: where it is. version: 1 or 2. mount: where its hierarchy is mounted. above: the one of the test that it was made below, if any."""
+    """folder: where it is. version: 1 or 2. mount: where its hierarchy is mounted. above: the one
+    of the test that it was made below, if any.
+    """
 
     def __init__(self, folder, version, mount, above=None):
         self.folder = folder
@@ -48,8 +55,17 @@ class OwnCgroup:
 
     @property
     def hiding_others(self) -> list:
-        """The same, in a mount namespace of its own, where no other cgroup of that hierarchy is in sight from then on."""
-        return [*self.entering, "sh", "-c", 'mount --bind "$0" "$1" && shift && exec "$@"', str(self.folder), str(self.mount)]
+        """The same, in a mount namespace of its own, where no other cgroup of that hierarchy is in
+        sight from then on.
+        """
+        return [
+            *self.entering,
+            "sh",
+            "-c",
+            'mount --bind "$0" "$1" && shift && exec "$@"',
+            str(self.folder),
+            str(self.mount),
+        ]
 
     @property
     def entering_from_there(self) -> list:
@@ -80,21 +96,32 @@ def _removed(folder) -> bool:
 
 
 def hierarchy(controller) -> tuple:
-    """(Where it is mounted, its version); None, None where there is none in which a cgroup could be made. controller: as of :func:`own_cgroup`."""
+    """(Where it is mounted, its version); None, None where there is none in which a cgroup could be
+    made. controller: as of :func:`own_cgroup`.
+    """
     if controller and (ROOT / controller / "cgroup.procs").exists():
         return ROOT / controller, 1
-    if UNIFIED and (not controller or controller in (UNIFIED / "cgroup.subtree_control").read_text(encoding="ascii").split()):
+    if UNIFIED and (
+        not controller
+        or controller in (UNIFIED / "cgroup.subtree_control").read_text(encoding="ascii").split()
+    ):
         return UNIFIED, 2
     return None, None
 
 
 @contextlib.contextmanager
 def own_cgroup(controller):
-    """One with that controller. controller: ``pids``, ``memory``, or ``""`` for one of version 2 without any. Skips where there is none."""
+    """One with that controller. controller: ``pids``, ``memory``, or ``""`` for one of version 2
+    without any. Skips where there is none.
+    """
     mount, version = hierarchy(controller)
     if mount is None:
-        pytest.skip("this machine has no cgroups with the controller %r that could be used" % controller)
-    made = OwnCgroup(Path(tempfile.mkdtemp(prefix="zombie-reaper-test-", dir=mount)), version, mount)
+        pytest.skip(
+            "this machine has no cgroups with the controller %r that could be used" % controller
+        )
+    made = OwnCgroup(
+        Path(tempfile.mkdtemp(prefix="zombie-reaper-test-", dir=mount)), version, mount
+    )
     try:
         yield made
     finally:
@@ -103,11 +130,15 @@ def own_cgroup(controller):
 
 @contextlib.contextmanager
 def own_ledger(folder, kind=Node, hides_others=True):
-    """A node whose ledger is of itself, so that it matters to no sweep what else begins and ends on the machine. kind: of node.
+    """A node whose ledger is of itself, so that it matters to no sweep what else begins and ends on
+    the machine. kind: of node.
 
-    It is that of the machine where that has no cgroups which count tasks, or unless cgroups of others are hidden from the node.
+    It is that of the machine where that has no cgroups which count tasks, or unless cgroups of
+    others are hidden from the node.
     """
-    with own_cgroup("pids") if hides_others and hierarchy("pids")[0] else contextlib.nullcontext() as cgroup:
+    with (
+        own_cgroup("pids") if hides_others and hierarchy("pids")[0] else contextlib.nullcontext()
+    ) as cgroup:
         node = kind(folder, cgroup=cgroup)
         try:
             yield node

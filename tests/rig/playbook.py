@@ -11,11 +11,15 @@ from pathlib import Path
 
 from rig.node import CHECKOUT
 
-PROGRAM = os.environ.get("REAPER_ANSIBLE_PLAYBOOK", str(Path(sys.executable).parent / "ansible-playbook"))
+PROGRAM = os.environ.get(
+    "REAPER_ANSIBLE_PLAYBOOK", str(Path(sys.executable).parent / "ansible-playbook")
+)
 
 
 class Played:
-    """What came of it. succeeded: on all hosts; recap: ``{host: {"changed": 1, ...}}``; text: all that was printed."""
+    """What came of it. succeeded: on all hosts; recap: ``{host: {"changed": 1, ...}}``; text: all
+    that was printed.
+    """
 
     def __init__(self, done):
         self.succeeded = done.returncode == 0
@@ -24,11 +28,15 @@ class Played:
         for line in self.text.partition("PLAY RECAP")[2].splitlines()[1:]:
             host, colon, counts = line.partition(":")
             if colon and " ok=" in counts:
-                self.recap[host.strip()] = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", counts)}
+                self.recap[host.strip()] = {
+                    name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", counts)
+                }
 
     def error(self, host) -> str:
         """The one error of a host, in one line."""
-        (told,) = re.findall(r"^fatal: \[%s\]: FAILED! =>(.*?)^$" % re.escape(host), self.text, re.M | re.S)
+        (told,) = re.findall(
+            r"^fatal: \[%s\]: FAILED! =>(.*?)^$" % re.escape(host), self.text, re.M | re.S
+        )
         return " ".join(told.split())
 
 
@@ -50,9 +58,29 @@ class Playbook:
         }
 
     def __call__(self, *flags, hosts=None, **variables) -> Played:
-        """Play it. hosts: ``{name: {variable: value}}``; variables: of all of them, as with ``-e``; None for one that the hosts have themselves."""
-        self.inventory.write_text(json.dumps({"all": {"hosts": hosts or {"node1": {}}}}), encoding="utf-8")
-        variables = {"ansible_python_interpreter": sys.executable, "ansible_become": False, **variables}
+        """Play it. hosts: ``{name: {variable: value}}``; variables: of all of them, as with ``-e``;
+        None for one that the hosts have themselves.
+        """
+        self.inventory.write_text(
+            json.dumps({"all": {"hosts": hosts or {"node1": {}}}}), encoding="utf-8"
+        )
+        variables = {
+            "ansible_python_interpreter": sys.executable,
+            "ansible_become": False,
+            **variables,
+        }
         variables = {name: value for name, value in variables.items() if value is not None}
-        command = [PROGRAM, "-i", str(self.inventory), "-c", "local", "-e", json.dumps(variables), str(self.path), *flags]
-        return Played(self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL, timeout=600))
+        command = [
+            PROGRAM,
+            "-i",
+            str(self.inventory),
+            "-c",
+            "local",
+            "-e",
+            json.dumps(variables),
+            str(self.path),
+            *flags,
+        ]
+        return Played(
+            self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL, timeout=600)
+        )

@@ -12,12 +12,17 @@ from rig.node import CHECKOUT, wait_until
 
 
 class Podman:
-    """podman inside a node, with storage of its own and two images: busybox, and host, which shows the programs of this machine."""
+    """podman inside a node, with storage of its own and two images: busybox, and host, which shows
+    the programs of this machine.
+    """
 
     def __init__(self, node, folder):
         self.node = node
         self.folder = folder
-        self.environment = {**os.environ, "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf")}
+        self.environment = {
+            **os.environ,
+            "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
+        }
         self.command = ["podman", "--storage-driver", "vfs"]
         for name in ("root", "runroot", "tmpdir"):
             self.command += ["--" + name, str(folder / name)]
@@ -37,9 +42,21 @@ class Podman:
         return self("run", "--detach", "--network", "none", "busybox", "/bin/sh", "-c", script)
 
     def import_host(self):
-        """Make the image host: empty folders and links. :meth:`run_host` puts this machine's programs there."""
+        """Make the image host: empty folders and links. :meth:`run_host` puts this machine's
+        programs there.
+        """
         image = self.folder / "host"
-        for name in ("dev", "etc", "proc", "run/sshd", "sys", "tmp", "usr", "var/lib/nginx", "var/log"):
+        for name in (
+            "dev",
+            "etc",
+            "proc",
+            "run/sshd",
+            "sys",
+            "tmp",
+            "usr",
+            "var/lib/nginx",
+            "var/log",
+        ):
             (image / name).mkdir(parents=True)
         (image / "tmp").chmod(0o1777)
         for name in ("bin", "lib", "lib64", "sbin"):
@@ -47,11 +64,31 @@ class Podman:
         self._import(image, "host")
 
     def run_host(self, script, folders) -> str:
-        """Start a container that has this machine's programs; folders: path on this machine to path in the container."""
-        shown = [Path("/usr"), Path("/etc/passwd"), Path("/etc/group"), Path("/etc/ld.so.cache"), Path("/etc/alternatives"),
-                 *Path("/etc").glob("java-*")]
-        volumes = ["%s:%s:ro" % (path, path) for path in shown] + ["%s:%s" % pair for pair in folders.items()]
-        return self("run", "--detach", "--network", "none", *["--volume=" + volume for volume in volumes], "host", "/bin/sh", "-c", script)
+        """Start a container that has this machine's programs; folders: path on this machine to path
+        in the container.
+        """
+        shown = [
+            Path("/usr"),
+            Path("/etc/passwd"),
+            Path("/etc/group"),
+            Path("/etc/ld.so.cache"),
+            Path("/etc/alternatives"),
+            *Path("/etc").glob("java-*"),
+        ]
+        volumes = ["%s:%s:ro" % (path, path) for path in shown] + [
+            "%s:%s" % pair for pair in folders.items()
+        ]
+        return self(
+            "run",
+            "--detach",
+            "--network",
+            "none",
+            *["--volume=" + volume for volume in volumes],
+            "host",
+            "/bin/sh",
+            "-c",
+            script,
+        )
 
     def running(self) -> list:
         return json.loads(self("ps", "--no-trunc", "--format", "json"))
@@ -59,7 +96,9 @@ class Podman:
     def stop(self):
         """Remove its containers and its folder."""
         self("rm", "--all", "--force", "--time", "0")
-        wait_until(lambda: shutil.rmtree(self.folder, ignore_errors=True) or not self.folder.exists())  # its cleanup may still write
+        wait_until(
+            lambda: shutil.rmtree(self.folder, ignore_errors=True) or not self.folder.exists()
+        )  # its cleanup may still write
 
     def _import(self, image, name):
         subprocess.run(["tar", "-C", image, "-cf", str(image) + ".tar", "."], check=True)
@@ -67,5 +106,9 @@ class Podman:
 
 
 def offenders_in(result, container) -> list:
-    """The entries of one container in a result. Processes of the engines themselves have zombies too at times, of which a sweep leaves them alone."""
-    return [entry for entry in result["offenders"] if entry["workload"]["container_id"] == container]
+    """The entries of one container in a result. Processes of the engines themselves have zombies
+    too at times, of which a sweep leaves them alone.
+    """
+    return [
+        entry for entry in result["offenders"] if entry["workload"]["container_id"] == container
+    ]

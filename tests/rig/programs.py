@@ -16,11 +16,17 @@ def serves_http(running):
 
 
 def serves_http_with_a_new_worker(running):
-    """The master, which is the one that held the zombies, has to see that its worker ends and start another."""
+    """The master, which is the one that held the zombies, has to see that its worker ends and start
+    another.
+    """
     serves_http(running)
     (worker,) = running.process.children()
     worker.kill()
-    wait_until(lambda: [child for child in running.process.children() if child != worker and is_alive(child)])
+    wait_until(
+        lambda: [
+            child for child in running.process.children() if child != worker and is_alive(child)
+        ]
+    )
     serves_http(running)
 
 
@@ -41,14 +47,24 @@ def stores_and_saves(running):
     """It forks to save and waits for that child."""
     ask(running.unix(), b"SET key value\r\nGET key\r\n", b"$5\r\nvalue\r\n")
     ask(running.unix(), b"BGSAVE\r\n", b"+Background")
-    wait_until(lambda: b"rdb_bgsave_in_progress:0" in ask(running.unix(), b"INFO persistence\r\n", b"aof_enabled"))
+    wait_until(
+        lambda: (
+            b"rdb_bgsave_in_progress:0"
+            in ask(running.unix(), b"INFO persistence\r\n", b"aof_enabled")
+        )
+    )
     ask(running.unix(), b"INFO persistence\r\n", b"rdb_last_bgsave_status:ok")
     assert (running.folder / "dump.rdb").exists()
 
 
 def answers_sql(running):
     done = subprocess.run(
-        ["psql", "-h", running.folder, "-U", "nobody", "-Atc", "select 6 * 7", "postgres"], capture_output=True, text=True, timeout=30, check=False)
+        ["psql", "-h", running.folder, "-U", "nobody", "-Atc", "select 6 * 7", "postgres"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
 
 
@@ -63,7 +79,9 @@ def shows_banner(running):
 
 def slept(running):
     """``time.sleep`` slept to its end, once."""
-    line = wait_until(lambda: [line for line in running.out.splitlines() if line.startswith("slept ")])[0]
+    line = wait_until(
+        lambda: [line for line in running.out.splitlines() if line.startswith("slept ")]
+    )[0]
     assert SLEEP <= int(line.split()[1]) < SLEEP + running.head_start
 
 
@@ -80,7 +98,12 @@ def busy_to_the_end(running):
     """It counted on, and its sum is right."""
     with open(running.folder / "busy", "r+b") as file:
         file.write(b"\1")
-    count, total = (int(word) for word in wait_until(lambda: running.out.endswith("\n") and running.out.split("done ")[1:])[0].split())
+    count, total = (
+        int(word)
+        for word in wait_until(
+            lambda: running.out.endswith("\n") and running.out.split("done ")[1:]
+        )[0].split()
+    )
     assert total == count * (count - 1) // 2
 
 
@@ -172,38 +195,164 @@ POSTGRES = AS_NOBODY + "/usr/lib/postgresql/*/bin/postgres "
 
 
 def nginx(name, *, ready, works, lines=""):
-    return Program(name, "nginx -p . -e stderr -c /w/%s/program" % name, works, ready, files={"program": NGINX % (lines, name)})
+    return Program(
+        name,
+        "nginx -p . -e stderr -c /w/%s/program" % name,
+        works,
+        ready,
+        files={"program": NGINX % (lines, name)},
+    )
 
 
 # The JVM ends threads that have nothing to do: of its compilers at once, of RMI after a minute
-NO_THREAD_ENDS = "-XX:-UseDynamicNumberOfCompilerThreads -Dsun.rmi.transport.tcp.threadKeepAliveTime=86400000"
+NO_THREAD_ENDS = (
+    "-XX:-UseDynamicNumberOfCompilerThreads -Dsun.rmi.transport.tcp.threadKeepAliveTime=86400000"
+)
 
 PROGRAMS = [
-    Program("python_busy", PYTHON, busy_to_the_end, files={"program": PYTHON_BUSY}, begins_when_told=lambda running: running.system_call() == -1),
-    Program("python_sleep", PYTHON, slept, files={"program": PYTHON_SLEEP}, begins_when_told=lambda running: running.system_call() == CLOCK_NANOSLEEP),
-    Program("python_asyncio", PYTHON, lambda running: ask(running.unix(), b"line\n", b"it works, line\n"), files={"program": PYTHON_ASYNCIO}),
+    Program(
+        "python_busy",
+        PYTHON,
+        busy_to_the_end,
+        files={"program": PYTHON_BUSY},
+        begins_when_told=lambda running: running.system_call() == -1,
+    ),
+    Program(
+        "python_sleep",
+        PYTHON,
+        slept,
+        files={"program": PYTHON_SLEEP},
+        begins_when_told=lambda running: running.system_call() == CLOCK_NANOSLEEP,
+    ),
+    Program(
+        "python_asyncio",
+        PYTHON,
+        lambda running: ask(running.unix(), b"line\n", b"it works, line\n"),
+        files={"program": PYTHON_ASYNCIO},
+    ),
     Program("python_threads", PYTHON, all_threads_count, files={"program": PYTHON_THREADS}),
-    Program("bash", "bash program", answers, files={"program": 'echo ready; while read -r line; do echo "answer $(/bin/echo "$line")"; done'}),
-    Program("dash", "dash program", answers, files={"program": 'echo ready; while read -r line; do echo "answer $(/bin/echo "$line")"; done'}),
-    Program("perl", "perl program", answers, files={"program": '$| = 1; print "ready\\n"; print "answer $_" while <STDIN>;'}),
-    Program("ruby", "ruby program", answers, files={"program": 'STDOUT.sync = true; puts "ready"; while line = STDIN.gets; puts "answer " + line; end'}),
-    Program("tclsh", "tclsh program", answers, files={
-        "program": 'puts ready; flush stdout; while {[gets stdin line] >= 0} {puts "answer $line"; flush stdout}'}),
-    Program("node", "node program", answers, threads_may_start=True, files={
-        "program": 'console.log("ready"); process.stdin.on("data", data => process.stdout.write("answer " + data));'}),
-    Program("java", "java %s -m java.rmi/sun.rmi.registry.RegistryImpl 1099" % NO_THREAD_ENDS, serves_rmi,
-            lambda running: tried(lambda: serves_rmi(running)), threads_may_start=True),
-    Program("go", "prometheus-node-exporter --web.listen-address=127.0.0.1:9100 --collector.disable-defaults --collector.loadavg",
-            serves_metrics, lambda running: tried(lambda: serves_metrics(running)), threads_may_start=True),
-    nginx("nginx", ready=lambda running: tried(lambda: serves_http(running)), works=serves_http_with_a_new_worker),
-    nginx("nginx_alone", ready=lambda running: tried(lambda: serves_http(running)), works=serves_http, lines="master_process off;"),
-    Program("haproxy", "haproxy -db -f program", serves_http, lambda running: tried(lambda: serves_http(running)), files={"program": HAPROXY}),
-    Program("redis", "redis-server --port 0 --unixsocket socket --save ''", stores_and_saves, lambda running: tried(lambda: answers_ping(running))),
-    Program("postgres", POSTGRES + "-D data -k /w/postgres -c listen_addresses= -c fsync=off", answers_sql, lambda running: tried(lambda: answers_sql(running)),
-            before=NEW_DATABASE, unseen=True),
-    Program("postgres_alone", POSTGRES + "--single -D data postgres", answers_sql_line, lambda running: "backend> " in running.out, before=NEW_DATABASE),
-    Program("sshd", "/usr/sbin/sshd -D -e -f /dev/null -h /w/sshd/key -p 2222", shows_banner,
-            lambda running: "listening on :: port 2222" in running.out, before="ssh-keygen -q -t ed25519 -N '' -f key"),
+    Program(
+        "bash",
+        "bash program",
+        answers,
+        files={
+            "program": 'echo ready; while read -r line; do echo "answer $(/bin/echo "$line")"; done'
+        },
+    ),
+    Program(
+        "dash",
+        "dash program",
+        answers,
+        files={
+            "program": 'echo ready; while read -r line; do echo "answer $(/bin/echo "$line")"; done'
+        },
+    ),
+    Program(
+        "perl",
+        "perl program",
+        answers,
+        files={"program": '$| = 1; print "ready\\n"; print "answer $_" while <STDIN>;'},
+    ),
+    Program(
+        "ruby",
+        "ruby program",
+        answers,
+        files={
+            "program": (
+                'STDOUT.sync = true; puts "ready"; while line = STDIN.gets; puts "answer " +'
+                " line; end"
+            )
+        },
+    ),
+    Program(
+        "tclsh",
+        "tclsh program",
+        answers,
+        files={
+            "program": (
+                'puts ready; flush stdout; while {[gets stdin line] >= 0} {puts "answer $line";'
+                " flush stdout}"
+            )
+        },
+    ),
+    Program(
+        "node",
+        "node program",
+        answers,
+        threads_may_start=True,
+        files={
+            "program": (
+                'console.log("ready"); process.stdin.on("data", data =>'
+                ' process.stdout.write("answer " + data));'
+            )
+        },
+    ),
+    Program(
+        "java",
+        "java %s -m java.rmi/sun.rmi.registry.RegistryImpl 1099" % NO_THREAD_ENDS,
+        serves_rmi,
+        lambda running: tried(lambda: serves_rmi(running)),
+        threads_may_start=True,
+    ),
+    Program(
+        "go",
+        "prometheus-node-exporter --web.listen-address=127.0.0.1:9100 --collector.disable-defaults"
+        " --collector.loadavg",
+        serves_metrics,
+        lambda running: tried(lambda: serves_metrics(running)),
+        threads_may_start=True,
+    ),
+    nginx(
+        "nginx",
+        ready=lambda running: tried(lambda: serves_http(running)),
+        works=serves_http_with_a_new_worker,
+    ),
+    nginx(
+        "nginx_alone",
+        ready=lambda running: tried(lambda: serves_http(running)),
+        works=serves_http,
+        lines="master_process off;",
+    ),
+    Program(
+        "haproxy",
+        "haproxy -db -f program",
+        serves_http,
+        lambda running: tried(lambda: serves_http(running)),
+        files={"program": HAPROXY},
+    ),
+    Program(
+        "redis",
+        "redis-server --port 0 --unixsocket socket --save ''",
+        stores_and_saves,
+        lambda running: tried(lambda: answers_ping(running)),
+    ),
+    Program(
+        "postgres",
+        POSTGRES + "-D data -k /w/postgres -c listen_addresses= -c fsync=off",
+        answers_sql,
+        lambda running: tried(lambda: answers_sql(running)),
+        before=NEW_DATABASE,
+        unseen=True,
+    ),
+    Program(
+        "postgres_alone",
+        POSTGRES + "--single -D data postgres",
+        answers_sql_line,
+        lambda running: "backend> " in running.out,
+        before=NEW_DATABASE,
+    ),
+    Program(
+        "sshd",
+        "/usr/sbin/sshd -D -e -f /dev/null -h /w/sshd/key -p 2222",
+        shows_banner,
+        lambda running: "listening on :: port 2222" in running.out,
+        before="ssh-keygen -q -t ed25519 -N '' -f key",
+    ),
     Program("bare", "/c/bare", answers, lambda running: running.system_call() == 0),
-    Program("bare_without_vdso", "/c/bare without-vdso", bare_without_vdso, lambda running: running.system_call() == 0),
+    Program(
+        "bare_without_vdso",
+        "/c/bare without-vdso",
+        bare_without_vdso,
+        lambda running: running.system_call() == 0,
+    ),
 ]

@@ -1,9 +1,11 @@
-"""The remedy reap at close quarters: programs that make it hard for it, and a driver that steps in at a moment of one's choice.
+"""The remedy reap at close quarters: programs that make it hard for it, and a driver that steps in
+at a moment of one's choice.
 
-The driver runs the engine's own `reap()` in a node, without the policy, which would leave some parents alone before.
+The driver runs the engine's own `reap()` in a node, without the policy, which would leave some
+parents alone before.
 
-How long the engine waits for others, for a parent to stop or a canary to start, is a matter of how busy the machine is. Here it waits as long
-as it takes, unless a test is about just that.
+How long the engine waits for others, for a parent to stop or a canary to start, is a matter of how
+busy the machine is. Here it waits as long as it takes, unless a test is about just that.
 """
 
 from __future__ import annotations
@@ -17,7 +19,13 @@ from pathlib import Path
 from rig.node import AGENT, ENGINE, NO_OPTIONS, PYTHON, Node, is_alive, wait_until
 
 SOURCES = Path(__file__).parent / "hostile"
-THIRTY_TWO_BIT = ["-m32", "-nostdlib", "-ffreestanding", "-fno-pic", "-fno-stack-protector"]  # needs no 32-bit libc
+THIRTY_TWO_BIT = [
+    "-m32",
+    "-nostdlib",
+    "-ffreestanding",
+    "-fno-pic",
+    "-fno-stack-protector",
+]  # needs no 32-bit libc
 
 # Answers as long as it works; the lines before it end in the program's own sleep, loop or call.
 ANSWERS = """
@@ -45,11 +53,19 @@ while True:
         time.sleep(0.02)
 """
 
-# The engine gets whatever time a busy machine takes. What ends a wait is what it waits for; these numbers only guard against hanging.
-PATIENTLY = "; ".join((
-    "from reaper import canary, files, ptrace", "from reaper.remedies import nudge, reap, terminate",
-    "ptrace.UNTIL_STOPPED = ptrace.UNTIL_CALLED = terminate.AFTER_SIGKILL = nudge.LONGEST = canary.MOMENT = files.LOCK_WAIT = 60.0",
-    "reap.LONGEST = reap.LONGEST_ALL = canary.LONGEST = 600.0"))
+# The engine gets whatever time a busy machine takes. What ends a wait is what it waits for; these
+# numbers only guard against hanging.
+PATIENTLY = "; ".join(
+    (
+        "from reaper import canary, files, ptrace",
+        "from reaper.remedies import nudge, reap, terminate",
+        (
+            "ptrace.UNTIL_STOPPED = ptrace.UNTIL_CALLED = terminate.AFTER_SIGKILL = nudge.LONGEST ="
+            " canary.MOMENT = files.LOCK_WAIT = 60.0"
+        ),
+        "reap.LONGEST = reap.LONGEST_ALL = canary.LONGEST = 600.0",
+    )
+)
 
 
 def agent_that(*does) -> str:
@@ -69,11 +85,16 @@ class PatientNode(Node):
         return super().run(*command, **{"timeout": 300, **kwargs})
 
 
-AS_LONG_AS_IT_TAKES = 10 if "REAPER_ENGINE" in os.environ else 60  # tests/mutations wait for what never comes
-DRIVER = """
+AS_LONG_AS_IT_TAKES = (
+    10 if "REAPER_ENGINE" in os.environ else 60
+)  # tests/mutations wait for what never comes
+DRIVER = (
+    """
 import json, os, signal, sys, time
 sys.path.append(sys.argv[1])
-""" + PATIENTLY + """
+"""
+    + PATIENTLY
+    + """
 from reaper import observe, procfs, ptrace, sweep
 from reaper.remedies import reap as remedy
 PID, proc = int(sys.argv[2]), procfs.ProcFS()
@@ -120,7 +141,9 @@ remedy.Tracee = Watched
 def once(then):
     outcome = remedy.reap(proc, [then])[0]
     print(json.dumps(outcome._asdict()), flush=True)
-""" % AS_LONG_AS_IT_TAKES
+"""
+    % AS_LONG_AS_IT_TAKES
+)
 MOMENTS = ("seizing", "seized", "stopped", "prepared", "calling", "called", "releasing", "released")
 
 
@@ -128,14 +151,31 @@ def built(folder, source, *flags) -> str:
     """Path of the program made from a C file of rig/hostile."""
     program = folder / "-".join([source, *(flag.strip("-") for flag in flags[-1:])])
     subprocess.run(
-        ["gcc", "-O1", "-static", "-pthread", "-mavx", "-mno-red-zone", *flags, "-o", program, SOURCES / (source + ".c")], check=True)
+        [
+            "gcc",
+            "-O1",
+            "-static",
+            "-pthread",
+            "-mavx",
+            "-mno-red-zone",
+            *flags,
+            "-o",
+            program,
+            SOURCES / (source + ".c"),
+        ],
+        check=True,
+    )
     return str(program)
 
 
 def container_of(node, *command, zombies=1, environment=()):
-    """A container whose PID 1 is that command, which prints ``ready``, and which has been given zombies before it began."""
-    return node.container("for _ in range(%d): zombie()\nos.environ.update(%r)\nos.execv(%r, %r)" % (
-        zombies, dict(environment), command[0], list(command)))
+    """A container whose PID 1 is that command, which prints ``ready``, and which has been given
+    zombies before it began.
+    """
+    return node.container(
+        "for _ in range(%d): zombie()\nos.environ.update(%r)\nos.execv(%r, %r)"
+        % (zombies, dict(environment), command[0], list(command))
+    )
 
 
 def driver_command(node, program, code="once(offender())", engine=ENGINE) -> list:
@@ -143,7 +183,9 @@ def driver_command(node, program, code="once(offender())", engine=ENGINE) -> lis
 
 
 def reap_directly(node, program, code="once(offender())", before=()):
-    """What the remedy itself says of that parent, with other code around it; its last line is an outcome. before: command."""
+    """What the remedy itself says of that parent, with other code around it; its last line is an
+    outcome. before: command.
+    """
     done = node.run(*before, *driver_command(node, program, code))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -161,17 +203,35 @@ def step_of(entry, remedy="reap") -> dict:
 
 def status_of(program) -> dict:
     """/proc/PID/status, and the start time as psutil reads it."""
-    text = Path("/proc/%d/status" % program.process.pid).read_text(encoding="utf-8", errors="replace")
-    return {**dict(line.split(":\t", 1) for line in text.splitlines()), "start": program.process.create_time()}
+    text = Path("/proc/%d/status" % program.process.pid).read_text(
+        encoding="utf-8", errors="replace"
+    )
+    return {
+        **dict(line.split(":\t", 1) for line in text.splitlines()),
+        "start": program.process.create_time(),
+    }
 
 
-SAME = ("start", "Pid", "Threads", "SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd", "Seccomp", "NoNewPrivs")
+SAME = (
+    "start",
+    "Pid",
+    "Threads",
+    "SigBlk",
+    "SigIgn",
+    "SigCgt",
+    "SigPnd",
+    "ShdPnd",
+    "Seccomp",
+    "NoNewPrivs",
+)
 
 
 class Untouched:
-    """with Untouched(program): afterwards it is the same process, neither traced nor stopped, its signals as they were.
+    """with Untouched(program): afterwards it is the same process, neither traced nor stopped, its
+    signals as they were.
 
-    The kernel takes a moment to wake it, and it takes one itself to handle what came meanwhile: so it is looked at until that is so.
+    The kernel takes a moment to wake it, and it takes one itself to handle what came meanwhile: so
+    it is looked at until that is so.
     """
 
     def __init__(self, program, *but_for):
@@ -185,7 +245,9 @@ class Untouched:
     def __exit__(self, kind, *_):
         if kind is None:
             try:
-                wait_until(lambda: self.what_matters(self.settled()) == self.what_matters(self.before))
+                wait_until(
+                    lambda: self.what_matters(self.settled()) == self.what_matters(self.before)
+                )
             except AssertionError:
                 assert self.what_matters(self.settled()) == self.what_matters(self.before)
 
@@ -211,7 +273,9 @@ def said(program) -> str:
 
 
 def said_so_far(program) -> list:
-    """All lines that have not been read yet. What it says before it answers, or before it sleeps again, is there once it has done so."""
+    """All lines that have not been read yet. What it says before it answers, or before it sleeps
+    again, is there once it has done so.
+    """
     os.set_blocking(program.popen.stdout.fileno(), False)
     return (program.popen.stdout.read() or b"").decode().splitlines()
 
@@ -230,6 +294,8 @@ def system_call(program) -> int:
 
 
 def sleeps_or_has_ended(program, *calls) -> bool:
-    """Once it sleeps in one of these system calls, or has ended: whether it still lives. What it does when it is woken is done by then."""
+    """Once it sleeps in one of these system calls, or has ended: whether it still lives. What it
+    does when it is woken is done by then.
+    """
     wait_until(lambda: system_call(program) in calls or not program.alive)
     return is_alive(program.process)

@@ -1,7 +1,9 @@
-"""A program that holds zombies, in a container, with the way to see that it is the same as before and still does its work.
+"""A program that holds zombies, in a container, with the way to see that it is the same as before
+and still does its work.
 
-It is started by a process that has made zombies and then becomes that program (``sh -c '(exit 3) & exec PROGRAM'``).
-Its folder is its working directory; its standard input is the FIFO ``in`` there, its output the file ``out``.
+It is started by a process that has made zombies and then becomes that program (``sh -c '(exit 3) &
+exec PROGRAM'``). Its folder is its working directory; its standard input is the FIFO ``in`` there,
+its output the file ``out``.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ import psutil
 from rig.node import wait_until
 
 ZOMBIES = 2
-SLEEP = 10000  # milliseconds that whatever ends by itself lasts: time.sleep in programs.py, the calls timed_... of blocked.c
+# milliseconds that whatever ends by itself lasts: time.sleep in programs.py, the calls timed_... of
+# blocked.c
+SLEEP = 10000
 CLONE_NEWNET = 0x40000000
 
-# Does what sh -c '(exit 3) & (exit 4) & exec PROGRAM' does, but they are zombies for sure before PROGRAM can have a handler for
-# SIGCHLD, and a shell would collect them itself while it made sure. Arguments: the signal that their end raises, PROGRAM.
-# Zombies that raised none (as of clone(2)) are only seen by a wait with __WALL or __WCLONE: they stay with a parent that waits
-# for any child.
+# Does what sh -c '(exit 3) & (exit 4) & exec PROGRAM' does, but they are zombies for sure before
+# PROGRAM can have a handler for SIGCHLD, and a shell would collect them itself while it made sure.
+# Arguments: the signal that their end raises, PROGRAM. Zombies that raised none (as of clone(2))
+# are only seen by a wait with __WALL or __WCLONE: they stay with a parent that waits for any child.
 HOLD_ZOMBIES = """
 import ctypes, os, signal, sys
 for status in 3, 4:
@@ -42,14 +46,31 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 class Program(
-    namedtuple("Program", ("name", "command", "works", "ready", "before", "files", "threads_may_start", "unseen", "begins_when_told"),
-               defaults=(None, "", {}, False, False, None))
+    namedtuple(
+        "Program",
+        (
+            "name",
+            "command",
+            "works",
+            "ready",
+            "before",
+            "files",
+            "threads_may_start",
+            "unseen",
+            "begins_when_told",
+        ),
+        defaults=(None, "", {}, False, False, None),
+    )
 ):
-    """command: shell words, each program in its own folder. works(running): fails the test where it does not do its work.
+    """command: shell words, each program in its own folder. works(running): fails the test where it
+    does not do its work.
 
-    ready(running): whether it has come to rest; unless given, when it has said ``ready``. before: shell commands to run first.
-    files: name to text. threads_may_start: by itself at any time. unseen: its zombies raised no SIGCHLD.
-    begins_when_told: for those that end by themselves or cost much: they begin when a line comes; has_begun(running) tells when.
+    ready(running): whether it has come to rest; unless given, when it has said ``ready``. before:
+    shell commands to run first.
+    files: name to text. threads_may_start: by itself at any time. unseen: its zombies raised no
+    SIGCHLD.
+    begins_when_told: for those that end by themselves or cost much: they begin when a line comes;
+    has_begun(running) tells when.
     """
 
     __slots__ = ()
@@ -61,8 +82,17 @@ class Program(
         for name, text in self.files.items():
             (folder / name).write_text(text)
         os.mkfifo(folder / "in")
-        (folder / "start").write_text("cd /w/%s\nexec <>in >out 2>&1\n%s\necho $$ >pid\nexec /usr/bin/python3 -IS -c %s %d %s\n" % (
-            self.name, self.before, shlex.quote(HOLD_ZOMBIES), 0 if self.unseen else signal.SIGCHLD, self.command))
+        (folder / "start").write_text(
+            "cd /w/%s\nexec <>in >out 2>&1\n%s\necho $$ >pid\nexec /usr/bin/python3 -IS -c %s %d"
+            " %s\n"
+            % (
+                self.name,
+                self.before,
+                shlex.quote(HOLD_ZOMBIES),
+                0 if self.unseen else signal.SIGCHLD,
+                self.command,
+            )
+        )
 
 
 Seen = namedtuple("Seen", ("started", "executable", "threads", "blocked"))
@@ -80,7 +110,11 @@ class Running:
         self.head_start = 0  # milliseconds between that and the sweep, or a little less
 
     def pid_in_container(self) -> int:
-        return int(wait_until(lambda: (self.folder / "pid").exists() and (self.folder / "pid").read_text().strip()))
+        return int(
+            wait_until(
+                lambda: (self.folder / "pid").exists() and (self.folder / "pid").read_text().strip()
+            )
+        )
 
     def begin(self):
         if self.program.begins_when_told:
@@ -91,9 +125,15 @@ class Running:
     def get_ready(self):
         """Wait until it has come to rest."""
         try:
-            wait_until(lambda: self.program.ready(self) if self.program.ready else "ready\n" in self.out, seconds=180)
+            wait_until(
+                lambda: self.program.ready(self) if self.program.ready else "ready\n" in self.out,
+                seconds=180,
+            )
         except AssertionError as error:
-            raise AssertionError("%s is not ready: %r, in system call %d" % (self.program.name, self.out, self.system_call())) from error
+            raise AssertionError(
+                "%s is not ready: %r, in system call %d"
+                % (self.program.name, self.out, self.system_call())
+            ) from error
 
     @property
     def out(self) -> str:
@@ -104,11 +144,15 @@ class Running:
             fifo.write(line.encode() + b"\n")
 
     def status(self, field) -> str:
-        return dict(line.split(":\t", 1) for line in self.proc("status").splitlines())[field].strip()
+        return dict(line.split(":\t", 1) for line in self.proc("status").splitlines())[
+            field
+        ].strip()
 
     def seen(self) -> Seen:
         """What must not change."""
-        return Seen(self.process.create_time(), self.process.exe(), self.threads(), self.status("SigBlk"))
+        return Seen(
+            self.process.create_time(), self.process.exe(), self.threads(), self.status("SigBlk")
+        )
 
     def threads(self) -> frozenset:
         return frozenset(os.listdir("/proc/%d/task" % self.process.pid))
@@ -119,7 +163,9 @@ class Running:
         return -1 if word == "running" else int(word)
 
     def zombies(self) -> list:
-        return [child.pid for child in self.process.children() if child.status() == psutil.STATUS_ZOMBIE]
+        return [
+            child.pid for child in self.process.children() if child.status() == psutil.STATUS_ZOMBIE
+        ]
 
     def unix(self, name="socket"):
         connected = socket.socket(socket.AF_UNIX)
@@ -128,12 +174,18 @@ class Running:
         return connected
 
     def tcp(self, port):
-        """A socket belongs to the network namespace in which it was made, and that is a property of the thread."""
+        """A socket belongs to the network namespace in which it was made, and that is a property of
+        the thread.
+        """
+
         def connect():
             libc = ctypes.CDLL(None, use_errno=True)
             with open("/proc/%d/ns/net" % self.process.pid, "rb") as namespace:
-                assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+                assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(
+                    ctypes.get_errno()
+                )
             return socket.create_connection(("127.0.0.1", port), timeout=60)
+
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(connect).result()
 

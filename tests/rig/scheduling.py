@@ -1,6 +1,8 @@
-"""How pytest-xdist hands out tests: those of a file that makes something once for all of them go to one worker.
+"""How pytest-xdist hands out tests: those of a file that makes something once for all of them go to
+one worker.
 
-It has groups for that (``--dist=loadgroup``), but pytest 9.2 no longer knows the attribute in which pytest-xdist 3.8 notes them.
+It has groups for that (``--dist=loadgroup``), but pytest 9.2 no longer knows the attribute in which
+pytest-xdist 3.8 notes them.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from rig.node import CHECKOUT
 
 
 class ByExpense(LoadScopeScheduling):
-    """A unit of work is a test, or all tests of a file. They are begun in the order in which they were collected."""
+    """A unit of work is a test, or all tests of a file. They are begun in the order in which they
+    were collected.
+    """
 
     def __init__(self, config, log):
         super().__init__(config, log)

@@ -1,7 +1,9 @@
-"""nginx, redis-server and postgres in containers of a node, fed with zombies, and the programs that put load on them.
+"""nginx, redis-server and postgres in containers of a node, fed with zombies, and the programs that
+put load on them.
 
-Each server process that gets the zombies is one that answers clients itself: nginx without workers; of postgres the postmaster,
-which takes every connection, so each transaction connects anew. Each has a network namespace of its own, with nothing but its loopback device.
+Each server process that gets the zombies is one that answers clients itself: nginx without workers;
+of postgres the postmaster, which takes every connection, so each transaction connects anew. Each
+has a network namespace of its own, with nothing but its loopback device.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
     fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh22x", b"lo", 1))
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-# postgres starts anew when a child that it does not know exits with anything but 0; what they print goes to a file
-ZOMBIES_AT_START = "(exit 0) & (exit 0) & exec \"$@\" > \"$0\" 2>&1"
+# postgres starts anew when a child that it does not know exits with anything but 0; what they print
+# goes to a file
+ZOMBIES_AT_START = '(exit 0) & (exit 0) & exec "$@" > "$0" 2>&1'
 NGINX = """
 daemon off; master_process off; pid nginx.pid; error_log error.log;
 events { worker_connections 200; }
@@ -49,14 +52,20 @@ class Server:
     """A server on a port of its own 127.0.0.1, PID 1 of a container."""
 
     def __init__(self, node, folder):
-        self.folder = Path(tempfile.mkdtemp(prefix="zr-"))  # pytest's folders are closed to the user that postgres runs as
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="zr-")
+        )  # pytest's folders are closed to the user that postgres runs as
         self.folder.chmod(0o755)
         self.process = None
         try:
             self.prepare()
             alone = ["unshare", "--net", PYTHON, "-IS", "-c", LOOPBACK_UP]
             self.process = Fed(
-                node, folder, type(self).__name__, [*alone, "sh", "-c", ZOMBIES_AT_START, self.folder / "log", *self.command()])
+                node,
+                folder,
+                type(self).__name__,
+                [*alone, "sh", "-c", ZOMBIES_AT_START, self.folder / "log", *self.command()],
+            )
             wait_until(self._is_alone)
             wait_until(self.answers)
         except BaseException:
@@ -76,7 +85,9 @@ class Server:
             return executor.submit(self._connects).result()
 
     def load(self, seconds) -> dict:
-        """Put load on it for about that long: requests, failed (what the tool complained about), p50, p99, max (ms)."""
+        """Put load on it for about that long: requests, failed (what the tool complained about),
+        p50, p99, max (ms).
+        """
         raise NotImplementedError
 
     def run(self, *command) -> str:
@@ -89,7 +100,9 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _is_alone(self) -> bool:
-        return os.readlink("/proc/%d/ns/net" % self.process.process.pid) != os.readlink("/proc/self/ns/net")
+        return os.readlink("/proc/%d/ns/net" % self.process.process.pid) != os.readlink(
+            "/proc/self/ns/net"
+        )
 
     def _connects(self) -> bool:
         with open("/proc/%d/ns/net" % self.process.process.pid, "rb") as namespace:
@@ -103,22 +116,57 @@ class Nginx(Server):
         (self.folder / "nginx.conf").write_text(NGINX % PORT)
 
     def command(self):
-        return ["/usr/sbin/nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "error.log"]
+        return [
+            "/usr/sbin/nginx",
+            "-p",
+            self.folder,
+            "-c",
+            self.folder / "nginx.conf",
+            "-e",
+            self.folder / "error.log",
+        ]
 
     def load(self, seconds):
-        out = self.run("wrk", "--threads", "1", "--connections", "8", "--duration", "%ds" % seconds, "--timeout", "60s", "--latency",
-                       "http://127.0.0.1:%d/" % PORT)
-        wrong = [line.strip() for line in out.splitlines() if "errors:" in line or "Non-2xx" in line]
+        out = self.run(
+            "wrk",
+            "--threads",
+            "1",
+            "--connections",
+            "8",
+            "--duration",
+            "%ds" % seconds,
+            "--timeout",
+            "60s",
+            "--latency",
+            "http://127.0.0.1:%d/" % PORT,
+        )
+        wrong = [
+            line.strip() for line in out.splitlines() if "errors:" in line or "Non-2xx" in line
+        ]
         return {
-            "requests": int(re.search(r"(\d+) requests in", out).group(1)), "failed": wrong,
-            "p50": _ms(re.search(r"^ +50% +(\S+)", out, re.MULTILINE).group(1)),  # a deviation of 92.50% stands elsewhere
+            "requests": int(re.search(r"(\d+) requests in", out).group(1)),
+            "failed": wrong,
+            "p50": _ms(
+                re.search(r"^ +50% +(\S+)", out, re.MULTILINE).group(1)
+            ),  # a deviation of 92.50% stands elsewhere
             "p99": _ms(re.search(r"^ +99% +(\S+)", out, re.MULTILINE).group(1)),
-            "max": _ms(re.search(r"Latency\s+\S+\s+\S+\s+(\S+)", out).group(1))}
+            "max": _ms(re.search(r"Latency\s+\S+\s+\S+\s+(\S+)", out).group(1)),
+        }
 
 
 class Redis(Server):
     def command(self):
-        return ["redis-server", "--port", PORT, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
+        return [
+            "redis-server",
+            "--port",
+            PORT,
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+            self.folder,
+        ]
 
     def load(self, seconds):
         began = time.monotonic()
@@ -128,46 +176,117 @@ class Redis(Server):
 
     def _benchmark(self, requests) -> dict:
         """GET only: its figures are for each command apart."""
-        out = self.run("redis-benchmark", "-p", str(PORT), "-c", "8", "-n", str(requests), "-t", "get", "--csv")
-        (row,) = csv.DictReader(io.StringIO("\n".join(line for line in out.splitlines() if line.startswith('"'))))
+        out = self.run(
+            "redis-benchmark", "-p", str(PORT), "-c", "8", "-n", str(requests), "-t", "get", "--csv"
+        )
+        (row,) = csv.DictReader(
+            io.StringIO("\n".join(line for line in out.splitlines() if line.startswith('"')))
+        )
         wrong = [line for line in out.splitlines() if "rror" in line]
         return {
-            "requests": requests, "failed": wrong, "p50": float(row["p50_latency_ms"]), "p99": float(row["p99_latency_ms"]),
-            "max": float(row["max_latency_ms"])}
+            "requests": requests,
+            "failed": wrong,
+            "p50": float(row["p50_latency_ms"]),
+            "p99": float(row["p99_latency_ms"]),
+            "max": float(row["max_latency_ms"]),
+        }
 
 
 class Postgres(Server):
     def prepare(self):
         self.user = pwd.getpwnam("postgres")
         os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
-        _run(*self._as_user(), self._tool("initdb"), "--pgdata", str(self.folder / "data"), "--auth", "trust", "--no-sync")
+        _run(
+            *self._as_user(),
+            self._tool("initdb"),
+            "--pgdata",
+            str(self.folder / "data"),
+            "--auth",
+            "trust",
+            "--no-sync",
+        )
 
     def command(self):
-        return [*self._as_user(), self._tool("postgres"), "-D", self.folder / "data", "-p", PORT, "-k", self.folder,
-                "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        return [
+            *self._as_user(),
+            self._tool("postgres"),
+            "-D",
+            self.folder / "data",
+            "-p",
+            PORT,
+            "-k",
+            self.folder,
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "fsync=off",
+        ]
 
     def answers(self):
         """Not as soon as it takes connections: it may refuse them still."""
         if not super().answers():
             return False
-        asked = [self._tool("pg_isready"), "-q", "-h", self.folder, "-U", "postgres", "-p", str(PORT)]
+        asked = [
+            self._tool("pg_isready"),
+            "-q",
+            "-h",
+            self.folder,
+            "-U",
+            "postgres",
+            "-p",
+            str(PORT),
+        ]
         return subprocess.run(asked, check=False).returncode == 0
 
     def load(self, seconds):
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
         (self.folder / "one.sql").write_text("SELECT 1;\n")
-        out = self.run(self._tool("pgbench"), "-h", "127.0.0.1", "-p", str(PORT), "-U", "postgres", "-n", "-C", "-c", "4", "-T",
-                       str(seconds), "--log", "--log-prefix", str(logs / "log"), "-f", str(self.folder / "one.sql"), "postgres")
-        took = sorted(int(line.split()[2]) / 1000 for log in logs.iterdir() for line in log.read_text().splitlines())
+        out = self.run(
+            self._tool("pgbench"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(PORT),
+            "-U",
+            "postgres",
+            "-n",
+            "-C",
+            "-c",
+            "4",
+            "-T",
+            str(seconds),
+            "--log",
+            "--log-prefix",
+            str(logs / "log"),
+            "-f",
+            str(self.folder / "one.sql"),
+            "postgres",
+        )
+        took = sorted(
+            int(line.split()[2]) / 1000
+            for log in logs.iterdir()
+            for line in log.read_text().splitlines()
+        )
         shutil.rmtree(logs)
         failed = int(re.search(r"number of failed transactions: (\d+)", out).group(1))
         return {
-            "requests": len(took), "failed": ["%d failed transactions" % failed] if failed else [], "p50": took[len(took) // 2],
-            "p99": took[len(took) * 99 // 100], "max": took[-1]}
+            "requests": len(took),
+            "failed": ["%d failed transactions" % failed] if failed else [],
+            "p50": took[len(took) // 2],
+            "p99": took[len(took) * 99 // 100],
+            "max": took[-1],
+        }
 
     def _as_user(self):
-        return ["setpriv", "--reuid", str(self.user.pw_uid), "--regid", str(self.user.pw_gid), "--clear-groups"]
+        return [
+            "setpriv",
+            "--reuid",
+            str(self.user.pw_uid),
+            "--regid",
+            str(self.user.pw_gid),
+            "--clear-groups",
+        ]
 
     @staticmethod
     def _tool(name) -> str:
@@ -180,7 +299,12 @@ SERVERS = (Nginx, Redis, Postgres)
 
 def _run(*command) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, "%s: exit status %d, %s%s" % (command[0], done.returncode, done.stdout, done.stderr)
+    assert done.returncode == 0, "%s: exit status %d, %s%s" % (
+        command[0],
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )
     return done.stdout
 
 
@@ -188,5 +312,5 @@ def _ms(text) -> float:
     """wrk's 12.34us, 1.23ms, 1.23s as milliseconds."""
     for unit, factor in (("us", 0.001), ("ms", 1), ("s", 1000)):
         if text.endswith(unit):
-            return float(text[:-len(unit)]) * factor
+            return float(text[: -len(unit)]) * factor
     raise ValueError(text)

@@ -1,7 +1,8 @@
-"""soak_driver.py ENGINE ROUNDS LEAST FIFO=PID...: in a node, collects fed zombies of those parents again and again, with the engine itself.
+"""soak_driver.py ENGINE ROUNDS LEAST FIFO=PID...: in a node, collects fed zombies of those parents
+again and again, with the engine itself.
 
-A round is one parent that was stopped, has collected, and was released. There are that many in all, and of each parent the least that is told,
-however long that takes. Prints as JSON what happened.
+A round is one parent that was stopped, has collected, and was released. There are that many in all,
+and of each parent the least that is told, however long that takes. Prints as JSON what happened.
 """
 
 import collections
@@ -20,7 +21,10 @@ from reaper.sweep import Paths  # noqa: E402
 os.nice(-15)  # it is to be done in a time that can be waited for, on a busy machine too
 ROUNDS, LEAST = int(sys.argv[2]), int(sys.argv[3])
 procfs = ProcFS("/proc")
-fed = {int(pid): os.open(fifo, os.O_WRONLY) for fifo, pid in (word.rsplit("=", 1) for word in sys.argv[4:])}
+fed = {
+    int(pid): os.open(fifo, os.O_WRONLY)
+    for fifo, pid in (word.rsplit("=", 1) for word in sys.argv[4:])
+}
 rounds = collections.Counter()
 results = collections.defaultdict(collections.Counter)
 stops = []
@@ -30,7 +34,9 @@ held = []
 
 
 def go_on():
-    return sum(rounds.values()) < ROUNDS or any(rounds[pid] < LEAST for pid in fed if procfs.stat(pid))
+    return sum(rounds.values()) < ROUNDS or any(
+        rounds[pid] < LEAST for pid in fed if procfs.stat(pid)
+    )
 
 
 while go_on() and set(fed) != {pid for pid in fed if procfs.stat(pid) is None}:
@@ -40,7 +46,9 @@ while go_on() and set(fed) != {pid for pid in fed if procfs.stat(pid) is None}:
     snapshot = observe.snapshot(procfs, Paths(), observe.NOTHING, time.monotonic())
     offenders = []
     for offender in snapshot.offenders:
-        ours = tuple(zombie for zombie in offender.zombies if zombie.comm == b"feeder")  # not one that it is about to wait for
+        ours = tuple(
+            zombie for zombie in offender.zombies if zombie.comm == b"feeder"
+        )  # not one that it is about to wait for
         if offender.pid in fed and ours:
             offenders.append(offender._replace(zombies=ours))
     for outcome in reap(procfs, offenders):
@@ -54,7 +62,19 @@ while go_on() and set(fed) != {pid for pid in fed if procfs.stat(pid) is None}:
             held.append((outcome.pid, status and status.tracer_pid))
 
 stops.sort()
-print(json.dumps({
-    "rounds": rounds, "results": results, "collected": collected, "held": held, "seconds": time.monotonic() - began,
-    "stop_ms": {"median": stops[len(stops) // 2], "p99": stops[len(stops) * 99 // 100], "max": stops[-1]},
-}))
+print(
+    json.dumps(
+        {
+            "rounds": rounds,
+            "results": results,
+            "collected": collected,
+            "held": held,
+            "seconds": time.monotonic() - began,
+            "stop_ms": {
+                "median": stops[len(stops) // 2],
+                "p99": stops[len(stops) * 99 // 100],
+                "max": stops[-1],
+            },
+        }
+    )
+)

@@ -1,4 +1,6 @@
-"""A resident agent in a node, and all that it says: to systemd, in its status file, on standard output."""
+"""A resident agent in a node, and all that it says: to systemd, in its status file, on standard
+output.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,24 @@ import threading
 import time
 
 import psutil
+
 from rig.node import NO_OPTIONS, wait_until
 
 POLL = 7  # arch/x86/entry/syscalls/syscall_64.tbl
 
 
 class Watch:
-    """``zombie-reaper --watch`` in a node. before: words before its command. messages: (seconds on CLOCK_MONOTONIC, what it told systemd).
+    """``zombie-reaper --watch`` in a node. before: words before its command. messages: (seconds on
+    CLOCK_MONOTONIC, what it told systemd).
 
     listens: whether what it tells is read; else the socket is full from the beginning.
     """
 
     number = 0
 
-    def __init__(self, node, folder, *flags, before=(), config=NO_OPTIONS, interval=1, listens=True):
+    def __init__(
+        self, node, folder, *flags, before=(), config=NO_OPTIONS, interval=1, listens=True
+    ):
         self.node = node
         self.interval = interval
         Watch.number += 1
@@ -41,8 +47,18 @@ class Watch:
         self.said = folder / ("said%d" % Watch.number)
         with open(self.said, "wb") as said:
             self.popen = subprocess.Popen(
-                [*node.enter, *before, *node.agent_command("--watch", "--interval", str(interval), *flags, config=config)],
-                stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env={**os.environ, "NOTIFY_SOCKET": self.address})
+                [
+                    *node.enter,
+                    *before,
+                    *node.agent_command(
+                        "--watch", "--interval", str(interval), *flags, config=config
+                    ),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "NOTIFY_SOCKET": self.address},
+            )
         self.process = None
         if listens:
             wait_until(lambda: self.sent("READY=1") or self.popen.poll() is not None)
@@ -51,12 +67,17 @@ class Watch:
 
     def find(self) -> psutil.Process:
         """The agent itself, the one child of nsenter."""
-        with open("/proc/%d/task/%d/children" % (self.popen.pid, self.popen.pid), encoding="ascii") as children:
+        with open(
+            "/proc/%d/task/%d/children" % (self.popen.pid, self.popen.pid), encoding="ascii"
+        ) as children:
             self.process = psutil.Process(int(children.read()))
         return self.process
 
     def _fill_up(self):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sending, contextlib.suppress(BlockingIOError):
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sending,
+            contextlib.suppress(BlockingIOError),
+        ):
             while True:
                 sending.sendto(b"x", self.address)
 
@@ -78,7 +99,10 @@ class Watch:
 
     def ticks(self, since=0.0, until=float("inf")) -> int:
         """How many looks it has finished in that time: it tells the watchdog after each."""
-        return sum(since < when <= until and message.startswith("WATCHDOG=1") for when, message in list(self.messages))
+        return sum(
+            since < when <= until and message.startswith("WATCHDOG=1")
+            for when, message in list(self.messages)
+        )
 
     def mark(self) -> int:
         """How many messages it has sent so far, also of those that have not been read yet."""
@@ -86,7 +110,9 @@ class Watch:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
             sending.sendto(text.encode(), self.address)
         wait_until(lambda: self.sent(text))
-        return next(place for place, (_when, message) in enumerate(self.messages) if message == text)
+        return next(
+            place for place, (_when, message) in enumerate(self.messages) if message == text
+        )
 
     def ticks_after(self, place) -> int:
         """How many looks it has finished since :meth:`mark` returned that."""
@@ -122,7 +148,10 @@ class Watch:
         return self.polls() == self.interval
 
     def at_rest(self, look):
-        """What look() returns while it waits for its next look, throughout: between two looks it sleeps but once."""
+        """What look() returns while it waits for its next look, throughout: between two looks it
+        sleeps but once.
+        """
+
         def looked():
             sleeps = self.process.num_ctx_switches().voluntary
             if self.is_at_rest():
@@ -142,9 +171,17 @@ class Watch:
         return sorted(name for name in found if "/cgroup" not in name)
 
     def takes(self, number) -> None:
-        """Send it a signal while it waits for a parent to end, and return when it has taken note and waits on."""
+        """Send it a signal while it waits for a parent to end, and return when it has taken note
+        and waits on.
+        """
         self.signal(number)
-        wait_until(lambda: self.popen.poll() is not None or not self._is_pending(number) and (self.polls() or 0) > self.interval)
+        wait_until(
+            lambda: (
+                self.popen.poll() is not None
+                or not self._is_pending(number)
+                and (self.polls() or 0) > self.interval
+            )
+        )
         assert self.popen.poll() is None, "it has ended: " + self.text()
 
     def _is_pending(self, number) -> bool:
@@ -158,7 +195,9 @@ class Watch:
         wait_until(lambda: psutil.Process(self.popen.pid).status() == psutil.STATUS_STOPPED, 60)
 
     def suspend_at_rest(self) -> None:
-        """The same while it waits for its next look: when it goes on, it looks at what is there then."""
+        """The same while it waits for its next look: when it goes on, it looks at what is there
+        then.
+        """
         while True:
             self.suspend()
             if self.is_at_rest():

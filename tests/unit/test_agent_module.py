@@ -9,7 +9,8 @@ import jinja2
 import pytest
 import yaml
 
-# In a process of its own, in which nothing else has loaded the engine; the module ships what it has loaded itself.
+# In a process of its own, in which nothing else has loaded the engine; the module ships what it has
+# loaded itself.
 WRITTEN = """
 import types
 from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent as agent
@@ -21,23 +22,48 @@ print(*agent.present(ansible, {}, "auto")[0], sep="\\n")
 
 
 def test_the_whole_engine_goes_to_the_node(root):
-    """What the command loads only when it is needed too: `command` needs no `agent` where nothing is wrong."""
+    """What the command loads only when it is needed too: `command` needs no `agent` where nothing
+    is wrong.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", WRITTEN], env={"PYTHONPATH": str(root / ".cache/collections")}, capture_output=True, text=True, check=True)
+        [sys.executable, "-c", WRITTEN],
+        env={"PYTHONPATH": str(root / ".cache/collections")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     engine = root / "plugins/module_utils/reaper"
-    written = {path for path in done.stdout.splitlines() if path.startswith("/usr/local/lib/zombie_reaper/")}
-    assert written == {"/usr/local/lib/zombie_reaper/%s" % path.relative_to(engine) for path in engine.rglob("*.py")}
+    written = {
+        path
+        for path in done.stdout.splitlines()
+        if path.startswith("/usr/local/lib/zombie_reaper/")
+    }
+    assert written == {
+        "/usr/local/lib/zombie_reaper/%s" % path.relative_to(engine)
+        for path in engine.rglob("*.py")
+    }
 
 
-REFUSED = WRITTEN.replace('"auto"', '"textfiles"').replace("run_command=", "fail_json=lambda msg: sys.exit(msg), run_command=").replace(
-    "import types", "import sys, types")
+REFUSED = (
+    WRITTEN.replace('"auto"', '"textfiles"')
+    .replace("run_command=", "fail_json=lambda msg: sys.exit(msg), run_command=")
+    .replace("import types", "import sys, types")
+)
 
 
 def test_a_directory_for_metrics_that_is_none_is_refused_before_anything_is_written(root):
     done = subprocess.run(
-        [sys.executable, "-c", REFUSED], env={"PYTHONPATH": str(root / ".cache/collections")}, capture_output=True, text=True, check=False)
+        [sys.executable, "-c", REFUSED],
+        env={"PYTHONPATH": str(root / ".cache/collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("textfile_directory: 'textfiles' is not allowed: give auto, off or the absolute path of a directory")
+    assert done.stderr.startswith(
+        "textfile_directory: 'textfiles' is not allowed: give auto, off or the absolute path of a"
+        " directory"
+    )
 
 
 # The same, with every path in a folder of the test: argv[1]
@@ -55,10 +81,16 @@ for check_mode in (True, False, False):
 PROM = "zombie_reaper.prom"
 
 
-@pytest.mark.parametrize("config", [None, "{", '{"textfile_directory": 5}', '{"textfile_directory": "%s/given"}'])
+@pytest.mark.parametrize(
+    "config", [None, "{", '{"textfile_directory": 5}', '{"textfile_directory": "%s/given"}']
+)
 def test_what_is_removed_takes_its_metrics_along(root, tmp_path, config):
     """Wherever they are: what nobody renews any more would raise an alarm for ever."""
-    folders = ["/var/lib/node_exporter", "/var/lib/node_exporter/textfile_collector", "/var/lib/prometheus/node-exporter"]
+    folders = [
+        "/var/lib/node_exporter",
+        "/var/lib/node_exporter/textfile_collector",
+        "/var/lib/prometheus/node-exporter",
+    ]
     metrics = [folder + "/" + PROM for folder in folders] + [folders[2] + "/" + PROM + ".new"]
     if config and "given" in config:
         metrics.append("/given/" + PROM)
@@ -68,24 +100,57 @@ def test_what_is_removed_takes_its_metrics_along(root, tmp_path, config):
     removed = list(metrics)
     if config is not None:
         (tmp_path / "etc/zombie_reaper").mkdir(parents=True)
-        (tmp_path / "etc/zombie_reaper/config.json").write_text(config.replace("%s", str(tmp_path)), encoding="ascii")
+        (tmp_path / "etc/zombie_reaper/config.json").write_text(
+            config.replace("%s", str(tmp_path)), encoding="ascii"
+        )
         removed.append("/etc/zombie_reaper")
     done = subprocess.run(
-        [sys.executable, "-c", ABSENT, tmp_path], env={"PYTHONPATH": str(root / ".cache/collections")}, capture_output=True, text=True, check=True)
+        [sys.executable, "-c", ABSENT, tmp_path],
+        env={"PYTHONPATH": str(root / ".cache/collections")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     said = " ".join(sorted(removed))
     assert done.stdout.splitlines() == [said, said, ""]
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.prom*")} == {
-        "var/lib/node_exporter/other.prom", "elsewhere/" + PROM}
+        "var/lib/node_exporter/other.prom",
+        "elsewhere/" + PROM,
+    }
 
 
-@pytest.mark.parametrize("given, writable", [
-    ("auto", ["-/var/lib/prometheus/node-exporter", "-/var/lib/node_exporter/textfile_collector", "-/var/lib/node_exporter"]),
-    ("/data/metrics", ["-/data/metrics"]), ("off", []), (False, [])])
-def test_the_service_that_stays_may_write_its_metrics_and_termination_logs_and_no_more(root, given, writable):
+@pytest.mark.parametrize(
+    "given, writable",
+    [
+        (
+            "auto",
+            [
+                "-/var/lib/prometheus/node-exporter",
+                "-/var/lib/node_exporter/textfile_collector",
+                "-/var/lib/node_exporter",
+            ],
+        ),
+        ("/data/metrics", ["-/data/metrics"]),
+        ("off", []),
+        (False, []),
+    ],
+)
+def test_the_service_that_stays_may_write_its_metrics_and_termination_logs_and_no_more(
+    root, given, writable
+):
     role = root / "roles/zombie_reaper"
-    variables = {**yaml.safe_load((role / "defaults/main.yml").read_text()), **yaml.safe_load((role / "vars/main.yml").read_text())}
-    template = jinja2.Environment(trim_blocks=True).from_string((role / "templates/zombie-reaper-watch.service.j2").read_text())
-    text = template.render({**variables, "ansible_managed": "", "zombie_reaper_textfile_directory": given})
-    lines = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ReadWritePaths=")]
+    variables = {
+        **yaml.safe_load((role / "defaults/main.yml").read_text()),
+        **yaml.safe_load((role / "vars/main.yml").read_text()),
+    }
+    template = jinja2.Environment(trim_blocks=True).from_string(
+        (role / "templates/zombie-reaper-watch.service.j2").read_text()
+    )
+    text = template.render(
+        {**variables, "ansible_managed": "", "zombie_reaper_textfile_directory": given}
+    )
+    lines = [
+        line.partition("=")[2] for line in text.splitlines() if line.startswith("ReadWritePaths=")
+    ]
     assert [path for line in lines for path in line.split()] == ["-/var/lib/kubelet", *writable]
     assert "ProtectSystem=strict" in text.splitlines()

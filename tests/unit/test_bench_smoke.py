@@ -19,16 +19,29 @@ from rig.node import wait_until
 def test_tiny_benchmark_writes_its_tables(root, tmp_path):
     page = tmp_path / "page.md"
     done = subprocess.run(
-        [sys.executable, root / "bench/main.py", "--tiny", "--write", page], capture_output=True, text=True, timeout=600, check=False)
+        [sys.executable, root / "bench/main.py", "--tiny", "--write", page],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     text = page.read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
-        "## A sweep that finds nothing", "## Looking for zombies in the process table", "## 3 parents that ignore SIGTERM",
-        "## Collecting zombies from inside their living parent", "## The role on a node where nothing changes",
-        "## Until zombies and their parent are known", "## Until they are gone, and the memory of the agent",
-        "## The storm: for how long nothing can fork", "## A tick of the resident agent where nothing is wrong",
-        "## A fleet of 2 nodes"]
-    tasks = text.split("## The role on a node")[1].split("| ---: |\n")[1].split("\n\n")[0].splitlines()
+        "## A sweep that finds nothing",
+        "## Looking for zombies in the process table",
+        "## 3 parents that ignore SIGTERM",
+        "## Collecting zombies from inside their living parent",
+        "## The role on a node where nothing changes",
+        "## Until zombies and their parent are known",
+        "## Until they are gone, and the memory of the agent",
+        "## The storm: for how long nothing can fork",
+        "## A tick of the resident agent where nothing is wrong",
+        "## A fleet of 2 nodes",
+    ]
+    tasks = (
+        text.split("## The role on a node")[1].split("| ---: |\n")[1].split("\n\n")[0].splitlines()
+    )
     assert tasks == ["| Put the agent on the node | 1 |", "| Sweep | 2 |"]
     assert re.search(r"\| `zombie-reaper` \| [\d.]+ ms \| 1 of it \|", text)
     assert all(line in done.stdout for line in text.splitlines())
@@ -39,7 +52,10 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
 
 def test_interrupted_benchmark_leaves_nothing_behind(root, tmp_path):
     command = [sys.executable, root / "bench/main.py"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"TMPDIR": str(tmp_path)}) as bench:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={"TMPDIR": str(tmp_path)}
+    ) as bench:
+
         def started():
             return psutil.Process(bench.pid).children(recursive=True)
 
@@ -54,7 +70,9 @@ def test_interrupted_benchmark_leaves_nothing_behind(root, tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
-def test_limits_of_the_kernel_are_put_back_even_where_nobody_reads_what_is_said(root, tmp_path, monkeypatch, error):
+def test_limits_of_the_kernel_are_put_back_even_where_nobody_reads_what_is_said(
+    root, tmp_path, monkeypatch, error
+):
     monkeypatch.syspath_prepend(root / "bench")
     scan = importlib.import_module("scan")
     monkeypatch.setattr(scan, "setting", lambda name: tmp_path / name)

@@ -1,4 +1,6 @@
-"""Limits of tasks and the freezer, read from cgroups of version 1, version 2 and both side by side."""
+"""Limits of tasks and the freezer, read from cgroups of version 1, version 2 and both side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,14 @@ import sys
 
 import psutil
 import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    cgroups,
+    procfs,
+    workloads,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, procfs, workloads
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
 from rig.own_cgroup import own_cgroup
 
 POD, CONTAINER = "/kubepods/pod1", "/kubepods/pod1/c1"
@@ -66,9 +71,13 @@ def test_the_level_of_whose_limit_most_is_taken_is_told(tree):
 def test_of_what_lies_below_the_container_only_a_limit_is_told(tree):
     tree.cgroup(CONTAINER, pids_current="20\n", pids_max="max\n")
     tree.cgroup(CONTAINER + "/own", pids_current="5\n", pids_max="max\n")
-    assert cgroups.pids(tree.root, tree.controllers, CONTAINER + "/own", CONTAINER) == cgroups.Pids(20, None, CONTAINER)
+    assert cgroups.pids(tree.root, tree.controllers, CONTAINER + "/own", CONTAINER) == cgroups.Pids(
+        20, None, CONTAINER
+    )
     tree.cgroup(CONTAINER + "/own", pids_max="10\n")
-    assert cgroups.pids(tree.root, tree.controllers, CONTAINER + "/own", CONTAINER) == cgroups.Pids(5, 10, CONTAINER + "/own")
+    assert cgroups.pids(tree.root, tree.controllers, CONTAINER + "/own", CONTAINER) == cgroups.Pids(
+        5, 10, CONTAINER + "/own"
+    )
 
 
 @EVERY_LAYOUT
@@ -100,9 +109,14 @@ def test_a_limit_that_was_lowered_below_what_is_there(tree):
 
 
 @EVERY_LAYOUT
-@pytest.mark.parametrize("path", [CONTAINER, "/", "", "/nowhere", "/kubepods/../kubepods/pod1", "/../kubepods/pod1", "/.."])
+@pytest.mark.parametrize(
+    "path",
+    [CONTAINER, "/", "", "/nowhere", "/kubepods/../kubepods/pod1", "/../kubepods/pod1", "/.."],
+)
 def test_what_is_not_counted_is_not_told(tree, path):
-    """No file, or a path that leads out of the sweep's cgroup namespace: there another cgroup may be of that name."""
+    """No file, or a path that leads out of the sweep's cgroup namespace: there another cgroup may
+    be of that name.
+    """
     if ".." in path:
         tree.cgroup(POD, pids_current="30\n", pids_max="10\n")
     else:
@@ -122,13 +136,20 @@ def test_half_of_the_files(tree, missing):
 def test_where_version_1_counts_version_2_is_not_asked(tmp_path):
     for layout, most in (("v1", "10\n"), ("v2 in hybrid", "max\n")):
         Tree(tmp_path, layout).cgroup(POD, pids_current="5\n", pids_max=most)
-    lines = (CgroupLine("", "/kubepods/pod" + "a" * 32), CgroupLine("memory", "/x"), CgroupLine("pids", "/kubepods/pod" + "a" * 32 + "/sub"))
+    lines = (
+        CgroupLine("", "/kubepods/pod" + "a" * 32),
+        CgroupLine("memory", "/x"),
+        CgroupLine("pids", "/kubepods/pod" + "a" * 32 + "/sub"),
+    )
     assert workloads.level_with_pids(lines, ()) == ("pids", "/kubepods/pod" + "a" * 32)
     assert cgroups.pids(str(tmp_path), "pids", POD).max == 10
 
 
-@given(st.text(max_size=60) | st.lists(st.sampled_from(["", "..", ".", "kubepods", "\udcff"])).map("/".join),
-       st.sampled_from(["", "pids", "cpu,pids", ",", "name=systemd"]))
+@given(
+    st.text(max_size=60)
+    | st.lists(st.sampled_from(["", "..", ".", "kubepods", "\udcff"])).map("/".join),
+    st.sampled_from(["", "pids", "cpu,pids", ",", "name=systemd"]),
+)
 def test_any_path_has_an_answer(tmp_path_factory, path, controllers):
     root = str(tmp_path_factory.getbasetemp() / "no tree")
     path = path.replace("\0", "")
@@ -139,10 +160,28 @@ def test_any_path_has_an_answer(tmp_path_factory, path, controllers):
 FREEZER = {  # layout -> (controllers, folder, file, what it says when thawed, when frozen)
     "v1": ("freezer", "freezer", "freezer.state", "THAWED\n", "FROZEN\n"),
     "v1, on the way there": ("freezer", "freezer", "freezer.state", "THAWED\n", "FREEZING\n"),
-    "v1, mounted with another": ("cpu,freezer", "cpu,freezer", "freezer.state", "THAWED\n", "FROZEN\n"),
-    "v1, mounted with another, under its own name": ("cpu,freezer", "freezer", "freezer.state", "THAWED\n", "FROZEN\n"),
+    "v1, mounted with another": (
+        "cpu,freezer",
+        "cpu,freezer",
+        "freezer.state",
+        "THAWED\n",
+        "FROZEN\n",
+    ),
+    "v1, mounted with another, under its own name": (
+        "cpu,freezer",
+        "freezer",
+        "freezer.state",
+        "THAWED\n",
+        "FROZEN\n",
+    ),
     "v2": ("", "", "cgroup.events", "populated 1\nfrozen 0\n", "populated 1\nfrozen 1\n"),
-    "v2 in hybrid": ("", "unified", "cgroup.events", "populated 1\nfrozen 0\n", "populated 1\nfrozen 1\n"),
+    "v2 in hybrid": (
+        "",
+        "unified",
+        "cgroup.events",
+        "populated 1\nfrozen 0\n",
+        "populated 1\nfrozen 1\n",
+    ),
 }
 
 
@@ -157,7 +196,9 @@ def test_frozen(tmp_path, layout):
         (cgroup / name).write_text(text, encoding="ascii")
         assert cgroups.is_frozen(str(tmp_path), lines) is expected
     (cgroup / name).write_text(frozen, encoding="ascii")
-    assert not cgroups.is_frozen(str(tmp_path), (CgroupLine(controllers, "/kubepods/../kubepods/pod1/c1"),))
+    assert not cgroups.is_frozen(
+        str(tmp_path), (CgroupLine(controllers, "/kubepods/../kubepods/pod1/c1"),)
+    )
     assert not cgroups.is_frozen(str(tmp_path), (CgroupLine("memory", CONTAINER),))
     assert not cgroups.is_frozen(str(tmp_path), ())
 
@@ -181,7 +222,9 @@ signal.pause()
 
 @pytest.fixture
 def real_cgroup():
-    """A cgroup of this machine that counts tasks, in another one: (controllers of its line, its path, its folder)."""
+    """A cgroup of this machine that counts tasks, in another one: (controllers of its line, its
+    path, its folder).
+    """
     with own_cgroup("pids") as outer:
         if outer.version == 2:
             outer.write("cgroup.subtree_control", "+pids")
@@ -190,21 +233,37 @@ def real_cgroup():
 
 
 def test_a_real_cgroup(real_cgroup):
-    """Three that live, two zombies and their parent, as the kernel counts them and as psutil does."""
+    """Three that live, two zombies and their parent, as the kernel counts them and as psutil
+    does.
+    """
     controllers, path, folder = real_cgroup
     (folder / "pids.max").write_text("17", encoding="ascii")
     (folder.parent / "pids.max").write_text("4000", encoding="ascii")
-    parent = subprocess.Popen([sys.executable, "-IS", "-c", PARENT_OF_FIVE, folder], stdout=subprocess.PIPE, start_new_session=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-IS", "-c", PARENT_OF_FIVE, folder],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         assert parent.stdout.readline() == b"ready\n"
         witness = psutil.Process(parent.pid)
         lines = procfs.ProcFS().cgroup(parent.pid)
-        own_path = next(line.path for line in lines if "pids" in line.controllers.split(",") or not controllers and not line.controllers)
+        own_path = next(
+            line.path
+            for line in lines
+            if "pids" in line.controllers.split(",") or not controllers and not line.controllers
+        )
         assert own_path == path
         found = cgroups.pids("/sys/fs/cgroup", controllers, path)
-        assert found == cgroups.Pids(1 + len(witness.children()), 17, path) == cgroups.Pids(6, 17, path)
+        assert (
+            found
+            == cgroups.Pids(1 + len(witness.children()), 17, path)
+            == cgroups.Pids(6, 17, path)
+        )
         (folder.parent / "pids.max").write_text("7", encoding="ascii")
-        assert cgroups.pids("/sys/fs/cgroup", controllers, path) == cgroups.Pids(6, 7, os.path.dirname(path))
+        assert cgroups.pids("/sys/fs/cgroup", controllers, path) == cgroups.Pids(
+            6, 7, os.path.dirname(path)
+        )
         (folder.parent / "pids.max").write_text("max", encoding="ascii")
         (folder / "pids.max").write_text("max", encoding="ascii")
         assert cgroups.pids("/sys/fs/cgroup", controllers, path) == cgroups.Pids(6, None, path)

@@ -1,4 +1,6 @@
-"""More parents than this process may have descriptors: they are taken in slices, and none is left out."""
+"""More parents than this process may have descriptors: they are taken in slices, and none is left
+out.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,18 @@ import json
 import os
 
 import pytest
-
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, remedies
 from rig.handmade import container_process
 from rig.node import AGENT, Node
 
 PARENTS = 90
-# As long as each remedy takes: on a busy machine the slices together take longer than a sweep gives it
-WITHOUT_HURRY = AGENT.replace("from reaper.agent", (
-    "from reaper.remedies import nudge, reap; nudge.LONGEST = reap.LONGEST = reap.LONGEST_ALL = 600.0; from reaper.agent"))
+# As long as each remedy takes: on a busy machine the slices together take longer than a sweep gives
+# it
+WITHOUT_HURRY = AGENT.replace(
+    "from reaper.agent",
+    "from reaper.remedies import nudge, reap; nudge.LONGEST = reap.LONGEST = reap.LONGEST_ALL ="
+    " 600.0; from reaper.agent",
+)
 MANY_PARENTS = """
 there, here = os.pipe()
 for _ in range(%d):
@@ -29,7 +34,10 @@ forever()
 """ % (PARENTS, PARENTS)
 
 
-@pytest.mark.parametrize("limit, sizes", [(1000, [5]), (37, [5]), (36, [4, 1]), (34, [2, 2, 1]), (33, [1] * 5), (10, [1] * 5)])
+@pytest.mark.parametrize(
+    "limit, sizes",
+    [(1000, [5]), (37, [5]), (36, [4, 1]), (34, [2, 2, 1]), (33, [1] * 5), (10, [1] * 5)],
+)
 def test_slices(monkeypatch, limit, sizes):
     monkeypatch.setattr(remedies, "raise_descriptor_limit", lambda wanted: limit)
     monkeypatch.setattr(remedies.os, "listdir", lambda path: [])
@@ -50,27 +58,49 @@ def test_no_descriptor_is_lost_when_there_is_none_left_to_read_with(monkeypatch)
     assert os.listdir("/proc/self/fd") == before
 
 
-@pytest.mark.parametrize("remedy, step", [("nudge", "no_effect"), ("reap", "cleared"), ("terminate", "parent_ended")])
+@pytest.mark.parametrize(
+    "remedy, step", [("nudge", "no_effect"), ("reap", "cleared"), ("terminate", "parent_ended")]
+)
 def test_sweep_with_few_descriptors_reaches_every_parent(tmp_path, remedy, step):
     node = Node(tmp_path)
     try:
         node.program(MANY_PARENTS)
-        done = node.run("prlimit", "--nofile=64:64", *node.agent_command(
-            "--json", "--scope", "all", "--min-age", "0", "--grace", "0.3", "--remedies", remedy, code=WITHOUT_HURRY))
+        done = node.run(
+            "prlimit",
+            "--nofile=64:64",
+            *node.agent_command(
+                "--json",
+                "--scope",
+                "all",
+                "--min-age",
+                "0",
+                "--grace",
+                "0.3",
+                "--remedies",
+                remedy,
+                code=WITHOUT_HURRY,
+            ),
+        )
     finally:
         node.stop()
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["counts"]["acted_on"] == PARENTS
     assert result["counts"]["parents_ended"] == (PARENTS if step == "parent_ended" else 0)
-    assert {each["result"] for offender in result["offenders"] for each in offender["steps"]} == {step}
+    assert {each["result"] for offender in result["offenders"] for each in offender["steps"]} == {
+        step
+    }
 
 
 def test_one_parent_with_more_zombies_than_descriptors(tmp_path):
     node = Node(tmp_path)
     try:
         program = node.container("for _ in range(200): zombie()\nready()\nforever()\n")
-        done = node.run("prlimit", "--nofile=64:64", *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"))
+        done = node.run(
+            "prlimit",
+            "--nofile=64:64",
+            *node.agent_command("--json", "--min-age", "0", "--remedies", "reap"),
+        )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["counts"]["cleared_by"] == {"reap": 200}
         assert program.alive

@@ -1,34 +1,56 @@
-"""Which of the three ways to find zombies is taken, and what is told where one parent has more than are looked at."""
+"""Which of the three ways to find zombies is taken, and what is told where one parent has more than
+are looked at.
+"""
 
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, procfs, zombies
 
 
 def zombie(pid, ppid):
-    return procfs.Stat(*({"pid": pid, "ppid": ppid, "state": "Z"}.get(name, 0) for name in procfs.Stat._fields))
+    return procfs.Stat(
+        *({"pid": pid, "ppid": ppid, "state": "Z"}.get(name, 0) for name in procfs.Stat._fields)
+    )
 
 
 class Node:
-    """children: ``{parent: number of its zombies}``. cgroup_of: ``{parent: (folder, of how many zombies)}``."""
+    """children: ``{parent: number of its zombies}``. cgroup_of: ``{parent: (folder, of how many
+    zombies)}``.
+    """
 
     def __init__(self, folder, count, held, children, has_children_files=True):
-        self.count, self.held, self.children, self.has_children_files = count, held, children, has_children_files
+        self.count, self.held, self.children, self.has_children_files = (
+            count,
+            held,
+            children,
+            has_children_files,
+        )
         self.root = str(folder)
         self.scans = self.living = 0
         for name, (_number, parents) in held.items():
             (folder / name).mkdir()
-            (folder / name / "cgroup.procs").write_text("".join("%d\n" % pid for pid in parents), encoding="ascii")
-        self.every = {pid: [zombie(1000000 * pid + each, pid) for each in range(number)] for pid, number in children.items()}
+            (folder / name / "cgroup.procs").write_text(
+                "".join("%d\n" % pid for pid in parents), encoding="ascii"
+            )
+        self.every = {
+            pid: [zombie(1000000 * pid + each, pid) for each in range(number)]
+            for pid, number in children.items()
+        }
 
     # the ledger
     def zombies_counted(self):
         return self.count
 
     def holding(self):
-        return None if self.held is None else [("%s/%s" % (self.root, name), number) for name, (number, _parents) in self.held.items()]
+        return (
+            None
+            if self.held is None
+            else [
+                ("%s/%s" % (self.root, name), number)
+                for name, (number, _parents) in self.held.items()
+            ]
+        )
 
     # /proc
     def zombie_children(self, pid, most, in_vain):
@@ -63,16 +85,30 @@ def test_children_that_account_for_all_are_enough(tmp_path):
     assert (result.way, result.more, len(result.stats), node.scans) == ("children", {}, 5, 0)
 
 
-@pytest.mark.parametrize("count, held, children", [
-    (5, {"a": (3, [7])}, {7: 3, 8: 2}),  # a parent in a cgroup without a zombie
-    (4, {"a": (3, [7])}, {7: 3}),  # the ledger knows of one more, perhaps outside of this PID namespace
-    (3, {}, {7: 3}),  # no cgroup counts
-    (None, {"a": (3, [7])}, {7: 3}),  # the ledger cannot tell
-])
-def test_whatever_is_not_accounted_for_is_looked_for_in_the_whole_table(tmp_path, count, held, children):
+@pytest.mark.parametrize(
+    "count, held, children",
+    [
+        (5, {"a": (3, [7])}, {7: 3, 8: 2}),  # a parent in a cgroup without a zombie
+        (
+            4,
+            {"a": (3, [7])},
+            {7: 3},
+        ),  # the ledger knows of one more, perhaps outside of this PID namespace
+        (3, {}, {7: 3}),  # no cgroup counts
+        (None, {"a": (3, [7])}, {7: 3}),  # the ledger cannot tell
+    ],
+)
+def test_whatever_is_not_accounted_for_is_looked_for_in_the_whole_table(
+    tmp_path, count, held, children
+):
     node = Node(tmp_path, count, held, children)
     result = found(node)
-    assert (result.way, result.more, len(result.stats), node.scans) == ("scan", {}, sum(children.values()), 1)
+    assert (result.way, result.more, len(result.stats), node.scans) == (
+        "scan",
+        {},
+        sum(children.values()),
+        1,
+    )
 
 
 def test_without_lists_of_children_the_table_is_read(tmp_path):
@@ -89,7 +125,9 @@ MOST = zombies.MOST_LISTED
 
 
 def test_of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at(tmp_path):
-    node = Node(tmp_path, MOST + 12, {"a": (MOST + 10, [7, 8]), "b": (2, [9])}, {7: MOST + 7, 8: 3, 9: 2})
+    node = Node(
+        tmp_path, MOST + 12, {"a": (MOST + 10, [7, 8]), "b": (2, [9])}, {7: MOST + 7, 8: 3, 9: 2}
+    )
     result = found(node)
     assert (result.way, node.scans) == ("children", 0)
     assert len(result.stats) == MOST + 5
@@ -108,7 +146,10 @@ def test_processes_of_a_cgroup_outside_this_pid_namespace_are_left_out(tmp_path)
     assert cgroups.processes(str(tmp_path)) == [7]
 
 
-@pytest.mark.parametrize("living, way", [(zombies.MOST_IN_VAIN // 2, "children"), (zombies.MOST_IN_VAIN // 2 + 1, "scan")])
+@pytest.mark.parametrize(
+    "living, way",
+    [(zombies.MOST_IN_VAIN // 2, "children"), (zombies.MOST_IN_VAIN // 2 + 1, "scan")],
+)
 def test_a_tenant_with_many_living_children_does_not_make_a_look_long(tmp_path, living, way):
     node = Node(tmp_path, 3, {"a": (3, [7, 8])}, {7: 1, 8: 2})
     node.living = living

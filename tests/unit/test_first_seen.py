@@ -1,4 +1,6 @@
-"""When zombies were first seen, kept from sweep to sweep: a file that cannot be trusted or written must do no harm."""
+"""When zombies were first seen, kept from sweep to sweep: a file that cannot be trusted or written
+must do no harm.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,22 @@ import subprocess
 import sys
 
 import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    files,
+    policy,
+    procfs,
+    state,
+    sweep,
+)
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, policy, procfs, state, sweep
 from rig.handmade import container_process, node, zombie
 
 BOOT_ID = procfs.ProcFS().read_text("sys/kernel/random/boot_id").strip()
 KEY = (7, 1007, 50)
-AGENT = "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+AGENT = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+)
 
 
 def loaded(folder, text=None):
@@ -52,7 +61,11 @@ def test_what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same(tmp_p
     memory.save()
     memory.note_seen(node(parent._replace(state="T")), 99.0)
     memory.load(required=True)
-    assert (memory.first_seen.times, memory.kept.times, memory.moved.times) == ({(7, 1007, 50): 99.0}, {(7, 1007): 12.5}, {})
+    assert (memory.first_seen.times, memory.kept.times, memory.moved.times) == (
+        {(7, 1007, 50): 99.0},
+        {(7, 1007): 12.5},
+        {},
+    )
     memory.note_seen(node(parent), 100.0)
     assert memory.first_seen.times == {(7, 1007, 50): 99.0}
 
@@ -65,10 +78,29 @@ def test_no_file_is_no_times(tmp_path):
 GOOD = BOOT_ID + "\n7 1007 50 12.500\n8 1008 50 99.000\n"
 
 
-@pytest.mark.parametrize("text", [
-    "", "\n", BOOT_ID, BOOT_ID + "\n", "7 1007 50 12.5\n", b"\xff\xfe", b"\0" * 4096, GOOD.replace(BOOT_ID, "0" * 36),
-    GOOD.replace(BOOT_ID, BOOT_ID + " "), GOOD + "7 1007\n", GOOD + "a b c d\n", GOOD + "\n", GOOD + "1 2 3 4 5\n",
-    BOOT_ID + "\n7 1007 50 nan\n", BOOT_ID + "\n7 1007 50 -inf\n", BOOT_ID + "\n7 1007 50 -1\n", "{}", GOOD * 2])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        BOOT_ID,
+        BOOT_ID + "\n",
+        "7 1007 50 12.5\n",
+        b"\xff\xfe",
+        b"\0" * 4096,
+        GOOD.replace(BOOT_ID, "0" * 36),
+        GOOD.replace(BOOT_ID, BOOT_ID + " "),
+        GOOD + "7 1007\n",
+        GOOD + "a b c d\n",
+        GOOD + "\n",
+        GOOD + "1 2 3 4 5\n",
+        BOOT_ID + "\n7 1007 50 nan\n",
+        BOOT_ID + "\n7 1007 50 -inf\n",
+        BOOT_ID + "\n7 1007 50 -1\n",
+        "{}",
+        GOOD * 2,
+    ],
+)
 def test_file_that_is_not_ours_of_this_boot_is_ignored(tmp_path, text):
     assert loaded(tmp_path, text) == {}
 
@@ -81,7 +113,10 @@ def test_torn_file_never_makes_a_zombie_older(tmp_path):
             assert whole[key] == seen
 
 
-@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: (BOOT_ID + "\n" + text + "\n").encode()))
+@given(
+    st.binary(max_size=200)
+    | st.text(max_size=100).map(lambda text: (BOOT_ID + "\n" + text + "\n").encode())
+)
 def test_any_file_is_read_or_ignored(tmp_path_factory, data):
     loaded(tmp_path_factory.getbasetemp(), data)
 
@@ -103,17 +138,40 @@ def test_times_that_did_not_change_are_not_written_again(tmp_path):
 
 
 def report_only(root, run, *before):
-    """A sweep of this machine that may do nothing to anybody, by the command, after the shell code ``before``."""
-    command = [sys.executable, "-IS", "-c", AGENT, str(root / "plugins/module_utils"), "--config", str(root / "tests/rig/no_options.json"), "--run", str(run),
-               "--remedies", "", "--textfile-directory", "off", "--json"]
+    """A sweep of this machine that may do nothing to anybody, by the command, after the shell code
+    ``before``.
+    """
+    command = [
+        sys.executable,
+        "-IS",
+        "-c",
+        AGENT,
+        str(root / "plugins/module_utils"),
+        "--config",
+        str(root / "tests/rig/no_options.json"),
+        "--run",
+        str(run),
+        "--remedies",
+        "",
+        "--textfile-directory",
+        "off",
+        "--json",
+    ]
     shell = "set -e; " + "; ".join(before) + '; exec "$@"'
     return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", shell, "sh", *command], capture_output=True, text=True, timeout=120, check=False)
+        ["unshare", "--mount", "sh", "-c", shell, "sh", *command],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.fixture
 def real_zombies():
-    """So that there is something to note. More than are being forked on the machine at any moment: the ledger may miss as many as that."""
+    """So that there is something to note. More than are being forked on the machine at any moment:
+    the ledger may miss as many as that.
+    """
     pids = []
     for _number in range(20):
         pid = os.fork()
@@ -126,10 +184,19 @@ def real_zombies():
         os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize("why, before", [
-    ("File too large", ["ulimit -f 0"]),
-    ("No space left on device", ["mount -t tmpfs -o size=64k none {run}", "cat /dev/zero >{run}/fill 2>/dev/null || true"]),
-])
+@pytest.mark.parametrize(
+    "why, before",
+    [
+        ("File too large", ["ulimit -f 0"]),
+        (
+            "No space left on device",
+            [
+                "mount -t tmpfs -o size=64k none {run}",
+                "cat /dev/zero >{run}/fill 2>/dev/null || true",
+            ],
+        ),
+    ],
+)
 def test_folder_that_is_full_is_a_warning(tmp_path, root, real_zombies, why, before):
     done = report_only(root, tmp_path, *[line.format(run=tmp_path) for line in before])
     assert done.returncode == 0, done.stderr
@@ -141,15 +208,24 @@ def test_folder_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_
     done = report_only(root, tmp_path, "mount -t tmpfs -o ro none %s" % tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["warnings"] == [
-        "%s cannot be written: the lock %s/lock cannot be opened: Read-only file system" % (tmp_path, tmp_path)]
+        "%s cannot be written: the lock %s/lock cannot be opened: Read-only file system"
+        % (tmp_path, tmp_path)
+    ]
 
 
 def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(files.CannotSweep, match="file/lock cannot be opened: File exists"), files.locked(str(tmp_path / "file")):
+    with (
+        pytest.raises(files.CannotSweep, match="file/lock cannot be opened: File exists"),
+        files.locked(str(tmp_path / "file")),
+    ):
         pass
     monkeypatch.setattr(files, "LOCK_WAIT", 0)
-    with files.locked(str(tmp_path)), pytest.raises(files.Busy, match="nothing was done"), files.locked(str(tmp_path)):
+    with (
+        files.locked(str(tmp_path)),
+        pytest.raises(files.Busy, match="nothing was done"),
+        files.locked(str(tmp_path)),
+    ):
         pass
     with files.locked(str(tmp_path)):
         pass
@@ -157,19 +233,33 @@ def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
 
 def test_lock_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(files.CannotSweep, match="lock cannot be opened"), files.locked(str(tmp_path)):
+    with (
+        pytest.raises(files.CannotSweep, match="lock cannot be opened"),
+        files.locked(str(tmp_path)),
+    ):
         pass
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_check_mode_writes_nothing(tmp_path, root, real_zombies):
-    sweep.sweep(policy.Options(remedies=()), sweep.Paths(run=str(tmp_path / "run")), check_mode=True)
+    sweep.sweep(
+        policy.Options(remedies=()), sweep.Paths(run=str(tmp_path / "run")), check_mode=True
+    )
     assert not (tmp_path / "run").exists()
 
 
 def test_state_is_for_root_only(tmp_path, root, real_zombies):
     done = report_only(root, tmp_path / "run", "umask 0")
     assert done.returncode == 0, done.stderr
-    modes = {path.name: path.stat().st_mode & 0o777 for path in [tmp_path / "run", *(tmp_path / "run").iterdir()]}
-    assert modes == {"run": 0o700, "lock": 0o600, "first_seen": 0o600, "last.json": 0o600, "sizes": 0o600}
+    modes = {
+        path.name: path.stat().st_mode & 0o777
+        for path in [tmp_path / "run", *(tmp_path / "run").iterdir()]
+    }
+    assert modes == {
+        "run": 0o700,
+        "lock": 0o600,
+        "first_seen": 0o600,
+        "last.json": 0o600,
+        "sizes": 0o600,
+    }
     assert json.loads((tmp_path / "run/last.json").read_text())["schema"] == 1

@@ -7,79 +7,189 @@ import math
 import tempfile
 
 import pytest
-from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_data, fleet_files, fleet_history, fleet_page
+from ansible_collections.provider.fleet.plugins.plugin_utils import (
+    fleet_data,
+    fleet_files,
+    fleet_history,
+    fleet_page,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import fleet as rig
 
-LEASE = {"owner": "akash1qq", "dseq": "123", "gseq": "1", "oseq": None, "provider": "akash1zz", "verified": True}
+LEASE = {
+    "owner": "akash1qq",
+    "dseq": "123",
+    "gseq": "1",
+    "oseq": None,
+    "provider": "akash1zz",
+    "verified": True,
+}
 
 
 def test_nodes_that_failed_come_first_and_the_tightest_next():
-    done = rig.fleet_of({"roomy": rig.look(), "tight": rig.look(usage=0.9), "away": rig.UNREACHABLE, "old": rig.FAILED, "mute": None})
+    done = rig.fleet_of(
+        {
+            "roomy": rig.look(),
+            "tight": rig.look(usage=0.9),
+            "away": rig.UNREACHABLE,
+            "old": rig.FAILED,
+            "mute": None,
+        }
+    )
     assert [(node["host"], node["state"]) for node in done["nodes"]] == [
-        ("away", "unreachable"), ("mute", "failed"), ("old", "failed"), ("tight", "looked"), ("roomy", "looked")]
+        ("away", "unreachable"),
+        ("mute", "failed"),
+        ("old", "failed"),
+        ("tight", "looked"),
+        ("roomy", "looked"),
+    ]
     assert [node["why"] for node in done["nodes"][:3]] == [
-        "Failed to connect to the host via ssh: Connection refused", "it returned no result that can be understood", rig.FAILED["msg"]]
+        "Failed to connect to the host via ssh: Connection refused",
+        "it returned no result that can be understood",
+        rig.FAILED["msg"],
+    ]
     totals = done["totals"]
-    assert (totals["nodes"], totals["looked"], totals["failed"], totals["short_of_pids"]) == (5, 2, 3, 1)
+    assert (totals["nodes"], totals["looked"], totals["failed"], totals["short_of_pids"]) == (
+        5,
+        2,
+        3,
+        1,
+    )
     assert (totals["tightest"], totals["tightest_usage"]) == ("tight", 0.9)
 
 
 def test_offenders_of_all_nodes_and_their_tenants():
     leased = rig.offender(9, workload=rig.workload(lease=LEASE))
-    on_host = rig.offender(1, workload=rig.workload(
-        kind="host", namespace=None, pod=None, pod_uid=None, container_id=None, container_name=None, service="web.service"))
-    done = rig.fleet_of({"a": rig.look(rig.offender(3), on_host), "b": rig.look(rig.offender(2), leased)})
-    assert [(row["host"], row["tenant"], row["zombies"], row["workload"]) for row in done["offenders"]] == [
-        ("b", "akash1qq", 9, "shop/web-0/app"), ("a", "shop", 3, "shop/web-0/app"), ("b", "shop", 2, "shop/web-0/app"), ("a", "", 1, "web.service")]
+    on_host = rig.offender(
+        1,
+        workload=rig.workload(
+            kind="host",
+            namespace=None,
+            pod=None,
+            pod_uid=None,
+            container_id=None,
+            container_name=None,
+            service="web.service",
+        ),
+    )
+    done = rig.fleet_of(
+        {"a": rig.look(rig.offender(3), on_host), "b": rig.look(rig.offender(2), leased)}
+    )
+    assert [
+        (row["host"], row["tenant"], row["zombies"], row["workload"]) for row in done["offenders"]
+    ] == [
+        ("b", "akash1qq", 9, "shop/web-0/app"),
+        ("a", "shop", 3, "shop/web-0/app"),
+        ("b", "shop", 2, "shop/web-0/app"),
+        ("a", "", 1, "web.service"),
+    ]
     assert done["offenders"][0]["lease"] == "123/1/?"
-    claimed = rig.fleet_of({"b": rig.look(rig.offender(9, workload=rig.workload(lease={**LEASE, "verified": False})))})["offenders"][0]
-    assert (claimed["tenant"], claimed["lease"]) == ("shop", "123/1/? (claimed)"), "anybody can claim to be somebody else"
+    claimed = rig.fleet_of(
+        {"b": rig.look(rig.offender(9, workload=rig.workload(lease={**LEASE, "verified": False})))}
+    )["offenders"][0]
+    assert (claimed["tenant"], claimed["lease"]) == (
+        "shop",
+        "123/1/? (claimed)",
+    ), "anybody can claim to be somebody else"
     assert done["tenants"] == [
-        {"tenant": "akash1qq", "zombies": 9, "offenders": 1, "hosts": 1}, {"tenant": "shop", "zombies": 5, "offenders": 2, "hosts": 2},
-        {"tenant": "", "zombies": 1, "offenders": 1, "hosts": 1}]
-    assert (done["totals"]["zombies"], done["totals"]["tenants"], done["totals"]["with_zombies"]) == (15, 2, 2)
+        {"tenant": "akash1qq", "zombies": 9, "offenders": 1, "hosts": 1},
+        {"tenant": "shop", "zombies": 5, "offenders": 2, "hosts": 2},
+        {"tenant": "", "zombies": 1, "offenders": 1, "hosts": 1},
+    ]
+    assert (
+        done["totals"]["zombies"],
+        done["totals"]["tenants"],
+        done["totals"]["with_zombies"],
+    ) == (15, 2, 2)
 
 
 def test_what_last_sweeps_did():
     swept = rig.sweep(rig.acted(4), rig.acted(7, ended=True, name="sh"), at=rig.AT - 60)
     done = rig.fleet_of({"a": rig.look(last_sweep=swept), "b": rig.look()})
-    assert [(row["name"], row["remedy"], row["ended"], row["cleared"], row["at"]) for row in done["actions"]] == [
-        ("sh", "terminate", True, 7, rig.AT - 60), ("python3", "reap", False, 4, rig.AT - 60)]
+    assert [
+        (row["name"], row["remedy"], row["ended"], row["cleared"], row["at"])
+        for row in done["actions"]
+    ] == [("sh", "terminate", True, 7, rig.AT - 60), ("python3", "reap", False, 4, rig.AT - 60)]
     totals = done["totals"]
-    assert (totals["cleared"], totals["ended"], totals["swept"], totals["cleared_by"]["reap"]) == (11, 1, 1, 11)
+    assert (totals["cleared"], totals["ended"], totals["swept"], totals["cleared_by"]["reap"]) == (
+        11,
+        1,
+        1,
+        11,
+    )
 
 
 def test_inits_that_leak():
-    audits = {"a": rig.audit(rig.container("leaks", 4), rig.container("reaps"), rig.container("leaks", 9)), "b": rig.FAILED}
+    audits = {
+        "a": rig.audit(
+            rig.container("leaks", 4), rig.container("reaps"), rig.container("leaks", 9)
+        ),
+        "b": rig.FAILED,
+    }
     done = rig.fleet_of({"a": rig.look(), "b": rig.look(), "c": rig.look()}, audits)
-    assert [(row["host"], row["zombies"], row["name"], row["explanation"]) for row in done["inits"]] == [
-        ("a", 9, "sleep", "it is called sleep"), ("a", 4, "sleep", "it is called sleep")]
+    assert [
+        (row["host"], row["zombies"], row["name"], row["explanation"]) for row in done["inits"]
+    ] == [("a", 9, "sleep", "it is called sleep"), ("a", 4, "sleep", "it is called sleep")]
     by_host = {node["host"]: node for node in done["nodes"]}
-    assert (by_host["a"]["containers"], by_host["a"]["inits_leaking"], by_host["a"]["audit_error"]) == (3, 2, "")
+    assert (
+        by_host["a"]["containers"],
+        by_host["a"]["inits_leaking"],
+        by_host["a"]["audit_error"],
+    ) == (3, 2, "")
     assert (by_host["b"]["containers"], by_host["b"]["audit_error"]) == (None, rig.FAILED["msg"])
     assert by_host["c"]["audit_error"] == "no result"
 
 
 def test_command_lines_are_nowhere():
     """Passwords are in them."""
-    done = rig.fleet_of({"a": rig.look(rig.offender(command_line="db --password=hunter2"), last_sweep=rig.sweep(rig.acted(command_line="x hunter2")))},
-                        {"a": rig.audit(rig.container(init={"pid": 1, "name": "sh", "command_line": "sh -c hunter2"}))})
-    for made in (fleet_files.as_json(done, []), fleet_files.as_csv(done), fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT)):
+    done = rig.fleet_of(
+        {
+            "a": rig.look(
+                rig.offender(command_line="db --password=hunter2"),
+                last_sweep=rig.sweep(rig.acted(command_line="x hunter2")),
+            )
+        },
+        {
+            "a": rig.audit(
+                rig.container(init={"pid": 1, "name": "sh", "command_line": "sh -c hunter2"})
+            )
+        },
+    )
+    for made in (
+        fleet_files.as_json(done, []),
+        fleet_files.as_csv(done),
+        fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT),
+    ):
         assert "hunter2" not in made and "python3" in made
 
 
-@pytest.mark.parametrize("given, shown", [
-    ("plain Köln", "plain Köln"), ("\u202eevil", "\\u202eevil"), ("\udcff", "\\udcff"), ("a\tb\n", "a\\tb\\n"), ("\x00\x7f", "\\x00\\x7f"), (None, ""),
-    (12, "12"), ("x" * 999, "x" * 300 + "…"), ("\u2066\u2069", "\\u2066\\u2069"), ("\U000e0001", "\\U000e0001")])
+@pytest.mark.parametrize(
+    "given, shown",
+    [
+        ("plain Köln", "plain Köln"),
+        ("\u202eevil", "\\u202eevil"),
+        ("\udcff", "\\udcff"),
+        ("a\tb\n", "a\\tb\\n"),
+        ("\x00\x7f", "\\x00\\x7f"),
+        (None, ""),
+        (12, "12"),
+        ("x" * 999, "x" * 300 + "…"),
+        ("\u2066\u2069", "\\u2066\\u2069"),
+        ("\U000e0001", "\\U000e0001"),
+    ],
+)
 def test_text_is_printable_and_bounded(given, shown):
     assert fleet_data.text(given) == shown
 
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8)
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
 
 
 @st.composite
@@ -100,22 +210,38 @@ AUDIT = rig.audit(rig.container())
 @settings(max_examples=50)
 @given(spoilt(LOOK), spoilt(AUDIT))
 def test_whatever_a_node_returned_the_others_are_reported(strange_look, strange_audit):
-    done = fleet_data.fleet({"good": LOOK, "strange": strange_look}, {"good": AUDIT, "strange": strange_audit}, rig.AT)
+    done = fleet_data.fleet(
+        {"good": LOOK, "strange": strange_look}, {"good": AUDIT, "strange": strange_audit}, rig.AT
+    )
     assert [row["zombies"] for row in done["offenders"] if row["host"] == "good"] == [3]
     assert json.loads(fleet_files.as_json(done, []))["nodes"] == done["nodes"]
     assert_sound(done)
-    assert "good" in fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT) and "good" in fleet_files.as_csv(done)
-    with tempfile.TemporaryDirectory() as folder, fleet_history.History(folder + "/history") as history:
+    assert "good" in fleet_page.page(
+        done, fleet_history.NO_TRENDS, rig.AT
+    ) and "good" in fleet_files.as_csv(done)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        fleet_history.History(folder + "/history") as history,
+    ):
         history.add(done, rig.AT, 400)
 
 
 def assert_sound(value):
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for item in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         assert_sound(item)
-    assert not isinstance(value, str) or value.isprintable() and len(value) <= fleet_data.MOST_TEXT + 1
+    assert (
+        not isinstance(value, str) or value.isprintable() and len(value) <= fleet_data.MOST_TEXT + 1
+    )
     assert not isinstance(value, float) or math.isfinite(value)
 
 
 def test_a_node_that_returns_a_million_offenders_is_bounded():
-    done = rig.fleet_of({"a": {**rig.look(), "offenders": [rig.offender(name="x" * 10**6)] * 10**5}})
-    assert len(done["offenders"]) == fleet_data.MOST_ROWS and len(done["offenders"][0]["name"]) == fleet_data.MOST_TEXT + 1
+    done = rig.fleet_of(
+        {"a": {**rig.look(), "offenders": [rig.offender(name="x" * 10**6)] * 10**5}}
+    )
+    assert (
+        len(done["offenders"]) == fleet_data.MOST_ROWS
+        and len(done["offenders"][0]["name"]) == fleet_data.MOST_TEXT + 1
+    )

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from rig import fleet as rig
 
 DONE = rig.fleet_of(
-    {"a": rig.look(rig.offender(), last_sweep=rig.sweep(rig.acted(ended=True))), "b": rig.UNREACHABLE}, {"a": rig.audit(rig.container())})
+    {
+        "a": rig.look(rig.offender(), last_sweep=rig.sweep(rig.acted(ended=True))),
+        "b": rig.UNREACHABLE,
+    },
+    {"a": rig.audit(rig.container())},
+)
 
 
 def rows(text):
@@ -23,17 +28,43 @@ def rows(text):
 
 def test_a_line_for_each_of_every_kind():
     read = rows(fleet_files.as_csv(DONE))
-    assert [(row["kind"], row["host"]) for row in read] == [("node", "b"), ("node", "a"), ("offender", "a"), ("init", "a"), ("action", "a")]
+    assert [(row["kind"], row["host"]) for row in read] == [
+        ("node", "b"),
+        ("node", "a"),
+        ("offender", "a"),
+        ("init", "a"),
+        ("action", "a"),
+    ]
     assert (read[0]["state"], read[0]["why"]) == ("unreachable", rig.UNREACHABLE["msg"])
     assert (read[2]["zombies"], read[2]["tenant"], read[4]["ended"]) == ("3", "shop", "yes")
 
 
 def test_every_key_of_every_row_is_a_column():
     told = {key for kind in fleet_files.KINDS.values() for row in DONE[kind] for key in row}
-    assert told - set(fleet_files.COLUMNS) == {"offenders", "tenants", "short_of_pids", "cleared_by"}
+    assert told - set(fleet_files.COLUMNS) == {
+        "offenders",
+        "tenants",
+        "short_of_pids",
+        "cleared_by",
+    }
 
 
-@pytest.mark.parametrize("name", ["=1+2", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "＝1", "＠x", "\r=1", "=cmd|' /C calc'!A0", '=HYPERLINK("http://x","y")'])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=1+2",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        " =1",
+        "＝1",
+        "＠x",
+        "\r=1",
+        "=cmd|' /C calc'!A0",
+        '=HYPERLINK("http://x","y")',
+    ],
+)
 def test_no_cell_of_a_tenant_is_a_formula(name):
     for hostile in ({"a": rig.look(rig.offender(name=name))}, {name: rig.UNREACHABLE}):
         text = fleet_files.as_csv(rig.fleet_of(hostile))
@@ -42,8 +73,12 @@ def test_no_cell_of_a_tenant_is_a_formula(name):
 
 
 def test_plain_cells_stay_as_they_are():
-    (_head, _node, row) = csv.reader(io.StringIO(fleet_files.as_csv(rig.fleet_of({"a": rig.look(rig.offender(name="a;b,\"c\"'"))}))))
-    assert "a;b,\"c\"'" in row
+    _head, _node, row = csv.reader(
+        io.StringIO(
+            fleet_files.as_csv(rig.fleet_of({"a": rig.look(rig.offender(name='a;b,"c"\''))}))
+        )
+    )
+    assert 'a;b,"c"\'' in row
 
 
 @given(st.text(max_size=20))

@@ -38,7 +38,9 @@ def of(tenant, zombies):
 
 
 def cleared(tenant, zombies, at, ended=False):
-    return rig.sweep(rig.acted(zombies, ended=ended, workload=rig.workload(namespace=tenant)), at=at)
+    return rig.sweep(
+        rig.acted(zombies, ended=ended, workload=rig.workload(namespace=tenant)), at=at
+    )
 
 
 def test_a_trend_of_each_node_and_of_all(path):
@@ -46,9 +48,17 @@ def test_a_trend_of_each_node_and_of_all(path):
     add(path, at=AT - 2 * HOUR, a=rig.look(of("shop", 6), usage=0.5), b=rig.UNREACHABLE)
     trends = add(path, a=rig.look(usage=0.3), b=rig.look(of("game", 3)))
     assert (trends.runs, trends.since, trends.until) == (3, AT - 4 * HOUR, AT)
-    assert [(zombies, usage) for _place, zombies, usage in trends.nodes["a"]] == [(4, 0.2), (6, 0.5), (0, 0.3)]
+    assert [(zombies, usage) for _place, zombies, usage in trends.nodes["a"]] == [
+        (4, 0.2),
+        (6, 0.5),
+        (0, 0.3),
+    ]
     assert [zombies for _place, zombies, _usage in trends.nodes["b"]] == [1, 3]
-    assert [(zombies, usage) for _place, zombies, usage in trends.fleet] == [(5, 0.2), (7, 0.5), (3, 0.3)], "one not looked at counts as before"
+    assert [(zombies, usage) for _place, zombies, usage in trends.fleet] == [
+        (5, 0.2),
+        (7, 0.5),
+        (3, 0.3),
+    ], "one not looked at counts as before"
     places = [place for place, _zombies, _usage in trends.nodes["a"]]
     assert places[0] == 0 and places[-1] == 1 and abs(places[1] - 0.5) < 0.02
 
@@ -67,17 +77,29 @@ def test_what_a_tenant_leaked_is_what_came_and_what_was_cleared(path):
     add(path, a=rig.look(of("shop", 12)), at=AT - 4 * HOUR)  # 2 more
     swept = cleared("shop", 12, AT - 3.5 * HOUR)
     add(path, a=rig.look(last_sweep=swept), at=AT - 3 * HOUR)  # all cleared, none made
-    add(path, a=rig.look(of("shop", 1), last_sweep=swept), at=AT - 2 * HOUR)  # one made; the same sweep counts once
+    add(
+        path, a=rig.look(of("shop", 1), last_sweep=swept), at=AT - 2 * HOUR
+    )  # one made; the same sweep counts once
     swept = cleared("shop", 5, AT - 1.5 * HOUR, ended=True)
     trends = add(path, a=rig.look(of("shop", 1), last_sweep=swept))  # 5 made, at least
-    assert trends.tenants == [{"tenant": "shop", "leaked": 18, "cleared": 17, "ended": 1, "hosts": 1}]
+    assert trends.tenants == [
+        {"tenant": "shop", "leaked": 18, "cleared": 17, "ended": 1, "hosts": 1}
+    ]
 
 
 def test_those_that_leaked_most_come_first_and_older_ones_are_left_out(path):
     add(path, a=rig.look(of("old", 99)), at=AT - 31 * DAY)
-    add(path, a=rig.look(of("old", 99), of("shop", 2)), b=rig.look(of("shop", 3), of("game", 9)), at=AT - DAY)
+    add(
+        path,
+        a=rig.look(of("old", 99), of("shop", 2)),
+        b=rig.look(of("shop", 3), of("game", 9)),
+        at=AT - DAY,
+    )
     trends = add(path, a=rig.look(of("old", 99)), b=rig.UNREACHABLE)
-    assert [(row["tenant"], row["leaked"], row["hosts"]) for row in trends.tenants] == [("game", 9, 1), ("shop", 5, 2)]
+    assert [(row["tenant"], row["leaked"], row["hosts"]) for row in trends.tenants] == [
+        ("game", 9, 1),
+        ("shop", 5, 2),
+    ]
 
 
 def test_runs_are_pruned_by_age_with_all_that_is_theirs(path):
@@ -85,18 +107,28 @@ def test_runs_are_pruned_by_age_with_all_that_is_theirs(path):
     add(path, rig.look(of("shop", 1)), at=AT - DAY)
     add(path, rig.look(of("shop", 1)), keep_days=2)
     assert rows(path, "SELECT at FROM runs") == [(AT - DAY,), (AT,)]
-    assert rows(path, "SELECT COUNT(*) FROM nodes") == rows(path, "SELECT COUNT(*) FROM tenants") == [(2,)]
+    assert (
+        rows(path, "SELECT COUNT(*) FROM nodes")
+        == rows(path, "SELECT COUNT(*) FROM tenants")
+        == [(2,)]
+    )
 
 
 def test_of_each_node_few_tenants_are_kept(path):
     add(path, rig.look(*[of("tenant%d" % number, number + 1) for number in range(50)]))
-    assert rows(path, "SELECT COUNT(*), MIN(zombies) FROM tenants") == [(fleet_history.MOST_TENANTS, 31)]
+    assert rows(path, "SELECT COUNT(*), MIN(zombies) FROM tenants") == [
+        (fleet_history.MOST_TENANTS, 31)
+    ]
 
 
 def test_an_older_schema_is_brought_up_to_date_and_keeps_its_runs(path, monkeypatch):
     add(path, rig.look(of("shop", 4)), at=AT - HOUR)
     assert rows(path, "PRAGMA user_version") == [(len(fleet_history.MIGRATIONS),)]
-    monkeypatch.setattr(fleet_history, "MIGRATIONS", fleet_history.MIGRATIONS + (("ALTER TABLE runs ADD COLUMN note TEXT",),))
+    monkeypatch.setattr(
+        fleet_history,
+        "MIGRATIONS",
+        fleet_history.MIGRATIONS + (("ALTER TABLE runs ADD COLUMN note TEXT",),),
+    )
     trends = add(path, rig.look(of("shop", 5)))
     assert trends.runs == 2
     assert rows(path, "PRAGMA user_version") == [(len(fleet_history.MIGRATIONS),)]
@@ -106,7 +138,11 @@ def test_an_older_schema_is_brought_up_to_date_and_keeps_its_runs(path, monkeypa
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path, monkeypatch):
     add(path, rig.look())
     before = path.read_bytes()
-    monkeypatch.setattr(fleet_history, "MIGRATIONS", fleet_history.MIGRATIONS + (("ALTER TABLE runs ADD COLUMN note TEXT", "NONSENSE"),))
+    monkeypatch.setattr(
+        fleet_history,
+        "MIGRATIONS",
+        fleet_history.MIGRATIONS + (("ALTER TABLE runs ADD COLUMN note TEXT", "NONSENSE"),),
+    )
     with pytest.raises(fleet_history.HistoryError):
         add(path, rig.look())
     assert path.read_bytes() == before
@@ -157,7 +193,11 @@ def test_a_run_is_added_whole_or_not_at_all(path):
     broken["nodes"][1]["host"] = "a"
     with fleet_history.History(str(path)) as history, pytest.raises(fleet_history.HistoryError):
         history.add(broken, AT, 400)
-    assert rows(path, "SELECT COUNT(*) FROM runs") == rows(path, "SELECT COUNT(*) FROM nodes") == [(1,)]
+    assert (
+        rows(path, "SELECT COUNT(*) FROM runs")
+        == rows(path, "SELECT COUNT(*) FROM nodes")
+        == [(1,)]
+    )
 
 
 def test_checking_makes_no_file_and_sees_what_would_be_refused(path):
@@ -167,7 +207,10 @@ def test_checking_makes_no_file_and_sees_what_would_be_refused(path):
         history.check()
     assert path.read_bytes() == before
     path.write_bytes(b"x" * 4096)
-    with fleet_history.History(str(path), read_only=True) as history, pytest.raises(fleet_history.HistoryError):
+    with (
+        fleet_history.History(str(path), read_only=True) as history,
+        pytest.raises(fleet_history.HistoryError),
+    ):
         history.check()
 
 
@@ -198,8 +241,18 @@ for number in range(20):
 
 def test_runs_at_the_same_time_are_all_added(root, path):
     """The file is not there yet, so all of them want to make it."""
-    command = [sys.executable, "-c", ADDS, str(root / ".cache/collections"), str(root / "tests"), str(path)]
-    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _number in range(4)]
+    command = [
+        sys.executable,
+        "-c",
+        ADDS,
+        str(root / ".cache/collections"),
+        str(root / "tests"),
+        str(path),
+    ]
+    running = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _number in range(4)
+    ]
     try:
         for process in running:
             assert process.stdout.readline() == "ready\n"
@@ -213,4 +266,8 @@ def test_runs_at_the_same_time_are_all_added(root, path):
             process.wait()
             process.stdin.close()
             process.stdout.close()
-    assert rows(path, "SELECT COUNT(*) FROM runs") == rows(path, "SELECT COUNT(*) FROM nodes") == [(80,)]
+    assert (
+        rows(path, "SELECT COUNT(*) FROM runs")
+        == rows(path, "SELECT COUNT(*) FROM nodes")
+        == [(80,)]
+    )

@@ -8,17 +8,39 @@ import html.parser
 import re
 
 import pytest
-from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_data, fleet_history, fleet_page
+from ansible_collections.provider.fleet.plugins.plugin_utils import (
+    fleet_data,
+    fleet_history,
+    fleet_page,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import fleet as rig
 
-HOSTILE = ["<script>alert(1)</script>", "</script><script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "' onmouseover='alert(1)", "]]>", "<!--",
-           "-->", "{{ 7 * 7 }}", "{% raw %}", "javascript:alert(1)", "&lt;b&gt;", "\u202egnp.exe", "\udcff\ud800", "</td></table></style>", "\x00<b>", "a\nb"]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "]]>",
+    "<!--",
+    "-->",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "javascript:alert(1)",
+    "&lt;b&gt;",
+    "\u202egnp.exe",
+    "\udcff\ud800",
+    "</td></table></style>",
+    "\x00<b>",
+    "a\nb",
+]
 
 
 class Parsed(html.parser.HTMLParser):
-    """tags: what begins and ends, with names of attributes. cells: texts of table cells. scripts, styles: texts of those elements."""
+    """tags: what begins and ends, with names of attributes. cells: texts of table cells. scripts,
+    styles: texts of those elements.
+    """
 
     def __init__(self, text):
         super().__init__()
@@ -47,14 +69,33 @@ class Parsed(html.parser.HTMLParser):
 
 
 def page(name="x", trends=fleet_history.NO_TRENDS, **more):
-    of = rig.workload(namespace=name, pod=name, container_name=name, lease={"owner": name, "dseq": name, "verified": True})
+    of = rig.workload(
+        namespace=name,
+        pod=name,
+        container_name=name,
+        lease={"owner": name, "dseq": name, "verified": True},
+    )
     parent = rig.offender(3, name=name, executable=name, explanation=name, workload=of)
-    looks = {"host " + name: rig.look(parent, last_sweep=rig.sweep(rig.acted(name=name, workload=of, remedy=name, outcome=name))),
-             "away " + name: {"unreachable": True, "msg": "why " + name}, "half " + name: rig.look()}
+    looks = {
+        "host " + name: rig.look(
+            parent,
+            last_sweep=rig.sweep(rig.acted(name=name, workload=of, remedy=name, outcome=name)),
+        ),
+        "away " + name: {"unreachable": True, "msg": "why " + name},
+        "half " + name: rig.look(),
+    }
     evidence = [{"by": name, "verdict": "leaks", "detail": name}]
-    audits = {"host " + name: rig.audit(rig.container(init={"pid": 1, "name": name}, workload=of, evidence=evidence)),
-              "half " + name: {"failed": True, "msg": "why " + name}}
-    trends = trends._replace(tenants=[{"tenant": fleet_data.text(name), "leaked": 1, "cleared": 1, "ended": 1, "hosts": 1}])
+    audits = {
+        "host " + name: rig.audit(
+            rig.container(init={"pid": 1, "name": name}, workload=of, evidence=evidence)
+        ),
+        "half " + name: {"failed": True, "msg": "why " + name},
+    }
+    trends = trends._replace(
+        tenants=[
+            {"tenant": fleet_data.text(name), "leaked": 1, "cleared": 1, "ended": 1, "hosts": 1}
+        ]
+    )
     return fleet_page.page(rig.fleet_of(looks, audits), trends, rig.AT, **more)
 
 
@@ -67,13 +108,17 @@ def test_a_hostile_name_is_text_and_nothing_else(name):
 
 
 @settings(max_examples=60)
-@given(st.text(max_size=60) | st.text(alphabet="<>\"'&/!-[]{}%=scriptyle \u202e\udcff", max_size=40))
+@given(
+    st.text(max_size=60) | st.text(alphabet="<>\"'&/!-[]{}%=scriptyle \u202e\udcff", max_size=40)
+)
 def test_any_name_is_text_and_nothing_else(name):
     assert_same_but_for_text(name)
 
 
 def assert_same_but_for_text(name):
-    """The same elements with the same attributes as with a plain name, and the cells say what was given."""
+    """The same elements with the same attributes as with a plain name, and the cells say what was
+    given.
+    """
     read = Parsed(page(name))
     assert read.tags == PLAIN.tags
     assert read.inside == PLAIN.inside
@@ -91,23 +136,44 @@ def test_the_policy_lets_in_this_style_and_this_script_and_nothing_else():
     text = page()
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text).group(1)
     (style,), (script,) = PLAIN.inside["style"], PLAIN.inside["script"]
-    hashes = ["'sha256-%s'" % base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
+    hashes = [
+        "'sha256-%s'" % base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+        for part in (style, script)
+    ]
     assert policy.split("; ") == [
-        "default-src 'none'", "img-src data:", "style-src " + hashes[0], "script-src " + hashes[1], "base-uri 'none'", "form-action 'none'"]
+        "default-src 'none'",
+        "img-src data:",
+        "style-src " + hashes[0],
+        "script-src " + hashes[1],
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
     assert text.index("Content-Security-Policy") < text.index("<style>")
 
 
 def test_nothing_is_loaded_and_no_style_or_handler_is_in_an_attribute():
     text = page()
-    assert re.findall(r"https?:|//[a-z]|url\(|@import|src=(?!')", text.replace(PLAIN.inside["script"][0], "")) == []
+    assert (
+        re.findall(
+            r"https?:|//[a-z]|url\(|@import|src=(?!')", text.replace(PLAIN.inside["script"][0], "")
+        )
+        == []
+    )
     names = {name for tag in PLAIN.tags for name in tag[1:]}
     assert not {name for name in names if name == "style" or name.startswith("on")}
 
 
 def test_every_table_has_heads_and_every_row_a_cell_for_each():
-    widths = [len(re.findall("<th ", table)) for table in re.findall("<table>.*?</table>", page(), re.S)]
-    cells = [[len(re.findall("<td", row)) for row in re.findall("<tr>.*?</tr>", table.partition("<tbody>")[2], re.S)]
-             for table in re.findall("<table>.*?</table>", page(), re.S)]
+    widths = [
+        len(re.findall("<th ", table)) for table in re.findall("<table>.*?</table>", page(), re.S)
+    ]
+    cells = [
+        [
+            len(re.findall("<td", row))
+            for row in re.findall("<tr>.*?</tr>", table.partition("<tbody>")[2], re.S)
+        ]
+        for table in re.findall("<table>.*?</table>", page(), re.S)
+    ]
     assert len(widths) == 7
     assert [set(each) for each in cells] == [{width} for width in widths]
 
@@ -118,14 +184,22 @@ def test_what_is_left_out_is_said():
     assert "These are the worst 500. 2,2" in text and "are in fleet.csv and fleet.json" in text
 
 
-@pytest.mark.parametrize("looks, words", [
-    ({"a": rig.look()}, "No zombies on 1 node. No node is short of PIDs."),
-    ({"a": rig.look(rig.offender(1))}, "1 zombie on 1 of 1 node. No node is short of PIDs."),
-    ({"a": rig.look(rig.offender(2500), usage=0.9), "b": rig.look()}, "2,500 zombies on 1 of 2 nodes. 1 node is short of PIDs."),
-    ({"a": rig.look(usage=0.9), "b": rig.look(seconds_to_full=100), "c": rig.FAILED},
-     "No zombies on 2 nodes. 2 nodes are short of PIDs. 1 node could not be looked at."),
-    ({"a": rig.FAILED, "b": rig.UNREACHABLE}, "None of 2 nodes could be looked at."),
-])
+@pytest.mark.parametrize(
+    "looks, words",
+    [
+        ({"a": rig.look()}, "No zombies on 1 node. No node is short of PIDs."),
+        ({"a": rig.look(rig.offender(1))}, "1 zombie on 1 of 1 node. No node is short of PIDs."),
+        (
+            {"a": rig.look(rig.offender(2500), usage=0.9), "b": rig.look()},
+            "2,500 zombies on 1 of 2 nodes. 1 node is short of PIDs.",
+        ),
+        (
+            {"a": rig.look(usage=0.9), "b": rig.look(seconds_to_full=100), "c": rig.FAILED},
+            "No zombies on 2 nodes. 2 nodes are short of PIDs. 1 node could not be looked at.",
+        ),
+        ({"a": rig.FAILED, "b": rig.UNREACHABLE}, "None of 2 nodes could be looked at."),
+    ],
+)
 def test_the_first_sentences(looks, words):
     done = rig.fleet_of(looks)
     assert fleet_page.lead(done["totals"]) == words
@@ -140,5 +214,9 @@ def test_trends_are_drawn_from_the_second_run_on(tmp_path):
         history.add(rig.fleet_of(looks, audits), rig.AT, 400)
         twice = fleet_page.page(rig.fleet_of(looks, audits), history.trends(rig.AT), rig.AT)
     assert "from the second report on" in once and 'class="spark"' not in once
-    assert 'class="spark"' in twice and 'class="chart"' in twice and "4 at first, 4 at last, 4 at most" in twice
+    assert (
+        'class="spark"' in twice
+        and 'class="chart"' in twice
+        and "4 at first, 4 at last, 4 at most" in twice
+    )
     assert "2 reports since 25 November" in twice

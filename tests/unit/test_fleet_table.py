@@ -6,15 +6,36 @@ from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_table
 from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import node_row
 
 
-def result(zombies=0, cleared=0, ended=0, usage=0.01, seconds=None, tenants=(), check_mode=False, by=None) -> dict:
+def result(
+    zombies=0, cleared=0, ended=0, usage=0.01, seconds=None, tenants=(), check_mode=False, by=None
+) -> dict:
     """As a module returns it."""
-    offenders = [{"workload": {"namespace": tenant, "lease": None}, "outcome": "would_act" if check_mode else "cleared"} for tenant in tenants]
+    offenders = [
+        {
+            "workload": {"namespace": tenant, "lease": None},
+            "outcome": "would_act" if check_mode else "cleared",
+        }
+        for tenant in tenants
+    ]
     return {
-        "check_mode": check_mode, "offenders": offenders, "summary": ["%d zombies on this node" % zombies, "process table: fine"],
-        "counts": {"zombies": zombies, "zombies_left": zombies - cleared, "cleared": cleared, "parents_ended": ended,
-                   "cleared_by": by or {"nudge": 0, "reap": cleared, "terminate": 0}},
-        "limits": {"usage": usage, "seconds_to_full": seconds, "tasks": 300, "limit": 32768, "bound_by": "pid_max",
-                   "pressure": "room" if usage < 0.5 else "pressure"},
+        "check_mode": check_mode,
+        "offenders": offenders,
+        "summary": ["%d zombies on this node" % zombies, "process table: fine"],
+        "counts": {
+            "zombies": zombies,
+            "zombies_left": zombies - cleared,
+            "cleared": cleared,
+            "parents_ended": ended,
+            "cleared_by": by or {"nudge": 0, "reap": cleared, "terminate": 0},
+        },
+        "limits": {
+            "usage": usage,
+            "seconds_to_full": seconds,
+            "tasks": 300,
+            "limit": 32768,
+            "bound_by": "pid_max",
+            "pressure": "room" if usage < 0.5 else "pressure",
+        },
     }
 
 
@@ -25,40 +46,78 @@ def told(results) -> list:
 def test_one_node_shows_all_it_reported():
     lines = told({"node1": result(12, 12, tenants=["shop"])})
     assert lines == [
-        "1 node: 1 swept", "12 zombies on 1 node: 12 cleared (reap 12), 0 left", "1 tenant concerned: shop", "",
-        "node1: 12 zombies on this node", "node1: process table: fine"]
+        "1 node: 1 swept",
+        "12 zombies on 1 node: 12 cleared (reap 12), 0 left",
+        "1 tenant concerned: shop",
+        "",
+        "node1: 12 zombies on this node",
+        "node1: process table: fine",
+    ]
 
 
 def test_five_hundred_nodes_fit_on_a_screen():
     results = {"fine%03d" % number: result() for number in range(420)}
-    results |= {"bad%03d" % number: result(1000 + number, 900, ended=number % 2, tenants=["tenant%02d" % (number % 20)]) for number in range(60)}
-    results |= {"full": result(3, 3, usage=0.93, seconds=7200, by={"nudge": 1, "reap": 2, "terminate": 0})}
-    results |= {"off%02d" % number: {"unreachable": True, "msg": "Connection refused"} for number in range(19)}
+    results |= {
+        "bad%03d" % number: result(
+            1000 + number, 900, ended=number % 2, tenants=["tenant%02d" % (number % 20)]
+        )
+        for number in range(60)
+    }
+    results |= {
+        "full": result(3, 3, usage=0.93, seconds=7200, by={"nudge": 1, "reap": 2, "terminate": 0})
+    }
+    results |= {
+        "off%02d" % number: {"unreachable": True, "msg": "Connection refused"}
+        for number in range(19)
+    }
     lines = told(results)
     assert len(lines) <= 80 and max(map(len, lines)) <= 200
     assert lines[0] == "500 nodes: 481 swept, 19 unreachable"
-    assert lines[1] == "61,773 zombies on 61 nodes: 54,003 cleared (reap 54,002, nudge 1), 7,770 left"
-    assert lines[2].startswith("30 workloads ended, on bad059, bad057") and lines[2].endswith("and 22 more")
-    assert lines[3].startswith("20 tenants concerned: tenant00, tenant01") and lines[3].endswith("and 12 more")
+    assert (
+        lines[1] == "61,773 zombies on 61 nodes: 54,003 cleared (reap 54,002, nudge 1), 7,770 left"
+    )
+    assert lines[2].startswith("30 workloads ended, on bad059, bad057") and lines[2].endswith(
+        "and 22 more"
+    )
+    assert lines[3].startswith("20 tenants concerned: tenant00, tenant01") and lines[3].endswith(
+        "and 12 more"
+    )
     assert lines[4] == "short of PIDs: full (93 % of 32,768, full in about 2 h)"
     assert "unreachable: off00: Connection refused" in lines
     head = next(place for place, line in enumerate(lines) if line.startswith("node "))
-    assert [line.split()[0] for line in lines[head + 1:head + 4]] == ["full", "bad059", "bad058"]
-    assert lines[-2:] == ["and 21 more nodes with fewer", "420 nodes without a zombie, and with PIDs enough"]
+    assert [line.split()[0] for line in lines[head + 1 : head + 4]] == ["full", "bad059", "bad058"]
+    assert lines[-2:] == [
+        "and 21 more nodes with fewer",
+        "420 nodes without a zombie, and with PIDs enough",
+    ]
 
 
 def test_a_look_says_what_a_sweep_would_do():
     lines = told({"node1": result(5, check_mode=True, tenants=["a", "b"])})
-    assert lines[:2] == ["1 node: 1 looked at", "5 zombies on 1 node; a sweep would act on 2 parents"]
+    assert lines[:2] == [
+        "1 node: 1 looked at",
+        "5 zombies on 1 node; a sweep would act on 2 parents",
+    ]
 
 
 def test_nothing_but_failures():
-    lines = told({"node1": {"failed": True, "msg": "root is needed\nto see"}, "node2": {"unreachable": True}})
-    assert lines == ["2 nodes: 1 failed, 1 unreachable", "failed: node1: root is needed to see", "unreachable: node2: no result"]
+    lines = told(
+        {"node1": {"failed": True, "msg": "root is needed\nto see"}, "node2": {"unreachable": True}}
+    )
+    assert lines == [
+        "2 nodes: 1 failed, 1 unreachable",
+        "failed: node1: root is needed to see",
+        "unreachable: node2: no result",
+    ]
 
 
 def test_text_cannot_move_the_cursor():
-    lines = told({"node1": {"failed": True, "msg": "\x1b[2Jgone"}, "node2": result(1, tenants=["\x1b]0;title\x07"])})
+    lines = told(
+        {
+            "node1": {"failed": True, "msg": "\x1b[2Jgone"},
+            "node2": result(1, tenants=["\x1b]0;title\x07"]),
+        }
+    )
     assert all(line.isprintable() for line in lines)
 
 
@@ -67,12 +126,20 @@ def test_leases_are_told_by_their_owner():
     one["offenders"][0]["workload"]["lease"] = {"owner": "akash1abc", "verified": True}
     assert "1 tenant concerned: akash1abc" in told({"node1": one})
     one["offenders"][0]["workload"]["lease"]["verified"] = False
-    assert "1 tenant concerned: ns" in told({"node1": one}), "a lease that is only claimed may be a victim's"
+    assert "1 tenant concerned: ns" in told({"node1": one}), (
+        "a lease that is only claimed may be a victim's"
+    )
 
 
 def test_audits():
-    lines = fleet_table.audits_as_lines({
-        "node1": {"containers": 3, "reaps": 2, "leaks": 1, "unknown": 0}, "node2": {"containers": 2, "reaps": 0, "leaks": 2, "unknown": 0},
-        "node3": {"containers": 1, "reaps": 1, "leaks": 0, "unknown": 0}})
+    lines = fleet_table.audits_as_lines(
+        {
+            "node1": {"containers": 3, "reaps": 2, "leaks": 1, "unknown": 0},
+            "node2": {"containers": 2, "reaps": 0, "leaks": 2, "unknown": 0},
+            "node3": {"containers": 1, "reaps": 1, "leaks": 0, "unknown": 0},
+        }
+    )
     assert lines == [
-        "6 containers on 3 nodes: the init of 3 collects orphans, of 3 leaks, of 0 is not known", "leaking: node2 (2), node1 (1)"]
+        "6 containers on 3 nodes: the init of 3 collects orphans, of 3 leaks, of 0 is not known",
+        "leaking: node2 (2), node1 (1)",
+    ]

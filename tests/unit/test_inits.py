@@ -1,4 +1,6 @@
-"""What the signals, the system call and the name of a PID 1 say of it, and which of them is believed."""
+"""What the signals, the system call and the name of a PID 1 say of it, and which of them is
+believed.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +8,19 @@ import os
 import signal
 
 import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import inits, procfs
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import inits, procfs
 from rig.handmade import status
 
 CHLD = 1 << (signal.SIGCHLD - 1)
 OTHERS = 0xFFFFFFFFFFFFFFFF & ~CHLD
-PLAIN, CAUGHT, BLOCKED, IGNORED = status(), status(caught=CHLD), status(blocked=CHLD), status(ignored=CHLD)
+PLAIN, CAUGHT, BLOCKED, IGNORED = (
+    status(),
+    status(caught=CHLD),
+    status(blocked=CHLD),
+    status(ignored=CHLD),
+)
 ANY, OF_A_GROUP, OF_THAT_GROUP = 2**64 - 1, 0, 2**64 - 4711
 WNOHANG, WSTOPPED, WEXITED, WCONTINUED, WNOWAIT = 0x1, 0x2, 0x4, 0x8, 0x1000000  # waitid(2)
 WNOTHREAD, WALL, WCLONE = 0x20000000, 0x40000000, 0x80000000  # wait(2), Linux notes
@@ -28,18 +34,29 @@ def waitid(kind, who, options=WEXITED):
     return 247, kind, who, 0x7FFD, options, 0, 0
 
 
-POLL, SIGTIMEDWAIT, SLEEP = (7, 0, 0, 5000, 0, 0, 0), (128, 0, 0, 0, 8, 0, 0), (230, 0, 0, 0, 0, 0, 0)
+POLL, SIGTIMEDWAIT, SLEEP = (
+    (7, 0, 0, 5000, 0, 0, 0),
+    (128, 0, 0, 0, 8, 0, 0),
+    (230, 0, 0, 0, 0, 0, 0),
+)
 
 
-@pytest.mark.parametrize("masks, verdict, words", [
-    ({}, "unknown", "SIGCHLD is neither caught nor blocked"),
-    ({"ignored": CHLD}, "reaps", "SIGCHLD is ignored"),
-    ({"ignored": OTHERS}, "unknown", "SIGCHLD is neither caught nor blocked"),
-    ({"caught": CHLD}, "unknown", "SIGCHLD is caught"),
-    ({"blocked": CHLD}, "unknown", "SIGCHLD is blocked"),
-    ({"caught": CHLD, "blocked": CHLD}, "unknown", "SIGCHLD is caught and blocked"),
-    ({"caught": OTHERS, "blocked": OTHERS, "ignored": OTHERS}, "unknown", "SIGCHLD is neither caught nor blocked"),
-])
+@pytest.mark.parametrize(
+    "masks, verdict, words",
+    [
+        ({}, "unknown", "SIGCHLD is neither caught nor blocked"),
+        ({"ignored": CHLD}, "reaps", "SIGCHLD is ignored"),
+        ({"ignored": OTHERS}, "unknown", "SIGCHLD is neither caught nor blocked"),
+        ({"caught": CHLD}, "unknown", "SIGCHLD is caught"),
+        ({"blocked": CHLD}, "unknown", "SIGCHLD is blocked"),
+        ({"caught": CHLD, "blocked": CHLD}, "unknown", "SIGCHLD is caught and blocked"),
+        (
+            {"caught": OTHERS, "blocked": OTHERS, "ignored": OTHERS},
+            "unknown",
+            "SIGCHLD is neither caught nor blocked",
+        ),
+    ],
+)
 def test_only_an_ignored_sigchld_tells_something(masks, verdict, words):
     assert inits.by_signals(status(**masks)) == inits.Evidence("signals", verdict, words)
 
@@ -84,21 +101,31 @@ WAITS_NOT = {
 
 @pytest.mark.parametrize("what", [*WAITS, *WAITS_NOT])
 def test_a_wait_for_any_child_that_exits(monkeypatch, what):
-    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "x86_64")))
+    monkeypatch.setattr(
+        os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "x86_64"))
+    )
     found = inits.by_waiting({**WAITS, **WAITS_NOT}[what])
     assert (found.by, found.verdict) == ("waiting", "reaps" if what in WAITS else "unknown")
     assert ("does not wait" in found.detail) == (what in WAITS_NOT)
 
 
 def test_numbers_of_another_architecture_mean_nothing(monkeypatch):
-    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "aarch64")))
+    monkeypatch.setattr(
+        os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "aarch64"))
+    )
     assert {inits.by_waiting(call).verdict for call in WAITS.values()} == {"unknown"}
-    assert inits.by_waiting((260, *wait4(ANY)[1:])).verdict == inits.by_waiting((95, *waitid(inits.P_ALL, 0)[1:])).verdict == "reaps"
+    assert (
+        inits.by_waiting((260, *wait4(ANY)[1:])).verdict
+        == inits.by_waiting((95, *waitid(inits.P_ALL, 0)[1:])).verdict
+        == "reaps"
+    )
     assert inits.by_name(b"/usr/bin/tini", b"", PLAIN, (137, *SIGTIMEDWAIT[1:])).verdict == "reaps"
 
 
 def test_nothing_is_told_on_an_architecture_whose_numbers_are_not_known(monkeypatch):
-    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "riscv64")))
+    monkeypatch.setattr(
+        os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "riscv64"))
+    )
     assert {inits.by_waiting(call).verdict for call in WAITS.values()} == {"unknown"}
     assert misled([thread()], [thread()], has_children=False) == UNSEEN
 
@@ -129,68 +156,122 @@ def test_program_is_the_executable_or_what_an_interpreter_was_started_as(executa
 
 
 BELIEVED = [  # program, verdict, a status and a system call with which it is believed
-    ("tini", "reaps", PLAIN, SIGTIMEDWAIT), ("tini-static", "reaps", PLAIN, SIGTIMEDWAIT), ("docker-init", "reaps", PLAIN, SIGTIMEDWAIT),
-    ("dumb-init", "reaps", CAUGHT, SIGTIMEDWAIT), ("openrc-init", "reaps", CAUGHT, None), ("bash", "reaps", CAUGHT, SLEEP),
-    ("pause", "reaps", CAUGHT, SLEEP), ("catatonit", "reaps", BLOCKED, None), ("podman-init", "reaps", BLOCKED, None),
-    ("s6-svscan", "reaps", BLOCKED, POLL), ("runsvdir", "reaps", BLOCKED, POLL), ("systemd", "reaps", BLOCKED, None),
-    ("init", "reaps", CAUGHT, None), ("init", "reaps", BLOCKED, SLEEP), ("runit", "reaps", CAUGHT, POLL), ("runit-init", "reaps", CAUGHT, POLL),
-    ("sleep", "leaks", PLAIN, SLEEP), ("tail", "leaks", PLAIN, None), ("cat", "leaks", PLAIN, None),
+    ("tini", "reaps", PLAIN, SIGTIMEDWAIT),
+    ("tini-static", "reaps", PLAIN, SIGTIMEDWAIT),
+    ("docker-init", "reaps", PLAIN, SIGTIMEDWAIT),
+    ("dumb-init", "reaps", CAUGHT, SIGTIMEDWAIT),
+    ("openrc-init", "reaps", CAUGHT, None),
+    ("bash", "reaps", CAUGHT, SLEEP),
+    ("pause", "reaps", CAUGHT, SLEEP),
+    ("catatonit", "reaps", BLOCKED, None),
+    ("podman-init", "reaps", BLOCKED, None),
+    ("s6-svscan", "reaps", BLOCKED, POLL),
+    ("runsvdir", "reaps", BLOCKED, POLL),
+    ("systemd", "reaps", BLOCKED, None),
+    ("init", "reaps", CAUGHT, None),
+    ("init", "reaps", BLOCKED, SLEEP),
+    ("runit", "reaps", CAUGHT, POLL),
+    ("runit-init", "reaps", CAUGHT, POLL),
+    ("sleep", "leaks", PLAIN, SLEEP),
+    ("tail", "leaks", PLAIN, None),
+    ("cat", "leaks", PLAIN, None),
 ]
 
 
 @pytest.mark.parametrize("name, verdict, its_status, call", BELIEVED)
 def test_a_name_is_believed_with_the_traits_of_that_program(name, verdict, its_status, call):
-    assert inits.by_name(b"/usr/bin/" + name.encode(), b"", its_status, call) == inits.Evidence("name", verdict, "it is called %s" % name)
+    assert inits.by_name(b"/usr/bin/" + name.encode(), b"", its_status, call) == inits.Evidence(
+        "name", verdict, "it is called %s" % name
+    )
 
 
 NOT_BELIEVED = [
-    ("tini", PLAIN, SLEEP), ("tini", CAUGHT, POLL), ("tini", PLAIN, None), ("docker-init", BLOCKED, wait4(ANY)), ("dumb-init", PLAIN, SIGTIMEDWAIT),
-    ("dumb-init", BLOCKED, SLEEP), ("bash", PLAIN, SLEEP), ("pause", PLAIN, None), ("catatonit", CAUGHT, None), ("s6-svscan", PLAIN, POLL),
-    ("systemd", CAUGHT, POLL), ("systemd", PLAIN, None), ("init", PLAIN, POLL), ("runit", CAUGHT, (130, 0, 8, 0, 0, 0, 0)), ("runit", CAUGHT, None),
-    ("sleep", CAUGHT, SLEEP), ("sleep", BLOCKED, SLEEP), ("cat", CAUGHT, None), ("sleep", IGNORED, SLEEP), ("tail", IGNORED, None),
+    ("tini", PLAIN, SLEEP),
+    ("tini", CAUGHT, POLL),
+    ("tini", PLAIN, None),
+    ("docker-init", BLOCKED, wait4(ANY)),
+    ("dumb-init", PLAIN, SIGTIMEDWAIT),
+    ("dumb-init", BLOCKED, SLEEP),
+    ("bash", PLAIN, SLEEP),
+    ("pause", PLAIN, None),
+    ("catatonit", CAUGHT, None),
+    ("s6-svscan", PLAIN, POLL),
+    ("systemd", CAUGHT, POLL),
+    ("systemd", PLAIN, None),
+    ("init", PLAIN, POLL),
+    ("runit", CAUGHT, (130, 0, 8, 0, 0, 0, 0)),
+    ("runit", CAUGHT, None),
+    ("sleep", CAUGHT, SLEEP),
+    ("sleep", BLOCKED, SLEEP),
+    ("cat", CAUGHT, None),
+    ("sleep", IGNORED, SLEEP),
+    ("tail", IGNORED, None),
 ]
 
 
 @pytest.mark.parametrize("name, its_status, call", NOT_BELIEVED)
 def test_a_name_is_not_believed_without_them(name, its_status, call):
     found = inits.by_name(b"/usr/bin/" + name.encode(), b"", its_status, call)
-    assert found == inits.Evidence("name", "unknown", "it is called %s, but does not handle signals as that does" % name)
+    assert found == inits.Evidence(
+        "name", "unknown", "it is called %s, but does not handle signals as that does" % name
+    )
 
 
-@pytest.mark.parametrize("executable", [
-    b"/usr/bin/redis-server", b"/usr/bin/tini2", b"/usr/bin/mytini", b"/usr/bin/tini\n", b"/usr/bin/TINI", b"/tini/app", b"/bin/sh", b"/bin/dash",
-    b"\xff", b"", None])
+@pytest.mark.parametrize(
+    "executable",
+    [
+        b"/usr/bin/redis-server",
+        b"/usr/bin/tini2",
+        b"/usr/bin/mytini",
+        b"/usr/bin/tini\n",
+        b"/usr/bin/TINI",
+        b"/tini/app",
+        b"/bin/sh",
+        b"/bin/dash",
+        b"\xff",
+        b"",
+        None,
+    ],
+)
 def test_other_names_say_nothing(executable):
     for its_status in (PLAIN, CAUGHT, BLOCKED, IGNORED):
-        assert inits.by_name(executable, b"tini\0", its_status, SIGTIMEDWAIT) == inits.Evidence("name", "unknown", "it has no name that is known")
+        assert inits.by_name(executable, b"tini\0", its_status, SIGTIMEDWAIT) == inits.Evidence(
+            "name", "unknown", "it has no name that is known"
+        )
 
 
 def evidence(**verdicts):
     return tuple(inits.Evidence(by, verdict, "") for by, verdict in verdicts.items())
 
 
-@pytest.mark.parametrize("given_, verdict", [
-    ({}, "unknown"),
-    ({"name": "unknown", "signals": "unknown", "waiting": "unknown"}, "unknown"),
-    ({"name": "reaps"}, "reaps"),
-    ({"name": "leaks"}, "leaks"),
-    ({"name": "reaps", "zombies": "leaks"}, "leaks"),
-    ({"name": "reaps", "canary": "leaks"}, "leaks"),
-    ({"name": "leaks", "waiting": "reaps"}, "reaps"),
-    ({"waiting": "reaps", "canary": "leaks"}, "leaks"),
-    ({"signals": "reaps", "canary": "leaks"}, "leaks"),
-    ({"canary": "reaps", "zombies": "leaks"}, "leaks"),
-    ({"canary": "reaps", "sweeps": "leaks"}, "leaks"),
-    ({"waiting": "reaps", "sweeps": "leaks"}, "leaks"),
-    ({"zombies": "unknown", "canary": "unknown", "signals": "reaps", "name": "leaks"}, "reaps"),
-])
+@pytest.mark.parametrize(
+    "given_, verdict",
+    [
+        ({}, "unknown"),
+        ({"name": "unknown", "signals": "unknown", "waiting": "unknown"}, "unknown"),
+        ({"name": "reaps"}, "reaps"),
+        ({"name": "leaks"}, "leaks"),
+        ({"name": "reaps", "zombies": "leaks"}, "leaks"),
+        ({"name": "reaps", "canary": "leaks"}, "leaks"),
+        ({"name": "leaks", "waiting": "reaps"}, "reaps"),
+        ({"waiting": "reaps", "canary": "leaks"}, "leaks"),
+        ({"signals": "reaps", "canary": "leaks"}, "leaks"),
+        ({"canary": "reaps", "zombies": "leaks"}, "leaks"),
+        ({"canary": "reaps", "sweeps": "leaks"}, "leaks"),
+        ({"waiting": "reaps", "sweeps": "leaks"}, "leaks"),
+        ({"zombies": "unknown", "canary": "unknown", "signals": "reaps", "name": "leaks"}, "reaps"),
+    ],
+)
 def test_the_strongest_evidence_decides(given_, verdict):
     assert inits.conclude(evidence(**given_)) == verdict
     assert inits.conclude(evidence(**dict(reversed(given_.items())))) == verdict
 
 
 def test_of_two_canaries_the_first_that_says_something_counts():
-    told = inits.Evidence("canary", "unknown", "not probed"), inits.Evidence("canary", "leaks", "it did not collect an orphan")
+    told = (
+        inits.Evidence("canary", "unknown", "not probed"),
+        inits.Evidence("canary", "leaks", "it did not collect an orphan"),
+    )
     assert inits.conclude(told) == "leaks"
 
 
@@ -198,8 +279,14 @@ def test_of_two_canaries_the_first_that_says_something_counts():
 
 READ = (0, 3, 0x7FFD, 1, 0, 0, 0)
 GO = 0x7FC1FEFD  # of prometheus-node-exporter, started with SIGINT ignored
-UNSEEN, TOLD = "what it waits for cannot be seen", "it is told when a child ends (SIGCHLD), and might end itself then"
-TOLD_WITH_CHILDREN = "it has children and is told when one ends (SIGCHLD), so it might take an orphan for one of them"
+UNSEEN, TOLD = (
+    "what it waits for cannot be seen",
+    "it is told when a child ends (SIGCHLD), and might end itself then",
+)
+TOLD_WITH_CHILDREN = (
+    "it has children and is told when one ends (SIGCHLD), so it might take an orphan for one of"
+    " them"
+)
 LOOKS = "it has children and may be looking after them, so it might take an orphan for one of them"
 WAITING = "it waits for any child now"
 IS_TINI = (inits.Evidence("name", "reaps", ""),)
@@ -213,26 +300,35 @@ def misled(before, now, has_children, name="app", evidence=()):
     return inits.misled_by_an_orphan(name, evidence, before, now, has_children)
 
 
-@pytest.mark.parametrize("now, alone, with_children", [
-    ([thread()], None, None),
-    ([thread(call=procfs.RUNNING)], None, None),
-    ([thread(caught=CHLD)], TOLD, TOLD_WITH_CHILDREN),
-    ([thread(blocked=CHLD)], TOLD, TOLD_WITH_CHILDREN),
-    ([thread(caught=OTHERS & ~GO, blocked=OTHERS)], None, None),
-    ([thread(call=SIGTIMEDWAIT)], TOLD, TOLD_WITH_CHILDREN),
-    ([thread(), thread(31, blocked=CHLD), thread(32, call=SIGTIMEDWAIT)], None, None),  # SIGCHLD is lost in the first one
-    ([thread(caught=GO), thread(31, caught=GO)], None, TOLD_WITH_CHILDREN),
-    ([thread(caught=GO & ~(1 << 22))], TOLD, TOLD_WITH_CHILDREN),
-    ([thread(call=wait4(ANY))], WAITING, WAITING),
-    ([thread(), thread(31, call=waitid(inits.P_ALL, 0))], WAITING, WAITING),
-    ([thread(call=wait4(4711))], None, None),
-    ([thread(call=None)], UNSEEN, UNSEEN),
-    ([thread(), thread(31, call=None)], UNSEEN, UNSEEN),
-    ([thread(runs=None)], None, LOOKS),
-    ([], "its threads could not all be looked at", "its threads could not all be looked at"),
-])
+@pytest.mark.parametrize(
+    "now, alone, with_children",
+    [
+        ([thread()], None, None),
+        ([thread(call=procfs.RUNNING)], None, None),
+        ([thread(caught=CHLD)], TOLD, TOLD_WITH_CHILDREN),
+        ([thread(blocked=CHLD)], TOLD, TOLD_WITH_CHILDREN),
+        ([thread(caught=OTHERS & ~GO, blocked=OTHERS)], None, None),
+        ([thread(call=SIGTIMEDWAIT)], TOLD, TOLD_WITH_CHILDREN),
+        (
+            [thread(), thread(31, blocked=CHLD), thread(32, call=SIGTIMEDWAIT)],
+            None,
+            None,
+        ),  # SIGCHLD is lost in the first one
+        ([thread(caught=GO), thread(31, caught=GO)], None, TOLD_WITH_CHILDREN),
+        ([thread(caught=GO & ~(1 << 22))], TOLD, TOLD_WITH_CHILDREN),
+        ([thread(call=wait4(ANY))], WAITING, WAITING),
+        ([thread(), thread(31, call=waitid(inits.P_ALL, 0))], WAITING, WAITING),
+        ([thread(call=wait4(4711))], None, None),
+        ([thread(call=None)], UNSEEN, UNSEEN),
+        ([thread(), thread(31, call=None)], UNSEEN, UNSEEN),
+        ([thread(runs=None)], None, LOOKS),
+        ([], "its threads could not all be looked at", "its threads could not all be looked at"),
+    ],
+)
 def test_who_might_take_an_orphan_for_one_of_its_own(monkeypatch, now, alone, with_children):
-    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "x86_64")))
+    monkeypatch.setattr(
+        os, "uname", lambda: os.uname_result(("Linux", "node", "6.1", "#1", "x86_64"))
+    )
     assert (misled(now, now, False), misled(now, now, True)) == (alone, with_children)
     assert misled(now, now, True, "tini", IS_TINI) is None
 
@@ -251,33 +347,76 @@ def test_threads_beyond_the_limit_may_do_anything():
 
 @pytest.mark.parametrize("name", ["dash", "sh", "bash", "ash", "ruby", "ruby3.1", "sshd"])
 def test_what_always_catches_sigchld_has_nothing_to_wait_for_without_a_child(name):
-    assert misled([thread(caught=CHLD)], [thread(caught=CHLD)], has_children=False, name=name) is None
-    assert misled([thread(caught=CHLD)], [thread(caught=CHLD)], has_children=True, name=name) == TOLD_WITH_CHILDREN
+    assert (
+        misled([thread(caught=CHLD)], [thread(caught=CHLD)], has_children=False, name=name) is None
+    )
+    assert (
+        misled([thread(caught=CHLD)], [thread(caught=CHLD)], has_children=True, name=name)
+        == TOLD_WITH_CHILDREN
+    )
 
 
-@pytest.mark.parametrize("name, evidence_of_it", [
-    ("tini", ()), ("tini", (inits.Evidence("name", "unknown", ""),)), ("bash", IS_TINI), ("init", IS_TINI), ("nginx", IS_TINI), (None, IS_TINI),
-    ("mytini", IS_TINI), ("tini\n", IS_TINI)])
+@pytest.mark.parametrize(
+    "name, evidence_of_it",
+    [
+        ("tini", ()),
+        ("tini", (inits.Evidence("name", "unknown", ""),)),
+        ("bash", IS_TINI),
+        ("init", IS_TINI),
+        ("nginx", IS_TINI),
+        (None, IS_TINI),
+        ("mytini", IS_TINI),
+        ("tini\n", IS_TINI),
+    ],
+)
 def test_only_what_is_an_init_by_name_and_signals_is_made_for_orphans(name, evidence_of_it):
-    assert misled([thread(caught=CHLD)], [thread(caught=CHLD)], True, name, evidence_of_it) == TOLD_WITH_CHILDREN
+    assert (
+        misled([thread(caught=CHLD)], [thread(caught=CHLD)], True, name, evidence_of_it)
+        == TOLD_WITH_CHILDREN
+    )
 
 
-@pytest.mark.parametrize("by, sure", [
-    ("zombies", True), ("sweeps", True), ("signals", True), ("waiting", True), ("canary", False), ("name", False)])
+@pytest.mark.parametrize(
+    "by, sure",
+    [
+        ("zombies", True),
+        ("sweeps", True),
+        ("signals", True),
+        ("waiting", True),
+        ("canary", False),
+        ("name", False),
+    ],
+)
 def test_what_needs_no_canary(by, sure):
-    assert inits.is_sure(evidence(**{by: "reaps"})) == inits.is_sure(evidence(**{by: "leaks"})) == sure
+    assert (
+        inits.is_sure(evidence(**{by: "reaps"})) == inits.is_sure(evidence(**{by: "leaks"})) == sure
+    )
     assert not inits.is_sure(evidence(**{by: "unknown"}))
 
 
-BYTES = st.none() | st.binary(max_size=80) | st.lists(
-    st.sampled_from([b"tini", b"python3", b"busybox", b"\0", b"/", b"\xff", b"\n", b"init"]), max_size=8).map(b"".join)
-CALLS = st.none() | st.tuples(*[st.integers(0, 2**64 - 1)] * 7) | st.tuples(st.sampled_from([7, 61, 128, 247]), *[st.integers(0, 2**64 - 1)] * 6)
+BYTES = (
+    st.none()
+    | st.binary(max_size=80)
+    | st.lists(
+        st.sampled_from([b"tini", b"python3", b"busybox", b"\0", b"/", b"\xff", b"\n", b"init"]),
+        max_size=8,
+    ).map(b"".join)
+)
+CALLS = (
+    st.none()
+    | st.tuples(*[st.integers(0, 2**64 - 1)] * 7)
+    | st.tuples(st.sampled_from([7, 61, 128, 247]), *[st.integers(0, 2**64 - 1)] * 6)
+)
 
 
 @given(BYTES, BYTES, st.tuples(*[st.integers(0, 2**64 - 1)] * 3), CALLS)
 def test_whatever_a_tenant_calls_itself_and_does(executable, command_line, masks, call):
     its_status = status(caught=masks[0], blocked=masks[1], ignored=masks[2])
-    found = inits.by_signals(its_status), inits.by_waiting(call), inits.by_name(executable, command_line, its_status, call)
+    found = (
+        inits.by_signals(its_status),
+        inits.by_waiting(call),
+        inits.by_name(executable, command_line, its_status, call),
+    )
     assert [each.by for each in found] == ["signals", "waiting", "name"]
     assert {each.verdict for each in found} <= {"reaps", "leaks", "unknown"}
     if its_status.ignored & CHLD:
@@ -293,7 +432,9 @@ def test_this_process_is_looked_at_as_it_is():
 
 
 class Table:
-    """A process table made by hand: PID -> (parent, PIDs in its namespaces, inode of its PID namespace)."""
+    """A process table made by hand: PID -> (parent, PIDs in its namespaces, inode of its PID
+    namespace).
+    """
 
     def __init__(self, processes):
         self.processes = processes
@@ -304,7 +445,11 @@ class Table:
         return list(self.processes)
 
     def stat(self, pid):
-        return procfs.Stat(pid, b"x", "S", self.processes[pid][0], 0, 1, 5) if pid in self.processes else None
+        return (
+            procfs.Stat(pid, b"x", "S", self.processes[pid][0], 0, 1, 5)
+            if pid in self.processes
+            else None
+        )
 
     def status(self, pid):
         return status(self.processes[pid][1]) if pid in self.processes else None
@@ -315,9 +460,16 @@ class Table:
 
 NODE, POD, NESTED, OTHER = 11, 22, 33, 44
 TABLE = {
-    1: (0, (1,), NODE), 20: (1, (20,), NODE), 30: (20, (30, 1), POD), 31: (30, (31, 2), POD), 32: (31, (32, 3), POD),
+    1: (0, (1,), NODE),
+    20: (1, (20,), NODE),
+    30: (20, (30, 1), POD),
+    31: (30, (31, 2), POD),
+    32: (31, (32, 3), POD),
     40: (20, (40, 9), POD),  # put in from outside: docker exec
-    41: (40, (41, 10), POD), 50: (32, (50, 4, 1), NESTED), 51: (50, (51, 5, 2), NESTED), 60: (20, (60, 8), OTHER),  # whose PID 1 has ended
+    41: (40, (41, 10), POD),
+    50: (32, (50, 4, 1), NESTED),
+    51: (50, (51, 5, 2), NESTED),
+    60: (20, (60, 8), OTHER),  # whose PID 1 has ended
 }
 
 
@@ -326,8 +478,20 @@ def init_of(pid, table, finder=None):
     return finder.of(table.stat(pid), table.status(pid), table.pid_namespace(pid))
 
 
-@pytest.mark.parametrize("pid, init, searched", [
-    (20, 1, 0), (30, 30, 0), (31, 30, 0), (32, 30, 0), (50, 50, 0), (51, 50, 0), (40, 30, 1), (41, 30, 1), (60, None, 1)])
+@pytest.mark.parametrize(
+    "pid, init, searched",
+    [
+        (20, 1, 0),
+        (30, 30, 0),
+        (31, 30, 0),
+        (32, 30, 0),
+        (50, 50, 0),
+        (51, 50, 0),
+        (40, 30, 1),
+        (41, 30, 1),
+        (60, None, 1),
+    ],
+)
 def test_pid_1_is_found_up_the_line_or_in_the_table(pid, init, searched):
     table = Table(TABLE)
     assert (init_of(pid, table), table.searched) == (init, searched)

@@ -11,7 +11,12 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import sweep
 from ansible_collections.provider.fleet.plugins.modules import zombie_info, zombie_reap
 from rig import fleet as rig
 
-LAST = {**rig.look(rig.acted(5), rig.offender(2, outcome="left_alone")), "check_mode": False, "duration": 0.25, "ended_early": False}
+LAST = {
+    **rig.look(rig.acted(5), rig.offender(2, outcome="left_alone")),
+    "check_mode": False,
+    "duration": 0.25,
+    "ended_early": False,
+}
 
 
 @pytest.fixture
@@ -30,7 +35,15 @@ def file(tmp_path):
 
 def test_what_it_acted_on_and_when(paths, file):
     assert sweep.last_sweep(paths) == (
-        {"at": 1000.5, "counts": LAST["counts"], "duration": 0.25, "ended_early": False, "offenders": [LAST["offenders"][0]]}, None)
+        {
+            "at": 1000.5,
+            "counts": LAST["counts"],
+            "duration": 0.25,
+            "ended_early": False,
+            "offenders": [LAST["offenders"][0]],
+        },
+        None,
+    )
 
 
 def test_none_before_the_first(paths):
@@ -45,7 +58,10 @@ def test_it_is_bounded(paths, file):
 def test_the_documentation_names_every_key(paths, file):
     documented = yaml.safe_load(zombie_info.RETURN)["last_sweep"]["contains"]
     assert set(documented) == set(sweep.last_sweep(paths)[0])
-    assert set(yaml.safe_load(zombie_reap.RETURN)["counts"]["sample"]) >= {"parents_ended", "cleared"}
+    assert set(yaml.safe_load(zombie_reap.RETURN)["counts"]["sample"]) >= {
+        "parents_ended",
+        "cleared",
+    }
 
 
 def not_a_file_of_root_s(file):
@@ -92,9 +108,22 @@ def too_big(file):
         out.write(" " * sweep.MOST_OF_LAST + "x")
 
 
-@pytest.mark.parametrize("spoil", [
-    not_a_file_of_root_s, writable_by_others, a_link, a_fifo, a_folder, no_json, another_version, something_else, too_deep, too_big],
-    ids=lambda function: function.__name__)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        not_a_file_of_root_s,
+        writable_by_others,
+        a_link,
+        a_fifo,
+        a_folder,
+        no_json,
+        another_version,
+        something_else,
+        too_deep,
+        too_big,
+    ],
+    ids=lambda function: function.__name__,
+)
 def test_anything_else_is_not_read_and_is_told(paths, file, spoil):
     spoil(file)
     told, warning = sweep.last_sweep(paths)

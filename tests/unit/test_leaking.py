@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import observe, procfs, state, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    observe,
+    procfs,
+    state,
+    sweep,
+)
 from rig.handmade import container_process, zombie
 
 
@@ -15,15 +19,22 @@ def parent(collected_ago, *ages):
     return container_process(collected_ago=collected_ago, zombies=zombies)
 
 
-@pytest.mark.parametrize("collected_ago, ages, rate", [
-    (None, (10.0, 20.0), None),  # it never collected any in a sweep
-    (0.0, (10.0,), None),  # it has just done so
-    (600.0, (), None),
-    (600.0, (700.0, 600.0), None),  # those it kept then, too young or not to be collected: not made since
-    (600.0, (10.0,), 6.0),
-    (600.0, (10.0, 590.0, 700.0), 12.0),
-    (1800.0, (5.0,) * 50, 100.0),
-])
+@pytest.mark.parametrize(
+    "collected_ago, ages, rate",
+    [
+        (None, (10.0, 20.0), None),  # it never collected any in a sweep
+        (0.0, (10.0,), None),  # it has just done so
+        (600.0, (), None),
+        (
+            600.0,
+            (700.0, 600.0),
+            None,
+        ),  # those it kept then, too young or not to be collected: not made since
+        (600.0, (10.0,), 6.0),
+        (600.0, (10.0, 590.0, 700.0), 12.0),
+        (1800.0, (5.0,) * 50, 100.0),
+    ],
+)
 def test_rate_counts_zombies_made_since_it_last_collected_some(collected_ago, ages, rate):
     assert parent(collected_ago, *ages).leaking_per_hour == rate
 
@@ -83,6 +94,8 @@ def test_observation_tells_how_long_ago_it_was():
     real, me = procfs.ProcFS(), real_parent(os.getpid())
     for start_ticks, ago in ((me.start_ticks, 30.0), (me.start_ticks - 1, None)):
         history = observe.NOTHING._replace(collected={(me.pid, start_ticks): 70.0})
-        found = observe.Observer(real, sweep.Paths(), history, 100.0).offender(me.pid, (zombie(7, me.pid, age=5.0),))
+        found = observe.Observer(real, sweep.Paths(), history, 100.0).offender(
+            me.pid, (zombie(7, me.pid, age=5.0),)
+        )
         assert found.collected_ago == ago
         assert found.leaking_per_hour == (120.0 if ago else None)

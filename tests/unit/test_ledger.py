@@ -1,4 +1,6 @@
-"""The ledger's arithmetic, on files made by hand: which hierarchy it reads, long lists, and what it says when it cannot know."""
+"""The ledger's arithmetic, on files made by hand: which hierarchy it reads, long lists, and what it
+says when it cannot know.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,19 @@ import resource
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups
 
-LAYOUTS = {"v2": (".", "cgroup.threads"), "v1": ("pids", "tasks"), "hybrid": ("unified", "cgroup.threads")}  # what is counted there
+LAYOUTS = {
+    "v2": (".", "cgroup.threads"),
+    "v1": ("pids", "tasks"),
+    "hybrid": ("unified", "cgroup.threads"),
+}  # what is counted there
 
 
 class Loads:
-    """A ``/proc`` of which only loadavg can be read: the next of these (tasks, last PID) each time, the last one again and again."""
+    """A ``/proc`` of which only loadavg can be read: the next of these (tasks, last PID) each time,
+    the last one again and again.
+    """
 
     def __init__(self, *loads):
         self.loads = list(loads)
@@ -41,7 +48,7 @@ def keep(request):
 def test_what_is_counted_and_not_listed_is_a_zombie(tmp_path, layout, keep):
     top, name = LAYOUTS[layout]
     for number, folder in enumerate((".", "a", "a/b")):
-        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10 ** number)
+        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10**number)
     if layout == "hybrid":
         tasks(tmp_path, "pids/tasks", 5)
     ledger = cgroups.Ledger(str(tmp_path), Loads((118, 500)), keep)
@@ -114,17 +121,30 @@ def test_where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-# One zombie, 5 others. Meanwhile one of those that are listed ends, and a new one is listed: the number of all tasks is as before
-@pytest.mark.parametrize("loads, said", [
-    ([(6, 100)], 1),  # nothing happened
-    ([(5, 100), (5, 101), (6, 101), (6, 101)], 1),  # a look at which something began, and a quiet one
-    ([(5, 100), (5, 101)] * 3, 1),  # it is not taken for none, however often that happens
-    ([(5, 100), (4, 101)] * 3, 1),  # nor where one more has ended since
-    ([(9, 100), (9, 160), (8, 160), (8, 165), (7, 165), (7, 170)], 7),  # each look has its bound; the lowest is right
-    ([(6, 32767), (6, 301), (6, 301)], 1),  # PIDs began again from the lowest: that look tells nothing
-    ([(6, 32767), (6, 301)] * 3, None),
-    ([(5, 100), (6, 100)] * 3, 1),  # one had its PID before, and is counted after it was listed
-])
+# One zombie, 5 others. Meanwhile one of those that are listed ends, and a new one is listed: the
+# number of all tasks is as before
+@pytest.mark.parametrize(
+    "loads, said",
+    [
+        ([(6, 100)], 1),  # nothing happened
+        (
+            [(5, 100), (5, 101), (6, 101), (6, 101)],
+            1,
+        ),  # a look at which something began, and a quiet one
+        ([(5, 100), (5, 101)] * 3, 1),  # it is not taken for none, however often that happens
+        ([(5, 100), (4, 101)] * 3, 1),  # nor where one more has ended since
+        (
+            [(9, 100), (9, 160), (8, 160), (8, 165), (7, 165), (7, 170)],
+            7,
+        ),  # each look has its bound; the lowest is right
+        (
+            [(6, 32767), (6, 301), (6, 301)],
+            1,
+        ),  # PIDs began again from the lowest: that look tells nothing
+        ([(6, 32767), (6, 301)] * 3, None),
+        ([(5, 100), (6, 100)] * 3, 1),  # one had its PID before, and is counted after it was listed
+    ],
+)
 def test_what_begins_and_ends_meanwhile_never_hides_a_zombie(tmp_path, loads, said):
     tasks(tmp_path, "cgroup.threads", 5)
     assert cgroups.Ledger(str(tmp_path), Loads(*twice(loads))).zombies() == said
@@ -136,7 +156,9 @@ def twice(loads) -> list:
 
 
 def test_the_last_pid_is_read_before_the_tasks_are_counted(tmp_path):
-    """One zombie, 5 others, one of which has its PID and is counted a moment later; then another one ends, that is not listed any more."""
+    """One zombie, 5 others, one of which has its PID and is counted a moment later; then another
+    one ends, that is not listed any more.
+    """
     tasks(tmp_path, "cgroup.threads", 5)
     assert cgroups.Ledger(str(tmp_path), Loads((5, 100), (6, 100), (5, 100))).zombies() == 1
 
@@ -176,11 +198,15 @@ def test_a_cgroup_that_is_new_is_seen(kept, tmp_path):
     assert kept.zombies() == 0
 
 
-def test_a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_they_are(kept, tmp_path, monkeypatch):
+def test_a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_they_are(
+    kept, tmp_path, monkeypatch
+):
     """The kernel gives no list of it any more; its tasks were moved to another cgroup before."""
     removed, really = kept.descriptors[1], os.pread
     inode = os.fstat(removed).st_ino
-    gone = next(path for path in ("a", "b") if (tmp_path / path / "cgroup.threads").stat().st_ino == inode)
+    gone = next(
+        path for path in ("a", "b") if (tmp_path / path / "cgroup.threads").stat().st_ino == inode
+    )
     (tmp_path / gone / "cgroup.threads").unlink()
     (tmp_path / gone).rmdir()
     tasks(tmp_path, "cgroup.threads", 4)
@@ -200,7 +226,12 @@ def test_a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_th
 
 def test_holding_tells_the_cgroups_from_the_fullest_down(tmp_path):
     tasks(tmp_path, "pids/tasks", 10)
-    for name, listed, current in (("a", 1, 1 + 5 + 2 + 1), ("a/b", 2, 2 + 1), ("c", 1, 1 + 7), ("d", 3, 3)):
+    for name, listed, current in (
+        ("a", 1, 1 + 5 + 2 + 1),
+        ("a/b", 2, 2 + 1),
+        ("c", 1, 1 + 7),
+        ("d", 3, 3),
+    ):
         tasks(tmp_path, "pids/%s/tasks" % name, listed)
         (tmp_path / "pids" / name / "pids.current").write_text("%d\n" % current)
     ledger = cgroups.Ledger(str(tmp_path), Loads((10 + 9 + 8 + 3 + 2, 1)))
@@ -216,8 +247,11 @@ def test_holding_is_none_where_the_controller_is_not_turned_on_below(tmp_path):
 
 # Where only a part of the hierarchy is in sight
 
+
 def part(folder, path, number):
-    """The kernel counts so many tasks in the cgroup at the top, which it does of none but those below the root."""
+    """The kernel counts so many tasks in the cgroup at the top, which it does of none but those
+    below the root.
+    """
     (folder / path).mkdir(parents=True, exist_ok=True)
     (folder / path / "pids.current").write_text("%d\n" % number, encoding="ascii")
 
@@ -226,10 +260,12 @@ def part(folder, path, number):
 def test_of_a_part_its_own_tasks_count_and_not_those_of_the_machine(tmp_path, layout, keep):
     top, name = LAYOUTS[layout]
     for number, folder in enumerate((".", "a", "a/b")):
-        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10 ** number)
+        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10**number)
     part(tmp_path, top, 118)
     if layout == "v1":
-        tasks(tmp_path, "unified/cgroup.threads", 4000)  # the other hierarchy is in sight as a whole
+        tasks(
+            tmp_path, "unified/cgroup.threads", 4000
+        )  # the other hierarchy is in sight as a whole
     ledger = cgroups.Ledger(str(tmp_path), Loads((5000, 500)), keep)
     assert [ledger.zombies(), ledger.zombies()] == [7, 7]
     assert ledger.keep is (keep and layout == "v2")
@@ -243,7 +279,10 @@ def test_holding_of_a_part_begins_with_what_it_counts_itself(tmp_path):
     part(tmp_path, "pids", 10 + 2 + 1 + 3)
     part(tmp_path, "pids/a", 1 + 3)
     root = str(tmp_path / "pids")
-    assert cgroups.Ledger(str(tmp_path), Loads((5000, 1))).holding() == [(root + "/a", 3), (root, 2)]
+    assert cgroups.Ledger(str(tmp_path), Loads((5000, 1))).holding() == [
+        (root + "/a", 3),
+        (root, 2),
+    ]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -292,8 +331,17 @@ class OneEndsWhenListed(cgroups.Ledger):
 
 
 @pytest.mark.parametrize("counted, listed", [(7, 6), (5, 4)], ids=["begins", "ends"])
-def test_the_tasks_of_a_part_are_counted_after_the_last_pid_and_before_they_are_listed(tmp_path, counted, listed):
-    """One zombie, 5 others. One that begins just before that PID is told, and one that ends: neither hides the zombie."""
+def test_the_tasks_of_a_part_are_counted_after_the_last_pid_and_before_they_are_listed(
+    tmp_path, counted, listed
+):
+    """One zombie, 5 others. One that begins just before that PID is told, and one that ends:
+    neither hides the zombie.
+    """
     tasks(tmp_path, "pids/tasks", 5)
     part(tmp_path, "pids", 6)
-    assert OneEndsWhenListed(str(tmp_path), Meanwhile(tmp_path, counted, listed, (5000, 101))).zombies() == 1
+    assert (
+        OneEndsWhenListed(
+            str(tmp_path), Meanwhile(tmp_path, counted, listed, (5000, 101))
+        ).zombies()
+        == 1
+    )

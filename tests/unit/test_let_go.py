@@ -1,4 +1,6 @@
-"""Parents that had not stopped in time are let go when they do, however many sweeps of the same process went by since."""
+"""Parents that had not stopped in time are let go when they do, however many sweeps of the same
+process went by since.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whether anybody may still ask for a zombie: the rules by hand, and random trees of real processes of which it is known who forked whom."""
+"""Whether anybody may still ask for a zombie: the rules by hand, and random trees of real processes
+of which it is known who forked whom.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,6 @@ import subprocess
 import sys
 
 import pytest
-
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import lineage, procfs
 from rig.node import ENGINE, wait_until
 from rig.reaping import built
@@ -22,48 +23,98 @@ def zombie(start_ticks=600, session=40, pid=100):
     return procfs.Stat(pid, b"x", "Z", 50, 0, 1, start_ticks, session)
 
 
-@pytest.mark.parametrize("child, parent, has_moved, is_orphan", [
-    (zombie(), PARENT, False, False),
-    (zombie(start_ticks=499), PARENT, False, True),  # before its parent
-    (zombie(start_ticks=500), PARENT, False, False),  # in the same tick
-    (zombie(session=41), PARENT, False, True),  # of another session, and its parent leads none
-    (zombie(session=100), PARENT, False, False),  # it called setsid(2) itself
-    (zombie(session=40), LEADER, False, False),  # forked before its parent called setsid(2)
-    (zombie(session=50), LEADER, False, False),
-    (zombie(session=40), FROM_START, False, True),
-    (zombie(session=100), FROM_START, False, False),
-    (zombie(session=50), FROM_START, False, False),
-    (zombie(session=-1), PARENT, False, False),  # it was being waited for
-    (zombie(session=40), PARENT._replace(session=-1), False, False),  # another thread of it was in an execve(2)
-    (zombie(), PARENT, True, True),
-    (zombie(), PARENT._replace(never_waits="sleep"), False, True),
-])
+@pytest.mark.parametrize(
+    "child, parent, has_moved, is_orphan",
+    [
+        (zombie(), PARENT, False, False),
+        (zombie(start_ticks=499), PARENT, False, True),  # before its parent
+        (zombie(start_ticks=500), PARENT, False, False),  # in the same tick
+        (zombie(session=41), PARENT, False, True),  # of another session, and its parent leads none
+        (zombie(session=100), PARENT, False, False),  # it called setsid(2) itself
+        (zombie(session=40), LEADER, False, False),  # forked before its parent called setsid(2)
+        (zombie(session=50), LEADER, False, False),
+        (zombie(session=40), FROM_START, False, True),
+        (zombie(session=100), FROM_START, False, False),
+        (zombie(session=50), FROM_START, False, False),
+        (zombie(session=-1), PARENT, False, False),  # it was being waited for
+        (
+            zombie(session=40),
+            PARENT._replace(session=-1),
+            False,
+            False,
+        ),  # another thread of it was in an execve(2)
+        (zombie(), PARENT, True, True),
+        (zombie(), PARENT._replace(never_waits="sleep"), False, True),
+    ],
+)
 def test_claim(child, parent, has_moved, is_orphan):
     claim, why = lineage.claim(child, parent, has_moved)
     assert claim == ("orphan" if is_orphan else "may_be_waited_for")
     assert why and (why == lineage.NOBODY_ELSE) != is_orphan
 
 
-@pytest.mark.parametrize("command, expected", [
-    (["sleep", "1000"], "sleep"), (["tail", "-f", "/dev/null"], "tail"), (["cat"], "cat"),
-    (["sh", "-c", "read line"], None), ([sys.executable, "-c", "input()"], None), (["busybox", "sleep", "1000"], "sleep"),
-    (["busybox", "sh", "-c", "read line"], None)])
+@pytest.mark.parametrize(
+    "command, expected",
+    [
+        (["sleep", "1000"], "sleep"),
+        (["tail", "-f", "/dev/null"], "tail"),
+        (["cat"], "cat"),
+        (["sh", "-c", "read line"], None),
+        ([sys.executable, "-c", "input()"], None),
+        (["busybox", "sleep", "1000"], "sleep"),
+        (["busybox", "sh", "-c", "read line"], None),
+    ],
+)
 def test_programs_that_never_wait(command, expected):
     proc = procfs.ProcFS()
     with subprocess.Popen(command, stdin=subprocess.PIPE) as running:
         try:
-            wait_until(lambda: os.readlink(f"/proc/{running.pid}/exe") != os.readlink("/proc/self/exe") or command[0] == sys.executable)
-            wait_until(lambda: proc.stat(running.pid).state == "S" and proc.system_call(running.pid))
+            wait_until(
+                lambda: (
+                    os.readlink(f"/proc/{running.pid}/exe") != os.readlink("/proc/self/exe")
+                    or command[0] == sys.executable
+                )
+            )
+            wait_until(
+                lambda: proc.stat(running.pid).state == "S" and proc.system_call(running.pid)
+            )
             told = [proc.executable(running.pid), proc.command_line(running.pid)]
             if expected:
-                wait_until(lambda: lineage.never_waits(proc, proc.stat(running.pid), proc.status(running.pid), *told) == expected)
+                wait_until(
+                    lambda: (
+                        lineage.never_waits(
+                            proc, proc.stat(running.pid), proc.status(running.pid), *told
+                        )
+                        == expected
+                    )
+                )
             else:
-                assert lineage.never_waits(proc, proc.stat(running.pid), proc.status(running.pid), *told) is None
-            assert lineage.never_waits(proc, proc.stat(running.pid)._replace(num_threads=2), proc.status(running.pid), *told) is None
+                assert (
+                    lineage.never_waits(
+                        proc, proc.stat(running.pid), proc.status(running.pid), *told
+                    )
+                    is None
+                )
+            assert (
+                lineage.never_waits(
+                    proc,
+                    proc.stat(running.pid)._replace(num_threads=2),
+                    proc.status(running.pid),
+                    *told,
+                )
+                is None
+            )
             caught = proc.status(running.pid)._replace(caught=1 << 16)
-            assert lineage.never_waits(proc, proc.stat(running.pid), caught, *told) is None, "it handles SIGCHLD"
+            assert lineage.never_waits(proc, proc.stat(running.pid), caught, *told) is None, (
+                "it handles SIGCHLD"
+            )
             elsewhere = [b"/opt/sleep", told[1]]
-            assert lineage.never_waits(proc, proc.stat(running.pid), proc.status(running.pid), *elsewhere) is None
+            assert (
+                lineage.never_waits(
+                    proc, proc.stat(running.pid), proc.status(running.pid), *elsewhere
+                )
+                is None
+            )
         finally:
             running.kill()
 
@@ -114,8 +165,24 @@ def tree(tmp_path):
 
 
 def grown(tree, first, last) -> list:
-    """[(tree, PID, why) of own children that were called orphans, number of zombies, number of orphans among them]."""
-    command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-IS", "-c", TREES, ENGINE, tree, str(first), str(last)]
+    """[(tree, PID, why) of own children that were called orphans, number of zombies, number of
+    orphans among them].
+    """
+    command = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        sys.executable,
+        "-IS",
+        "-c",
+        TREES,
+        ENGINE,
+        tree,
+        str(first),
+        str(last),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

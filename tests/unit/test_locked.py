@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import files
 
 
@@ -30,8 +29,11 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize("wait, seconds", [(None, files.LOCK_WAIT), (0, 0), (3, 3)])
 def test_it_is_waited_for_so_long_and_no_longer(tmp_path, clock, wait, seconds):
-    with files.locked(str(tmp_path)), pytest.raises(files.Busy, match="for longer than %d s: nothing was done" % seconds), \
-            files.locked(str(tmp_path), wait=wait):
+    with (
+        files.locked(str(tmp_path)),
+        pytest.raises(files.Busy, match="for longer than %d s: nothing was done" % seconds),
+        files.locked(str(tmp_path), wait=wait),
+    ):
         raise AssertionError("two hold it")
     assert seconds <= clock.now - 1000 <= seconds + 1
 

@@ -1,4 +1,6 @@
-"""Metrics of a sweep: that Prometheus can read them whatever a tenant is called, what they count, and when they are told."""
+"""Metrics of a sweep: that Prometheus can read them whatever a tenant is called, what they count,
+and when they are told.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +11,43 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    files,
+    limits,
+    metrics,
+    policy,
+    procfs,
+    report,
+    sweep,
+    textfile,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import Outcome
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, limits, metrics, policy, procfs, report, sweep, textfile
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import Outcome
 from rig.handmade import PRESSED, container_process, host_process, node, workload, zombie
 
 REAL = procfs.ProcFS()
 NOW = 1764000000.5
 NOTHING = metrics.counted("")
 NAMES = [
-    "zombie_reaper_info", "zombie_reaper_report_only", "zombie_reaper_zombies", "zombie_reaper_orphans", "zombie_reaper_offenders",
+    "zombie_reaper_info",
+    "zombie_reaper_report_only",
+    "zombie_reaper_zombies",
+    "zombie_reaper_orphans",
+    "zombie_reaper_offenders",
     "zombie_reaper_oldest_zombie_age_seconds",
-    "zombie_reaper_pids_used", "zombie_reaper_pids_limit", "zombie_reaper_seconds_to_full", "zombie_reaper_pressure", "zombie_reaper_sweeps_total",
-    "zombie_reaper_errors_total", "zombie_reaper_cleared_total", "zombie_reaper_workloads_ended_total", "zombie_reaper_last_sweep_success",
-    "zombie_reaper_last_sweep_timestamp_seconds", "zombie_reaper_last_sweep_duration_seconds", "zombie_reaper_workload_zombies",
+    "zombie_reaper_pids_used",
+    "zombie_reaper_pids_limit",
+    "zombie_reaper_seconds_to_full",
+    "zombie_reaper_pressure",
+    "zombie_reaper_sweeps_total",
+    "zombie_reaper_errors_total",
+    "zombie_reaper_cleared_total",
+    "zombie_reaper_workloads_ended_total",
+    "zombie_reaper_last_sweep_success",
+    "zombie_reaper_last_sweep_timestamp_seconds",
+    "zombie_reaper_last_sweep_duration_seconds",
+    "zombie_reaper_workload_zombies",
     "zombie_reaper_workloads_not_shown",
 ]
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (\+Inf|[0-9.]+)')
@@ -32,7 +55,9 @@ LABEL = re.compile(r'([a-z]+)="((?:[^"\\\n]|\\[\\"n])*)"')
 HOSTILE = st.text(st.characters() | st.sampled_from('\\"\n{}=, #'), max_size=300)
 
 
-def swept(*offenders, results=(), without_parent=(), forecast=limits.Forecast(None, None), **changes):
+def swept(
+    *offenders, results=(), without_parent=(), forecast=limits.Forecast(None, None), **changes
+):
     """A report at whose end these offenders are there."""
     after = node(*offenders, without_parent=without_parent)._replace(forecast=forecast)
     fields = {"options": policy.Options(), "check_mode": False, "duration": 1.5, "warnings": ()}
@@ -40,7 +65,9 @@ def swept(*offenders, results=(), without_parent=(), forecast=limits.Forecast(No
 
 
 def read(text) -> dict:
-    """``{(name, labels): value}``, of a text that is right in every line; labels are a tuple of (name, value)."""
+    """``{(name, labels): value}``, of a text that is right in every line; labels are a tuple of
+    (name, value).
+    """
     found, described = {}, []
     assert text.endswith("\n")
     for line in text[:-1].split("\n"):
@@ -51,7 +78,9 @@ def read(text) -> dict:
         name, labels, value = SAMPLE.fullmatch(line).groups()
         assert described[-2:] == [("HELP", name), ("TYPE", name)], "its series stand together"
         unescaped = tuple(
-            (label, re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], shown)) for label, shown in LABEL.findall(labels or ""))
+            (label, re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], shown))
+            for label, shown in LABEL.findall(labels or "")
+        )
         assert (name, unescaped) not in found, "a series stands there once"
         found[name, unescaped] = float(value)
     return found
@@ -59,51 +88,114 @@ def read(text) -> dict:
 
 def of_workloads(text) -> dict:
     """``{(namespace, pod, container): zombies}``, in the order of the text."""
-    return {tuple(value for _label, value in labels): number for (name, labels), number in read(text).items() if name == metrics.WORKLOADS}
+    return {
+        tuple(value for _label, value in labels): number
+        for (name, labels), number in read(text).items()
+        if name == metrics.WORKLOADS
+    }
 
 
 def plain(text) -> dict:
     """Those without labels."""
-    return {name.removeprefix("zombie_reaper_"): value for (name, labels), value in read(text).items() if not labels}
+    return {
+        name.removeprefix("zombie_reaper_"): value
+        for (name, labels), value in read(text).items()
+        if not labels
+    }
 
 
 # The text
 
+
 def test_every_metric_is_there_with_its_type_also_where_there_is_nothing():
     text = metrics.as_text(swept(), NOTHING, NOW)
-    assert re.findall(r"^# HELP (\S+) \S", text, re.M) == re.findall(r"^# TYPE (\S+) (?:gauge|counter)$", text, re.M) == NAMES
-    assert [name for name in re.findall(r"^# TYPE (\S+) counter$", text, re.M) if not name.endswith("_total")] == []
+    assert (
+        re.findall(r"^# HELP (\S+) \S", text, re.M)
+        == re.findall(r"^# TYPE (\S+) (?:gauge|counter)$", text, re.M)
+        == NAMES
+    )
+    assert [
+        name
+        for name in re.findall(r"^# TYPE (\S+) counter$", text, re.M)
+        if not name.endswith("_total")
+    ] == []
     assert plain(text) == {
-        "report_only": 0, "zombies": 0, "orphans": 0, "offenders": 0, "oldest_zombie_age_seconds": 0, "pids_used": 29492, "pids_limit": 32768,
+        "report_only": 0,
+        "zombies": 0,
+        "orphans": 0,
+        "offenders": 0,
+        "oldest_zombie_age_seconds": 0,
+        "pids_used": 29492,
+        "pids_limit": 32768,
         "pressure": 1,
-        "seconds_to_full": float("inf"), "sweeps_total": 1, "errors_total": 0, "workloads_ended_total": 0, "last_sweep_success": 1,
-        "last_sweep_timestamp_seconds": NOW, "last_sweep_duration_seconds": 1.5, "workloads_not_shown": 0}
+        "seconds_to_full": float("inf"),
+        "sweeps_total": 1,
+        "errors_total": 0,
+        "workloads_ended_total": 0,
+        "last_sweep_success": 1,
+        "last_sweep_timestamp_seconds": NOW,
+        "last_sweep_duration_seconds": 1.5,
+        "workloads_not_shown": 0,
+    }
     assert 'zombie_reaper_info{version="0.1.0"} 1\n' in text
-    assert [line for line in text.split("\n") if line.startswith("zombie_reaper_cleared_total")] == [
-        'zombie_reaper_cleared_total{remedy="%s"} 0' % remedy for remedy in ("reap", "nudge", "terminate")]
+    assert [
+        line for line in text.split("\n") if line.startswith("zombie_reaper_cleared_total")
+    ] == [
+        'zombie_reaper_cleared_total{remedy="%s"} 0' % remedy
+        for remedy in ("reap", "nudge", "terminate")
+    ]
 
 
 def test_what_is_there_at_the_end_is_told():
-    parent = container_process(50, zombies=tuple(zombie(pid, 50, age=pid / 10) for pid in (300, 400)), more=3)
-    told = plain(metrics.as_text(swept(
-        parent, host_process(60), without_parent=(zombie(900, 0, age=77.5),), forecast=limits.Forecast(60.0, 7200.4),
-        options=policy.Options(remedies=())), NOTHING, NOW))
+    parent = container_process(
+        50, zombies=tuple(zombie(pid, 50, age=pid / 10) for pid in (300, 400)), more=3
+    )
+    told = plain(
+        metrics.as_text(
+            swept(
+                parent,
+                host_process(60),
+                without_parent=(zombie(900, 0, age=77.5),),
+                forecast=limits.Forecast(60.0, 7200.4),
+                options=policy.Options(remedies=()),
+            ),
+            NOTHING,
+            NOW,
+        )
+    )
     assert (told["zombies"], told["offenders"], told["oldest_zombie_age_seconds"]) == (7, 2, 100)
     assert (told["seconds_to_full"], told["report_only"]) == (7200, 1)
 
 
 def test_workloads_are_named_as_far_as_they_are_known():
     offenders = [
-        container_process(50, workload=workload(container_id="ab" * 32, container_name="web", pod=("shop", "web-0"))),
-        container_process(51, workload=workload(container_id="cd" * 32, container_name="web", pod=("shop", "web-0"))),  # started again
+        container_process(
+            50,
+            workload=workload(container_id="ab" * 32, container_name="web", pod=("shop", "web-0")),
+        ),
+        container_process(
+            51,
+            workload=workload(container_id="cd" * 32, container_name="web", pod=("shop", "web-0")),
+        ),  # started again
         container_process(52, workload=workload(container_id="ef" * 32)),
         container_process(53, workload=workload(container_id=None)),
-        container_process(54, workload=workload(container_id="12" * 32, pod_uid="8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d")),
-        host_process(55), host_process(56), host_process(57),
+        container_process(
+            54,
+            workload=workload(
+                container_id="12" * 32, pod_uid="8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"
+            ),
+        ),
+        host_process(55),
+        host_process(56),
+        host_process(57),
     ]
     assert list(of_workloads(metrics.as_text(swept(*offenders), NOTHING, NOW)).items()) == [
-        (("", "", ""), 3), (("shop", "web-0", "web"), 2), (("", "", "efefefefefef"), 1), (("", "", "pid:[4026531999]"), 1),
-        (("", "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "121212121212"), 1)]
+        (("", "", ""), 3),
+        (("shop", "web-0", "web"), 2),
+        (("", "", "efefefefefef"), 1),
+        (("", "", "pid:[4026531999]"), 1),
+        (("", "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "121212121212"), 1),
+    ]
 
 
 @example('"', '"', '"')
@@ -111,9 +203,13 @@ def test_workloads_are_named_as_far_as_they_are_known():
 @example("\n", "a\nb", "c\n")
 @given(HOSTILE, HOSTILE, HOSTILE)
 def test_whatever_a_tenant_is_called_is_one_line_that_can_be_read(namespace, pod, container):
-    hostile = workload(container_id=None, container_name=container or "c", pod=(namespace, pod or "p"))
+    hostile = workload(
+        container_id=None, container_name=container or "c", pod=(namespace, pod or "p")
+    )
     text = metrics.as_text(swept(container_process(workload=hostile)), NOTHING, NOW)
-    assert of_workloads(text) == {tuple(report.printable(name) for name in (namespace, pod or "p", container or "c")): 1}
+    assert of_workloads(text) == {
+        tuple(report.printable(name) for name in (namespace, pod or "p", container or "c")): 1
+    }
     assert text.count("\n") == metrics.as_text(swept(), NOTHING, NOW).count("\n") + 1
     assert len(text) < 6000
     text.encode()
@@ -121,8 +217,14 @@ def test_whatever_a_tenant_is_called_is_one_line_that_can_be_read(namespace, pod
 
 def test_of_many_workloads_those_with_most_have_a_series():
     offenders = [
-        container_process(100 + number, workload=workload(container_name="c%d" % number), zombies=(zombie(1000 + number),), more=number)
-        for number in range(75)]
+        container_process(
+            100 + number,
+            workload=workload(container_name="c%d" % number),
+            zombies=(zombie(1000 + number),),
+            more=number,
+        )
+        for number in range(75)
+    ]
     text = metrics.as_text(swept(*offenders), NOTHING, NOW)
     assert of_workloads(text) == {("", "", "c%d" % number): number + 1 for number in range(25, 75)}
     assert plain(text)["workloads_not_shown"] == 25
@@ -134,35 +236,67 @@ def test_promtool_finds_nothing_to_say(name):
     """Debian's prometheus has it."""
     hostile = container_process(50, workload=workload(container_name=name, pod=(name, name)))
     text = metrics.as_text(swept(hostile, host_process(60)), NOTHING, NOW)
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 # The counters
 
+
 def acted(parent, *outcomes, left=()):
     verdict = policy.Verdict(parent, parent.zombies, policy.REMEDIES, "act", "because", PRESSED)
-    return report.Result(verdict, tuple(
-        Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, "", 0.1) for remedy, result, cleared in outcomes), left)
+    return report.Result(
+        verdict,
+        tuple(
+            Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, "", 0.1)
+            for remedy, result, cleared in outcomes
+        ),
+        left,
+    )
 
 
 def test_each_sweep_adds_to_what_was_there():
-    first, second = container_process(50, zombies=(zombie(500, 50), zombie(501, 50))), container_process(60)
-    done = swept(results=[acted(first, ("nudge", "no_effect", 0), ("reap", "cleared", 2)), acted(second, ("terminate", "parent_ended", 0))])
+    first, second = (
+        container_process(50, zombies=(zombie(500, 50), zombie(501, 50))),
+        container_process(60),
+    )
+    done = swept(
+        results=[
+            acted(first, ("nudge", "no_effect", 0), ("reap", "cleared", 2)),
+            acted(second, ("terminate", "parent_ended", 0)),
+        ]
+    )
     text = metrics.as_text(done, NOTHING, NOW)
     for number in (1, 2, 3):
         assert metrics.counted(text) == {
-            metrics.SWEEPS: number, metrics.ERRORS: 0, metrics.CLEARED["nudge"]: 0, metrics.CLEARED["reap"]: 2 * number,
-            metrics.CLEARED["terminate"]: number, metrics.ENDED: number}
+            metrics.SWEEPS: number,
+            metrics.ERRORS: 0,
+            metrics.CLEARED["nudge"]: 0,
+            metrics.CLEARED["reap"]: 2 * number,
+            metrics.CLEARED["terminate"]: number,
+            metrics.ENDED: number,
+        }
         text = metrics.as_text(done, metrics.counted(text), NOW)
 
 
-@pytest.mark.parametrize("line", ["", "%s", "%s ", "%s -1", "%s NaN", "%s 1.5", "%s 7 8", "# %s 7", "x%s 7"])
+@pytest.mark.parametrize(
+    "line", ["", "%s", "%s ", "%s -1", "%s NaN", "%s 1.5", "%s 7 8", "# %s 7", "x%s 7"]
+)
 def test_a_counter_that_is_not_there_or_broken_begins_at_zero(line):
-    assert metrics.counted(line.replace("%s", metrics.SWEEPS) + "\n" + metrics.ENDED + " 12\n") == {**NOTHING, metrics.ENDED: 12}
+    assert metrics.counted(line.replace("%s", metrics.SWEEPS) + "\n" + metrics.ENDED + " 12\n") == {
+        **NOTHING,
+        metrics.ENDED: 12,
+    }
 
 
 # Where it is written, and where not
+
 
 @pytest.fixture
 def paths(tmp_path):
@@ -185,7 +319,10 @@ def test_it_is_readable_for_all_and_the_only_thing_there(paths, file, tmp_path):
         assert [path.name for path in file.parent.iterdir()] == [file.name]
     copy = tmp_path / "run/metrics"
     assert copy.stat().st_mode & 0o7777 == 0o600
-    assert copy.read_text(encoding="utf-8").split("\n", 2)[1:] == [str(file.parent), file.read_text(encoding="utf-8")]
+    assert copy.read_text(encoding="utf-8").split("\n", 2)[1:] == [
+        str(file.parent),
+        file.read_text(encoding="utf-8"),
+    ]
 
 
 def test_whoever_has_it_open_reads_the_old_one_to_its_end(paths, file):
@@ -198,7 +335,10 @@ def test_whoever_has_it_open_reads_the_old_one_to_its_end(paths, file):
 def test_what_its_owner_writes_there_is_not_taken_over(paths, file):
     metrics.record(swept(), paths)
     for tell, sweeps in (
-            (lambda: textfile.looked(paths.run, REAL, 5), 1), (lambda: metrics.record(swept(), paths), 2), (lambda: metrics.failed(paths), 2)):
+        (lambda: textfile.looked(paths.run, REAL, 5), 1),
+        (lambda: metrics.record(swept(), paths), 2),
+        (lambda: metrics.failed(paths), 2),
+    ):
         file.write_text("%s 1000\n%s 1\n" % (metrics.SWEEPS, textfile.SUCCESS), encoding="utf-8")
         tell()
         assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == sweeps
@@ -214,7 +354,9 @@ def to_the_same_inode(place, victim):
 
 @pytest.mark.parametrize("trap", [to_a_victim, to_the_same_inode])
 @pytest.mark.parametrize("name", ["zombie_reaper.prom", "zombie_reaper.prom.new"])
-def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written_nor_read(paths, file, tmp_path, trap, name):
+def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written_nor_read(
+    paths, file, tmp_path, trap, name
+):
     victim = tmp_path / "victim"
     victim.write_text("%s 1000\nsecret\n" % metrics.SWEEPS, encoding="utf-8")
     victim.chmod(0o600)
@@ -228,7 +370,9 @@ def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_a_link_that_is_put_there_at_the_last_moment_is_not_followed(paths, file, tmp_path, monkeypatch):
+def test_a_link_that_is_put_there_at_the_last_moment_is_not_followed(
+    paths, file, tmp_path, monkeypatch
+):
     victim = tmp_path / "victim"
     victim.write_text("keep", encoding="utf-8")
     really = os.unlink
@@ -251,8 +395,11 @@ def test_a_directory_that_a_link_leads_to_is_not_written_to(paths, tmp_path, bel
     elsewhere.mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     [warning] = metrics.record(swept(), paths._replace(textfiles=str(tmp_path / "link") + below))
-    assert warning == "%s%s/zombie_reaper.prom cannot be written: Not a directory (no part of its path may be a symbolic link)" % (
-        tmp_path / "link", below)
+    assert (
+        warning
+        == "%s%s/zombie_reaper.prom cannot be written: Not a directory (no part of its path may be"
+        " a symbolic link)" % (tmp_path / "link", below)
+    )
     assert list(elsewhere.iterdir()) == []
 
 
@@ -266,7 +413,9 @@ def test_one_that_cannot_be_written_is_a_warning_and_leaves_nothing(paths, file)
 
 def test_a_directory_that_is_not_there_is_a_warning_and_is_not_made(paths, file):
     file.parent.rmdir()
-    assert metrics.record(swept(), paths) == ("%s cannot be written: No such file or directory" % file,)
+    assert metrics.record(swept(), paths) == (
+        "%s cannot be written: No such file or directory" % file,
+    )
     assert not file.parent.exists()
 
 
@@ -294,12 +443,16 @@ def test_off_takes_it_back_and_another_directory_moves_it(paths, file, tmp_path)
     other.mkdir()
     metrics.record(swept(), paths._replace(textfiles=str(other)))
     assert not file.exists(), "what nobody renews would raise an alarm for ever"
-    assert plain((other / file.name).read_text(encoding="utf-8"))["sweeps_total"] == 2, "the same counters"
+    assert plain((other / file.name).read_text(encoding="utf-8"))["sweeps_total"] == 2, (
+        "the same counters"
+    )
     metrics.record(swept(), paths._replace(textfiles=metrics.OFF))
     assert list(other.iterdir()) == [] == list((tmp_path / "run").iterdir())
 
 
-def test_modules_go_on_with_what_the_agent_began_and_begin_nothing(paths, file, tmp_path, monkeypatch):
+def test_modules_go_on_with_what_the_agent_began_and_begin_nothing(
+    paths, file, tmp_path, monkeypatch
+):
     monkeypatch.setattr(textfile, "DIRECTORIES", [str(file.parent)])
     module = paths._replace(textfiles=None)
     assert sweep.Paths().textfiles is None
@@ -335,6 +488,7 @@ def test_totals_that_are_broken_count_from_zero(paths, file, tmp_path, broken):
 
 # A sweep that could not be done
 
+
 def cannot_sweep(paths, **changes):
     with pytest.raises(files.CannotSweep):
         sweep.sweep(policy.Options(remedies=()), paths, **changes)
@@ -353,11 +507,19 @@ def test_one_that_fails_is_told_and_the_other_figures_stay(broken, file):
     cannot_sweep(broken)
     cannot_sweep(broken)
     told = read(file.read_text(encoding="utf-8"))
-    changed = {name: value for (name, labels), value in told.items() if before[name, labels] != value}
-    assert changed == {"zombie_reaper_errors_total": 2, "zombie_reaper_last_sweep_success": 0} and list(told) == list(before)
+    changed = {
+        name: value for (name, labels), value in told.items() if before[name, labels] != value
+    }
+    assert changed == {
+        "zombie_reaper_errors_total": 2,
+        "zombie_reaper_last_sweep_success": 0,
+    } and list(told) == list(before)
     assert not textfile.looked(broken.run, REAL, 5), "only a sweep can put that right"
     metrics.record(swept(), broken)
-    assert (plain(file.read_text())["last_sweep_success"], plain(file.read_text())["errors_total"]) == (1, 2)
+    assert (
+        plain(file.read_text())["last_sweep_success"],
+        plain(file.read_text())["errors_total"],
+    ) == (1, 2)
 
 
 def test_one_that_fails_moves_nothing(broken, file, tmp_path):
@@ -372,7 +534,12 @@ def test_one_that_fails_moves_nothing(broken, file, tmp_path):
 
 def test_the_first_one_that_fails_tells_what_is_known(broken, file):
     cannot_sweep(broken)
-    assert plain(file.read_text(encoding="utf-8")) == {"sweeps_total": 0, "errors_total": 1, "workloads_ended_total": 0, "last_sweep_success": 0}
+    assert plain(file.read_text(encoding="utf-8")) == {
+        "sweeps_total": 0,
+        "errors_total": 1,
+        "workloads_ended_total": 0,
+        "last_sweep_success": 0,
+    }
 
 
 def test_in_check_mode_nothing_is_told(paths, file, tmp_path):
@@ -400,6 +567,7 @@ def test_that_it_cannot_be_told_is_not_another_failure(broken, file):
 
 # A look that found nothing new
 
+
 def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file, monkeypatch):
     metrics.record(swept(container_process()), paths)
     before = read(file.read_text(encoding="utf-8"))
@@ -411,9 +579,14 @@ def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
     assert told["zombie_reaper_pids_used", ()] == 4711
     assert told["zombie_reaper_last_sweep_timestamp_seconds", ()] == later
     assert {name for name, _labels in told if told[name, _labels] != before[name, _labels]} == {
-        "zombie_reaper_pids_used", "zombie_reaper_last_sweep_timestamp_seconds"}
+        "zombie_reaper_pids_used",
+        "zombie_reaper_last_sweep_timestamp_seconds",
+    }
     assert file.stat().st_ino != inode, "put there by a rename"
-    assert textfile.kept(paths.run, REAL) == (str(file.parent), file.read_text(encoding="utf-8")), "the next sweep goes on from this"
+    assert textfile.kept(paths.run, REAL) == (
+        str(file.parent),
+        file.read_text(encoding="utf-8"),
+    ), "the next sweep goes on from this"
 
 
 def test_a_quiet_look_that_cannot_tell_needs_a_whole_sweep(paths, file):
@@ -427,13 +600,46 @@ def test_a_quiet_look_that_cannot_tell_needs_a_whole_sweep(paths, file):
 
 # The option
 
-@pytest.mark.parametrize("value, taken", [
-    ("auto", "auto"), ("off", "off"), (False, "off"), ("False", "off"), ("no", "off"), ("/var/lib/x", "/var/lib/x"), ("/a.b/c-d_e/", "/a.b/c-d_e")])
+
+@pytest.mark.parametrize(
+    "value, taken",
+    [
+        ("auto", "auto"),
+        ("off", "off"),
+        (False, "off"),
+        ("False", "off"),
+        ("no", "off"),
+        ("/var/lib/x", "/var/lib/x"),
+        ("/a.b/c-d_e/", "/a.b/c-d_e"),
+    ],
+)
 def test_it_is_auto_off_or_a_path(value, taken):
     assert metrics.directory(value) == taken
 
 
-@pytest.mark.parametrize("value", ["", "on", True, None, 7, "var/lib", "/", "//", "/a b", "/a\n", "/a%b", "/a'b", "/ä", ["/a"], {}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "on",
+        True,
+        None,
+        7,
+        "var/lib",
+        "/",
+        "//",
+        "/a b",
+        "/a\n",
+        "/a%b",
+        "/a'b",
+        "/ä",
+        ["/a"],
+        {},
+    ],
+)
 def test_anything_else_is_refused_with_what_is_right(value):
-    with pytest.raises(policy.OptionError, match="textfile_directory: .* is not allowed: give auto, off or the absolute path"):
+    with pytest.raises(
+        policy.OptionError,
+        match="textfile_directory: .* is not allowed: give auto, off or the absolute path",
+    ):
         policy.checked({"textfile_directory": value}, metrics.CHECKS)

@@ -1,4 +1,6 @@
-"""One vocabulary: every option is the same in the engine, the modules, their documentation, the role and the command."""
+"""One vocabulary: every option is the same in the engine, the modules, their documentation, the
+role and the command.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,29 @@ import pytest
 import yaml
 from ansible_collections.provider.fleet.plugins.doc_fragments.sweep_options import ModuleDocFragment
 from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, metrics, policy, textfile
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    agent,
+    metrics,
+    policy,
+    textfile,
+)
 from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent
 
 NAMES = policy.Options._fields
 DEFAULTS = policy.Options()._asdict()
 PREFIX = "zombie_reaper_"
 OTHER_THAN_DEFAULT = {
-    "scope": "all", "remedies": ["nudge"], "min_age": 5, "min_zombies": 7, "pressure": 0.25, "tolerate": 5, "grace": 9.0, "protect": ["a", "b"],
-    "protect_namespaces": ["a", "b"], "max_parents": 3, "cooldown": 60,
+    "scope": "all",
+    "remedies": ["nudge"],
+    "min_age": 5,
+    "min_zombies": 7,
+    "pressure": 0.25,
+    "tolerate": 5,
+    "grace": 9.0,
+    "protect": ["a", "b"],
+    "protect_namespaces": ["a", "b"],
+    "max_parents": 3,
+    "cooldown": 60,
 }
 
 
@@ -30,7 +46,11 @@ def as_engine(value):
 
 def common(spec):
     """What an argument spec and documentation both say of an option."""
-    return {key: as_engine(value) for key, value in spec.items() if key in ("type", "elements", "choices", "default")}
+    return {
+        key: as_engine(value)
+        for key, value in spec.items()
+        if key in ("type", "elements", "choices", "default")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +64,11 @@ def test_engine_has_a_check_and_a_help_text_for_every_option():
 
 
 def test_modules():
-    spec = {name: option for name, option in sweep_module.argument_spec().items() if name not in policy.REMOVED}
+    spec = {
+        name: option
+        for name, option in sweep_module.argument_spec().items()
+        if name not in policy.REMOVED
+    }
     assert tuple(spec) == NAMES
     assert {name: as_engine(option["default"]) for name, option in spec.items()} == DEFAULTS
     assert tuple(spec["scope"]["choices"]) == policy.SCOPES
@@ -53,7 +77,8 @@ def test_modules():
 def test_documentation_of_the_modules():
     documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
     assert {name: common(option) for name, option in documented.items()} == {
-        name: common(option) for name, option in sweep_module.argument_spec().items()}
+        name: common(option) for name, option in sweep_module.argument_spec().items()
+    }
 
 
 def test_role_defaults_and_argument_specs(role):
@@ -61,28 +86,41 @@ def test_role_defaults_and_argument_specs(role):
     specs = load(role / "meta/argument_specs.yml")["argument_specs"]
     assert {name: as_engine(defaults[PREFIX + name]) for name in NAMES} == DEFAULTS
     for entry_point in specs.values():
-        assert {name: option["default"] for name, option in entry_point["options"].items()} == defaults
+        assert {
+            name: option["default"] for name, option in entry_point["options"].items()
+        } == defaults
         assert {name: common(entry_point["options"][PREFIX + name]) for name in NAMES} == {
-            name: common(option) for name, option in sweep_module.argument_spec().items() if name not in policy.REMOVED}
+            name: common(option)
+            for name, option in sweep_module.argument_spec().items()
+            if name not in policy.REMOVED
+        }
 
 
 def test_removed_options_are_taken_by_the_modules_and_the_command_only_to_be_refused(role):
     """By a sentence that names the successor, which is an option that there is."""
     spec = sweep_module.argument_spec()
-    assert {name: spec[name] for name in policy.REMOVED} == {name: {"type": "raw"} for name in ("min_usage", "act_within")}
+    assert {name: spec[name] for name in policy.REMOVED} == {
+        name: {"type": "raw"} for name in ("min_usage", "act_within")
+    }
     specs = load(role / "meta/argument_specs.yml")["argument_specs"]
     for name, successor in policy.REMOVED.items():
         assert successor in NAMES and name not in NAMES
         given = agent._parse(["--" + name.replace("_", "-"), "0"]).options
-        with pytest.raises(policy.OptionError, match="^%s: this option was removed; use %s$" % (name, successor)):
+        with pytest.raises(
+            policy.OptionError, match="^%s: this option was removed; use %s$" % (name, successor)
+        ):
             policy.validate(given)
         assert [entry for entry in specs.values() if PREFIX + name in entry["options"]] == []
 
 
 def test_role_passes_every_option_on(role):
     every = {name: "{{ %s%s }}" % (PREFIX, name) for name in NAMES}
-    [sweep] = [task for task in load(role / "tasks/sweep_node.yml") if "provider.fleet.zombie_reap" in task]
-    [look] = [task for task in load(role / "tasks/limits.yml") if "provider.fleet.zombie_info" in task]
+    [sweep] = [
+        task for task in load(role / "tasks/sweep_node.yml") if "provider.fleet.zombie_reap" in task
+    ]
+    [look] = [
+        task for task in load(role / "tasks/limits.yml") if "provider.fleet.zombie_info" in task
+    ]
     assert sweep["provider.fleet.zombie_reap"] == look["provider.fleet.zombie_info"] == every
     assert load(role / "vars/main.yml")["__zombie_reaper_options"] == every
 
@@ -90,7 +128,9 @@ def test_role_passes_every_option_on(role):
 def test_command_has_a_flag_for_every_option():
     arguments = []
     for name, value in OTHER_THAN_DEFAULT.items():
-        values = value if name == "protect" else [",".join(value) if isinstance(value, list) else value]
+        values = (
+            value if name == "protect" else [",".join(value) if isinstance(value, list) else value]
+        )
         for single in values:
             arguments += ["--" + name.replace("_", "-"), str(single)]
     given = policy.validate(agent._parse(arguments).options)
@@ -102,18 +142,37 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     """It says nothing of what is done to whom."""
     name = "textfile_directory"
     assert name not in NAMES and tuple(metrics.CHECKS) == tuple(metrics.HELP) == (name,)
-    [put] = [task for task in load(role / "tasks/present.yml") if "provider.fleet.zombie_reaper_agent" in task]
+    [put] = [
+        task
+        for task in load(role / "tasks/present.yml")
+        if "provider.fleet.zombie_reaper_agent" in task
+    ]
     assert put["provider.fleet.zombie_reaper_agent"][name] == "{{ %s%s }}" % (PREFIX, name)
     module = yaml.safe_load(zombie_reaper_agent.DOCUMENTATION)["options"]
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert common(module[name]) == common(options[PREFIX + name]) == {"type": "str", "default": metrics.AUTO}
-    assert load(role / "vars/main.yml")["__zombie_reaper_textfile_directories"] == list(textfile.DIRECTORIES)
-    for text in (" ".join(module[name]["description"]), " ".join(options[PREFIX + name]["description"])):
+    assert (
+        common(module[name])
+        == common(options[PREFIX + name])
+        == {
+            "type": "str",
+            "default": metrics.AUTO,
+        }
+    )
+    assert load(role / "vars/main.yml")["__zombie_reaper_textfile_directories"] == list(
+        textfile.DIRECTORIES
+    )
+    for text in (
+        " ".join(module[name]["description"]),
+        " ".join(options[PREFIX + name]["description"]),
+    ):
         assert re.findall(r"C\((/.*?)\)", text) == list(textfile.DIRECTORIES)
     config = tmp_path / "config.json"
     config.write_text('{"textfile_directory": "/of/configuration", "min_age": 7}', encoding="ascii")
     of_config = ["--config", str(config)]
-    assert agent._options(agent._parse(of_config)) == (policy.Options(min_age=7), "/of/configuration")
+    assert agent._options(agent._parse(of_config)) == (
+        policy.Options(min_age=7),
+        "/of/configuration",
+    )
     assert agent._options(agent._parse([*of_config, "--textfile-directory", "off"]))[1] == "off"
     config.write_text("{}", encoding="ascii")
     assert agent._options(agent._parse(of_config)) == (policy.Options(), "auto")
@@ -122,8 +181,13 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
 def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"textfile_directory": 5, "min_age": -1, "textfile": 1}', encoding="ascii")
-    with pytest.raises(policy.OptionError, match=(
-            "textfile: there is no such option; allowed are .*, cooldown, textfile_directory; min_age: .*; textfile_directory: 5 is not allowed")):
+    with pytest.raises(
+        policy.OptionError,
+        match=(
+            "textfile: there is no such option; allowed are .*, cooldown, textfile_directory;"
+            " min_age: .*; textfile_directory: 5 is not allowed"
+        ),
+    ):
         agent._options(agent._parse(["--config", str(config)]))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import PASSING, Outcome
 
 FINAL = ("cleared", "partly_cleared", "no_effect", "parent_ended", "survived", "gone", "failed")
@@ -22,8 +21,18 @@ def test_remedy_that_was_refused_for_the_moment_may_yet_help(refusal):
     assert outcome("refused", refusal).may_yet_help
 
 
-@pytest.mark.parametrize("refusal", [
-    "architecture", "32_bit", "seccomp_strict", "seccomp_filter", "no_instruction", "yama", "not_permitted"])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "architecture",
+        "32_bit",
+        "seccomp_strict",
+        "seccomp_filter",
+        "no_instruction",
+        "yama",
+        "not_permitted",
+    ],
+)
 def test_remedy_that_was_refused_for_good_may_not(refusal):
     assert not outcome("refused", refusal).may_yet_help
 

@@ -15,18 +15,20 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
 from rig.node import Node, ns_pids, wait_until
 
 NAME_BYTES = st.binary(max_size=64) | st.lists(
-    st.sampled_from([b"(", b")", b" ", b"\n", b") Z 1", b"Z", b"0", b"\xff", b"\\"]), max_size=20).map(b"".join)
+    st.sampled_from([b"(", b")", b" ", b"\n", b") Z 1", b"Z", b"0", b"\xff", b"\\"]), max_size=20
+).map(b"".join)
 NAMES = NAME_BYTES.map(lambda name: name.replace(b"\0", b"")[:64])
 NUMBERS = st.integers(0, 2**32 - 1)
 MASKS = st.integers(0, 2**64 - 1)
-PATHS = st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs"]), max_size=80).map("/".__add__)
+PATHS = st.text(
+    st.characters(exclude_characters="\n\0", exclude_categories=["Cs"]), max_size=80
+).map("/".__add__)
 
 
 def stat_line(stat):
@@ -38,14 +40,42 @@ def stat_line(stat):
 
 
 def status_text(status, name=b"sh"):
-    return b"Name:\t%s\nUmask:\t0022\nTracerPid:\t%d\nUid:\t%d\t7\t7\t7\nNSpid:\t%s\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\nSeccomp:\t%d\n" % (
-        name, status.tracer_pid, status.uid, b"\t".join(b"%d" % pid for pid in status.ns_pid),
-        status.blocked, status.ignored, status.caught, status.seccomp)
+    return (
+        b"Name:\t%s\nUmask:\t0022\nTracerPid:\t%d\nUid:\t%d\t7\t7\t7\nNSpid:\t%s\nSigBlk:\t%016x\nSigIgn:\t%016x\nSigCgt:\t%016x\nSeccomp:\t%d\n"
+        % (
+            name,
+            status.tracer_pid,
+            status.uid,
+            b"\t".join(b"%d" % pid for pid in status.ns_pid),
+            status.blocked,
+            status.ignored,
+            status.caught,
+            status.seccomp,
+        )
+    )
 
 
-STATS = st.builds(procfs.Stat, NUMBERS, NAMES, st.sampled_from("RSDZTtXI"), NUMBERS, NUMBERS, NUMBERS, st.integers(0, 2**64 - 1), NUMBERS)
+STATS = st.builds(
+    procfs.Stat,
+    NUMBERS,
+    NAMES,
+    st.sampled_from("RSDZTtXI"),
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    st.integers(0, 2**64 - 1),
+    NUMBERS,
+)
 STATUSES = st.builds(
-    procfs.Status, NUMBERS, NUMBERS, st.lists(NUMBERS, min_size=1, max_size=32).map(tuple), MASKS, MASKS, MASKS, st.integers(0, 2))
+    procfs.Status,
+    NUMBERS,
+    NUMBERS,
+    st.lists(NUMBERS, min_size=1, max_size=32).map(tuple),
+    MASKS,
+    MASKS,
+    MASKS,
+    st.integers(0, 2),
+)
 
 
 @given(STATS)
@@ -58,7 +88,12 @@ def test_name_cannot_pose_as_the_fields_after_it():
     assert procfs.parse_stat(stat_line(hostile)) == hostile
 
 
-@given(st.binary(max_size=300) | STATS.map(stat_line).flatmap(lambda line: st.integers(0, len(line)).map(lambda end: line[:end])))
+@given(
+    st.binary(max_size=300)
+    | STATS.map(stat_line).flatmap(
+        lambda line: st.integers(0, len(line)).map(lambda end: line[:end])
+    )
+)
 def test_what_is_no_stat_line_raises_only_value_error(data):
     try:
         procfs.parse_stat(data)
@@ -71,15 +106,21 @@ def test_status_is_read_back(status):
     assert procfs.parse_status(status_text(status)) == status
 
 
-# The kernel escapes newlines in this one place (string_escape_str in fs/proc/array.c), so the name stays on its line.
+# The kernel escapes newlines in this one place (string_escape_str in fs/proc/array.c), so the name
+# stays on its line.
 @given(STATUSES, NAMES.map(lambda name: name.replace(b"\n", b"\\n")))
 def test_name_cannot_pose_as_another_field_of_status(status, name):
     assert procfs.parse_status(status_text(status, name + b"Uid:\t4711")) == status
 
 
-@given(st.binary(max_size=300) | STATUSES.map(status_text).flatmap(
-    lambda text: st.tuples(st.integers(0, len(text)), st.integers(0, len(text))).map(
-        lambda cut: text[:cut[0]] + text[max(cut):])))
+@given(
+    st.binary(max_size=300)
+    | STATUSES.map(status_text).flatmap(
+        lambda text: st.tuples(st.integers(0, len(text)), st.integers(0, len(text))).map(
+            lambda cut: text[: cut[0]] + text[max(cut) :]
+        )
+    )
+)
 def test_what_is_no_status_raises_only_value_error(data):
     try:
         status = procfs.parse_status(data)
@@ -101,7 +142,9 @@ def test_status_without_a_field_is_a_value_error(field, what):
 
 def test_kernel_without_seccomp_has_no_such_field():
     status = procfs.Status(0, 0, (1,), 0, 0, 0, 2)
-    assert procfs.parse_status(status_text(status).replace(b"Seccomp:\t2\n", b"")) == status._replace(seccomp=0)
+    assert procfs.parse_status(
+        status_text(status).replace(b"Seccomp:\t2\n", b"")
+    ) == status._replace(seccomp=0)
 
 
 @given(st.binary(max_size=300))
@@ -109,7 +152,12 @@ def test_cgroup_never_raises(data):
     procfs.parse_cgroup(data)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "pids", "cpu,cpuacct", "name=systemd"]), PATHS), unique_by=lambda line: line[0]))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "pids", "cpu,cpuacct", "name=systemd"]), PATHS),
+        unique_by=lambda line: line[0],
+    )
+)
 def test_cgroup_is_read_back_with_version_2_first(lines):
     text = "".join("%d:%s:%s\n" % (number, *line) for number, line in enumerate(lines))
     read = procfs.parse_cgroup(text.encode())
@@ -152,7 +200,20 @@ def rename(name):
         file.write(name)
 
 
-@pytest.mark.parametrize("name", [b"npm start", b") Z 1 (", b"a\nUid:\t0", b"\xff\xfe", b"(((", b")))", b" ", b"fifteen bytes !", b"\\n"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"npm start",
+        b") Z 1 (",
+        b"a\nUid:\t0",
+        b"\xff\xfe",
+        b"(((",
+        b")))",
+        b" ",
+        b"fifteen bytes !",
+        b"\\n",
+    ],
+)
 @pytest.mark.parametrize("is_zombie", [False, True])
 def test_real_process_is_read_as_psutil_reads_it(name, is_zombie):
     with child(lambda: rename(name), is_zombie) as pid:
@@ -174,7 +235,9 @@ def test_real_process_is_read_as_psutil_reads_it(name, is_zombie):
             assert proc.command_line(pid) == b""
         else:
             assert os.fsdecode(proc.executable(pid)) == witness.exe()
-            assert proc.command_line(pid).rstrip(b"\0").split(b"\0") == [os.fsencode(word) for word in witness.cmdline()]
+            assert proc.command_line(pid).rstrip(b"\0").split(b"\0") == [
+                os.fsencode(word) for word in witness.cmdline()
+            ]
 
 
 @pytest.mark.parametrize("is_zombie", [False, True])
@@ -185,14 +248,23 @@ def test_process_in_every_group_that_there_can_be_is_still_read(is_zombie):
 
 
 def test_long_command_line_is_read_in_part():
-    assert procfs.ProcFS().command_line(os.getpid(), 3) == procfs.ProcFS().command_line(os.getpid())[:3]
+    assert (
+        procfs.ProcFS().command_line(os.getpid(), 3)
+        == procfs.ProcFS().command_line(os.getpid())[:3]
+    )
 
 
 def test_process_that_is_gone_is_none_or_empty():
     with child(lambda: None) as pid:
         pass
     proc = procfs.ProcFS()
-    assert [proc.stat(pid), proc.status(pid), proc.command_line(pid), proc.executable(pid), proc.pid_namespace(pid)] == [None] * 5
+    assert [
+        proc.stat(pid),
+        proc.status(pid),
+        proc.command_line(pid),
+        proc.executable(pid),
+        proc.pid_namespace(pid),
+    ] == [None] * 5
     assert proc.cgroup(pid) == ()
 
 
@@ -228,8 +300,15 @@ def test_vdso_is_where_the_kernel_s_map_has_it():
         assert proc.memory(pid, proc.vdso_address(pid), 4) == b"\x7fELF"
 
 
-@pytest.mark.parametrize("entries, address", [
-    ([], None), ([(6, 4096), (0, 0)], None), ([(33, 0)], None), ([(6, 4096), (33, 0x7fff00000000), (0, 0)], 0x7fff00000000)])
+@pytest.mark.parametrize(
+    "entries, address",
+    [
+        ([], None),
+        ([(6, 4096), (0, 0)], None),
+        ([(33, 0)], None),
+        ([(6, 4096), (33, 0x7FFF00000000), (0, 0)], 0x7FFF00000000),
+    ],
+)
 def test_vdso_of_a_process_that_has_none(tmp_path, entries, address):
     (tmp_path / "7").mkdir()
     vector = b"".join(number.to_bytes(8, sys.byteorder) for entry in entries for number in entry)
@@ -243,7 +322,14 @@ def test_memory_is_read_as_far_as_it_goes():
     page, before_the_hole = mmap.PAGESIZE, 5
     libc = ctypes.CDLL(None)
     libc.mmap.restype = ctypes.c_void_p
-    start = libc.mmap(None, ctypes.c_size_t(2 * page), mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    start = libc.mmap(
+        None,
+        ctypes.c_size_t(2 * page),
+        mmap.PROT_READ | mmap.PROT_WRITE,
+        mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
+        -1,
+        0,
+    )
     libc.munmap(ctypes.c_void_p(start + page), ctypes.c_size_t(page))
     ctypes.memmove(start + page - before_the_hole, b"12345", before_the_hole)
     with child(lambda: None) as pid:
@@ -319,15 +405,19 @@ def test_pidfd_of_a_zombie_that_was_waited_for_tells_none():
 def test_pidfd_on_a_kernel_that_tells_its_pid_only(tmp_path, pid, expected):
     """Before Linux 5.5: the rest is in the status of that process, if it is still there."""
     (tmp_path / "self/fdinfo").mkdir(parents=True)
-    (tmp_path / "self/fdinfo/5").write_text("pos:\t0\nflags:\t02000002\nPid:\t%d\n" % pid, encoding="ascii")
+    (tmp_path / "self/fdinfo/5").write_text(
+        "pos:\t0\nflags:\t02000002\nPid:\t%d\n" % pid, encoding="ascii"
+    )
     (tmp_path / "8").mkdir()
     (tmp_path / "8/status").write_bytes(status_text(procfs.Status(0, 0, (8, 3), 0, 0, 0, 0)))
     assert procfs.ProcFS(str(tmp_path)).ns_pid_of(5) == expected
 
 
 ENVIRON = (
-    b"A=1\0MY_AKASH_OWNER=mine\0AKASH_OWNER=first\0AKASH_OWNER=second\0=x\0NOT\0B=b=c\0AKASH=3\0AKASH_OWNERS=4\0LONG=" + b"x" * 1000
-    + b"\0EMPTY=\0\xff=\xfe\0LAST=9")
+    b"A=1\0MY_AKASH_OWNER=mine\0AKASH_OWNER=first\0AKASH_OWNER=second\0=x\0NOT\0B=b=c\0AKASH=3\0AKASH_OWNERS=4\0LONG="
+    + b"x" * 1000
+    + b"\0EMPTY=\0\xff=\xfe\0LAST=9"
+)
 
 
 def environment_of(folder, data, *names):
@@ -336,10 +426,22 @@ def environment_of(folder, data, *names):
     return procfs.ProcFS(str(folder)).environment(7, names)
 
 
-@pytest.mark.parametrize("names, expected", [
-    ([], {}), ([b"AKASH_OWNER"], {b"AKASH_OWNER": b"first"}), ([b"AKASH"], {b"AKASH": b"3"}), ([b"B"], {b"B": b"b=c"}), ([b"NOT"], {}),
-    ([b"EMPTY", b"LAST", b"NONE"], {b"EMPTY": b"", b"LAST": b"9"}), ([b"LONG"], {b"LONG": b"x" * 256}), ([b"\xff"], {b"\xff": b"\xfe"})])
-def test_only_the_variables_that_were_asked_for_are_returned_and_the_first_counts(tmp_path, names, expected):
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        ([], {}),
+        ([b"AKASH_OWNER"], {b"AKASH_OWNER": b"first"}),
+        ([b"AKASH"], {b"AKASH": b"3"}),
+        ([b"B"], {b"B": b"b=c"}),
+        ([b"NOT"], {}),
+        ([b"EMPTY", b"LAST", b"NONE"], {b"EMPTY": b"", b"LAST": b"9"}),
+        ([b"LONG"], {b"LONG": b"x" * 256}),
+        ([b"\xff"], {b"\xff": b"\xfe"}),
+    ],
+)
+def test_only_the_variables_that_were_asked_for_are_returned_and_the_first_counts(
+    tmp_path, names, expected
+):
     assert environment_of(tmp_path, ENVIRON, *names) == expected
 
 
@@ -354,7 +456,9 @@ def test_environment_of_a_real_process():
     given_ = {"AKASH_OWNER": "akash1x", "LONG": "y" * 100000, "AKASH_PROVIDER": "akash1z"}
     sleeping = subprocess.Popen(["/bin/sleep", "1000"], env=given_)
     try:
-        found = wait_until(lambda: procfs.ProcFS().environment(sleeping.pid, [b"AKASH_PROVIDER", b"LONG", b"HOME"]))
+        found = wait_until(
+            lambda: procfs.ProcFS().environment(sleeping.pid, [b"AKASH_PROVIDER", b"LONG", b"HOME"])
+        )
         assert found == {b"AKASH_PROVIDER": b"akash1z", b"LONG": b"y" * 256}
     finally:
         sleeping.kill()
@@ -382,9 +486,15 @@ def test_children_by_the_kernel_s_own_list_or_by_the_table(monkeypatch, told):
     real = procfs.ProcFS()
     if not told:
         read = real._read
-        monkeypatch.setattr(real, "_read", lambda pid, name, *most: None if name.endswith("/children") else read(pid, name, *most))
+        monkeypatch.setattr(
+            real,
+            "_read",
+            lambda pid, name, *most: None if name.endswith("/children") else read(pid, name, *most),
+        )
     with child(lambda: None) as living, child(lambda: None, is_zombie=True) as zombie:
-        assert sorted(real.children(os.getpid())) == sorted(each.pid for each in psutil.Process().children())
+        assert sorted(real.children(os.getpid())) == sorted(
+            each.pid for each in psutil.Process().children()
+        )
         assert {living, zombie} <= set(real.children(os.getpid()))
         assert real.children(zombie) == real.children(living) == []
     assert {living, zombie} & set(real.children(os.getpid())) == set()
@@ -398,11 +508,22 @@ def test_children_that_the_kernel_lists(tmp_path):
         assert procfs.ProcFS(str(tmp_path)).children(7) == expected
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("61 0xffffffffffffffff 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc00 0x7fb2\n", (61, 2**64 - 1, 0x7FFC, 0, 0, 0, 0)),
-    ("0 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc00 0x7fb2\n", (0, 3, 0, 0, 0, 0, 0)),
-    ("running\n", None), ("-1 0x7ffc00 0x7fb2\n", None), ("", None), ("61 0x0\n", None), ("a b c d e f g h i\n", None),
-    ("61 0x 0 0 0 0 0 0 0\n", None)])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (
+            "61 0xffffffffffffffff 0x7ffc 0x0 0x0 0x0 0x0 0x7ffc00 0x7fb2\n",
+            (61, 2**64 - 1, 0x7FFC, 0, 0, 0, 0),
+        ),
+        ("0 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffc00 0x7fb2\n", (0, 3, 0, 0, 0, 0, 0)),
+        ("running\n", None),
+        ("-1 0x7ffc00 0x7fb2\n", None),
+        ("", None),
+        ("61 0x0\n", None),
+        ("a b c d e f g h i\n", None),
+        ("61 0x 0 0 0 0 0 0 0\n", None),
+    ],
+)
 def test_system_call(tmp_path, text, expected):
     (tmp_path / "7").mkdir()
     (tmp_path / "7/syscall").write_text(text, encoding="ascii")
@@ -425,19 +546,37 @@ def test_system_call_of_real_processes(monkeypatch):
     assert real.system_call(1) is None
 
 
-@pytest.mark.parametrize("permitted, bounding, expected", [(0, 0, 0), (1, 0, 1), (0, 1 << 19, 1 << 19), (1 << 21, 1 << 19, 1 << 21 | 1 << 19)])
+@pytest.mark.parametrize(
+    "permitted, bounding, expected",
+    [(0, 0, 0), (1, 0, 1), (0, 1 << 19, 1 << 19), (1 << 21, 1 << 19, 1 << 21 | 1 << 19)],
+)
 def test_capabilities_that_it_has_or_could_come_to_have(permitted, bounding, expected):
-    text = status_text(procfs.Status(0, 0, (1,), 0, 0, 0, 0)) + b"CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\n" % (
-        1 << 5, permitted, 1 << 6, bounding)
+    text = status_text(
+        procfs.Status(0, 0, (1,), 0, 0, 0, 0)
+    ) + b"CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\n" % (
+        1 << 5,
+        permitted,
+        1 << 6,
+        bounding,
+    )
     assert procfs.parse_status(text).capabilities == expected
 
 
 def test_capabilities_of_a_real_process():
     """As setpriv leaves them: bounding set and permitted set told apart from the whole."""
-    for flags, kept in ((["--bounding-set=-all", "--inh-caps=-all", "--reuid=1", "--clear-groups"], 0),
-                        (["--bounding-set=-all,+sys_ptrace", "--inh-caps=-all", "--reuid=1", "--clear-groups"], 1 << 19),
-                        (["--bounding-set=-all,+kill"], 1 << 5)):
-        with subprocess.Popen(["setpriv", *flags, "sh", "-c", "echo ready; read end"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    for flags, kept in (
+        (["--bounding-set=-all", "--inh-caps=-all", "--reuid=1", "--clear-groups"], 0),
+        (
+            ["--bounding-set=-all,+sys_ptrace", "--inh-caps=-all", "--reuid=1", "--clear-groups"],
+            1 << 19,
+        ),
+        (["--bounding-set=-all,+kill"], 1 << 5),
+    ):
+        with subprocess.Popen(
+            ["setpriv", *flags, "sh", "-c", "echo ready; read end"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
             assert process.stdout.readline() == b"ready\n"
             found = procfs.ProcFS().status(process.pid).capabilities
             assert found == kept, hex(found)
@@ -474,14 +613,18 @@ def test_namespaces_are_those_that_the_kernel_names(kind):
             assert os.fstat(opened).st_ino == inode
         finally:
             os.close(opened)
-        assert {"pid": real.pid_namespace, "user": real.user_namespace}.get(kind, lambda _pid: inode)(pid) == inode
+        assert {"pid": real.pid_namespace, "user": real.user_namespace}.get(
+            kind, lambda _pid: inode
+        )(pid) == inode
     assert real.user_namespace(pid) is None
     with pytest.raises(OSError):
         real.open_namespace(pid, kind)
 
 
 def test_threads_are_told_one_by_one(tmp_path):
-    """A process with a thread that blocks SIGCHLD and sleeps in select, and a first one that catches it and reads."""
+    """A process with a thread that blocks SIGCHLD and sleeps in select, and a first one that
+    catches it and reads.
+    """
     code = """
 import os, select, signal, threading
 signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -492,16 +635,26 @@ def sleep():
 threading.Thread(target=sleep, daemon=True).start()
 os.read(0, 1)
 """
-    program = subprocess.Popen([sys.executable, "-IS", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    program = subprocess.Popen(
+        [sys.executable, "-IS", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         assert program.stdout.read(1) == b"."
         real = procfs.ProcFS()
         chld = 1 << (signal.SIGCHLD - 1)
-        first, second = wait_until(lambda: all(thread.system_call for thread in real.threads(program.pid, 9)) and real.threads(program.pid, 9))
+        first, second = wait_until(
+            lambda: (
+                all(thread.system_call for thread in real.threads(program.pid, 9))
+                and real.threads(program.pid, 9)
+            )
+        )
         assert first.tid == program.pid and second.tid != program.pid
         assert [thread.blocked & chld for thread in (first, second)] == [0, chld]
         assert [thread.caught & chld for thread in (first, second)] == [chld, chld]
-        assert first.system_call == real.system_call(program.pid) and first.system_call != second.system_call
+        assert (
+            first.system_call == real.system_call(program.pid)
+            and first.system_call != second.system_call
+        )
         assert real.threads(program.pid, 9) == [first, second], "none of them has run"
         assert real.threads(program.pid, 1) == [first]
         os.kill(program.pid, signal.SIGCHLD)
@@ -514,10 +667,16 @@ os.read(0, 1)
 
 def test_system_calls_of_a_32_bit_program_are_not_taken_for_others(tmp_path):
     """Its stack is below 4 GB; waitpid has the number there that poll has elsewhere."""
-    for name, line in (("stat", "7 (x) S" + " 0" * 40), ("schedstat", "1 2 3"), ("syscall", "7 0xffffffff 0x0 0x0 0x0 0x0 0x0 0xffb1c2d0 0xf7f1a579")):
+    for name, line in (
+        ("stat", "7 (x) S" + " 0" * 40),
+        ("schedstat", "1 2 3"),
+        ("syscall", "7 0xffffffff 0x0 0x0 0x0 0x0 0x0 0xffb1c2d0 0xf7f1a579"),
+    ):
         (tmp_path / "7/task/7").mkdir(parents=True, exist_ok=True)
         (tmp_path / "7/task/7" / name).write_text(line + "\n")
     assert procfs.ProcFS(str(tmp_path)).threads(7, 9) == [procfs.Thread(7, 0, 0, 3, None)]
     (tmp_path / "7/task/7/syscall").write_text("running\n")
     (tmp_path / "7/task/7/schedstat").unlink()
-    assert procfs.ProcFS(str(tmp_path)).threads(7, 9) == [procfs.Thread(7, 0, 0, None, procfs.RUNNING)]
+    assert procfs.ProcFS(str(tmp_path)).threads(7, 9) == [
+        procfs.Thread(7, 0, 0, None, procfs.RUNNING)
+    ]

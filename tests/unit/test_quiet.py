@@ -1,4 +1,6 @@
-"""When a scheduled sweep may end before it begins: each thing that must be as it was, changed alone, on files made by hand."""
+"""When a scheduled sweep may end before it begins: each thing that must be as it was, changed
+alone, on files made by hand.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,14 @@ import os
 from types import SimpleNamespace
 
 import pytest
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import agent, command, metrics, quiet, sweep, textfile
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    agent,
+    command,
+    metrics,
+    quiet,
+    sweep,
+    textfile,
+)
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.limits import Limits
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import ProcFS
 
@@ -15,7 +23,9 @@ BOOT = "6f5902ac-237c-4c2f-9d4a-5b6a4f0f1d6e"
 
 
 class Node:
-    """A ``/proc`` with these tasks, none of which is a zombie as long as the cgroup lists as many."""
+    """A ``/proc`` with these tasks, none of which is a zombie as long as the cgroup lists as
+    many.
+    """
 
     def __init__(self, folder):
         self.root = folder / "cgroup"
@@ -24,10 +34,15 @@ class Node:
         self.list_tasks(50)
 
     def list_tasks(self, number):
-        (self.root / "cgroup.threads").write_text("".join("%d\n" % pid for pid in range(1, number + 1)), encoding="ascii")
+        (self.root / "cgroup.threads").write_text(
+            "".join("%d\n" % pid for pid in range(1, number + 1)), encoding="ascii"
+        )
 
     def read_text(self, name):
-        return {"loadavg": "0.00 0.01 0.05 1/%d 500\n" % self.tasks, "sys/kernel/random/boot_id": self.boot_id + "\n"}[name]
+        return {
+            "loadavg": "0.00 0.01 0.05 1/%d 500\n" % self.tasks,
+            "sys/kernel/random/boot_id": self.boot_id + "\n",
+        }[name]
 
 
 @pytest.fixture
@@ -37,7 +52,9 @@ def node(tmp_path):
 
 @pytest.fixture
 def noted(node, tmp_path):
-    """(folder of the state, path of the configuration), right after a sweep that found nothing: 50 tasks, and room for 1,000."""
+    """(folder of the state, path of the configuration), right after a sweep that found nothing: 50
+    tasks, and room for 1,000.
+    """
     config, run = tmp_path / "config.json", tmp_path / "run"
     run.mkdir()
     config.write_text("{}", encoding="ascii")
@@ -61,13 +78,17 @@ CHANGES = {
     "a zombie": lambda node, run, config: setattr(node, "tasks", 51),
     "many more tasks": lambda node, run, config: (setattr(node, "tasks", 61), node.list_tasks(61)),
     "another boot": lambda node, run, config: setattr(node, "boot_id", BOOT[::-1]),
-    "the configuration written in place": lambda node, run, config: config.write_text("{} ", encoding="ascii"),
+    "the configuration written in place": lambda node, run, config: config.write_text(
+        "{} ", encoding="ascii"
+    ),
     "the configuration replaced by one as long": lambda node, run, config: rewritten(config, "{}"),
     "the configuration gone": lambda node, run, config: config.unlink(),
     "the report of another sweep": lambda node, run, config: rewritten(run / "last.json", "{}"),
     "the report gone": lambda node, run, config: (run / "last.json").unlink(),
     "no note": lambda node, run, config: (run / "quiet").unlink(),
-    "a note that is torn": lambda node, run, config: (run / "quiet").write_text((run / "quiet").read_text()[:60]),
+    "a note that is torn": (
+        lambda node, run, config: (run / "quiet").write_text((run / "quiet").read_text()[:60])
+    ),
     "a note that is empty": lambda node, run, config: (run / "quiet").write_text(""),
     "a note that is no text": lambda node, run, config: (run / "quiet").write_bytes(b"\xff\xfe"),
     "no cgroups": lambda node, run, config: (node.root / "cgroup.threads").unlink(),
@@ -92,7 +113,11 @@ def test_something_is_new(node, noted, change):
 def told(node, noted, tmp_path):
     """The metrics of that sweep, told to a folder."""
     (tmp_path / "out").mkdir()
-    text = "%s 1\n%s 50\n%s 1000.000\n" % (textfile.SUCCESS, textfile.PIDS_USED, textfile.LAST_SWEEP)
+    text = "%s 1\n%s 50\n%s 1000.000\n" % (
+        textfile.SUCCESS,
+        textfile.PIDS_USED,
+        textfile.LAST_SWEEP,
+    )
     textfile.publish(str(noted[0]), node, str(tmp_path / "out"), "# TYPE first gauge\n" + text)
     return tmp_path / "out/zombie_reaper.prom"
 
@@ -102,7 +127,11 @@ def test_nothing_is_new_and_metrics_say_when_that_was_seen(node, noted, told):
     node.list_tasks(60)
     assert asked(node, noted) is not None
     comment, success, pids, last_sweep = told.read_text(encoding="ascii").splitlines()
-    assert (comment, success, pids) == ("# TYPE first gauge", textfile.SUCCESS + " 1", textfile.PIDS_USED + " 60")
+    assert (comment, success, pids) == (
+        "# TYPE first gauge",
+        textfile.SUCCESS + " 1",
+        textfile.PIDS_USED + " 60",
+    )
     assert float(last_sweep.removeprefix(textfile.LAST_SWEEP + " ")) > 1.7e9
 
 
@@ -120,7 +149,10 @@ def test_metrics_that_cannot_be_told_need_a_whole_sweep(node, noted, told):
     assert asked(node, noted) is None
 
 
-@pytest.mark.parametrize("seconds, trusted", [(0, True), (quiet.TRUSTED - 60, True), (quiet.TRUSTED + 1, False), (-60, False)])
+@pytest.mark.parametrize(
+    "seconds, trusted",
+    [(0, True), (quiet.TRUSTED - 60, True), (quiet.TRUSTED + 1, False), (-60, False)],
+)
 def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
     file = noted[0] / "quiet"
     boot_id, then, *rest = file.read_text(encoding="ascii").split()
@@ -130,14 +162,24 @@ def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
 
 def test_no_configuration_is_a_configuration_too(node, noted):
     noted[1].unlink()
-    (noted[0] / "quiet").write_text(quiet.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000), node), encoding="ascii")
+    (noted[0] / "quiet").write_text(
+        quiet.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000), node), encoding="ascii"
+    )
     assert asked(node, noted) is not None
     noted[1].write_text("{}", encoding="ascii")
     assert asked(node, noted) is None
 
 
-@pytest.mark.parametrize("arguments, ends_early", [
-    ([], True), (["--syslog"], True), (["--json"], False), (["--min-age", "5"], False), (["--syslog", "--wait"], False)])
+@pytest.mark.parametrize(
+    "arguments, ends_early",
+    [
+        ([], True),
+        (["--syslog"], True),
+        (["--json"], False),
+        (["--min-age", "5"], False),
+        (["--syslog", "--wait"], False),
+    ],
+)
 def test_only_the_schedule_s_own_calls_end_early(monkeypatch, capsys, arguments, ends_early):
     """Whoever asks for more has to get it, and the ledger says nothing of options."""
     monkeypatch.setattr(command.sys, "argv", ["zombie-reaper", *arguments])
@@ -147,22 +189,41 @@ def test_only_the_schedule_s_own_calls_end_early(monkeypatch, capsys, arguments,
     assert command.main() == (0 if ends_early else 70)
 
 
-@pytest.mark.parametrize("way, results, warnings, noted", [
-    ("ledger", (), (), True), ("scan", (), (), False), ("children", (), (), False), ("ledger", ("one",), (), False), ("ledger", (), ("a",), False)])
+@pytest.mark.parametrize(
+    "way, results, warnings, noted",
+    [
+        ("ledger", (), (), True),
+        ("scan", (), (), False),
+        ("children", (), (), False),
+        ("ledger", ("one",), (), False),
+        ("ledger", (), ("a",), False),
+    ],
+)
 def test_only_a_sweep_that_found_nothing_is_noted(tmp_path, way, results, warnings, noted):
-    done = SimpleNamespace(after=SimpleNamespace(way=way, limits=Limits(2000, 1000, 50, 1000)), results=results, warnings=warnings)
+    done = SimpleNamespace(
+        after=SimpleNamespace(way=way, limits=Limits(2000, 1000, 50, 1000)),
+        results=results,
+        warnings=warnings,
+    )
     agent._note_if_quiet(done, sweep.Paths(run=str(tmp_path)), "-")
     assert (tmp_path / "quiet").exists() is noted
 
 
-def test_a_wrong_configuration_is_a_sweep_that_could_not_be_done(node, noted, told, monkeypatch, capsys):
+def test_a_wrong_configuration_is_a_sweep_that_could_not_be_done(
+    node, noted, told, monkeypatch, capsys
+):
     """By the schedule; somebody who mistypes raises no alarm."""
     wrong = noted[1]
     wrong.write_text('{"min_age": -1}', encoding="ascii")
     monkeypatch.setattr(agent._Flags, "config", str(wrong))
     monkeypatch.setattr(agent._Flags, "run", str(noted[0]))
     monkeypatch.setattr(agent, "to_syslog", lambda line: None)
-    textfile.publish(str(noted[0]), ProcFS(), str(told.parent), metrics._written({**metrics.counted(""), textfile.SUCCESS: 1}))
+    textfile.publish(
+        str(noted[0]),
+        ProcFS(),
+        str(told.parent),
+        metrics._written({**metrics.counted(""), textfile.SUCCESS: 1}),
+    )
     assert agent.main(["--config", str(wrong), "--run", str(noted[0])]) == 2
     assert "%s 1\n" % textfile.SUCCESS in told.read_text(encoding="ascii")
     assert agent.main(["--syslog"]) == 2

@@ -1,4 +1,6 @@
-"""What is found out once of a node: whether anybody can be traced there, and whether a parent's seccomp filter can be set aside."""
+"""What is found out once of a node: whether anybody can be traced there, and whether a parent's
+seccomp filter can be set aside.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,11 @@ import types
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import tracing
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import ProcFS, Rights
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import OF_THE_NODE, OF_THE_PARENT, PASSING
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import (
+    OF_THE_NODE,
+    OF_THE_PARENT,
+    PASSING,
+)
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies.reap import reap
 
 ALL = Rights((1 << 41) - 1, 0, True)
@@ -41,9 +47,18 @@ def word_of(refusal):
     return refusal and refusal.word
 
 
-@pytest.mark.parametrize("node, word", [
-    (Node(), None), (Node(yama=None), None), (Node(yama="3"), "yama"), (Node(without(19)), "not_permitted"),
-    (Node(without(21)), None), (Node(ALL._replace(seccomp=2)), None), (Node(without(19), "3"), "yama")])
+@pytest.mark.parametrize(
+    "node, word",
+    [
+        (Node(), None),
+        (Node(yama=None), None),
+        (Node(yama="3"), "yama"),
+        (Node(without(19)), "not_permitted"),
+        (Node(without(21)), None),
+        (Node(ALL._replace(seccomp=2)), None),
+        (Node(without(19), "3"), "yama"),
+    ],
+)
 def test_node(node, word):
     assert word_of(tracing.node_refusal(node)) == word
 
@@ -58,6 +73,7 @@ def test_processor_without_an_entry(monkeypatch):
 def test_a_shortage_of_this_moment_is_none_of_the_node(monkeypatch, number):
     def pidfd_open(_pid):
         raise OSError(number, os.strerror(number))
+
     monkeypatch.setattr(os, "pidfd_open", pidfd_open)
     assert tracing.node_refusal(Node()) is None
 
@@ -65,12 +81,19 @@ def test_a_shortage_of_this_moment_is_none_of_the_node(monkeypatch, number):
 def test_kernel_without_pidfds(monkeypatch):
     def pidfd_open(_pid):
         raise OSError(38, "Function not implemented")
+
     monkeypatch.setattr(os, "pidfd_open", pidfd_open)
     assert word_of(tracing.node_refusal(Node())) == "kernel"
 
 
-@pytest.mark.parametrize("rights, what", [
-    (without(21), "CAP_SYS_ADMIN"), (ALL._replace(in_first_user_namespace=False), "user namespace"), (ALL._replace(seccomp=2), "itself")])
+@pytest.mark.parametrize(
+    "rights, what",
+    [
+        (without(21), "CAP_SYS_ADMIN"),
+        (ALL._replace(in_first_user_namespace=False), "user namespace"),
+        (ALL._replace(seccomp=2), "itself"),
+    ],
+)
 def test_filters_cannot_be_set_aside(rights, what):
     refusal = tracing.filter_refusal(Node(rights))
     assert refusal.word == "seccomp_filter" and what in str(refusal)
@@ -91,7 +114,9 @@ def test_a_node_s_refusal_is_every_parent_s_at_once():
     offenders = [types.SimpleNamespace(pid=pid, start_ticks=7) for pid in (40, 50)]
     outcomes = reap(Node(yama="3"), offenders)
     assert [(each.pid, each.result, each.refusal, each.may_yet_help) for each in outcomes] == [
-        (40, "refused", "yama", False), (50, "refused", "yama", False)]
+        (40, "refused", "yama", False),
+        (50, "refused", "yama", False),
+    ]
 
 
 def test_each_refusal_is_of_one_kind():

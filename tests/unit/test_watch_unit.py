@@ -1,4 +1,6 @@
-"""The rules of the resident process one by one: its clock, its signals, its sweeps and its ledger are made by hand."""
+"""The rules of the resident process one by one: its clock, its signals, its sweeps and its ledger
+are made by hand.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,19 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    files,
+    policy,
+    procfs,
+    sweep,
+    watch,
+)
 from rig.node import ENGINE, PYTHON, Node
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, policy, procfs, sweep, watch
-
 DEFAULTS, OTHERS = policy.validate({}), policy.validate({"min_age": 7})
-TERM, INTERRUPT, HANGUP = (bytes([number]) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+TERM, INTERRUPT, HANGUP = (
+    bytes([number]) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+)
 
 
 class Clock:
@@ -59,6 +68,7 @@ def told(paths) -> dict:
 
 # What it listens to
 
+
 class Acts:
     """In place of a watcher: notes what it is asked for."""
 
@@ -78,7 +88,10 @@ class Acts:
 
 @pytest.fixture
 def watched(paths, monkeypatch):
-    """Calls watch() with these signals, one text of bytes after each interval; returns what was done. ``begun_with``: options."""
+    """Calls watch() with these signals, one text of bytes after each interval; returns what was
+    done. ``begun_with``: options.
+    """
+
     def call(*signals, load=lambda: (DEFAULTS, None)):
         events, coming = [], list(signals)
 
@@ -100,7 +113,11 @@ def watched(paths, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("last", [TERM, INTERRUPT, HANGUP + TERM, TERM + HANGUP], ids=["TERM", "INT", "HUP TERM", "TERM HUP"])
+@pytest.mark.parametrize(
+    "last",
+    [TERM, INTERRUPT, HANGUP + TERM, TERM + HANGUP],
+    ids=["TERM", "INT", "HUP TERM", "TERM HUP"],
+)
 def test_each_interval_it_looks_until_it_is_asked_to_end(watched, last):
     assert watched(b"", b"", last) == ["ready", "tick", "tick", "close"]
 
@@ -116,7 +133,10 @@ def test_it_does_not_begin_with_a_bad_configuration(watched, paths):
 
 
 def test_there_is_only_one_of_a_node(watched, paths):
-    with files.locked(paths.run, watch.LOCK, wait=0), pytest.raises(files.Busy, match=r"watch\.lock"):
+    with (
+        files.locked(paths.run, watch.LOCK, wait=0),
+        pytest.raises(files.Busy, match=r"watch\.lock"),
+    ):
         watched(TERM)
     assert watched(TERM) == ["ready", "close"], "the one before has ended"
 
@@ -142,6 +162,7 @@ def test_more_signals_than_it_can_note_do_not_stop_it():
 
 # What it tells systemd
 
+
 @pytest.fixture
 def systemd(monkeypatch):
     """A socket that takes what is told."""
@@ -157,11 +178,18 @@ def test_it_tells_systemd_what_it_does(watched, systemd):
     said = [systemd.recv(1000).decode() for _message in range(6)]
     assert said[2].startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert said[:2] + said[3:] == [
-        "READY=1\nSTATUS=looking every 10 s", "WATCHDOG=1\nSTATUS=said", "READY=1", "WATCHDOG=1\nSTATUS=said", "STOPPING=1"]
+        "READY=1\nSTATUS=looking every 10 s",
+        "WATCHDOG=1\nSTATUS=said",
+        "READY=1",
+        "WATCHDOG=1\nSTATUS=said",
+        "STOPPING=1",
+    ]
 
 
 def test_it_does_not_wait_for_systemd(systemd, monkeypatch):
-    """Nobody reads: its socket is full after some messages. SIGALRM would end a wait without end."""
+    """Nobody reads: its socket is full after some messages. SIGALRM would end a wait without
+    end.
+    """
     monkeypatch.setattr(watch, "NOTIFY_WAIT", 0.01)
 
     def ring(_number, _frame):
@@ -185,6 +213,7 @@ def test_systemd_that_has_gone_does_not_end_it(watched, systemd):
 
 
 # Its options
+
 
 def test_good_options_are_taken_and_bad_ones_are_not(watcher, paths):
     watcher.reload(wrong)
@@ -223,9 +252,12 @@ def test_a_run_folder_that_cannot_be_written_does_not_end_it(watcher, paths):
 
 # When it sweeps
 
+
 @pytest.fixture
 def ticking(watcher, monkeypatch):
-    """Looks every 10 s for 3 minutes; returns the seconds at which it swept. The ledger shows ``count``, a sweep takes ``cpu`` and ``wall``."""
+    """Looks every 10 s for 3 minutes; returns the seconds at which it swept. The ledger shows
+    ``count``, a sweep takes ``cpu`` and ``wall``.
+    """
     clock = Clock()
     monkeypatch.setattr(watch, "time", clock)
     monkeypatch.setattr(watch.report, "changed", lambda done: done.changed)
@@ -237,7 +269,9 @@ def ticking(watcher, monkeypatch):
             swept.append(clock.now - 1000)
             clock.cpu += cpu
             clock.now += wall
-            return SimpleNamespace(changed=changed, results=[SimpleNamespace(outcomes=["reap"] if tried else [])])
+            return SimpleNamespace(
+                changed=changed, results=[SimpleNamespace(outcomes=["reap"] if tried else [])]
+            )
 
         watcher.ledger = SimpleNamespace(zombies=lambda: count)
         watcher._sweep_once = once
@@ -260,7 +294,17 @@ def test_where_it_shows_something_or_cannot_tell_it_sweeps_at_once(ticking, coun
 
 
 def test_sweeps_that_help_nobody_take_a_small_share_of_its_time(ticking):
-    assert ticking(3, cpu=1.0) == [0, 20, 40, 60, 80, 100, 120, 140, 160], "1 s of CPU, then 20 s without"
+    assert ticking(3, cpu=1.0) == [
+        0,
+        20,
+        40,
+        60,
+        80,
+        100,
+        120,
+        140,
+        160,
+    ], "1 s of CPU, then 20 s without"
 
 
 def test_of_sweeps_that_tried_something_in_vain_the_time_counts(ticking):
@@ -269,7 +313,11 @@ def test_of_sweeps_that_tried_something_in_vain_the_time_counts(ticking):
 
 
 def test_new_options_are_tried_at_once(ticking, watcher):
-    assert ticking(3, cpu=100.0) == [0, 60, 120], "no later than after a minute: last.json would be too old"
+    assert ticking(3, cpu=100.0) == [
+        0,
+        60,
+        120,
+    ], "no later than after a minute: last.json would be too old"
     assert watcher.not_before > 0
     watcher.reload(lambda: (OTHERS, None))
     assert watcher.not_before == 0.0
@@ -277,9 +325,13 @@ def test_new_options_are_tried_at_once(ticking, watcher):
 
 # What becomes of a sweep that fails
 
+
 @pytest.fixture
 def sweeping(watcher):
-    """Sweeps once, where what is in the list is raised or returned, one after the other; returns (report, whether there was a spare each time)."""
+    """Sweeps once, where what is in the list is raised or returned, one after the other; returns
+    (report, whether there was a spare each time).
+    """
+
     def call(*effects):
         coming, spare = list(effects), []
 
@@ -298,7 +350,12 @@ def sweeping(watcher):
     return call
 
 
-FAILURES = [MemoryError(), OSError(12, "Cannot allocate memory", "/proc/7/stat"), OSError(24, "Too many open files"), files.CannotSweep("why")]
+FAILURES = [
+    MemoryError(),
+    OSError(12, "Cannot allocate memory", "/proc/7/stat"),
+    OSError(24, "Too many open files"),
+    files.CannotSweep("why"),
+]
 KINDS = ["memory", "a file", "descriptors", "something missing"]
 
 
@@ -308,8 +365,21 @@ def test_a_sweep_that_fails_is_begun_again_with_the_spare_memory(watcher, sweepi
     assert not watcher.spare.closed, "there is one for the next"
 
 
-@pytest.mark.parametrize("failure, said", list(zip(FAILURES, [
-    "out of memory", "/proc/7/stat: Cannot allocate memory", "the node: Too many open files", "why"])), ids=KINDS)
+@pytest.mark.parametrize(
+    "failure, said",
+    list(
+        zip(
+            FAILURES,
+            [
+                "out of memory",
+                "/proc/7/stat: Cannot allocate memory",
+                "the node: Too many open files",
+                "why",
+            ],
+        )
+    ),
+    ids=KINDS,
+)
 def test_a_sweep_that_fails_twice_is_said_and_ends_nothing(watcher, sweeping, failure, said):
     assert sweeping(failure, failure)[0] is None
     assert watcher.lines == ["error: " + said]
@@ -333,6 +403,7 @@ def test_without_any_memory_there_is_no_spare_and_that_ends_nothing(watcher, swe
 
 # What --status tells
 
+
 def test_status_is_that_of_the_process_that_holds_the_lock(watcher, paths):
     assert watch.status(paths.run) is None
     assert not os.path.exists(paths.run), "whoever asks leaves nothing"
@@ -344,7 +415,9 @@ def test_status_is_that_of_the_process_that_holds_the_lock(watcher, paths):
             file.write('{"pid": 5, "sin')
         assert watch.status(paths.run) == watch.Watched(*[None] * 7)
     watcher._write_status()
-    assert watch.status(paths.run) is None, "nobody holds it: what stands there is of one that has ended"
+    assert watch.status(paths.run) is None, (
+        "nobody holds it: what stands there is of one that has ended"
+    )
 
 
 # A process of its own, since what it locks stays locked
@@ -381,16 +454,43 @@ def test_its_memory_is_locked(tmp_path):
     if not rights & MAY_LOCK:
         pytest.skip("this user may not lock memory")
     done = subprocess.run(
-        [PYTHON, "-IS", "-c", BEGIN + LOCKED, ENGINE, tmp_path / "run", "/nonexistent"], capture_output=True, text=True, timeout=60, check=True)
+        [PYTHON, "-IS", "-c", BEGIN + LOCKED, ENGINE, tmp_path / "run", "/nonexistent"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert int(done.stdout.split()[-1]) * 1024 > watch.RESERVE
 
 
 def test_what_a_sweep_may_need_is_loaded_before_there_is_one(tmp_path):
-    """Also what only a later sweep needs, or one of a node with zombies; here there are none, and nothing was noted before."""
-    needed = ["ctypes", "encodings.ascii", "json", "reaper.ptrace", "reaper.remedies.reap", "reaper.remedies.terminate", "syslog"]
+    """Also what only a later sweep needs, or one of a node with zombies; here there are none, and
+    nothing was noted before.
+    """
+    needed = [
+        "ctypes",
+        "encodings.ascii",
+        "json",
+        "reaper.ptrace",
+        "reaper.remedies.reap",
+        "reaper.remedies.terminate",
+        "syslog",
+    ]
     done = subprocess.run(
-        [PYTHON, "-IS", "-c", BEGIN + "print([name for name in %r if name not in sys.modules])" % needed, ENGINE, tmp_path / "run", "/nonexistent"],
-        capture_output=True, text=True, timeout=60, check=True)
+        [
+            PYTHON,
+            "-IS",
+            "-c",
+            BEGIN + "print([name for name in %r if name not in sys.modules])" % needed,
+            ENGINE,
+            tmp_path / "run",
+            "/nonexistent",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -398,8 +498,20 @@ def test_a_sweep_that_acts_loads_no_module_that_was_not_there_before(tmp_path):
     node = Node(tmp_path)
     try:
         resident = subprocess.Popen(
-            [*node.enter, PYTHON, "-IS", "-c", BEGIN + SWEEPS, str(ENGINE), str(tmp_path / "run"), "/proc"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [
+                *node.enter,
+                PYTHON,
+                "-IS",
+                "-c",
+                BEGIN + SWEEPS,
+                str(ENGINE),
+                str(tmp_path / "run"),
+                "/proc",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         with resident:
             while resident.stdout.readline() != "ready\n":
                 assert resident.poll() is None

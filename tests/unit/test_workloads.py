@@ -1,4 +1,6 @@
-"""Which container a cgroup path means, in every shape that the runtimes write it, and which paths mean none."""
+"""Which container a cgroup path means, in every shape that the runtimes write it, and which paths
+mean none.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +9,74 @@ import os
 from collections import namedtuple
 
 import pytest
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import lease as leases
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    names,
+    policy,
+    procfs,
+    runtime_names,
+    workloads,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import lease as leases
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import names, policy, procfs, runtime_names, workloads
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
 from rig.handmade import container_process, status, workload
 
 CID, OTHER = "0123456789abcdef" * 4, "f" * 64
-UID, OTHER_UID, STATIC = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "11111111-2222-3333-4444-555555555555", "0123456789abcdef" * 2
+UID, OTHER_UID, STATIC = (
+    "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d",
+    "11111111-2222-3333-4444-555555555555",
+    "0123456789abcdef" * 2,
+)
 UID_ = UID.replace("-", "_")
 
 CONTAINERS = {  # cgroup path -> (container, pod, runtime, QoS class)
     "/kubepods/besteffort/pod%s/%s" % (UID, CID): (CID, UID, None, "BestEffort"),
     "/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID, None, "Burstable"),
     "/kubepods/pod%s/%s" % (UID, CID): (CID, UID, None, "Guaranteed"),
-    "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice/cri-containerd-%s.scope" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
-    "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope" % (UID_, CID): (CID, UID, "cri-o", "Guaranteed"),
-    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/docker-%s.scope" % (UID_, CID): (CID, UID, "docker", "Burstable"),
-    "/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
-    "/system.slice/containerd.service/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
+    "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice/cri-containerd-%s.scope"
+    % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
+    "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope"
+    % (
+        UID_,
+        CID,
+    ): (
+        CID,
+        UID,
+        "cri-o",
+        "Guaranteed",
+    ),
+    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/docker-%s.scope"
+    % (UID_, CID): (CID, UID, "docker", "Burstable"),
+    "/kubepods-besteffort-pod%s.slice:cri-containerd:%s"
+    % (
+        UID_,
+        CID,
+    ): (
+        CID,
+        UID,
+        "containerd",
+        "BestEffort",
+    ),
+    "/system.slice/containerd.service/kubepods-besteffort-pod%s.slice:cri-containerd:%s"
+    % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
     "/libpod_parent/libpod-%s" % CID: (CID, None, "podman", None),
     "/machine.slice/libpod-%s.scope" % CID: (CID, None, "podman", None),
     "/machine.slice/libpod-%s.scope/container" % CID: (CID, None, "podman", None),
     "/machine.slice/podman-1234.scope/libpod-payload-%s" % CID: (CID, None, "podman", None),
-    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-%s.scope/container" % CID: (CID, None, "podman", None),
+    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-%s.scope/container" % CID: (
+        CID,
+        None,
+        "podman",
+        None,
+    ),
     "/docker/%s" % CID: (CID, None, "docker", None),
     "/system.slice/docker-%s.scope" % CID: (CID, None, "docker", None),
     "/system.slice/docker.service/docker/%s" % CID: (CID, None, "docker", None),
     # Static pods: the kubelet makes their UID from a hash, without dashes.
     "/kubepods/besteffort/pod%s/%s" % (STATIC, CID): (CID, STATIC, None, "BestEffort"),
-    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/cri-containerd-%s.scope" % (STATIC, CID): (CID, STATIC, "containerd", "Burstable"),
+    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/cri-containerd-%s.scope"
+    % (STATIC, CID): (CID, STATIC, "containerd", "Burstable"),
     # The pod's own cgroup, where runtimes put the helpers of sandboxes (Kata).
     "/kubepods/besteffort/pod%s" % UID: (None, UID, None, "BestEffort"),
     "/kubepods.slice/kubepods-pod%s.slice" % UID_: (None, UID, None, "Guaranteed"),
@@ -47,13 +85,35 @@ CONTAINERS = {  # cgroup path -> (container, pod, runtime, QoS class)
     "/kubelet/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID, None, "Burstable"),
     "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod%s.slice"
     "/cri-containerd-%s.scope" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
-    # Above the root of the sweep's cgroup namespace, as a sweep in a pod with hostPID sees its neighbours.
+    # Above the root of the sweep's cgroup namespace, as a sweep in a pod with hostPID sees its
+    # neighbours.
     "/../../pod%s/%s" % (UID, CID): (CID, UID, None, None),
     "/../cri-containerd-%s.scope" % CID: (CID, None, "containerd", None),
     # A container in a container: the topmost was made by the node, what is below by the tenant.
     "/kubepods/besteffort/pod%s/%s/docker/%s" % (UID, CID, OTHER): (CID, UID, None, "BestEffort"),
-    "/docker/%s/kubelet/kubepods/besteffort/pod%s/%s" % (CID, UID, OTHER): (CID, None, "docker", None),
-    "/kubepods/besteffort/pod%s/%s/kubepods/pod%s/%s" % (UID, CID, OTHER_UID, OTHER): (CID, UID, None, "BestEffort"),
+    "/docker/%s/kubelet/kubepods/besteffort/pod%s/%s"
+    % (
+        CID,
+        UID,
+        OTHER,
+    ): (
+        CID,
+        None,
+        "docker",
+        None,
+    ),
+    "/kubepods/besteffort/pod%s/%s/kubepods/pod%s/%s"
+    % (
+        UID,
+        CID,
+        OTHER_UID,
+        OTHER,
+    ): (
+        CID,
+        UID,
+        None,
+        "BestEffort",
+    ),
     "/docker/%s/system.slice/kubelet.service" % CID: (CID, None, "docker", None),
     "/docker/%s/init.scope" % CID: (CID, None, "docker", None),
     "/docker/%s/pod%s" % (CID, OTHER_UID): (CID, None, "docker", None),
@@ -100,18 +160,42 @@ MACHINES = {  # cgroup path of what has a PID namespace of its own -> (runtime, 
     "/lxc.payload.web/system.slice/cron.service": ("lxc", "web", "lxc/web"),
     "/lxc.payload.web/machine.slice/machine-other.scope": ("lxc", "web", "lxc/web"),
     "/machine.slice/machine-web.scope": ("systemd-nspawn", "web", "systemd-nspawn/web"),
-    "/machine.slice/machine-my\\x2dweb.scope/payload/x": ("systemd-nspawn", "my-web", "systemd-nspawn/my-web"),
-    "/machine.slice/systemd-nspawn@web.service/payload": ("systemd-nspawn", "web", "systemd-nspawn/web"),
-    "/machine.slice/systemd-nspawn@my\\x2dweb.service/supervisor": ("systemd-nspawn", "my-web", "systemd-nspawn/my-web"),
+    "/machine.slice/machine-my\\x2dweb.scope/payload/x": (
+        "systemd-nspawn",
+        "my-web",
+        "systemd-nspawn/my-web",
+    ),
+    "/machine.slice/systemd-nspawn@web.service/payload": (
+        "systemd-nspawn",
+        "web",
+        "systemd-nspawn/web",
+    ),
+    "/machine.slice/systemd-nspawn@my\\x2dweb.service/supervisor": (
+        "systemd-nspawn",
+        "my-web",
+        "systemd-nspawn/my-web",
+    ),
     # No name that could be: the cgroup tells them apart
-    "/machine.slice/machine-a\\x20b.scope/x": (None, None, "cgroup/machine.slice/machine-a%5Cx20b.scope"),
+    "/machine.slice/machine-a\\x20b.scope/x": (
+        None,
+        None,
+        "cgroup/machine.slice/machine-a%5Cx20b.scope",
+    ),
     "/lxc.payload.a b/x": (None, None, "cgroup/lxc.payload.a%20b"),
     "/nomad/0a1b2c3d-web/x": (None, None, "cgroup/nomad/0a1b2c3d-web"),
-    "/nomad.slice/share.slice/0a1b2c3d.web.scope/x/y": (None, None, "cgroup/nomad.slice/share.slice/0a1b2c3d.web.scope"),
+    "/nomad.slice/share.slice/0a1b2c3d.web.scope/x/y": (
+        None,
+        None,
+        "cgroup/nomad.slice/share.slice/0a1b2c3d.web.scope",
+    ),
     "/default/web1/x": (None, None, "cgroup/default/web1"),
     "/web/x": (None, None, "cgroup/web"),
     "/system.slice/app.service/x": (None, None, "cgroup/system.slice/app.service"),
-    "/user.slice/user-0.slice/session-3.scope": (None, None, "cgroup/user.slice/user-0.slice/session-3.scope"),
+    "/user.slice/user-0.slice/session-3.scope": (
+        None,
+        None,
+        "cgroup/user.slice/user-0.slice/session-3.scope",
+    ),
     "/user.slice/user-1000.slice/session-3.scope/x": (None, None, "user/1000"),
     "/a\udcff \t\xa0b/x": (None, None, "cgroup/a%FF%20%09%C2%A0b"),
     "/": (None, None, "cgroup/"),
@@ -121,7 +205,12 @@ MACHINES = {  # cgroup path of what has a PID namespace of its own -> (runtime, 
 
 def locate(path, own="/", own_pid_namespace=True, controllers="", pods=()):
     return workloads.locate(
-        (CgroupLine(controllers, path),), (CgroupLine(controllers, own),), 4026531836, own_pid_namespace, dict(pods))
+        (CgroupLine(controllers, path),),
+        (CgroupLine(controllers, own),),
+        4026531836,
+        own_pid_namespace,
+        dict(pods),
+    )
 
 
 @pytest.mark.parametrize("path", CONTAINERS)
@@ -129,8 +218,25 @@ def locate(path, own="/", own_pid_namespace=True, controllers="", pods=()):
 def test_path_of_a_container(path, own_pid_namespace):
     found = locate(path, own_pid_namespace=own_pid_namespace)
     container_id, pod_uid, runtime, qos = CONTAINERS[path]
-    assert found[:12] == ("container", runtime, container_id, None, pod_uid, None, None, qos, None, None, 4026531836, path)
-    assert path.startswith(found.outermost) and found.outermost.endswith(container_id or pod_uid) or "." in found.outermost
+    assert found[:12] == (
+        "container",
+        runtime,
+        container_id,
+        None,
+        pod_uid,
+        None,
+        None,
+        qos,
+        None,
+        None,
+        4026531836,
+        path,
+    )
+    assert (
+        path.startswith(found.outermost)
+        and found.outermost.endswith(container_id or pod_uid)
+        or "." in found.outermost
+    )
 
 
 @pytest.mark.parametrize("path", HOST)
@@ -148,27 +254,61 @@ def test_another_pid_namespace_is_a_container_without_a_name(path):
 @pytest.mark.parametrize("path", MACHINES)
 def test_a_container_without_an_id_has_the_name_or_the_cgroup_that_its_manager_gave_it(path):
     found = locate(path, own_pid_namespace=False)
-    assert (found.kind, found.container_id, found.runtime, found.container_name, found.identity) == ("container", None, *MACHINES[path])
+    assert (
+        found.kind,
+        found.container_id,
+        found.runtime,
+        found.container_name,
+        found.identity,
+    ) == ("container", None, *MACHINES[path])
     assert locate(path).kind == "host", "in the PID namespace of the node it is none"
     assert locate(path).identity is None
 
 
-@pytest.mark.parametrize("path", [path for path in MACHINES if path.count("/") > 1 and not path.startswith("/user.slice")])
-@pytest.mark.parametrize("below", ["/x1", "/x2/y", "/machine.slice/machine-z.scope", "/user.slice/user-7.slice/a"])
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MACHINES if path.count("/") > 1 and not path.startswith("/user.slice")],
+)
+@pytest.mark.parametrize(
+    "below", ["/x1", "/x2/y", "/machine.slice/machine-z.scope", "/user.slice/user-7.slice/a"]
+)
 def test_what_a_tenant_makes_below_changes_no_identity(path, below):
-    assert locate(path + below, own_pid_namespace=False).identity == locate(path, own_pid_namespace=False).identity
+    assert (
+        locate(path + below, own_pid_namespace=False).identity
+        == locate(path, own_pid_namespace=False).identity
+    )
 
 
-@pytest.mark.parametrize("path, own, identity", [
-    ("/lxc.payload.node/machine.slice/machine-web.scope", "/lxc.payload.node/init.scope", "systemd-nspawn/web"),
-    ("/lxc.payload.node/x", "/lxc.payload.node/init.scope", "cgroup/lxc.payload.node/x"),
-    ("/lxc.payload.node/x", "/lxc.payload.node", "cgroup/lxc.payload.node/x"),
-    ("/machine.slice/machine-web.scope/x", "/machine.slice/machine-sweep.scope", "systemd-nspawn/web"),
-    ("/machine.slice/machine-web.scope/x", "/machine.slice/machine-web.scope", "cgroup/machine.slice/machine-web.scope/x"),
-    ("/a/b", "/a/b", "cgroup/a/b"), ("/a", "/a/b", "cgroup/a"),
-    ("/user.slice/user-1000.slice/session-3.scope", "/user.slice/user-1000.slice/session-3.scope", "user/1000"),
-    (NODE_1000 % "init.scope", NODE_1000 % "x", "user/1000"),
-])
+@pytest.mark.parametrize(
+    "path, own, identity",
+    [
+        (
+            "/lxc.payload.node/machine.slice/machine-web.scope",
+            "/lxc.payload.node/init.scope",
+            "systemd-nspawn/web",
+        ),
+        ("/lxc.payload.node/x", "/lxc.payload.node/init.scope", "cgroup/lxc.payload.node/x"),
+        ("/lxc.payload.node/x", "/lxc.payload.node", "cgroup/lxc.payload.node/x"),
+        (
+            "/machine.slice/machine-web.scope/x",
+            "/machine.slice/machine-sweep.scope",
+            "systemd-nspawn/web",
+        ),
+        (
+            "/machine.slice/machine-web.scope/x",
+            "/machine.slice/machine-web.scope",
+            "cgroup/machine.slice/machine-web.scope/x",
+        ),
+        ("/a/b", "/a/b", "cgroup/a/b"),
+        ("/a", "/a/b", "cgroup/a"),
+        (
+            "/user.slice/user-1000.slice/session-3.scope",
+            "/user.slice/user-1000.slice/session-3.scope",
+            "user/1000",
+        ),
+        (NODE_1000 % "init.scope", NODE_1000 % "x", "user/1000"),
+    ],
+)
 def test_identity_below_the_sweep_s_own_cgroup(path, own, identity):
     assert locate(path, own, own_pid_namespace=False).identity == identity
 
@@ -181,7 +321,12 @@ def test_a_hierarchy_that_names_something_counts():
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n\0")), st.integers(0, 40))
 def test_any_key_is_one_ascii_word_that_fits_into_a_file(text, times):
     key = names.key("cgroup/" + text * times)
-    assert key.isascii() and key.isprintable() and key.split() == [key] and len(key) <= names.LONGEST_KEY
+    assert (
+        key.isascii()
+        and key.isprintable()
+        and key.split() == [key]
+        and len(key) <= names.LONGEST_KEY
+    )
 
 
 def test_long_keys_differ():
@@ -189,20 +334,48 @@ def test_long_keys_differ():
     assert len({names.key(text) for text in ("a b", "a%20b", "a\tb", "a\udcffb", "ab")}) == 5
 
 
-@pytest.mark.parametrize("pod, owner", {
-    "web-7d9fc5b46b-x2x7z": "web", "my-web-7d9fc5b46b-x2x7z": "my-web", "web-5f6d8c9d4-bcdfg": "web", "web-67f8c4d5-bcdfg": "web",
-    "calico-x7x2p": "calico", "job-bcdfg": "job", "job-0-bcdfg": "job", "job-117-bcdfg": "job", "db-0": "db", "db-117": "db",
-    "nightly-28473920-bcdfg": "nightly", "nightly-28473920-3-bcdfg": "nightly", "nightly-29999999-2-zzzzz": "nightly",
-    "web": "web", "web-server": "web-server", "web-a1b2c": "web-a1b2c", "web-ABCDE": "web-ABCDE", "api.v2-0": "api.v2",
-    "x" * 52 + "-67f8c" + "bcdfg": "x" * 52 + "-67f8c", "-0": "-0", "": "",
-}.items())
+@pytest.mark.parametrize(
+    "pod, owner",
+    {
+        "web-7d9fc5b46b-x2x7z": "web",
+        "my-web-7d9fc5b46b-x2x7z": "my-web",
+        "web-5f6d8c9d4-bcdfg": "web",
+        "web-67f8c4d5-bcdfg": "web",
+        "calico-x7x2p": "calico",
+        "job-bcdfg": "job",
+        "job-0-bcdfg": "job",
+        "job-117-bcdfg": "job",
+        "db-0": "db",
+        "db-117": "db",
+        "nightly-28473920-bcdfg": "nightly",
+        "nightly-28473920-3-bcdfg": "nightly",
+        "nightly-29999999-2-zzzzz": "nightly",
+        "web": "web",
+        "web-server": "web-server",
+        "web-a1b2c": "web-a1b2c",
+        "web-ABCDE": "web-ABCDE",
+        "api.v2-0": "api.v2",
+        "x" * 52 + "-67f8c" + "bcdfg": "x" * 52 + "-67f8c",
+        "-0": "-0",
+        "": "",
+    }.items(),
+)
 def test_owner_of_a_pod(pod, owner):
     assert names.owner_of_pod(pod) == owner
 
 
-@pytest.mark.parametrize("container, service", {
-    "web.1.0a1b2c3d4e5f6a7b8c9d0e1f2": "web", "web.0123456789abcdefghijklmno.0a1b2c3d4e5f6a7b8c9d0e1f2": "web", "my.web.12.0a1b2c3d4e5f6a7b8c9d0e1f2": "my.web",
-    "web.1": "web.1", "web.1.x": "web.1.x", "web": "web", "web_1": "web_1"}.items())
+@pytest.mark.parametrize(
+    "container, service",
+    {
+        "web.1.0a1b2c3d4e5f6a7b8c9d0e1f2": "web",
+        "web.0123456789abcdefghijklmno.0a1b2c3d4e5f6a7b8c9d0e1f2": "web",
+        "my.web.12.0a1b2c3d4e5f6a7b8c9d0e1f2": "my.web",
+        "web.1": "web.1",
+        "web.1.x": "web.1.x",
+        "web": "web",
+        "web_1": "web_1",
+    }.items(),
+)
 def test_service_of_a_task_of_swarm(container, service):
     assert names.service_of_task(container) == service
 
@@ -212,16 +385,41 @@ NODE = "/docker/%s" % OTHER  # a node that is a container itself
 OWN = {  # (path, the sweep's own path) -> (kind, container, pod, service)
     (NODE, NODE): ("host", None, None, None),
     (NODE + "/init.scope", NODE + "/system.slice/cron.service"): ("host", None, None, None),
-    (NODE + "/system.slice/ssh.service", NODE + "/system.slice/cron.service"): ("host", None, None, "ssh.service"),
-    (NODE + "/kubepods/pod%s/%s" % (UID, CID), NODE + "/system.slice/cron.service"): ("container", CID, UID, None),
+    (NODE + "/system.slice/ssh.service", NODE + "/system.slice/cron.service"): (
+        "host",
+        None,
+        None,
+        "ssh.service",
+    ),
+    (NODE + "/kubepods/pod%s/%s" % (UID, CID), NODE + "/system.slice/cron.service"): (
+        "container",
+        CID,
+        UID,
+        None,
+    ),
     (NODE + "/kubepods/pod%s/%s" % (UID, CID), NODE): ("container", CID, UID, None),
     ("/docker/%s" % CID, NODE): ("container", CID, None, None),
     # The sweep in a pod: its own container is the host, the pod's other one is not.
-    ("/kubepods/pod%s/%s" % (UID, OTHER), "/kubepods/pod%s/%s" % (UID, OTHER)): ("host", None, None, None),
-    ("/kubepods/pod%s/%s" % (UID, CID), "/kubepods/pod%s/%s" % (UID, OTHER)): ("container", CID, None, None),
+    ("/kubepods/pod%s/%s" % (UID, OTHER), "/kubepods/pod%s/%s" % (UID, OTHER)): (
+        "host",
+        None,
+        None,
+        None,
+    ),
+    ("/kubepods/pod%s/%s" % (UID, CID), "/kubepods/pod%s/%s" % (UID, OTHER)): (
+        "container",
+        CID,
+        None,
+        None,
+    ),
     # Another job of the same cron, and what only begins like the sweep's own path.
     ("/system.slice/cron.service", "/system.slice/cron.service"): ("host", None, None, None),
-    ("/system.slice/cron.service2/%s" % CID, "/system.slice/cron.service"): ("container", CID, None, None),
+    ("/system.slice/cron.service2/%s" % CID, "/system.slice/cron.service"): (
+        "container",
+        CID,
+        None,
+        None,
+    ),
 }
 
 
@@ -250,7 +448,13 @@ def test_no_cgroups_at_all():
 
 def test_namespace_and_name_of_a_pod_come_from_the_folders_of_the_kubelet(tmp_path):
     static = UID.replace("-", "")
-    for name in ("kube-system_calico-x7x2p_" + UID, "web_api.v2-0_" + static, "no-pod", "a_b", "a_b_c_d"):
+    for name in (
+        "kube-system_calico-x7x2p_" + UID,
+        "web_api.v2-0_" + static,
+        "no-pod",
+        "a_b",
+        "a_b_c_d",
+    ):
         (tmp_path / name).mkdir()
     pods = runtime_names.read_pods(str(tmp_path))
     assert pods == {UID: ("kube-system", "calico-x7x2p"), static: ("web", "api.v2-0")}
@@ -274,14 +478,18 @@ def test_identity_is_what_a_restart_keeps():
     assert locate("/user.slice").identity is None
 
 
-SEGMENTS = st.sampled_from([CID, OTHER, "pod" + UID, "kubepods", "docker-%s.scope" % CID, "a.slice", "a.service", "..", ""])
+SEGMENTS = st.sampled_from(
+    [CID, OTHER, "pod" + UID, "kubepods", "docker-%s.scope" % CID, "a.slice", "a.service", "..", ""]
+)
 PATHS = st.text(max_size=100) | st.lists(SEGMENTS | st.text(max_size=10)).map("/".join)
 
 
 @given(PATHS, PATHS, st.booleans())
 def test_any_path_has_an_answer(path, own, own_pid_namespace):
     found = locate(path, own, own_pid_namespace)
-    assert found.kind == "container" if not own_pid_namespace else found.kind in ("container", "host")
+    assert (
+        found.kind == "container" if not own_pid_namespace else found.kind in ("container", "host")
+    )
     assert found.container_id is None or found.container_id in path
 
 
@@ -291,29 +499,36 @@ def test_nothing_that_a_tenant_makes_below_its_container_changes_whose_it_is(bel
     assert locate(path + "/" + below)._replace(cgroup=path) == locate(path)
 
 
-@pytest.mark.parametrize("path, qos", {
-    "/kubepods/pod" + UID: "Guaranteed",
-    "/kubepods/besteffort/pod" + UID: "BestEffort",
-    "/kubepods/burstable/pod" + UID: "Burstable",
-    "/x/kubepods/burstable/pod" + UID: "Burstable",
-    "/kubepods/other/pod" + UID: None,
-    "/besteffort/pod" + UID: None,
-    "/x/besteffort/pod" + UID: None,
-    "/elsewhere/pod" + UID: None,
-    "/pod" + UID: None,
-    "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice" % UID_: "BestEffort",
-    "/kubepods.slice/kubepods-pod%s.slice" % UID_: "Guaranteed",
-    "/kubepods-burstable-pod%s.slice:cri-containerd:%s" % (UID_, CID): "Burstable",
-    "/kubelet-kubepods-besteffort-pod%s.slice" % UID_: "BestEffort",
-    "/kubepods-mine-pod%s.slice" % UID_: None,
-    "/pod%s.slice" % UID_: None,
-}.items())
+@pytest.mark.parametrize(
+    "path, qos",
+    {
+        "/kubepods/pod" + UID: "Guaranteed",
+        "/kubepods/besteffort/pod" + UID: "BestEffort",
+        "/kubepods/burstable/pod" + UID: "Burstable",
+        "/x/kubepods/burstable/pod" + UID: "Burstable",
+        "/kubepods/other/pod" + UID: None,
+        "/besteffort/pod" + UID: None,
+        "/x/besteffort/pod" + UID: None,
+        "/elsewhere/pod" + UID: None,
+        "/pod" + UID: None,
+        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice" % UID_: (
+            "BestEffort"
+        ),
+        "/kubepods.slice/kubepods-pod%s.slice" % UID_: "Guaranteed",
+        "/kubepods-burstable-pod%s.slice:cri-containerd:%s" % (UID_, CID): "Burstable",
+        "/kubelet-kubepods-besteffort-pod%s.slice" % UID_: "BestEffort",
+        "/kubepods-mine-pod%s.slice" % UID_: None,
+        "/pod%s.slice" % UID_: None,
+    }.items(),
+)
 def test_qos_class_of_a_pod(path, qos):
     assert locate(path).qos == qos
 
 
 def test_all_that_is_not_known_is_null():
-    assert locate("/docker/" + CID) == workloads.Workload("container", "docker", CID, *[None] * 7, 4026531836, "/docker/" + CID, "/docker/" + CID)
+    assert locate("/docker/" + CID) == workloads.Workload(
+        "container", "docker", CID, *[None] * 7, 4026531836, "/docker/" + CID, "/docker/" + CID
+    )
     assert locate("/" + CID).runtime is None
     assert locate("/unknown-%s.scope" % CID).runtime is None
 
@@ -321,17 +536,26 @@ def test_all_that_is_not_known_is_null():
 LEVELS = {  # cgroup lines -> (controllers, path) of the level whose tasks are counted
     (("pids", "/docker/%s" % CID),): ("pids", "/docker/" + CID),
     (("pids", "/docker/%s/made/by/the/tenant" % CID),): ("pids", "/docker/" + CID),
-    (("pids", "/kubepods/pod%s/%s/docker/%s" % (UID, CID, OTHER)),): ("pids", "/kubepods/pod%s/%s" % (UID, CID)),
+    (("pids", "/kubepods/pod%s/%s/docker/%s" % (UID, CID, OTHER)),): (
+        "pids",
+        "/kubepods/pod%s/%s" % (UID, CID),
+    ),
     (("pids", "/kubepods/pod%s" % UID),): ("pids", "/kubepods/pod" + UID),
     (("", "/docker/%s/x" % CID),): ("", "/docker/" + CID),
     (("", "/docker/%s" % CID), ("pids", "/docker/%s/x" % CID)): ("pids", "/docker/" + CID),
     (("", "/docker/%s" % CID), ("memory", "/docker/%s" % CID)): ("", "/docker/" + CID),
-    (("", "/docker/%s" % CID), ("pids", "/")): None,  # hybrid: version 1 counts, and there it is in no container
+    (
+        ("", "/docker/%s" % CID),
+        ("pids", "/"),
+    ): None,  # hybrid: version 1 counts, and there it is in no container
     (("memory", "/docker/%s" % CID),): None,
     (("cpu,pids", "/docker/%s" % CID),): ("cpu,pids", "/docker/" + CID),
     (("mypids", "/docker/%s" % CID),): None,
     (("pids", "/system.slice/cron.service"),): None,
-    (("pids", "/machine.slice/libpod-%s.scope/container/init.scope" % CID),): ("pids", "/machine.slice/libpod-%s.scope" % CID),
+    (("pids", "/machine.slice/libpod-%s.scope/container/init.scope" % CID),): (
+        "pids",
+        "/machine.slice/libpod-%s.scope" % CID,
+    ),
     (): None,
 }
 
@@ -349,66 +573,148 @@ def test_level_of_the_sweep_s_own_container_is_none():
 
 
 OWNER, PROVIDER = "akash1" + "q" * 38, "akash1" + "z" * 38
-LEASED = {b"AKASH_OWNER": OWNER, b"AKASH_DEPLOYMENT_SEQUENCE": "123456", b"AKASH_GROUP_SEQUENCE": "1", b"AKASH_ORDER_SEQUENCE": "2",
-          b"AKASH_PROVIDER": PROVIDER}
-LEASE = {"owner": OWNER, "dseq": "123456", "gseq": "1", "oseq": "2", "provider": PROVIDER, "verified": False}
+LEASED = {
+    b"AKASH_OWNER": OWNER,
+    b"AKASH_DEPLOYMENT_SEQUENCE": "123456",
+    b"AKASH_GROUP_SEQUENCE": "1",
+    b"AKASH_ORDER_SEQUENCE": "2",
+    b"AKASH_PROVIDER": PROVIDER,
+}
+LEASE = {
+    "owner": OWNER,
+    "dseq": "123456",
+    "gseq": "1",
+    "oseq": "2",
+    "provider": PROVIDER,
+    "verified": False,
+}
 NAMESPACE = "7v9eb8b7qckaahq8c8kq23j9epi31usnb4e6pate79c7o"
 
 
 def lease(namespace=None, **changes):
-    environment = {**LEASED, **{("AKASH_" + name).encode(): value for name, value in changes.items()}}
+    environment = {
+        **LEASED,
+        **{("AKASH_" + name).encode(): value for name, value in changes.items()},
+    }
     return leases.lease(
-        {name: value if isinstance(value, bytes) else value.encode() for name, value in environment.items() if value is not None}, namespace)
+        {
+            name: value if isinstance(value, bytes) else value.encode()
+            for name, value in environment.items()
+            if value is not None
+        },
+        namespace,
+    )
 
 
 def test_a_whole_lease():
     assert lease() == LEASE
-    assert [key for _variable, key, _shape in leases.LEASE] == ["owner", "dseq", "gseq", "oseq", "provider"]
+    assert [key for _variable, key, _shape in leases.LEASE] == [
+        "owner",
+        "dseq",
+        "gseq",
+        "oseq",
+        "provider",
+    ]
 
 
-@pytest.mark.parametrize("owner", [
-    None, "", "akash1", "akash1" + "q" * 37, "akash1" + "q" * 37 + "b", "akash1" + "q" * 37 + "1", "AKASH1" + "Q" * 38, "akash1" + "q" * 59,
-    OWNER + "\n", "\n" + OWNER, OWNER + "\0", "\x1b[2J" + OWNER, OWNER.encode() + b"\xff", b"\xff" * 44, "x" * 2**20,
-    "akash1" + "q" * 37 + "\u0661", "../../etc"])
+@pytest.mark.parametrize(
+    "owner",
+    [
+        None,
+        "",
+        "akash1",
+        "akash1" + "q" * 37,
+        "akash1" + "q" * 37 + "b",
+        "akash1" + "q" * 37 + "1",
+        "AKASH1" + "Q" * 38,
+        "akash1" + "q" * 59,
+        OWNER + "\n",
+        "\n" + OWNER,
+        OWNER + "\0",
+        "\x1b[2J" + OWNER,
+        OWNER.encode() + b"\xff",
+        b"\xff" * 44,
+        "x" * 2**20,
+        "akash1" + "q" * 37 + "\u0661",
+        "../../etc",
+    ],
+)
 def test_an_owner_that_is_no_address(owner):
     assert lease(OWNER=owner) == {**LEASE, "owner": None}
 
 
-@pytest.mark.parametrize("number", [None, "", "-1", "1.0", "0x1", "1 ", "1\n", "9" * 21, "\u0661\u0662", "\xb2", "one", b"\xff"])
+@pytest.mark.parametrize(
+    "number",
+    [None, "", "-1", "1.0", "0x1", "1 ", "1\n", "9" * 21, "\u0661\u0662", "\xb2", "one", b"\xff"],
+)
 def test_a_number_that_is_none(number):
     assert lease(DEPLOYMENT_SEQUENCE=number) == {**LEASE, "dseq": None}
 
 
 def test_a_lease_is_true_where_its_hash_is_the_pod_s_namespace():
-    """The namespace is the provider's, the variables are the tenant's to choose: a victim's address does not fit."""
+    """The namespace is the provider's, the variables are the tenant's to choose: a victim's address
+    does not fit.
+    """
     assert lease(NAMESPACE) == {**LEASE, "verified": True}
     assert leases.namespace_of(LEASE) == NAMESPACE
     victim = "akash1" + "p" * 38
     assert lease(NAMESPACE, OWNER=victim) == {**LEASE, "owner": victim}
-    for changes in ({"DEPLOYMENT_SEQUENCE": "123457"}, {"PROVIDER": victim}, {"ORDER_SEQUENCE": None}, {"OWNER": "?"}):
+    for changes in (
+        {"DEPLOYMENT_SEQUENCE": "123457"},
+        {"PROVIDER": victim},
+        {"ORDER_SEQUENCE": None},
+        {"OWNER": "?"},
+    ):
         assert lease(NAMESPACE, **changes)["verified"] is False
     assert lease("shop")["verified"] is lease(None)["verified"] is False
 
 
 def test_no_lease_at_all():
     assert leases.lease({}, NAMESPACE) is None
-    assert lease(**dict.fromkeys(["OWNER", "DEPLOYMENT_SEQUENCE", "GROUP_SEQUENCE", "ORDER_SEQUENCE", "PROVIDER"], "?")) is None
-    assert leases.lease({b"AKASH_ORDER_SEQUENCE": b"7"}, None) == {**dict.fromkeys(LEASE), "oseq": "7", "verified": False}
+    assert (
+        lease(
+            **dict.fromkeys(
+                ["OWNER", "DEPLOYMENT_SEQUENCE", "GROUP_SEQUENCE", "ORDER_SEQUENCE", "PROVIDER"],
+                "?",
+            )
+        )
+        is None
+    )
+    assert leases.lease({b"AKASH_ORDER_SEQUENCE": b"7"}, None) == {
+        **dict.fromkeys(LEASE),
+        "oseq": "7",
+        "verified": False,
+    }
 
 
 @given(st.dictionaries(st.sampled_from(list(LEASED)), st.binary(max_size=80)))
 def test_any_environment_has_an_answer(environment):
     found = leases.lease(environment, NAMESPACE)
-    assert found is None or set(found) == set(LEASE) and all(found[key] is None or found[key].isascii() and found[key].isalnum() for key in list(LEASE)[:5])
+    assert (
+        found is None
+        or set(found) == set(LEASE)
+        and all(
+            found[key] is None or found[key].isascii() and found[key].isalnum()
+            for key in list(LEASE)[:5]
+        )
+    )
 
 
 def test_names_of_containers_in_pods_come_from_the_links_of_the_kubelet(tmp_path):
-    for name in ("web-0_lease-1_app-%s.log" % CID, "a.b-c_kube-system_my-side-car-%s.log" % OTHER, "web-0_lease-1_app-%s.log" % CID[1:],
-                 "app-%s.log" % ("a" * 64),
-                 "web-0_lease-1_app-%s.log.1" % ("b" * 64), "web-0_lease-1_-%s.log" % ("e" * 64), "x"):
+    for name in (
+        "web-0_lease-1_app-%s.log" % CID,
+        "a.b-c_kube-system_my-side-car-%s.log" % OTHER,
+        "web-0_lease-1_app-%s.log" % CID[1:],
+        "app-%s.log" % ("a" * 64),
+        "web-0_lease-1_app-%s.log.1" % ("b" * 64),
+        "web-0_lease-1_-%s.log" % ("e" * 64),
+        "x",
+    ):
         (tmp_path / name).symlink_to("/nowhere")
     assert runtime_names.read_names_in_pods(str(tmp_path)) == {
-        CID: ("app", "web-0", "lease-1", None), OTHER: ("my-side-car", "a.b-c", "kube-system", None)}
+        CID: ("app", "web-0", "lease-1", None),
+        OTHER: ("my-side-car", "a.b-c", "kube-system", None),
+    }
     assert runtime_names.read_names_in_pods(str(tmp_path / "nowhere")) == {}
 
 
@@ -446,9 +752,22 @@ def test_data_root_of_docker_s_own_configuration(docker, tmp_path):
     assert docker.name() == "new"
 
 
-@pytest.mark.parametrize("config", [
-    "", "{", "[]", "null", '"data-root"', '{"data-root": null}', '{"data-root": 7}', '{"data-root": ["/x"]}',
-    "[" * 100000, b"\xff\xfe", '{"init": true}'])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"data-root"',
+        '{"data-root": null}',
+        '{"data-root": 7}',
+        '{"data-root": ["/x"]}',
+        "[" * 100000,
+        b"\xff\xfe",
+        '{"init": true}',
+    ],
+)
 def test_a_broken_configuration_of_docker_is_none(docker, config):
     docker.container('{"Name": "/web_1"}')
     docker.config.write_bytes(config if isinstance(config, bytes) else config.encode())
@@ -462,12 +781,33 @@ def test_a_data_root_that_is_not_there_gives_no_name(docker, root):
     assert docker.name() is None
 
 
-@pytest.mark.parametrize("text", [
-    "", "{", "[]", "{}", "null", '{"Name": null}', '{"Name": 7}', '{"Name": {"a": 1}}', '{"Name": ""}', '{"Name": "/"}',
-    '{"Name": "//x"}', '{"Name": "/a b"}',
-    '{"Name": "/a/b"}', '{"Name": "/a\\n"}', '{"Name": "/\\u001b[2J"}', '{"Name": "/-x"}', '{"Name": "/%s"}' % ("x" * 254), '{"Name": "/\\u0661"}',
-    "[" * 100000, b"\xff",
-    '{"Name": "/web", ' + " " * runtime_names.STATE_BYTES + "}"], ids=lambda text: repr(text[:30]))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        "null",
+        '{"Name": null}',
+        '{"Name": 7}',
+        '{"Name": {"a": 1}}',
+        '{"Name": ""}',
+        '{"Name": "/"}',
+        '{"Name": "//x"}',
+        '{"Name": "/a b"}',
+        '{"Name": "/a/b"}',
+        '{"Name": "/a\\n"}',
+        '{"Name": "/\\u001b[2J"}',
+        '{"Name": "/-x"}',
+        '{"Name": "/%s"}' % ("x" * 254),
+        '{"Name": "/\\u0661"}',
+        "[" * 100000,
+        b"\xff",
+        '{"Name": "/web", ' + " " * runtime_names.STATE_BYTES + "}",
+    ],
+    ids=lambda text: repr(text[:30]),
+)
 def test_what_is_no_name_of_docker_s_is_none(docker, text):
     docker.container(text)
     assert docker.name() is None
@@ -475,34 +815,62 @@ def test_what_is_no_name_of_docker_s_is_none(docker, text):
 
 def test_names_of_podman_s_containers(tmp_path):
     for driver, listed in (
-            ("overlay", [{"id": CID, "names": ["web", "alias"], "image": "x"}, {"id": "a" * 64, "names": []},
-                         {"id": "b" * 64}, {"id": "d" * 64, "names": ["a b"]}]),
-            ("vfs", [{"id": OTHER, "names": ["db"]}])):
+        (
+            "overlay",
+            [
+                {"id": CID, "names": ["web", "alias"], "image": "x"},
+                {"id": "a" * 64, "names": []},
+                {"id": "b" * 64},
+                {"id": "d" * 64, "names": ["a b"]},
+            ],
+        ),
+        ("vfs", [{"id": OTHER, "names": ["db"]}]),
+    ):
         (tmp_path / (driver + "-containers")).mkdir()
         (tmp_path / (driver + "-containers") / "containers.json").write_text(json.dumps(listed))
     (tmp_path / "overlay-images").mkdir()
     (tmp_path / "broken-containers").mkdir()
     (tmp_path / "hostile-containers").mkdir()
-    (tmp_path / "hostile-containers/containers.json").write_text('[{"id": ["x"], "names": ["web"]}, {"names": ["web"]}, {"id": {}, "names": "web"}]')
+    (tmp_path / "hostile-containers/containers.json").write_text(
+        '[{"id": ["x"], "names": ["web"]}, {"names": ["web"]}, {"id": {}, "names": "web"}]'
+    )
     found = runtime_names.read_podman_names(str(tmp_path))
-    assert {container_id: name for container_id, name in found.items() if name} == {CID: "web", OTHER: "db"}
+    assert {container_id: name for container_id, name in found.items() if name} == {
+        CID: "web",
+        OTHER: "db",
+    }
     assert runtime_names.read_podman_names(str(tmp_path / "nowhere")) == {}
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "names", "Name", "data-root", "x"]), inner, max_size=4),
-    max_leaves=12)
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "names", "Name", "data-root", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
 
 
 @given(JSON.map(json.dumps).map(str.encode) | st.binary(max_size=50))
 def test_any_file_of_a_runtime_is_read_or_ignored(tmp_path_factory, text):
     folder = tmp_path_factory.getbasetemp() / "runtimes"
-    for path in (folder / "containers" / CID / "config.v2.json", folder / "x-containers/containers.json", folder / "daemon.json"):
+    for path in (
+        folder / "containers" / CID / "config.v2.json",
+        folder / "x-containers/containers.json",
+        folder / "daemon.json",
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text)
-    assert all(name is None or isinstance(name, str) for name in runtime_names.read_podman_names(str(folder)).values())
-    assert isinstance(runtime_names.read_docker_name(str(folder), str(folder / "nowhere"), CID), (str, type(None)))
+    assert all(
+        name is None or isinstance(name, str)
+        for name in runtime_names.read_podman_names(str(folder)).values()
+    )
+    assert isinstance(
+        runtime_names.read_docker_name(str(folder), str(folder / "nowhere"), CID), (str, type(None))
+    )
     runtime_names.read_docker_name(str(folder), str(folder / "daemon.json"), CID)
 
 
@@ -510,11 +878,28 @@ def test_identity_with_names():
     """Docker and Podman give a container that is made again another id, and often the same name."""
     assert workload(runtime="docker", container_name="web").identity == "docker/web"
     assert workload(runtime="podman", container_name="web").identity == "podman/web"
-    assert workload(runtime="podman", container_name="systemd-web").identity == "podman/systemd-web", "a quadlet"
-    assert workload(runtime="docker", container_name="web.1.0a1b2c3d4e5f6a7b8c9d0e1f2").identity == "docker/web"
-    assert workload(runtime="containerd", container_name="app", pod_uid=UID).identity == UID, "each pod has an app"
-    assert workload(runtime="containerd", container_name="app", pod_uid=UID, pod=("shop", "web-7d9fc5b46b-x2x7z")).identity == "pod/shop/web"
-    assert workload(runtime="podman", container_name="web", user=1000).identity == "user/1000", "who could call it anything"
+    assert (
+        workload(runtime="podman", container_name="systemd-web").identity == "podman/systemd-web"
+    ), "a quadlet"
+    assert (
+        workload(runtime="docker", container_name="web.1.0a1b2c3d4e5f6a7b8c9d0e1f2").identity
+        == "docker/web"
+    )
+    assert workload(runtime="containerd", container_name="app", pod_uid=UID).identity == UID, (
+        "each pod has an app"
+    )
+    assert (
+        workload(
+            runtime="containerd",
+            container_name="app",
+            pod_uid=UID,
+            pod=("shop", "web-7d9fc5b46b-x2x7z"),
+        ).identity
+        == "pod/shop/web"
+    )
+    assert workload(runtime="podman", container_name="web", user=1000).identity == "user/1000", (
+        "who could call it anything"
+    )
     assert workload(runtime="podman", container_name="web", kind="host").identity is None
     assert workload(container_id=None).identity == "cgroup/docker/" + "c" * 64
 
@@ -524,11 +909,17 @@ SHIM = ("/usr/bin/containerd-shim-runc-v2", "x\0-namespace\0%s\0-id\0" + CID)
 
 
 class Table:
-    """Processes made by hand: PID -> (parent, PIDs in its namespaces, executable, command line); each PID 1 with an environment."""
+    """Processes made by hand: PID -> (parent, PIDs in its namespaces, executable, command line);
+    each PID 1 with an environment.
+    """
 
     def __init__(self, processes, cgroup="/docker/" + CID, environment=()):
         self.processes = processes
-        self.lines = {pid: (CgroupLine("pids", cgroup),) for pid, process in processes.items() if len(process[1]) > 1}
+        self.lines = {
+            pid: (CgroupLine("pids", cgroup),)
+            for pid, process in processes.items()
+            if len(process[1]) > 1
+        }
         self.uids = {}
         self.given = dict(environment)
         self.asked = []
@@ -537,10 +928,18 @@ class Table:
         return self.lines.get(pid, (CgroupLine("pids", "/"),))
 
     def stat(self, pid):
-        return procfs.Stat(pid, b"x", "S", self.processes[pid][0], 0, 1, 5) if pid in self.processes else None
+        return (
+            procfs.Stat(pid, b"x", "S", self.processes[pid][0], 0, 1, 5)
+            if pid in self.processes
+            else None
+        )
 
     def status(self, pid):
-        return status(self.processes[pid][1], uid=self.uids.get(pid, 0)) if pid in self.processes else None
+        return (
+            status(self.processes[pid][1], uid=self.uids.get(pid, 0))
+            if pid in self.processes
+            else None
+        )
 
     def mounts(self, _pid):
         return procfs.ProcFS().mounts(os.getpid())
@@ -557,41 +956,68 @@ class Table:
 
 
 def seen_by_locator(table, pid, folder, init_pid=30):
-    paths = Paths(*(str(folder / name) for name in ("log", "docker", "daemon.json", "podman", "podman_run", "passwd")))
+    paths = Paths(
+        *(
+            str(folder / name)
+            for name in ("log", "docker", "daemon.json", "podman", "podman_run", "passwd")
+        )
+    )
     locator = workloads.Locator(table, paths)
     return locator.of(table.stat(pid), table.status(pid), table.cgroup(pid), 4026531999, init_pid)
 
 
 def processes(executable="/usr/bin/x", arguments="x", of_node=True):
-    """A container's PID 1, 30, with a child, 31, below a process of the node or of another container."""
-    return {1: (0, (1,), "/sbin/init", "init"), 20: (1, (20,) if of_node else (20, 5), executable, arguments),
-            30: (20, (30, 1), "/bin/app", "app"), 31: (30, (31, 2), "/bin/app", "app")}
+    """A container's PID 1, 30, with a child, 31, below a process of the node or of another
+    container.
+    """
+    return {
+        1: (0, (1,), "/sbin/init", "init"),
+        20: (1, (20,) if of_node else (20, 5), executable, arguments),
+        30: (20, (30, 1), "/bin/app", "app"),
+        31: (30, (31, 2), "/bin/app", "app"),
+    }
 
 
-@pytest.mark.parametrize("namespace, runtime", [("k8s.io", "containerd"), ("moby", "docker"), ("mobyx", "containerd")])
+@pytest.mark.parametrize(
+    "namespace, runtime", [("k8s.io", "containerd"), ("moby", "docker"), ("mobyx", "containerd")]
+)
 @pytest.mark.parametrize("pid", [30, 31])
 def test_runtime_by_the_shim_above(tmp_path, namespace, runtime, pid):
     table = Table(processes(SHIM[0], SHIM[1] % namespace), cgroup="/kubepods/pod%s/%s" % (UID, CID))
     assert seen_by_locator(table, pid, tmp_path).runtime == runtime
 
 
-@pytest.mark.parametrize("executable, arguments, of_node", [
-    ("/usr/bin/x", SHIM[1] % "moby", True), ("/usr/bin/my-containerd-shim", "x", True), (SHIM[0], SHIM[1] % "moby", False), ("", "", True)])
+@pytest.mark.parametrize(
+    "executable, arguments, of_node",
+    [
+        ("/usr/bin/x", SHIM[1] % "moby", True),
+        ("/usr/bin/my-containerd-shim", "x", True),
+        (SHIM[0], SHIM[1] % "moby", False),
+        ("", "", True),
+    ],
+)
 def test_no_shim_of_the_node_no_runtime(tmp_path, executable, arguments, of_node):
     """What a tenant calls its own program says nothing."""
-    table = Table(processes(executable, arguments, of_node), cgroup="/kubepods/pod%s/%s" % (UID, CID))
+    table = Table(
+        processes(executable, arguments, of_node), cgroup="/kubepods/pod%s/%s" % (UID, CID)
+    )
     table.lines[20] = (CgroupLine("pids", "/system.slice/containerd.service"),)
     assert seen_by_locator(table, 31, tmp_path).runtime is None
 
 
-@pytest.mark.parametrize("arguments", ["moby", "x\0moby\0-namespace\0k8s.io", "x\0-id\0moby\0", "x\0-namespace", ""])
+@pytest.mark.parametrize(
+    "arguments", ["moby", "x\0moby\0-namespace\0k8s.io", "x\0-id\0moby\0", "x\0-namespace", ""]
+)
 def test_moby_elsewhere_in_the_shim_s_arguments(tmp_path, arguments):
     table = Table(processes(SHIM[0], arguments), cgroup="/kubepods/pod%s/%s" % (UID, CID))
     assert seen_by_locator(table, 31, tmp_path).runtime == "containerd"
 
 
 def test_a_line_of_parents_without_end(tmp_path):
-    table = Table({**processes(), 20: (21, (20,), "/bin/x", "x"), 21: (20, (21,), "/bin/x", "x")}, cgroup="/kubepods/pod%s/%s" % (UID, CID))
+    table = Table(
+        {**processes(), 20: (21, (20,), "/bin/x", "x"), 21: (20, (21,), "/bin/x", "x")},
+        cgroup="/kubepods/pod%s/%s" % (UID, CID),
+    )
     assert seen_by_locator(table, 31, tmp_path).runtime is None
 
 
@@ -604,60 +1030,109 @@ def test_lease_is_what_the_container_s_own_pid_1_says(tmp_path):
     assert table.asked == [(30, tuple(LEASED))], "no other process and no other variable"
 
 
-@pytest.mark.parametrize("why", ["no pod", "another container's PID 1", "no PID 1", "the node's PID namespace"])
+@pytest.mark.parametrize(
+    "why", ["no pod", "another container's PID 1", "no PID 1", "the node's PID namespace"]
+)
 def test_no_lease_where_it_would_be_another_s(tmp_path, why):
     table = Table(processes(), "/docker/" + CID if why == "no pod" else IN_POD, LEASED)
     if why == "another container's PID 1":  # of a pod that shares its PID namespace
         table.lines[30] = (CgroupLine("pids", IN_POD.replace(CID, OTHER)),)
     if why == "the node's PID namespace":
         table.processes[31] = (20, (31,), "/bin/app", "app")
-    assert seen_by_locator(table, 31, tmp_path, None if why == "no PID 1" else 1 if "node" in why else 30).lease is None
+    assert (
+        seen_by_locator(
+            table, 31, tmp_path, None if why == "no PID 1" else 1 if "node" in why else 30
+        ).lease
+        is None
+    )
 
 
 def test_names_are_asked_of_the_runtime_that_it_is(tmp_path):
     Docker(tmp_path).container('{"Name": "/of-docker"}')
-    put(tmp_path, "podman/x-containers/containers.json", json.dumps([{"id": CID, "names": ["of-podman"]}]))
-    for cgroup, name in (("/docker/" + CID, "of-docker"), ("/machine.slice/libpod-%s.scope" % CID, "of-podman"), (IN_POD, None),
-                         ("/system.slice/crio-%s.scope" % CID, None), ("/x/" + CID, None)):
+    put(
+        tmp_path,
+        "podman/x-containers/containers.json",
+        json.dumps([{"id": CID, "names": ["of-podman"]}]),
+    )
+    for cgroup, name in (
+        ("/docker/" + CID, "of-docker"),
+        ("/machine.slice/libpod-%s.scope" % CID, "of-podman"),
+        (IN_POD, None),
+        ("/system.slice/crio-%s.scope" % CID, None),
+        ("/x/" + CID, None),
+    ):
         assert seen_by_locator(Table(processes(), cgroup), 31, tmp_path).container_name == name
 
 
 WITH_LINK = {  # cgroup path of a container -> pod UID that the path has, if any
-    IN_POD: UID, "/docker/" + CID: None, "/system.slice/crio-%s.scope" % CID: None,
-    "/system.slice/system.slice:cri-containerd:" + CID: None, "/k8s.io/" + CID: None,
+    IN_POD: UID,
+    "/docker/" + CID: None,
+    "/system.slice/crio-%s.scope" % CID: None,
+    "/system.slice/system.slice:cri-containerd:" + CID: None,
+    "/k8s.io/" + CID: None,
 }
 
 
 @pytest.mark.parametrize("cgroup", WITH_LINK)
 @pytest.mark.parametrize("podLogsDir", ["/var/log/pods", "/srv/logs"])
-def test_a_link_of_the_kubelet_s_tells_pod_and_namespace_where_nothing_else_does(tmp_path, cgroup, podLogsDir):
-    """With podLogsDir there is no /var/log/pods, with cgroupsPerQOS: false no pod in the cgroup path."""
+def test_a_link_of_the_kubelet_s_tells_pod_and_namespace_where_nothing_else_does(
+    tmp_path, cgroup, podLogsDir
+):
+    """With podLogsDir there is no /var/log/pods, with cgroupsPerQOS: false no pod in the cgroup
+    path.
+    """
     (tmp_path / "log/containers").mkdir(parents=True)
-    (tmp_path / "log/containers" / ("web-7d9fc5b46b-x2x7z_shop_app-%s.log" % CID)).symlink_to("%s/shop_web-7d9fc5b46b-x2x7z_%s/app/0.log" % (podLogsDir, UID))
+    (tmp_path / "log/containers" / ("web-7d9fc5b46b-x2x7z_shop_app-%s.log" % CID)).symlink_to(
+        "%s/shop_web-7d9fc5b46b-x2x7z_%s/app/0.log" % (podLogsDir, UID)
+    )
     found = seen_by_locator(Table(processes(), cgroup), 31, tmp_path)
-    assert (found.namespace, found.pod, found.container_name, found.pod_uid) == ("shop", "web-7d9fc5b46b-x2x7z", "app", UID)
+    assert (found.namespace, found.pod, found.container_name, found.pod_uid) == (
+        "shop",
+        "web-7d9fc5b46b-x2x7z",
+        "app",
+        UID,
+    )
     assert found.kubernetes and not found.sandbox and found.identity == "pod/shop/web"
 
 
-@pytest.mark.parametrize("target", ["/x", "x", "/var/log/pods/other_web_%s/app/0.log" % UID, "/var/log/pods/shop_web_%s/app/0.log" % ("?" * 36), "/a/b"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/x",
+        "x",
+        "/var/log/pods/other_web_%s/app/0.log" % UID,
+        "/var/log/pods/shop_web_%s/app/0.log" % ("?" * 36),
+        "/a/b",
+    ],
+)
 def test_a_link_to_elsewhere_tells_no_uid(tmp_path, target):
     (tmp_path / ("web_shop_app-%s.log" % CID)).symlink_to(target)
     assert runtime_names.read_names_in_pods(str(tmp_path)) == {CID: ("app", "web", "shop", None)}
 
 
 @pytest.mark.parametrize("cgroup", [IN_POD, "/x/" + CID, "/k8s.io/web1", "/"])
-def test_what_a_shim_of_kubernetes_runs_is_kubernetes_and_its_namespace_may_be_unknown(tmp_path, cgroup):
+def test_what_a_shim_of_kubernetes_runs_is_kubernetes_and_its_namespace_may_be_unknown(
+    tmp_path, cgroup
+):
     found = seen_by_locator(Table(processes(SHIM[0], SHIM[1] % "k8s.io"), cgroup), 31, tmp_path)
     assert (found.kubernetes, found.namespace) == (True, None)
-    assert found.container_id == (CID if CID in cgroup else None), "the shim of a pod has the id of its sandbox"
+    assert found.container_id == (CID if CID in cgroup else None), (
+        "the shim of a pod has the id of its sandbox"
+    )
     verdict = policy.spared(container_process(workload=found), policy.Options(), ())
     assert verdict[0] == "namespace_unknown" and "/var/log/containers" in verdict[1]
-    assert policy.spared(container_process(workload=found), policy.Options(protect_namespaces=()), ()) is None
+    assert (
+        policy.spared(container_process(workload=found), policy.Options(protect_namespaces=()), ())
+        is None
+    )
 
 
 @pytest.mark.parametrize("why", ["of Docker", "of ctr", "in a container with hostPID", "a user's"])
 def test_no_other_shim_makes_it_kubernetes(tmp_path, why):
-    table = Table(processes(SHIM[0], SHIM[1] % {"of Docker": "moby", "of ctr": "default"}.get(why, "k8s.io")), "/x/" + CID)
+    table = Table(
+        processes(SHIM[0], SHIM[1] % {"of Docker": "moby", "of ctr": "default"}.get(why, "k8s.io")),
+        "/x/" + CID,
+    )
     if "container" in why:
         table.lines[20] = (CgroupLine("pids", "/docker/" + OTHER),)
     if "user" in why:
@@ -671,27 +1146,62 @@ def test_no_other_shim_makes_it_kubernetes(tmp_path, why):
 def test_a_container_of_ctr_has_the_name_that_its_shim_was_given(tmp_path):
     table = Table(processes(SHIM[0], "x\0-namespace\0default\0-id\0web1"), "/default/web1/x")
     found = seen_by_locator(table, 31, tmp_path)
-    assert (found.runtime, found.container_name, found.container_id, found.identity) == ("containerd", "web1", None, "containerd/web1")
+    assert (found.runtime, found.container_name, found.container_id, found.identity) == (
+        "containerd",
+        "web1",
+        None,
+        "containerd/web1",
+    )
 
 
-@pytest.mark.parametrize("shim, arguments, cgroup, sandbox", [
-    (SHIM[0], SHIM[1] % "k8s.io", IN_POD, True), (SHIM[0], (SHIM[1] % "k8s.io").replace(CID, OTHER), IN_POD, False),
-    (SHIM[0], SHIM[1] % "moby", IN_POD, False),
-    ("/usr/bin/conmon", "conmon\0-c\0%s\0-n\0k8s_POD_web-0_shop_%s_0" % (CID, UID), IN_POD.replace(CID, "crio-" + CID), True),
-    ("/usr/bin/conmon", "conmon\0-c\0%s\0-n\0k8s_app_web-0_shop_%s_0" % (CID, UID), IN_POD.replace(CID, "crio-" + CID), False),
-    ("/usr/bin/conmon", "conmon\0-n\0k8s_POD_web-0_shop_%s_0" % UID, "/machine.slice/libpod-%s.scope" % CID, False),
-    ("/usr/bin/x", SHIM[1] % "k8s.io", IN_POD, False)])
+@pytest.mark.parametrize(
+    "shim, arguments, cgroup, sandbox",
+    [
+        (SHIM[0], SHIM[1] % "k8s.io", IN_POD, True),
+        (SHIM[0], (SHIM[1] % "k8s.io").replace(CID, OTHER), IN_POD, False),
+        (SHIM[0], SHIM[1] % "moby", IN_POD, False),
+        (
+            "/usr/bin/conmon",
+            "conmon\0-c\0%s\0-n\0k8s_POD_web-0_shop_%s_0" % (CID, UID),
+            IN_POD.replace(CID, "crio-" + CID),
+            True,
+        ),
+        (
+            "/usr/bin/conmon",
+            "conmon\0-c\0%s\0-n\0k8s_app_web-0_shop_%s_0" % (CID, UID),
+            IN_POD.replace(CID, "crio-" + CID),
+            False,
+        ),
+        (
+            "/usr/bin/conmon",
+            "conmon\0-n\0k8s_POD_web-0_shop_%s_0" % UID,
+            "/machine.slice/libpod-%s.scope" % CID,
+            False,
+        ),
+        ("/usr/bin/x", SHIM[1] % "k8s.io", IN_POD, False),
+    ],
+)
 def test_sandbox_of_a_pod(tmp_path, shim, arguments, cgroup, sandbox):
-    """By what the runtime told its monitor, and by no name of a program: a tenant's may be called pause too."""
+    """By what the runtime told its monitor, and by no name of a program: a tenant's may be called
+    pause too.
+    """
     found = seen_by_locator(Table(processes(shim, arguments), cgroup), 30, tmp_path)
     assert found.sandbox is sandbox
     if "k8s_" in arguments and "crio" in cgroup:
-        assert (found.namespace, found.pod, found.container_name) == ("shop", "web-0", None if sandbox else "app")
+        assert (found.namespace, found.pod, found.container_name) == (
+            "shop",
+            "web-0",
+            None if sandbox else "app",
+        )
 
 
 def test_sandbox_of_cri_dockerd(tmp_path):
     Docker(tmp_path).container('{"Name": "/k8s_POD_web-0_shop_%s_0"}' % UID)
-    found = seen_by_locator(Table(processes(), "/kubepods.slice/kubepods-pod%s.slice/docker-%s.scope" % (UID_, CID)), 30, tmp_path)
+    found = seen_by_locator(
+        Table(processes(), "/kubepods.slice/kubepods-pod%s.slice/docker-%s.scope" % (UID_, CID)),
+        30,
+        tmp_path,
+    )
     assert (found.sandbox, found.pod, found.container_name) == (True, "web-0", None)
 
 
@@ -701,7 +1211,10 @@ def test_a_name_that_looks_like_kubernetes_proves_nothing(tmp_path):
     assert (found.kubernetes, found.namespace, found.pod_uid) == (False, None, None)
 
 
-@pytest.mark.parametrize("name", [None, "", "k8s_a_b_c_d", "k8s_a_b_c_d_e_f", "x_a_b_c_d_0", "k8s_a__c_d_0", "k8s_a_b_c\n_d_0"])
+@pytest.mark.parametrize(
+    "name",
+    [None, "", "k8s_a_b_c_d", "k8s_a_b_c_d_e_f", "x_a_b_c_d_0", "k8s_a__c_d_0", "k8s_a_b_c\n_d_0"],
+)
 def test_no_name_of_kubernetes(name):
     assert runtime_names.parse_kubernetes_name(name) is None
 
@@ -725,15 +1238,33 @@ def test_docker_with_userns_remap_keeps_its_state_in_a_folder_of_its_own(docker)
 
 
 def test_podman_s_containers_that_remove_themselves(tmp_path):
-    put(tmp_path, "state/overlay-containers/containers.json", json.dumps([{"id": CID, "names": ["stays"]}]))
-    put(tmp_path, "state/overlay-containers/volatile-containers.json", json.dumps([{"id": OTHER, "names": ["systemd-web"]}]))
-    put(tmp_path, "run/overlay-containers/volatile-containers.json", json.dumps([{"id": "a" * 64, "names": ["transient"]}]))
-    assert runtime_names.read_podman_names(str(tmp_path / "state"), str(tmp_path / "run")) == {CID: "stays", OTHER: "systemd-web", "a" * 64: "transient"}
+    put(
+        tmp_path,
+        "state/overlay-containers/containers.json",
+        json.dumps([{"id": CID, "names": ["stays"]}]),
+    )
+    put(
+        tmp_path,
+        "state/overlay-containers/volatile-containers.json",
+        json.dumps([{"id": OTHER, "names": ["systemd-web"]}]),
+    )
+    put(
+        tmp_path,
+        "run/overlay-containers/volatile-containers.json",
+        json.dumps([{"id": "a" * 64, "names": ["transient"]}]),
+    )
+    assert runtime_names.read_podman_names(str(tmp_path / "state"), str(tmp_path / "run")) == {
+        CID: "stays",
+        OTHER: "systemd-web",
+        "a" * 64: "transient",
+    }
 
 
 SLICE = "/user.slice/user-1234.slice/user@1234.service/user.slice/%s-" + CID + ".scope"
 OF_DOCKER, OF_PODMAN = (
-    ".local/share/docker/containers/%s/config.v2.json" % CID, ".local/share/containers/storage/overlay-containers/%s.json")
+    ".local/share/docker/containers/%s/config.v2.json" % CID,
+    ".local/share/containers/storage/overlay-containers/%s.json",
+)
 
 
 @pytest.fixture
@@ -741,17 +1272,31 @@ def home(tmp_path):
     """The home of user 1234."""
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", 1234, 1234)
-    (tmp_path / "passwd").write_text("root:x:0:0::/root:/bin/sh\nme:x:1234:1234::%s:/bin/sh\n" % (tmp_path / "home"))
+    (tmp_path / "passwd").write_text(
+        "root:x:0:0::/root:/bin/sh\nme:x:1234:1234::%s:/bin/sh\n" % (tmp_path / "home")
+    )
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize("runtime, path, text", [
-    ("docker", OF_DOCKER, '{"Name": "/mine"}'), ("libpod", OF_PODMAN % "containers", json.dumps([{"id": CID, "names": ["mine"]}])),
-    ("libpod", OF_PODMAN % "volatile-containers", json.dumps([{"id": CID, "names": ["mine"]}]))])
-def test_a_user_s_own_docker_or_podman_is_shown_and_decides_nothing(tmp_path, home, runtime, path, text):
+@pytest.mark.parametrize(
+    "runtime, path, text",
+    [
+        ("docker", OF_DOCKER, '{"Name": "/mine"}'),
+        ("libpod", OF_PODMAN % "containers", json.dumps([{"id": CID, "names": ["mine"]}])),
+        ("libpod", OF_PODMAN % "volatile-containers", json.dumps([{"id": CID, "names": ["mine"]}])),
+    ],
+)
+def test_a_user_s_own_docker_or_podman_is_shown_and_decides_nothing(
+    tmp_path, home, runtime, path, text
+):
     put(home, path, text, 1234)
     found = seen_by_locator(Table(processes(), SLICE % runtime), 31, tmp_path)
-    assert (found.user, found.container_name, found.container_id, found.identity) == (1234, "mine", CID, "user/1234")
+    assert (found.user, found.container_name, found.container_id, found.identity) == (
+        1234,
+        "mine",
+        CID,
+        "user/1234",
+    )
 
 
 def test_a_user_s_shim_tells_user_and_container_where_the_cgroup_path_has_neither(tmp_path, home):
@@ -760,7 +1305,12 @@ def test_a_user_s_shim_tells_user_and_container_where_the_cgroup_path_has_neithe
     table = Table(processes(SHIM[0], SHIM[1] % "moby"), "/x")
     table.uids[20] = 1234
     found = seen_by_locator(table, 31, tmp_path)
-    assert (found.user, found.runtime, found.container_name, found.identity) == (1234, "docker", "mine", "user/1234")
+    assert (found.user, found.runtime, found.container_name, found.identity) == (
+        1234,
+        "docker",
+        "mine",
+        "user/1234",
+    )
 
 
 def through_a_link(tmp_path, home):
@@ -794,10 +1344,15 @@ def no_home(tmp_path, home):
 
 
 @pytest.mark.parametrize(
-    "arrange", [through_a_link, through_a_linked_folder, of_somebody_else, a_pipe, too_long, no_home], ids=lambda arrange: arrange.__name__)
+    "arrange",
+    [through_a_link, through_a_linked_folder, of_somebody_else, a_pipe, too_long, no_home],
+    ids=lambda arrange: arrange.__name__,
+)
 def test_what_is_not_a_plain_file_of_the_user_s_gives_no_name(tmp_path, home, arrange):
     arrange(tmp_path, home)
-    assert seen_by_locator(Table(processes(), SLICE % "docker"), 31, tmp_path).container_name is None
+    assert (
+        seen_by_locator(Table(processes(), SLICE % "docker"), 31, tmp_path).container_name is None
+    )
 
 
 @pytest.mark.parametrize("kind", ["fuse", "nfs4", "autofs", "fuse.sshfs", "9p"])
@@ -808,12 +1363,24 @@ def test_nothing_is_read_from_a_file_system_that_may_not_answer(tmp_path, home, 
     assert runtime_names.read_owned(str(path), 1234, local)
     mounted = os.fsencode(str(home if place == "home" else home / place))
     assert runtime_names.read_owned(str(path), 1234, {**local, mounted: kind.encode()}) is None
-    assert runtime_names.read_owned(str(path), 1234, {}) is None, "nor where mounts could not be read"
+    assert runtime_names.read_owned(str(path), 1234, {}) is None, (
+        "nor where mounts could not be read"
+    )
 
 
-@pytest.mark.parametrize("passwd", [
-    "", "\0", "1234", "me:x:1234", "me:x:1234:1234:::/bin/sh", "me:x:1234:1234::relative:/bin/sh", "me:x:1234:1234::/a/../b:/bin/sh",
-    "me:x:01234:1234::/home:/bin/sh"])
+@pytest.mark.parametrize(
+    "passwd",
+    [
+        "",
+        "\0",
+        "1234",
+        "me:x:1234",
+        "me:x:1234:1234:::/bin/sh",
+        "me:x:1234:1234::relative:/bin/sh",
+        "me:x:1234:1234::/a/../b:/bin/sh",
+        "me:x:01234:1234::/home:/bin/sh",
+    ],
+)
 def test_a_user_without_a_home(tmp_path, passwd):
     (tmp_path / "passwd").write_text(passwd)
     assert runtime_names.OfUser(str(tmp_path / "passwd"), 1234, {}).name("docker", CID) is None

@@ -12,7 +12,11 @@ import pytest
 import yaml
 
 ENGINE = Path(__file__).parents[3] / "plugins/module_utils/reaper"
-BY_DEFAULT = yaml.safe_load((Path(__file__).parents[3] / "roles/zombie_reaper/defaults/main.yml").read_text(encoding="utf-8"))
+BY_DEFAULT = yaml.safe_load(
+    (Path(__file__).parents[3] / "roles/zombie_reaper/defaults/main.yml").read_text(
+        encoding="utf-8"
+    )
+)
 
 
 @pytest.fixture
@@ -22,14 +26,24 @@ def schedule(host) -> str:
 
 def test_engine_is_that_of_the_collection(host):
     """Byte for byte, and prepare.yml's file of an older engine is gone."""
-    listing = host.check_output("cd /usr/local/lib/zombie_reaper && find . -type f ! -path '*/__pycache__/*' -exec sha256sum {} +")
+    listing = host.check_output(
+        "cd /usr/local/lib/zombie_reaper && find . -type f ! -path '*/__pycache__/*' -exec"
+        " sha256sum {} +"
+    )
     found = dict(line.split("  ./")[::-1] for line in listing.splitlines())
     assert found == {
-        str(path.relative_to(ENGINE)): hashlib.sha256(path.read_bytes()).hexdigest() for path in ENGINE.rglob("*.py")}
-    assert host.run("find /usr/local/lib/zombie_reaper -type f ! -user root -o -perm /022").stdout == ""
+        str(path.relative_to(ENGINE)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in ENGINE.rglob("*.py")
+    }
+    assert (
+        host.run("find /usr/local/lib/zombie_reaper -type f ! -user root -o -perm /022").stdout
+        == ""
+    )
 
 
-@pytest.mark.parametrize("path", ["/usr/local/sbin/zombie-reaper", "/usr/local/bin/kill_zombie_parents.sh"])
+@pytest.mark.parametrize(
+    "path", ["/usr/local/sbin/zombie-reaper", "/usr/local/bin/kill_zombie_parents.sh"]
+)
 def test_commands_run(host, path):
     file = host.file(path)
     assert (file.user, file.group, file.mode) == ("root", "root", 0o755)
@@ -49,14 +63,22 @@ def test_options(host):
     # the same on all nodes but for the remedies, though one got them as strings
     assert json.loads(file.content_string) == {
         "scope": "containers",
-        "remedies": ["nudge", "terminate"] if host.backend.name == "fleet-debian12" else ["reap", "nudge", "terminate"],
+        "remedies": (
+            ["nudge", "terminate"]
+            if host.backend.name == "fleet-debian12"
+            else ["reap", "nudge", "terminate"]
+        ),
         "min_age": 3,
         "min_zombies": 1,
         "pressure": 0.0,
         "tolerate": 1000,
         "grace": 10.0,
         "protect": [],
-        "protect_namespaces": ["kube-system"] if host.backend.name == "fleet-debian12" else BY_DEFAULT["zombie_reaper_protect_namespaces"],
+        "protect_namespaces": (
+            ["kube-system"]
+            if host.backend.name == "fleet-debian12"
+            else BY_DEFAULT["zombie_reaper_protect_namespaces"]
+        ),
         "max_parents": 10,
         "cooldown": 3600,
         "textfile_directory": "auto",
@@ -73,21 +95,32 @@ def test_cron(host, schedule):
     assert re.search(r"^PATH=.*/usr/sbin:/usr/bin:/sbin:/bin$", file.content_string, re.M)
     jobs = [line for line in file.content_string.splitlines() if re.match(r"[*0-9]", line)]
     (job,) = jobs
-    assert re.fullmatch(r"0-59/1 \* \* \* \* root trap 'exec /usr/local/bin/kill_zombie_parents\.sh --syslog' EXIT; sleep [0-5]?\d", job)
+    assert re.fullmatch(
+        r"0-59/1 \* \* \* \* root trap 'exec /usr/local/bin/kill_zombie_parents\.sh --syslog' EXIT;"
+        r" sleep [0-5]?\d",
+        job,
+    )
     assert host.service("cron").is_running
     assert host.service("cron").is_enabled
 
 
 def test_units(host, schedule):
     """Of the resident agent more in test_watch.py."""
-    units = {"cron": "", "timer": "zombie-reaper.service\nzombie-reaper.timer", "watch": "zombie-reaper.service"}
+    units = {
+        "cron": "",
+        "timer": "zombie-reaper.service\nzombie-reaper.timer",
+        "watch": "zombie-reaper.service",
+    }
     assert host.run("ls /etc/systemd/system | grep zombie").stdout.strip() == units[schedule]
     if schedule != "timer":
         return
     timer = host.service("zombie-reaper.timer")
     assert timer.is_running
     assert timer.is_enabled
-    assert host.check_output("systemd-analyze verify zombie-reaper.service zombie-reaper.timer 2>&1") == ""
+    assert (
+        host.check_output("systemd-analyze verify zombie-reaper.service zombie-reaper.timer 2>&1")
+        == ""
+    )
 
 
 def test_json(host):
@@ -98,11 +131,15 @@ def test_json(host):
 
 
 def test_limits(host, schedule):
-    """Raised where it was asked for and is the node's own, left alone elsewhere; see prepare.yml."""
+    """Raised where it was asked for and is the node's own, left alone elsewhere; see
+    prepare.yml.
+    """
     kernel = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
     file = host.file("/etc/sysctl.d/99-zombie_reaper.conf")
     assert file.exists == (schedule == "timer" and kernel >= (6, 14))
     if file.exists:
         assert file.mode == 0o644
-        assert [line for line in file.content_string.splitlines() if line[0] != "#"] == ["kernel.pid_max = 4194304"]
+        assert [line for line in file.content_string.splitlines() if line[0] != "#"] == [
+            "kernel.pid_max = 4194304"
+        ]
         assert host.check_output("sysctl -n kernel.pid_max") == "4194304"

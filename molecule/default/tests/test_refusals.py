@@ -1,4 +1,6 @@
-"""A wrong option is refused with a message that names it, its value and what is allowed, and nothing changes."""
+"""A wrong option is refused with a message that names it, its value and what is allowed, and
+nothing changes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ NODE = "fleet-debian11"
 
 def files(node):
     """Files with the time of their last change; Python's caches come and go with the schedule."""
-    return node.check_output("find /etc /usr/local -type f ! -path '*/__pycache__/*' -printf '%p %m %C@\\n' | sort")
+    return node.check_output(
+        "find /etc /usr/local -type f ! -path '*/__pycache__/*' -printf '%p %m %C@\\n' | sort"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +36,16 @@ WRONG = [
     ("remedies", ["nudge", "pray"], ["remedies", "pray", "reap, nudge, terminate"]),
     ("protect", ["^/usr", "(mysql"], ["protect", "(mysql", "regular expression"]),
     ("pressure", 1.5, ["pressure", "1.5", "from 0 to 1"]),
-    ("min_usage", 0.5, ["zombie_reaper_min_usage: this option was removed; use zombie_reaper_pressure"]),
-    ("remedys", "none", ["zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies?"]),
+    (
+        "min_usage",
+        0.5,
+        ["zombie_reaper_min_usage: this option was removed; use zombie_reaper_pressure"],
+    ),
+    (
+        "remedys",
+        "none",
+        ["zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies?"],
+    ),
     ("every_minutes", 7, ["every_minutes", "7", "10, 12, 15"]),
     ("schedule", "hourly", ["schedule", "hourly", "cron, timer, watch"]),
     ("interval", 0, ["interval: 0", "whole number of seconds, from 1 to 3600"]),
@@ -41,10 +53,25 @@ WRONG = [
 
 
 def apply(folder, *options):
-    """The role on one node, which is a host of its own for each of the options, a name and a value. Ended, as text."""
-    hosts = {f"node{number}": {"ansible_host": NODE, "zombie_reaper_" + name: value} for number, (name, value) in enumerate(options)}
-    (folder / "hosts.json").write_text(json.dumps({"kube_node": {"hosts": hosts}}), encoding="utf-8")
-    command = ["ansible-playbook", "--inventory", SCENARIO / "inventory", "--inventory", folder / "hosts.json", "--limit", ",".join(hosts)]
+    """The role on one node, which is a host of its own for each of the options, a name and a value.
+    Ended, as text.
+    """
+    hosts = {
+        f"node{number}": {"ansible_host": NODE, "zombie_reaper_" + name: value}
+        for number, (name, value) in enumerate(options)
+    }
+    (folder / "hosts.json").write_text(
+        json.dumps({"kube_node": {"hosts": hosts}}), encoding="utf-8"
+    )
+    command = [
+        "ansible-playbook",
+        "--inventory",
+        SCENARIO / "inventory",
+        "--inventory",
+        folder / "hosts.json",
+        "--limit",
+        ",".join(hosts),
+    ]
     return subprocess.run(
         [*command, ROOT / "site.yml"],
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
@@ -66,7 +93,9 @@ def test_wrong_options(node, tmp_path):
     assert done.returncode == 2, done.stdout
     told = errors(done.stdout)
     for number, (_name, _value, words) in enumerate(WRONG):
-        assert not [word for word in words if word not in told[f"node{number}"]], told[f"node{number}"]
+        assert not [word for word in words if word not in told[f"node{number}"]], told[
+            f"node{number}"
+        ]
     assert done.stdout.count("changed=0") == len(WRONG), done.stdout
     assert files(node) == before
 
@@ -78,5 +107,8 @@ def test_limit_that_is_read_only(node, tmp_path):
     before = files(node)
     done = apply(tmp_path, ("manage_sysctl", "true"))
     assert done.returncode == 2, done.stdout
-    assert "kernel.pid_max is %d and cannot be raised to 4194304 on this node" % pid_max in " ".join(done.stdout.split())
+    assert (
+        "kernel.pid_max is %d and cannot be raised to 4194304 on this node" % pid_max
+        in " ".join(done.stdout.split())
+    )
     assert files(node) == before

@@ -1,7 +1,9 @@
-"""The programs of leak.yml after cron or the timer has come round, or the resident agent has looked: nothing here sweeps by itself.
+"""The programs of leak.yml after cron or the timer has come round, or the resident agent has
+looked: nothing here sweeps by itself.
 
-With the default remedies each of them lives on and has collected its zombie. One node has no reap among its remedies: there they end.
-A scheduled sweep notes a zombie when it first sees it and acts when it sees it again, so two ticks are needed.
+With the default remedies each of them lives on and has collected its zombie. One node has no reap
+among its remedies: there they end. A scheduled sweep notes a zombie when it first sees it and acts
+when it sees it again, so two ticks are needed.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ import time
 
 import pytest
 
-DEADLINE = time.monotonic() + 600  # a guard against hanging, one for all nodes: two ticks take two minutes, and then whatever a busy machine takes
+DEADLINE = (
+    time.monotonic() + 600
+    # a guard against hanging, one for all nodes: two ticks take two minutes, and then whatever a
+    # busy machine takes
+)
 
 
 def container(host, name) -> dict:
@@ -19,22 +25,36 @@ def container(host, name) -> dict:
 
 
 def zombies_of(host, pid) -> list[str]:
-    return host.run("ps --ppid %s --no-headers -o pid,stat,args | grep -w Z", str(pid)).stdout.splitlines()
+    return host.run(
+        "ps --ppid %s --no-headers -o pid,stat,args | grep -w Z", str(pid)
+    ).stdout.splitlines()
 
 
 @pytest.fixture
 def report(host) -> str:
-    """What the sweeps have said about containers, once both leaking programs have no zombie any more."""
+    """What the sweeps have said about containers, once both leaking programs have no zombie any
+    more.
+    """
     while True:
         journal = host.check_output("journalctl --no-pager --output=cat --identifier=zombie_reaper")
-        done = [line for line in journal.splitlines() if "in container" in line and ": cleared: " in line]
+        done = [
+            line
+            for line in journal.splitlines()
+            if "in container" in line and ": cleared: " in line
+        ]
         if len(done) >= 2 or time.monotonic() > DEADLINE:
-            return "\n".join(done) if len(done) >= 2 else "after two ticks there is only this:\n" + journal
+            return (
+                "\n".join(done)
+                if len(done) >= 2
+                else "after two ticks there is only this:\n" + journal
+            )
         time.sleep(2)
 
 
 def test_metrics_are_written_where_a_collector_reads_them(host, report):
-    """By the timer, and by the service that may write hardly anything; the other nodes have no such directory. See prepare.yml."""
+    """By the timer, and by the service that may write hardly anything; the other nodes have no such
+    directory. See prepare.yml.
+    """
     file = host.file("/var/lib/prometheus/node-exporter/zombie_reaper.prom")
     assert file.exists == (host.backend.name in ("fleet-debian13", "fleet-watch"))
     if file.exists:
@@ -55,7 +75,16 @@ def ends(host) -> bool:
 
 
 def test_report_names_the_remedy(report, ends):
-    assert len([line for line in report.splitlines() if (" terminate (" if ends else " reap (stopped for ") in line]) == 2, report
+    assert (
+        len(
+            [
+                line
+                for line in report.splitlines()
+                if (" terminate (" if ends else " reap (stopped for ") in line
+            ]
+        )
+        == 2
+    ), report
 
 
 def test_container_whose_init_never_waits(host, report, ends):
@@ -64,14 +93,18 @@ def test_container_whose_init_never_waits(host, report, ends):
     if not ends:
         assert "sleep 3600" in host.check_output("ps --pid %d --no-headers -o args" % state["pid"])
         assert zombies_of(host, state["pid"]) == []
-        assert "Seccomp:\t2" in host.file("/proc/%d/status" % state["pid"]).content_string  # so its filter was set aside
+        assert (
+            "Seccomp:\t2" in host.file("/proc/%d/status" % state["pid"]).content_string
+        )  # so its filter was set aside
 
 
 def test_container_whose_init_waits_lives_on(host, report, ends):
     """At most the program that left the zombie was ended."""
     state = container(host, "leaky-child")
     assert state["status"] == "running", report
-    children = host.check_output("ps --ppid %d --no-headers -o pid,args" % state["pid"]).splitlines()
+    children = host.check_output(
+        "ps --ppid %d --no-headers -o pid,args" % state["pid"]
+    ).splitlines()
     assert [line for line in children if "sleep 1" in line]
     leaking = [line.split()[0] for line in children if "sleep 3600" in line]
     assert len(leaking) == (0 if ends else 1)
@@ -86,4 +119,6 @@ def test_services_are_left_alone(host, report, unit):
         parent = host.check_output("pgrep --parent %s", parent)
     assert len(zombies_of(host, parent)) == 1
     last = json.loads(host.check_output("zombie-reaper --check --json"))
-    assert [offender["reason"] for offender in last["offenders"] if offender["pid"] == int(parent)] == ["host_service"]
+    assert [
+        offender["reason"] for offender in last["offenders"] if offender["pid"] == int(parent)
+    ] == ["host_service"]

@@ -18,7 +18,14 @@ NODE = "fleet-watch"
 SERVICE = "zombie-reaper.service"
 CONFIG = "/etc/zombie_reaper/config.json"
 # include/uapi/linux/capability.h
-CAPABILITIES = {"DAC_OVERRIDE": 1, "KILL": 5, "IPC_LOCK": 14, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "SYS_NICE": 23}
+CAPABILITIES = {
+    "DAC_OVERRIDE": 1,
+    "KILL": 5,
+    "IPC_LOCK": 14,
+    "SYS_PTRACE": 19,
+    "SYS_ADMIN": 21,
+    "SYS_NICE": 23,
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +45,26 @@ def shown(node, name) -> str:
 
 
 def status_of(node, pid) -> dict:
-    return dict(line.split(":\t", 1) for line in node.check_output("cat /proc/%d/status" % pid).splitlines())
+    return dict(
+        line.split(":\t", 1) for line in node.check_output("cat /proc/%d/status" % pid).splitlines()
+    )
 
 
 def hard_limit(node, pid, name) -> int:
     """0 for none."""
-    [line] = [line for line in node.check_output("cat /proc/%d/limits" % pid).splitlines() if line.startswith(name)]
-    value = line[len(name):].split()[1]
+    [line] = [
+        line
+        for line in node.check_output("cat /proc/%d/limits" % pid).splitlines()
+        if line.startswith(name)
+    ]
+    value = line[len(name) :].split()[1]
     return 0 if value == "unlimited" else int(value)
 
 
 def until(condition, seconds=180):
-    """What the condition returns once it is true; what it returned last where that takes too long."""
+    """What the condition returns once it is true; what it returned last where that takes too
+    long.
+    """
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
@@ -75,7 +90,9 @@ def cleared(node) -> int:
 
 
 def clears_another_zombie(node) -> bool:
-    """Whether it does, of PID 1 of a container, which adopts a child that it does not wait for. Nobody has to see the zombie meanwhile."""
+    """Whether it does, of PID 1 of a container, which adopts a child that it does not wait for.
+    Nobody has to see the zombie meanwhile.
+    """
     pid = json.loads(node.check_output("runc state leaky-init"))["pid"]
     before = cleared(node)
     node.check_output("nsenter --target %d --pid --mount /bin/sh -c 'busybox sleep 0.3 &'" % pid)
@@ -90,9 +107,21 @@ def apply(**options) -> str:
     """The role, as an operator applies it to this node."""
     extra = {"zombie_reaper_" + name: value for name, value in options.items()}
     done = subprocess.run(
-        ["ansible-playbook", "--inventory", SCENARIO / "inventory", "--limit", NODE, "--extra-vars", json.dumps(extra), ROOT / "site.yml"],
+        [
+            "ansible-playbook",
+            "--inventory",
+            SCENARIO / "inventory",
+            "--limit",
+            NODE,
+            "--extra-vars",
+            json.dumps(extra),
+            ROOT / "site.yml",
+        ],
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True, text=True, check=False)
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -118,17 +147,27 @@ def test_it_may_do_what_it_needs_and_no_more(node, agent):
     assert [status[name] for name in ("CapPrm", "CapEff", "CapBnd")] == [mask] * 3
     assert status["NoNewPrivs"] == "1"
     assert status["Threads"] == "1"
-    mounts = [line.split()[4:6] for line in node.check_output("cat /proc/%d/mountinfo" % agent).splitlines()]
-    assert sorted(point for point, flags in mounts if "rw" in flags.split(",")) == ["/run/zombie_reaper", "/var/lib/prometheus/node-exporter"]
+    mounts = [
+        line.split()[4:6]
+        for line in node.check_output("cat /proc/%d/mountinfo" % agent).splitlines()
+    ]
+    assert sorted(point for point, flags in mounts if "rw" in flags.split(",")) == [
+        "/run/zombie_reaper",
+        "/var/lib/prometheus/node-exporter",
+    ]
 
 
 def test_it_has_no_seccomp_filter_that_pid_1_has_not(node, agent):
-    """With one the kernel would not let it set a container's aside. What systemd can do without a filter is a short list."""
+    """With one the kernel would not let it set a container's aside. What systemd can do without a
+    filter is a short list.
+    """
     assert status_of(node, agent)["Seccomp"] == status_of(node, 1)["Seccomp"]
 
 
 def test_it_has_no_network(node, agent):
-    assert node.check_output("readlink /proc/%d/ns/net" % agent) != node.check_output("readlink /proc/1/ns/net")
+    assert node.check_output("readlink /proc/%d/ns/net" % agent) != node.check_output(
+        "readlink /proc/1/ns/net"
+    )
     assert len(node.check_output("cat /proc/%d/net/route" % agent).splitlines()) == 1  # the header
 
 
@@ -140,22 +179,32 @@ def test_its_memory_is_locked(node, agent):
 def test_it_is_the_last_to_go_and_has_room(node, agent):
     """As far as the machine of the test lets PID 1 of this node go (CAP_SYS_RESOURCE)."""
     assert shown(node, "OOMScoreAdjust") == "-1000"
-    allowed = node.run("sh -c 'echo -1000 >/proc/self/oom_score_adj && cat /proc/self/oom_score_adj'")
-    expected = allowed.stdout if allowed.succeeded else node.check_output("cat /proc/1/oom_score_adj")
+    allowed = node.run(
+        "sh -c 'echo -1000 >/proc/self/oom_score_adj && cat /proc/self/oom_score_adj'"
+    )
+    expected = (
+        allowed.stdout if allowed.succeeded else node.check_output("cat /proc/1/oom_score_adj")
+    )
     assert node.check_output("cat /proc/%d/oom_score_adj" % agent).strip() == expected.strip()
 
     assert shown(node, "TasksMax") == "4"
     cgroup = shown(node, "ControlGroup")
-    pids_max = node.run("cat /sys/fs/cgroup%s/pids.max", cgroup)  # not where systemd has no pids controller to set, as with cgroup v1 here
+    pids_max = node.run(
+        "cat /sys/fs/cgroup%s/pids.max", cgroup
+    )  # not where systemd has no pids controller to set, as with cgroup v1 here
     assert pids_max.failed or pids_max.stdout.strip() == "4"
 
     hard = hard_limit(node, 1, "Max open files")
     assert hard_limit(node, agent, "Max open files") == (min(hard, 65536) if hard else 65536)
 
 
-def test_reload_with_a_wrong_configuration_keeps_the_one_of_before(node, agent, broken_configuration):
+def test_reload_with_a_wrong_configuration_keeps_the_one_of_before(
+    node, agent, broken_configuration
+):
     node.check_output("systemctl reload %s", SERVICE)
-    assert until(lambda: "its configuration is the one of before: min_age: -1" in said(node)), said(node)
+    assert until(lambda: "its configuration is the one of before: min_age: -1" in said(node)), said(
+        node
+    )
     assert shown(node, "MainPID") == str(agent)
     assert clears_another_zombie(node), "with the options of before it would be gone"
     node.check_output("cp /root/config.json %s && systemctl reload %s", CONFIG, SERVICE)
@@ -164,19 +213,28 @@ def test_reload_with_a_wrong_configuration_keeps_the_one_of_before(node, agent, 
 
 
 def known(node) -> tuple:
-    """Since when it knows the zombie of a service, which it leaves alone; and which parents it has helped."""
+    """Since when it knows the zombie of a service, which it leaves alone; and which parents it has
+    helped.
+    """
     parent = node.check_output("systemctl show --property=MainPID --value leaky-host")
     [zombie] = zombies_of(node, int(parent))
-    lines = [line.split() for line in node.check_output("cat /run/zombie_reaper/first_seen").splitlines()[1:]]
+    lines = [
+        line.split()
+        for line in node.check_output("cat /run/zombie_reaper/first_seen").splitlines()[1:]
+    ]
     helped = node.check_output("cat /run/zombie_reaper/collected").splitlines()[1:]
-    return [line for line in lines if line[0] == zombie.split()[0]], sorted(line.split()[:2] for line in helped)
+    return [line for line in lines if line[0] == zombie.split()[0]], sorted(
+        line.split()[:2] for line in helped
+    )
 
 
 def test_killed_it_comes_back_and_knows_what_it_knew(node, agent):
     before = known(node)
     assert all(before), before
     node.check_output("systemctl kill --signal=KILL %s", SERVICE)
-    assert until(lambda: watching(node, other_than=agent)), node.run("systemctl status --no-pager %s", SERVICE).stdout
+    assert until(lambda: watching(node, other_than=agent)), node.run(
+        "systemctl status --no-pager %s", SERVICE
+    ).stdout
     assert int(shown(node, "NRestarts")) >= 1
     assert until(lambda: json.loads(node.check_output("zombie-reaper --status --json"))["sweeps"])
     assert known(node) == before
@@ -185,7 +243,9 @@ def test_killed_it_comes_back_and_knows_what_it_knew(node, agent):
 
 def test_the_role_has_it_take_new_options_without_a_restart(node, agent):
     def reloads():
-        return node.check_output("journalctl --no-pager --output=cat _PID=%d" % agent).count("the configuration was read again")
+        return node.check_output("journalctl --no-pager --output=cat _PID=%d" % agent).count(
+            "the configuration was read again"
+        )
 
     before = reloads()
     done = apply(min_age=4)
@@ -205,7 +265,12 @@ def test_the_role_has_it_run_the_new_engine(node, agent):
 def test_the_role_mends_one_that_cannot_start(node, agent):
     """Its configuration was broken by hand, and then the node booted."""
     node.check_output("echo '{' >%s && systemctl kill --signal=KILL %s", CONFIG, SERVICE)
-    assert until(lambda: "is not JSON" in node.check_output("journalctl --no-pager --output=cat --unit=%s --lines=20", SERVICE))
+    assert until(
+        lambda: (
+            "is not JSON"
+            in node.check_output("journalctl --no-pager --output=cat --unit=%s --lines=20", SERVICE)
+        )
+    )
     apply()
     assert until(lambda: watching(node, other_than=agent)), said(node)
     assert "the one of before" not in said(node)

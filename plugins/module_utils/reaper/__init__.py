@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine of provider.fleet: zombies on a node, whose they are, and what is done about them.
 
-Standard library only, Python 3.9 and later. The modules import it; the node's own command is the same files.
-From the bottom to the top, each file importing only from those before it: procfs, ptrace, tracing, limits, pressure, cgroups, files, textfile, quiet, zombies,
-inits, names, lease, runtime_names, monitors, workloads, lineage, observe, stuck, remedies, canary, policy, state, report,
-metrics, sweep, watch, audit, explain, agent, command.
+Standard library only, Python 3.9 and later. The modules import it; the node's own command is the
+same files. From the bottom to the top, each file importing only from those before it: procfs,
+ptrace, tracing, limits, pressure, cgroups, files, textfile, quiet, zombies, inits, names, lease,
+runtime_names, monitors, workloads, lineage, observe, stuck, remedies, canary, policy, state,
+report, metrics, sweep, watch, audit, explain, agent, command.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file, or a look.
+"""``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file,
+or a look.
 
-It must start fast and without fork: as the schedule calls it, it imports no argparse, and nothing runs but this process. Where the schedule
-finds nothing again and again, :mod:`.command` does not even come here.
+It must start fast and without fork: as the schedule calls it, it imports no argparse, and nothing
+runs but this process. Where the schedule finds nothing again and again, :mod:`.command` does not
+even come here.
 """
 
 from __future__ import annotations
@@ -22,17 +24,27 @@ from .sweep import Paths, sweep, to_syslog
 
 MOST_CONFIG = 1 << 18  # bytes of a configuration; hundreds of long patterns are a tenth of that
 MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
-EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = 0, 1, 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
+EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = (
+    0,
+    1,
+    2,
+    3,
+    75,
+)  # 75: EX_TEMPFAIL of sysexits.h
 
 
 def main(arguments=None) -> int:
-    """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when left out."""
+    """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when
+    left out.
+    """
     sys.excepthook = _no_traceback_at_ctrl_c
     arguments = sys.argv[1:] if arguments is None else arguments
     flags = _Flags(arguments) if arguments in quiet.SCHEDULED else _parse(arguments)
     log = to_syslog if flags.syslog else _to_stdout
     if sys.stdout:
-        sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character that a name has
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # the locale may lack a character that a name has
     paths = Paths(run=flags.run)
     try:
         with contextlib.ExitStack() as until_reported:
@@ -49,7 +61,13 @@ def main(arguments=None) -> int:
                     sys.stdout.reconfigure(line_buffering=True)
                 watch(lambda: _options(flags), paths, flags.interval, log)
                 return EXIT_OK
-            done = sweep(options, paths._replace(textfiles=textfiles), flags.check, flags.wait, until_reported)
+            done = sweep(
+                options,
+                paths._replace(textfiles=textfiles),
+                flags.check,
+                flags.wait,
+                until_reported,
+            )
             _tell(report.as_json(done) if flags.json else report.as_lines(done), log)
             if arguments in quiet.SCHEDULED:
                 _note_if_quiet(done, paths, config_stamp)
@@ -62,28 +80,37 @@ def main(arguments=None) -> int:
     except CannotSweep as error:
         return _fail(log, EXIT_CANNOT_SWEEP, error)
     except OSError as error:
-        return _fail(log, EXIT_CANNOT_SWEEP, "%s: %s" % (error.filename or "the node", error.strerror))
+        return _fail(
+            log, EXIT_CANNOT_SWEEP, "%s: %s" % (error.filename or "the node", error.strerror)
+        )
     return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
 
 
 def _note_if_quiet(done, paths, config_stamp) -> None:
     if done.after.way == zombies.LEDGER and not done.results and not done.warnings:
         with contextlib.suppress(OSError, CannotSweep), locked(paths.run, wait=0):
-            write(os.path.join(paths.run, quiet.NOTE), quiet.note(paths.run, config_stamp, done.after.limits, ProcFS(paths.proc)))
+            write(
+                os.path.join(paths.run, quiet.NOTE),
+                quiet.note(paths.run, config_stamp, done.after.limits, ProcFS(paths.proc)),
+            )
 
 
 def _options(flags) -> tuple:
     """(:class:`.policy.Options`, where metrics go) as the configuration and the flags say."""
-    configured = read_config(CONFIG, must_exist=False) if flags.config is None else read_config(flags.config)
+    configured = (
+        read_config(CONFIG, must_exist=False) if flags.config is None else read_config(flags.config)
+    )
     values = policy.checked({**configured, **flags.options}, {**policy.CHECKS, **metrics.CHECKS})
     textfiles = values.pop("textfile_directory", metrics.AUTO)
     return policy.Options(**values), textfiles
 
 
 def read_config(path: str, must_exist: bool = True) -> dict:
-    """The options set in a configuration file, as they stand there; none where there is no such file and it need not exist.
+    """The options set in a configuration file, as they stand there; none where there is no such
+    file and it need not exist.
 
-    Raises :class:`.policy.OptionError` when it cannot be read, is longer than :data:`MOST_CONFIG`, or is not a JSON object.
+    Raises :class:`.policy.OptionError` when it cannot be read, is longer than :data:`MOST_CONFIG`,
+    or is not a JSON object.
     """
     try:
         text = _config_text(path)
@@ -92,7 +119,9 @@ def read_config(path: str, must_exist: bool = True) -> dict:
             return {}
         raise policy.OptionError("%s cannot be read: %s" % (path, error.strerror)) from None
     except UnicodeDecodeError as error:
-        raise policy.OptionError("%s cannot be read: it is not UTF-8 (%s)" % (path, error)) from None
+        raise policy.OptionError(
+            "%s cannot be read: it is not UTF-8 (%s)" % (path, error)
+        ) from None
     import json  # 7 ms of start-up that a node without a configuration does without
 
     try:
@@ -100,12 +129,19 @@ def read_config(path: str, must_exist: bool = True) -> dict:
     except ValueError as error:
         raise policy.OptionError("%s is not JSON: %s" % (path, error)) from None
     except RecursionError:
-        raise policy.OptionError("%s is nested too deeply; give one JSON object of options, like {\"min_age\": 60}" % path) from None
+        raise policy.OptionError(
+            '%s is nested too deeply; give one JSON object of options, like {"min_age": 60}' % path
+        ) from None
     if not isinstance(options, dict):
-        raise policy.OptionError("%s must hold one JSON object of options, like {\"min_age\": 60}" % path)
+        raise policy.OptionError(
+            '%s must hold one JSON object of options, like {"min_age": 60}' % path
+        )
     for name, value in options.items():
         if _is_nested(value):  # what Python can just read it may not be able to show
-            raise policy.OptionError("%s: the value of %.100r is nested too deeply; the most that an option takes is a list of texts" % (path, name))
+            raise policy.OptionError(
+                "%s: the value of %.100r is nested too deeply; the most that an option takes is a"
+                " list of texts" % (path, name)
+            )
     return options
 
 
@@ -116,7 +152,9 @@ def _is_nested(value) -> bool:
 
 
 def _config_text(path) -> str:
-    """Of a regular file that is not too long. Opened so that a FIFO holds nobody up (open(2), O_NONBLOCK), and no terminal is taken."""
+    """Of a regular file that is not too long. Opened so that a FIFO holds nobody up (open(2),
+    O_NONBLOCK), and no terminal is taken.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -126,12 +164,16 @@ def _config_text(path) -> str:
     finally:
         os.close(fd)
     if len(text) > MOST_CONFIG:
-        raise policy.OptionError("%s cannot be read: it is longer than %d bytes" % (path, MOST_CONFIG))
+        raise policy.OptionError(
+            "%s cannot be read: it is longer than %d bytes" % (path, MOST_CONFIG)
+        )
     return text.decode("utf-8")
 
 
 class _Flags:
-    """What the command line says; these are the values without one, and with the one flag that the schedule uses."""
+    """What the command line says; these are the values without one, and with the one flag that the
+    schedule uses.
+    """
 
     check = json = wait = audit = probe = watch = status = False
     explain = None
@@ -148,37 +190,93 @@ def _parse(arguments):
 
     parser = argparse.ArgumentParser(
         prog="zombie-reaper",
-        description="Find zombie processes, see whose they are, and have them collected. Options not given here come from the "
-        "configuration file.",
-        epilog="Exit status: 0 swept; 1 cannot sweep here; 2 a wrong option or configuration; "
-        "3 a signal asked it to end before it was done; 75 another sweep is at work.",
+        description=(
+            "Find zombie processes, see whose they are, and have them collected. Options not given"
+            " here come from the configuration file."
+        ),
+        epilog=(
+            "Exit status: 0 swept; 1 cannot sweep here; 2 a wrong option or configuration; "
+            "3 a signal asked it to end before it was done; 75 another sweep is at work."
+        ),
     )
     parser.add_argument("--version", action="version", version="zombie-reaper %s" % VERSION)
     parser.add_argument("--check", action="store_true", help="say what would be done, do nothing")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
-    parser.add_argument("--syslog", action="store_true", help="report to syslog with the tag %s" % SYSLOG_TAG)
-    parser.add_argument("--wait", action="store_true", help="wait for zombies that are younger than min-age, at most that long")
-    parser.add_argument("--explain", metavar="PID", type=_pid, help="say what a sweep would do with that process, and why; do nothing")
-    parser.add_argument("--audit", action="store_true", help="say for every container whether its PID 1 collects orphans; do nothing")
-    parser.add_argument("--probe", action="store_true", help="with --audit: send an orphan to each PID 1 of which nothing is known "
-                        "for sure, and see whether it is collected; not to one that might take it for a child of its own, but one that comes to wait "
-                        "for children at that very moment may do so, and end")
-    parser.add_argument("--watch", action="store_true", help="stay, look every --interval seconds, and sweep when there are zombies; SIGHUP "
-                        "reads the configuration again")
-    parser.add_argument("--interval", metavar="SECONDS", type=_interval, default=10.0, help="with --watch, 1 to 3600; default: 10")
-    parser.add_argument("--status", action="store_true", help="say what the process that watches this node told last")
-    parser.add_argument("--config", metavar="FILE", help="default: %s, which need not exist" % CONFIG)
-    parser.add_argument("--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s")
+    parser.add_argument(
+        "--syslog", action="store_true", help="report to syslog with the tag %s" % SYSLOG_TAG
+    )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for zombies that are younger than min-age, at most that long",
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="PID",
+        type=_pid,
+        help="say what a sweep would do with that process, and why; do nothing",
+    )
+    parser.add_argument(
+        "--audit",
+        action="store_true",
+        help="say for every container whether its PID 1 collects orphans; do nothing",
+    )
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help=(
+            "with --audit: send an orphan to each PID 1 of which nothing is known for sure, and see"
+            " whether it is collected; not to one that might take it for a child of its own, but"
+            " one that comes to wait for children at that very moment may do so, and end"
+        ),
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help=(
+            "stay, look every --interval seconds, and sweep when there are zombies; SIGHUP "
+            "reads the configuration again"
+        ),
+    )
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=_interval,
+        default=10.0,
+        help="with --watch, 1 to 3600; default: 10",
+    )
+    parser.add_argument(
+        "--status",
+        action="store_true",
+        help="say what the process that watches this node told last",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="default: %s, which need not exist" % CONFIG
+    )
+    parser.add_argument(
+        "--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s"
+    )
     texts = {**policy.HELP, **metrics.HELP}
     for name, text in texts.items():
-        parser.add_argument("--" + name.replace("_", "-"), dest="option_" + name, metavar=name.upper(), help=text,
-                            action="append" if name == "protect" else "store")
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            dest="option_" + name,
+            metavar=name.upper(),
+            help=text,
+            action="append" if name == "protect" else "store",
+        )
     for name in policy.REMOVED:  # refused with the others that are wrong
-        parser.add_argument("--" + name.replace("_", "-"), dest="option_" + name, help=argparse.SUPPRESS)
+        parser.add_argument(
+            "--" + name.replace("_", "-"), dest="option_" + name, help=argparse.SUPPRESS
+        )
     flags = parser.parse_args(arguments)
     if flags.probe and not flags.audit:
         parser.error("--probe belongs to --audit")
-    asked_for = [name for name in ("explain", "audit", "watch", "status") if getattr(flags, name) not in (None, False)]
+    asked_for = [
+        name
+        for name in ("explain", "audit", "watch", "status")
+        if getattr(flags, name) not in (None, False)
+    ]
     if len(asked_for) > 1:
         parser.error("--%s or --%s, not both" % tuple(asked_for[:2]))
     if flags.watch and (flags.check or flags.json or flags.wait):
@@ -192,7 +290,9 @@ def _pid(text) -> int:
     if not text.isdecimal() or not 0 < int(text[:9]) <= MOST_PID:
         import argparse
 
-        raise argparse.ArgumentTypeError("%r is no PID: give a whole number from 1 to %d" % (text[:20], MOST_PID))
+        raise argparse.ArgumentTypeError(
+            "%r is no PID: give a whole number from 1 to %d" % (text[:20], MOST_PID)
+        )
     return int(text)
 
 
@@ -204,7 +304,9 @@ def _interval(text) -> float:
     except ValueError:
         number = 0.0
     if not 1 <= number <= 3600:
-        raise argparse.ArgumentTypeError("%r is not allowed: give seconds, from 1 to 3600" % text[:20])
+        raise argparse.ArgumentTypeError(
+            "%r is not allowed: give seconds, from 1 to 3600" % text[:20]
+        )
     return number
 
 
@@ -229,8 +331,19 @@ def _tell_status(flags, paths, log) -> int:
 
     told = status(paths.run)
     if told is None:
-        return _fail(log, EXIT_CANNOT_SWEEP, "no resident process watches this node (schedule: watch, or zombie-reaper --watch)")
-    _tell(json.dumps({"schema": report.SCHEMA, **told._asdict()}) + "\n" if flags.json else [report.watched_in_words(told, time.time())], log)
+        return _fail(
+            log,
+            EXIT_CANNOT_SWEEP,
+            "no resident process watches this node (schedule: watch, or zombie-reaper --watch)",
+        )
+    _tell(
+        (
+            json.dumps({"schema": report.SCHEMA, **told._asdict()}) + "\n"
+            if flags.json
+            else [report.watched_in_words(told, time.time())]
+        ),
+        log,
+    )
     return EXIT_OK
 
 
@@ -250,7 +363,15 @@ def _look(flags, options, paths, log) -> int:
         sentences = explain(flags.explain, options, paths)
     except NoSuchProcess as error:
         return _fail(log, EXIT_USAGE, "--explain: %s" % error)
-    _tell(json.dumps({"schema": report.SCHEMA, "pid": flags.explain, "explanation": sentences}) + "\n" if flags.json else sentences, log)
+    _tell(
+        (
+            json.dumps({"schema": report.SCHEMA, "pid": flags.explain, "explanation": sentences})
+            + "\n"
+            if flags.json
+            else sentences
+        ),
+        log,
+    )
     return EXIT_OK
 
 

@@ -3,14 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Give a PID 1 an orphan, and see whether it collects it.
 
-The one place in the engine that starts processes; no sweep comes here, only an audit that was asked to probe. Three are started for
-each canary: one that joins the PID namespace (setns(2), CLONE_NEWPID: that is, its children are in it), its child, and of that the
-canary. The child exits, so the kernel gives the canary to the namespace's PID 1 (pid_namespaces(7)); then the canary exits.
+The one place in the engine that starts processes; no sweep comes here, only an audit that was asked
+to probe. Three are started for each canary: one that joins the PID namespace (setns(2),
+CLONE_NEWPID: that is, its children are in it), its child, and of that the canary. The child exits,
+so the kernel gives the canary to the namespace's PID 1 (pid_namespaces(7)); then the canary exits.
 
-A tenant sees two processes for a moment. They are copies of this one, so before they are there: all files closed, an empty root
-folder, a user that nobody is, no capability, a session of their own (sched(7), autogroups), the network namespace of that PID 1 (everybody
-may read /proc/PID/net), and undumpable (prctl(2), PR_SET_DUMPABLE): so nobody without CAP_SYS_PTRACE can look into them; where somebody
-might have it, the audit sends none. A tenant may stop or kill them: then this process kills what is there after :data:`MOMENT`.
+A tenant sees two processes for a moment. They are copies of this one, so before they are there: all
+files closed, an empty root folder, a user that nobody is, no capability, a session of their own
+(sched(7), autogroups), the network namespace of that PID 1 (everybody may read /proc/PID/net), and
+undumpable (prctl(2), PR_SET_DUMPABLE): so nobody without CAP_SYS_PTRACE can look into them; where
+somebody might have it, the audit sends none. A tenant may stop or kill them: then this process
+kills what is there after :data:`MOMENT`.
 """
 
 from __future__ import annotations
@@ -25,21 +28,31 @@ from .remedies import is_there, open_descriptors, open_pidfd, raise_descriptor_l
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # include/uapi/linux/sched.h
 PR_SET_DUMPABLE, PR_SET_NAME = 4, 15  # include/uapi/linux/prctl.h
 NAME = b"zr-canary"
-NOBODY = 2147483646  # a UID and GID that is given to nobody, so that neither limits nor signals of a user are shared
+# a UID and GID that is given to nobody, so that neither limits nor signals of a user are shared
+NOBODY = 2147483646
 
 DESCRIPTORS = 2  # that stay open for each until all have exited
 PATIENCE = 6.5  # seconds that an init gets: runsvdir looks every 5 s, supervisord every second
-QUIET = PATIENCE + 0.5  # seconds for which a PID 1 that has children is looked at first: one that looks after them more often is seen to run
-SETTLES = 1.0  # seconds after the last canary was collected, in which a PID 1 that ends because of it does so
+QUIET = (
+    PATIENCE + 0.5
+    # seconds for which a PID 1 that has children is looked at first: one that looks after them more
+    # often is seen to run
+)
+# seconds after the last canary was collected, in which a PID 1 that ends because of it does so
+SETTLES = 1.0
 MOMENT = 2.0  # seconds for each process to start or end
-LONGEST = 15.0  # seconds for sending all of them, which a tenant can make slow; less than a sweep waits for the lock
+# seconds for sending all of them, which a tenant can make slow; less than a sweep waits for the
+# lock
+LONGEST = 15.0
 
 
 class Fate(namedtuple("Fate", ("collected", "seconds", "detail", "left"))):
     """What became of a canary.
 
-    collected: bool, None where none could be sent. seconds: float, how long that took, None unless it was collected.
-    detail: str, a few words for people. left: (pid, start_ticks) of the zombie that is still there, or None.
+    collected: bool, None where none could be sent. seconds: float, how long that took, None unless
+    it was collected.
+    detail: str, a few words for people. left: (pid, start_ticks) of the zombie that is still there,
+    or None.
     """
 
     __slots__ = ()
@@ -50,7 +63,9 @@ class _Unfit(Exception):
 
 
 class Canary(namedtuple("Canary", ("init_pid", "stat", "pidfd", "goes"))):
-    """One that the init has adopted, alive until the descriptor ``goes`` is closed. stat: :class:`.procfs.Stat`."""
+    """One that the init has adopted, alive until the descriptor ``goes`` is closed. stat:
+    :class:`.procfs.Stat`.
+    """
 
     __slots__ = ()
 
@@ -58,9 +73,10 @@ class Canary(namedtuple("Canary", ("init_pid", "stat", "pidfd", "goes"))):
 def release(procfs, inits, note) -> tuple:
     """Send each of these inits, (pid, start_ticks), an orphan that does not exit yet.
 
-    note: called with the :class:`.procfs.Stat` of each canary while it cannot become a zombie of theirs yet; where it raises
-    ``OSError``, none is sent. This process may be killed at any time, and no sweep is to blame anybody for what that leaves.
-    Returns (list of :class:`Canary`, ``{pid: Fate}`` of those that none could be sent to). :func:`watch` has to follow.
+    note: called with the :class:`.procfs.Stat` of each canary while it cannot become a zombie of
+    theirs yet; where it raises ``OSError``, none is sent. This process may be killed at any time,
+    and no sweep is to blame anybody for what that leaves. Returns (list of :class:`Canary`, ``{pid:
+    Fate}`` of those that none could be sent to). :func:`watch` has to follow.
     """
     canaries, fates = [], {}
     raise_descriptor_limit(DESCRIPTORS * len(inits))
@@ -79,7 +95,8 @@ def release(procfs, inits, note) -> tuple:
 
 
 def watch(canaries) -> dict:
-    """Let them exit, all at once, and see which of them are collected: ``{pid of the init: Fate}``. Closes their descriptors.
+    """Let them exit, all at once, and see which of them are collected: ``{pid of the init: Fate}``.
+    Closes their descriptors.
 
     One that has not exited after :data:`MOMENT` was stopped by a tenant, and is killed.
     """
@@ -96,12 +113,21 @@ def watch(canaries) -> dict:
         for each in canaries:
             if each.init_pid not in fates and not is_there(each.pidfd):
                 seconds = time.monotonic() - began
-                fates[each.init_pid] = Fate(True, seconds, "it collected an orphan after %.2f s" % seconds, None)
+                fates[each.init_pid] = Fate(
+                    True, seconds, "it collected an orphan after %.2f s" % seconds, None
+                )
         time.sleep(0.005)
     for each in canaries:
         os.close(each.pidfd)
-        fates.setdefault(each.init_pid, Fate(
-            False, None, "it did not collect an orphan within %.1f s" % PATIENCE, (each.stat.pid, each.stat.start_ticks)))
+        fates.setdefault(
+            each.init_pid,
+            Fate(
+                False,
+                None,
+                "it did not collect an orphan within %.1f s" % PATIENCE,
+                (each.stat.pid, each.stat.start_ticks),
+            ),
+        )
     return fates
 
 
@@ -109,7 +135,11 @@ def _release(procfs, init_pid, start_ticks, note) -> Canary:
     import ctypes
 
     libc = ctypes.CDLL(None)
-    with contextlib.ExitStack() as in_vain, contextlib.ExitStack() as opened, contextlib.ExitStack() as until_sent:
+    with (
+        contextlib.ExitStack() as in_vain,
+        contextlib.ExitStack() as opened,
+        contextlib.ExitStack() as until_sent,
+    ):
         namespaces = {}
         for kind, flag in (("net", CLONE_NEWNET), ("pid", CLONE_NEWPID)):
             namespaces[flag] = procfs.open_namespace(init_pid, kind)
@@ -117,7 +147,10 @@ def _release(procfs, init_pid, start_ticks, note) -> Canary:
         stat = procfs.stat(init_pid)
         if stat is None or stat.start_ticks != start_ticks:
             raise _Unfit("it has ended")
-        (mother_waits, mother_goes), (canary_waits, canary_goes) = os.pipe(), os.pipe()  # both read until the other end is closed, or written to
+        (mother_waits, mother_goes), (canary_waits, canary_goes) = (
+            os.pipe(),
+            os.pipe(),
+        )  # both read until the other end is closed, or written to
         opened.callback(os.close, mother_waits)
         opened.callback(os.close, canary_waits)
         until_sent.callback(os.close, canary_goes)
@@ -149,7 +182,9 @@ def _release(procfs, init_pid, start_ticks, note) -> Canary:
 
 
 def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -> None:
-    """In the process that was forked: start mother and canary in these namespaces (flag to descriptor), as nobody; never returns."""
+    """In the process that was forked: start mother and canary in these namespaces (flag to
+    descriptor), as nobody; never returns.
+    """
     try:
         for fd in set(open_descriptors()) - {*namespaces.values(), mother_waits, canary_waits}:
             with contextlib.suppress(OSError):
@@ -164,7 +199,9 @@ def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)  # and with that no capability (capabilities(7))
-            libc.prctl(PR_SET_DUMPABLE, 0)  # it is that already, but not where fs.suid_dumpable is 1
+            libc.prctl(
+                PR_SET_DUMPABLE, 0
+            )  # it is that already, but not where fs.suid_dumpable is 1
             mother = os.fork()
             if mother:
                 os.waitpid(mother, 0)
@@ -172,7 +209,9 @@ def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -
                 canary = os.fork()
                 if canary == 0:
                     os.read(canary_waits, 1)
-                elif not os.read(mother_waits, 1):  # the audit has ended, or gives up, before the canary was noted
+                elif not os.read(
+                    mother_waits, 1
+                ):  # the audit has ended, or gives up, before the canary was noted
                     os.waitpid(canary, 0)
     finally:
         os._exit(0)
@@ -194,9 +233,13 @@ def _only_child(procfs, pid):
 
 
 def _see_end(procfs, joined, mother) -> None:
-    """Wait for the process that joined the namespace, which waits for the mother. A tenant may have stopped that one: then both are killed."""
+    """Wait for the process that joined the namespace, which waits for the mother. A tenant may have
+    stopped that one: then both are killed.
+    """
     deadline = time.monotonic() + MOMENT
-    with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored in this process: the kernel has waited
+    with contextlib.suppress(
+        ChildProcessError
+    ):  # SIGCHLD is ignored in this process: the kernel has waited
         while os.waitpid(joined, os.WNOHANG) == (0, 0):
             if time.monotonic() > deadline:
                 for stat in (mother, procfs.stat(joined)):
@@ -208,7 +251,9 @@ def _see_end(procfs, joined, mother) -> None:
 
 
 def _kill_session(procfs, leader) -> None:
-    """Kill what is left of the session of the process that joined: a canary that was not found before a tenant had killed its mother."""
+    """Kill what is left of the session of the process that joined: a canary that was not found
+    before a tenant had killed its mother.
+    """
     for pid in procfs.pids():
         with contextlib.suppress(OSError):
             if os.getsid(pid) == leader:

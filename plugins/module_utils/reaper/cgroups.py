@@ -1,13 +1,16 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What cgroups say: whether a process is paused, how many tasks it and its neighbours may be, and how many zombies there are on the node.
+"""What cgroups say: whether a process is paused, how many tasks it and its neighbours may be, and
+how many zombies there are on the node.
 
-A zombie is a task for the kernel's counters, but no cgroup lists it (``cgroup_exit()`` takes it off the list, ``cgroup_release()`` comes when it is
-waited for; Linux 5.2, commit b636fd38dc40). So what is counted and not listed is a zombie: that is the ledger. No process is read for it.
+A zombie is a task for the kernel's counters, but no cgroup lists it (``cgroup_exit()`` takes it off
+the list, ``cgroup_release()`` comes when it is waited for; Linux 5.2, commit b636fd38dc40). So what
+is counted and not listed is a zombie: that is the ledger. No process is read for it.
 
-Sources: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer-subsystem.rst and cgroup-v1/pids.rst of the kernel.
-Version 1, version 2, and both side by side ("hybrid", version 2 in ``unified``).
+Sources: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer-subsystem.rst and
+cgroup-v1/pids.rst of the kernel. Version 1, version 2, and both side by side ("hybrid", version 2
+in ``unified``).
 """
 
 from __future__ import annotations
@@ -17,40 +20,59 @@ import os
 import resource
 from collections import namedtuple
 
-HIERARCHIES = (("", "cgroup.threads"), ("/unified", "cgroup.threads"), ("/pids", "tasks"))  # below the root: folder, name of its list of tasks
+HIERARCHIES = (
+    ("", "cgroup.threads"),
+    ("/unified", "cgroup.threads"),
+    ("/pids", "tasks"),
+)  # below the root: folder, name of its list of tasks
 PIDS_FIRST = (HIERARCHIES[2], HIERARCHIES[0])  # that count tasks, or may
 LOOKS = 3  # at the ledger, while there are new tasks in each
-DEEPEST = 64  # levels of cgroups that are asked for their limits: a tenant may make them as deep as a path is long
+# levels of cgroups that are asked for their limits: a tenant may make them as deep as a path is
+# long
+DEEPEST = 64
 REMOVED = (errno.ENOENT, errno.ENODEV)
 MOST_BYTES = 1 << 16  # of a list of tasks at a time
-WHOLE = 4000  # bytes; a read that gave fewer came to the end: the kernel fills at least a page but for one line (seq_file)
+# bytes; a read that gave fewer came to the end: the kernel fills at least a page but for one line
+# (seq_file)
+WHOLE = 4000
 
 
 class Ledger:
-    """The number of zombies on the whole machine: all tasks (proc_loadavg(5)) less those that are listed in its cgroups.
+    """The number of zombies on the whole machine: all tasks (proc_loadavg(5)) less those that are
+    listed in its cgroups.
 
-    One hierarchy is enough, of whatever version and with whatever controller, since every task is in one of its cgroups. Where only a part of
-    it is visible (a node that is a container), the zombies are those of that part, if the kernel counts its tasks: only a cgroup below the
-    root has a ``pids.current``. Where it does not, all that is not visible counts as zombies, so the answer is never too low.
+    One hierarchy is enough, of whatever version and with whatever controller, since every task is
+    in one of its cgroups. Where only a part of it is visible (a node that is a container), the
+    zombies are those of that part, if the kernel counts its tasks: only a cgroup below the root has
+    a ``pids.current``. Where it does not, all that is not visible counts as zombies, so the answer
+    is never too low.
 
-    keep: whether descriptors stay open between two counts, for a resident process; then a count is one read for each cgroup. Only of version 2:
-    a ``tasks`` that stays open is told as it was until nobody has read it for a second (cgroup_pidlist_start() of kernel/cgroup/cgroup-v1.c).
+    keep: whether descriptors stay open between two counts, for a resident process; then a count is
+    one read for each cgroup. Only of version 2: a ``tasks`` that stays open is told as it was until
+    nobody has read it for a second (cgroup_pidlist_start() of kernel/cgroup/cgroup-v1.c).
     """
 
     def __init__(self, root: str, procfs, keep: bool = False) -> None:
         self.procfs = procfs
         self.counted, self.list_of_counted = _hierarchy(root, PIDS_FIRST)
-        self.is_part = self.counted is not None and _number(self.counted, "pids.current") is not None
-        self.folder, self.list_name = (self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)
+        self.is_part = (
+            self.counted is not None and _number(self.counted, "pids.current") is not None
+        )
+        self.folder, self.list_name = (
+            (self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)
+        )
         self.keep = keep and self.list_name == "cgroup.threads"
         self.descriptors, self.number = [], None
 
     def zombies(self) -> int | None:
-        """None where that cannot be told. Tasks that begin and end meanwhile make it too high, not too low.
+        """None where that cannot be told. Tasks that begin and end meanwhile make it too high, not
+        too low.
 
-        What is listed was counted before, or got a PID since then, and PIDs are given in order: so at most that many are new. That is
-        known of the PID namespace of this process and those below it, which on a node is all. It is too low by one where a task had its PID
-        before the first of these reads, was not counted in the second, and another one was waited for while the lists were read.
+        What is listed was counted before, or got a PID since then, and PIDs are given in order: so
+        at most that many are new. That is known of the PID namespace of this process and those
+        below it, which on a node is all. It is too low by one where a task had its PID before the
+        first of these reads, was not counted in the second, and another one was waited for while
+        the lists were read.
         """
         if self.folder is None:
             return None
@@ -62,7 +84,9 @@ class Ledger:
                 tasks_now, last_pid_now = self._to_be_listed()
                 new = last_pid_now - last_pid
                 if new >= 0:  # else they began from the lowest again
-                    new = max(new, tasks_now - tasks)  # it may have had its PID, and be counted only now
+                    new = max(
+                        new, tasks_now - tasks
+                    )  # it may have had its PID, and be counted only now
                     counts.append(tasks + new - listed)
                     if not new or counts[-1] <= 0:
                         break
@@ -72,7 +96,8 @@ class Ledger:
         return min(counts, default=None)
 
     def holding(self) -> list | None:
-        """(folder, number of zombies) of each cgroup that holds some, those with most first; None where cgroups do not count tasks.
+        """(folder, number of zombies) of each cgroup that holds some, those with most first; None
+        where cgroups do not count tasks.
 
         Of a zombie whose cgroup was removed the one above is told.
         """
@@ -83,13 +108,20 @@ class Ledger:
             while waiting:
                 folder, tasks = waiting.pop()
                 below = [(each, _number(each, "pids.current")) for each in subfolders(folder)]
-                below = [(each, number) for each, number in below if number is not None or os.path.exists(each)]
+                below = [
+                    (each, number)
+                    for each, number in below
+                    if number is not None or os.path.exists(each)
+                ]
                 with open("%s/%s" % (folder, self.list_of_counted), "rb") as file:
                     zombies = tasks - sum(number for _each, number in below) - _lines(file.fileno())
                 if zombies > 0:
                     found.append((folder, zombies))
                 waiting += below
-        except (OSError, TypeError):  # no pids.current below: that controller is not turned on there
+        except (
+            OSError,
+            TypeError,
+        ):  # no pids.current below: that controller is not turned on there
             return None
         return sorted(found, key=lambda each: -each[1])
 
@@ -99,9 +131,11 @@ class Ledger:
         return int(words[3].partition("/")[2]), int(words[4])
 
     def _to_be_listed(self) -> tuple:
-        """(number of tasks that the lists should have, last PID that was given before they were counted).
+        """(number of tasks that the lists should have, last PID that was given before they were
+        counted).
 
-        In that order, since a task has its PID a moment before it is counted, and is listed then (copy_process() of kernel/fork.c).
+        In that order, since a task has its PID a moment before it is counted, and is listed then
+        (copy_process() of kernel/fork.c).
         """
         last_pid = self.tasks()[1]
         if not self.is_part:
@@ -124,7 +158,9 @@ class Ledger:
         return sum(_lines_of(fd) for fd in self._open_each())
 
     def _all_are_open(self) -> bool:
-        """Open them where cgroups have come or gone; False where they would take more than half of the descriptors that there may be."""
+        """Open them where cgroups have come or gone; False where they would take more than half of
+        the descriptors that there may be.
+        """
         number = _read(self.folder, "cgroup.stat")
         if number is None or number != self.number:
             self.close()
@@ -137,7 +173,9 @@ class Ledger:
         return True
 
     def _open_each(self):
-        """Yields a descriptor of the list of each cgroup. Those that are removed meanwhile have no tasks."""
+        """Yields a descriptor of the list of each cgroup. Those that are removed meanwhile have no
+        tasks.
+        """
         folders = [self.folder]
         while folders:
             folder = folders.pop()
@@ -161,7 +199,8 @@ class Pids(namedtuple("Pids", ("current", "max", "cgroup"))):
 
 
 def is_frozen(root: str, lines) -> bool:
-    """Whether a process is paused by the cgroup freezer: v2 ``cgroup.freeze``, v1 ``freezer.state``.
+    """Whether a process is paused by the cgroup freezer: v2 ``cgroup.freeze``, v1
+    ``freezer.state``.
 
     root: ``/sys/fs/cgroup``. lines: :class:`.procfs.CgroupLine` tuples of the process.
     """
@@ -172,7 +211,11 @@ def is_frozen(root: str, lines) -> bool:
             names, sign = ("freezer.state",), "FR"  # FROZEN, or FREEZING on the way there
         else:
             continue
-        if any(sign in (_read(folder, name) or "") for folder in _folders(root, line.controllers, line.path) for name in names):
+        if any(
+            sign in (_read(folder, name) or "")
+            for folder in _folders(root, line.controllers, line.path)
+            for name in names
+        ):
             return True
     return False
 
@@ -180,8 +223,9 @@ def is_frozen(root: str, lines) -> bool:
 def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids | None:
     """:class:`Pids` of a cgroup and those above it; None where the kernel does not count.
 
-    controllers, path: as in :class:`.procfs.CgroupLine`. own: the path to tell of where no level has a limit; ``path`` unless it says otherwise. Of all
-    levels the one of whose limit most is taken is told.
+    controllers, path: as in :class:`.procfs.CgroupLine`. own: the path to tell of where no level
+    has a limit; ``path`` unless it says otherwise. Of all levels the one of whose limit most is
+    taken is told.
     """
     found, parts = {}, path.split("/")[:DEEPEST]
     for length in range(len(parts), 1, -1):
@@ -189,7 +233,9 @@ def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids
         for folder in _folders(root, controllers, level):
             current, most = _read(folder, "pids.current"), _read(folder, "pids.max")
             if current and most:
-                found[level] = Pids(int(current), None if most.strip() == "max" else int(most), level)
+                found[level] = Pids(
+                    int(current), None if most.strip() == "max" else int(most), level
+                )
                 break
     limited = [each for each in found.values() if each.max is not None]
     if limited:
@@ -198,7 +244,9 @@ def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids
 
 
 def subfolders(folder: str) -> list:
-    """Paths of the cgroups right below one. A folder without any is not listed: its link count tells (kernfs, as stat(2) of any folder)."""
+    """Paths of the cgroups right below one. A folder without any is not listed: its link count
+    tells (kernfs, as stat(2) of any folder).
+    """
     try:
         if os.stat(folder).st_nlink == 2:
             return []
@@ -209,7 +257,9 @@ def subfolders(folder: str) -> list:
 
 
 def _hierarchy(root, names=HIERARCHIES) -> tuple:
-    """(folder, name of the list of tasks) of the first that is mounted here; (None, None) where there is none."""
+    """(folder, name of the list of tasks) of the first that is mounted here; (None, None) where
+    there is none.
+    """
     for folder, name in names:
         if os.path.exists(root + folder + "/" + name):
             return root + folder, name
@@ -243,16 +293,22 @@ def _lines(fd) -> int:
 
 
 def _folders(root, controllers, path):
-    """Where a cgroup may be mounted: the layout of this node is one of them. None outside the sweep's cgroup namespace."""
+    """Where a cgroup may be mounted: the layout of this node is one of them. None outside the
+    sweep's cgroup namespace.
+    """
     if ".." in path.split("/"):
         return ()
     if controllers == "":
         return (root + path, root + "/unified" + path)
-    return (root + "/" + controllers + path,) + tuple(root + "/" + each + path for each in controllers.split(",") if each != controllers)
+    return (root + "/" + controllers + path,) + tuple(
+        root + "/" + each + path for each in controllers.split(",") if each != controllers
+    )
 
 
 def processes(folder: str) -> list:
-    """PIDs of the living processes in a cgroup, as the sweep's PID namespace counts; those outside it are left out."""
+    """PIDs of the living processes in a cgroup, as the sweep's PID namespace counts; those outside
+    it are left out.
+    """
     return [int(pid) for pid in (_read(folder, "cgroup.procs") or "").split() if pid != "0"]
 
 

@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where ``zombie-reaper`` begins: a scheduled call on a node where nothing is wrong ends here, any other is for :mod:`.agent`."""
+"""Where ``zombie-reaper`` begins: a scheduled call on a node where nothing is wrong ends here, any
+other is for :mod:`.agent`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ def main() -> int:
     if arguments in quiet.SCHEDULED:
         ago = quiet.quiet_for(RUN, CONFIG, CGROUP, ProcFS())
         if ago is not None:
-            _say("0 zombies on this node; nothing else is new since the sweep %d s ago" % ago, arguments)
+            _say(
+                "0 zombies on this node; nothing else is new since the sweep %d s ago" % ago,
+                arguments,
+            )
             return 0
     from .agent import main as agent
 

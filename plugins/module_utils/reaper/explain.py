@@ -35,11 +35,20 @@ def explain(pid: int, options: policy.Options, paths) -> list:
     if pid in verdicts:
         return _parent(verdicts[pid], verdicts, observer, options)
     if stat.state == "Z":
-        sentences = ["PID %d (%s) is a zombie: it has exited, and its parent has not waited for it. Nothing can be done to it." % (
-            pid, report.printable(stat.comm))]
+        sentences = [
+            "PID %d (%s) is a zombie: it has exited, and its parent has not waited for it. Nothing"
+            " can be done to it." % (pid, report.printable(stat.comm))
+        ]
         if stat.ppid in verdicts:
-            return sentences + ["So it is about its parent."] + _parent(verdicts[stat.ppid], verdicts, observer, options)
-        return sentences + ["Its parent is outside this PID namespace or has just ended, so nothing can be done here."]
+            return (
+                sentences
+                + ["So it is about its parent."]
+                + _parent(verdicts[stat.ppid], verdicts, observer, options)
+            )
+        return sentences + [
+            "Its parent is outside this PID namespace or has just ended, so nothing can be done"
+            " here."
+        ]
     process = observer.offender(pid)
     if process is None:
         raise NoSuchProcess("process %d has just ended" % pid)
@@ -49,17 +58,42 @@ def explain(pid: int, options: policy.Options, paths) -> list:
 def _parent(verdict, verdicts, observer, options) -> list:
     offender = verdict.offender
     counted = "%s; the oldest was first seen %s ago. %s (min_age: %d)." % (
-        report.plural(offender.zombie_count, "zombie"), report.duration_in_words(max(zombie.age for zombie in offender.zombies)),
-        "None of them counts" if not verdict.ripe else "All of them count" if len(verdict.ripe) == len(offender.zombies)
-        else "%d of them count" % len(verdict.ripe), options.min_age)
-    sentences = _who(offender, verdicts, observer) + ["It holds " + counted, *_claims(offender), _room(verdict.room)]
+        report.plural(offender.zombie_count, "zombie"),
+        report.duration_in_words(max(zombie.age for zombie in offender.zombies)),
+        (
+            "None of them counts"
+            if not verdict.ripe
+            else (
+                "All of them count"
+                if len(verdict.ripe) == len(offender.zombies)
+                else "%d of them count" % len(verdict.ripe)
+            )
+        ),
+        options.min_age,
+    )
+    sentences = _who(offender, verdicts, observer) + [
+        "It holds " + counted,
+        *_claims(offender),
+        _room(verdict.room),
+    ]
     if not verdict.remedies:
-        return sentences + ["A sweep now would leave it alone: %s (%s)." % (report.printable(verdict.explanation, 1000), verdict.reason)]
-    sentences.append("A sweep now would act on it%s, one remedy after the other, as long as zombies are left:" % (
-        ": " + report.printable(verdict.explanation, 1000) if verdict.reason == "act" else ""))
-    sentences += ["  %d. %s: %s" % (place + 1, name, _REMEDIES[name](offender, options, observer.procfs)) for place, name in enumerate(verdict.remedies)]
+        return sentences + [
+            "A sweep now would leave it alone: %s (%s)."
+            % (report.printable(verdict.explanation, 1000), verdict.reason)
+        ]
+    sentences.append(
+        "A sweep now would act on it%s, one remedy after the other, as long as zombies are left:"
+        % (": " + report.printable(verdict.explanation, 1000) if verdict.reason == "act" else "")
+    )
+    sentences += [
+        "  %d. %s: %s" % (place + 1, name, _REMEDIES[name](offender, options, observer.procfs))
+        for place, name in enumerate(verdict.remedies)
+    ]
     if verdict.reason != "act":
-        sentences.append("It would go no further: %s (%s)." % (report.printable(verdict.explanation, 1000), verdict.reason))
+        sentences.append(
+            "It would go no further: %s (%s)."
+            % (report.printable(verdict.explanation, 1000), verdict.reason)
+        )
     return sentences
 
 
@@ -68,17 +102,25 @@ def _claims(offender) -> list:
     sentences, others = [], len(offender.zombies) - offender.orphans
     for evidence in sorted({zombie.evidence for zombie in offender.zombies if zombie.is_orphan}):
         number = sum(zombie.evidence == evidence for zombie in offender.zombies if zombie.is_orphan)
-        sentences.append("Nobody will ask for %d of them: %s." % (number, evidence) if number > 1 else "Nobody will ask for one of them: %s." % evidence)
+        sentences.append(
+            "Nobody will ask for %d of them: %s." % (number, evidence)
+            if number > 1
+            else "Nobody will ask for one of them: %s." % evidence
+        )
     if others:
-        sentences.append("%s may still be waited for: nothing shows that another process started %s." % (
-            ("One", "it") if others == 1 else (others, "them")))
+        sentences.append(
+            "%s may still be waited for: nothing shows that another process started %s."
+            % (("One", "it") if others == 1 else (others, "them"))
+        )
     return sentences
 
 
 def _room(room) -> str:
     taken = "%s is taken" % policy.in_words(room)
     return {
-        pressure.ROOM: "There is room: %s.", pressure.PRESSURE: "Room is short: %s.", pressure.FULL: "There is hardly any room: %s.",
+        pressure.ROOM: "There is room: %s.",
+        pressure.PRESSURE: "Room is short: %s.",
+        pressure.FULL: "There is hardly any room: %s.",
     }[room.level] % taken
 
 
@@ -87,39 +129,71 @@ def _without_zombies(process, options) -> list:
     sentences = ["It holds no zombies, so a sweep does nothing to it."]
     if alone:
         reason, why = alone[0], report.printable(alone[1].replace("the parent", "it"), 1000)
-        return sentences + ["If it kept some, it would still be left alone: %s (%s)." % (why, reason)]
+        return sentences + [
+            "If it kept some, it would still be left alone: %s (%s)." % (why, reason)
+        ]
     if not options.remedies:
         return sentences + ["If it kept some, a sweep would try nothing: remedies is empty."]
     return sentences + [
-        "If it kept orphans for %d s (min_age), a sweep would %s. What it started itself it may keep while there is room." % (
-            options.min_age, "collect them" if "reap" in options.remedies else "leave them while there is room, since reap is not among the remedies"),
-        "Where room is short (pressure: %g), a sweep would try %s." % (options.pressure, ", then ".join(options.remedies))]
+        "If it kept orphans for %d s (min_age), a sweep would %s. What it started itself it may"
+        " keep while there is room."
+        % (
+            options.min_age,
+            (
+                "collect them"
+                if "reap" in options.remedies
+                else "leave them while there is room, since reap is not among the remedies"
+            ),
+        ),
+        "Where room is short (pressure: %g), a sweep would try %s."
+        % (options.pressure, ", then ".join(options.remedies)),
+    ]
 
 
 def _who(process, verdicts, observer) -> list:
     """Which process it is, where, and who is PID 1 there."""
     executable = report.printable(process.executable) or "an executable that cannot be read"
-    sentences = ["PID %d (%s) runs %s as UID %d %s." % (
-        process.pid, report.printable(process.comm), executable, process.status.uid, report.place(report.as_workload(process.workload)))]
+    sentences = [
+        "PID %d (%s) runs %s as UID %d %s."
+        % (
+            process.pid,
+            report.printable(process.comm),
+            executable,
+            process.status.uid,
+            report.place(report.as_workload(process.workload)),
+        )
+    ]
     if process.status.in_own_pid_namespace:
         return sentences
     if process.init_pid is None:
         return sentences + ["PID 1 of its PID namespace was not found."]
     init = observer.offender(process.init_pid)
-    who = "It is" if process.pid == process.init_pid else "PID %d (%s) is" % (process.init_pid, report.printable(init.comm) if init else "?")
-    return sentences + ["%s PID 1 of its PID namespace%s." % (who, _reaps(process, init, verdicts, observer))]
+    who = (
+        "It is"
+        if process.pid == process.init_pid
+        else "PID %d (%s) is" % (process.init_pid, report.printable(init.comm) if init else "?")
+    )
+    return sentences + [
+        "%s PID 1 of its PID namespace%s." % (who, _reaps(process, init, verdicts, observer))
+    ]
 
 
 def _reaps(process, init, verdicts, observer) -> str:
     if process.init_pid in verdicts and verdicts[process.init_pid].ripe:
         return ", which keeps zombies"
     if process.init_reaps is not None:
-        return ", which %s the canary of an audit" % ("collected" if process.init_reaps else "did not collect")
+        return ", which %s the canary of an audit" % (
+            "collected" if process.init_reaps else "did not collect"
+        )
     evidence = inits.look_at(observer.procfs, init.pid, init.status) if init else ()
     verdict = inits.conclude(evidence)
     why = ", ".join(each.detail for each in evidence if each.verdict == verdict)
-    return "; whether that collects orphans is not known" if verdict == inits.UNKNOWN else ", which %s orphans, it seems (%s)" % (
-        "collects" if verdict == inits.REAPS else "does not collect", report.printable(why))
+    return (
+        "; whether that collects orphans is not known"
+        if verdict == inits.UNKNOWN
+        else ", which %s orphans, it seems (%s)"
+        % ("collects" if verdict == inits.REAPS else "does not collect", report.printable(why))
+    )
 
 
 def _nudge(offender, _options, _procfs) -> str:
@@ -141,7 +215,9 @@ def _terminate(offender, options, procfs) -> str:
     if ends:
         return "%s. %s" % (how, ends)
     return "%s; its zombies then go to %s" % (
-        how, "PID %d" % offender.init_pid if offender.init_pid else "PID 1 of its PID namespace")
+        how,
+        "PID %d" % offender.init_pid if offender.init_pid else "PID 1 of its PID namespace",
+    )
 
 
 _REMEDIES = {"nudge": _nudge, "reap": _reap, "terminate": _terminate}

@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every file of the engine's own is written with: a lock that keeps others away, and a rename."""
+"""What every file of the engine's own is written with: a lock that keeps others away, and a
+rename.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ import fcntl
 import os
 import time
 
-LOCK_WAIT = 20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
+LOCK_WAIT = (
+    20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
+)
 NEW = ".new"  # what is added to a name until the file is whole
 
 
 class CannotSweep(Exception):
-    """Something that a sweep needs is missing on this node. The message is one sentence that says what."""
+    """Something that a sweep needs is missing on this node. The message is one sentence that says
+    what.
+    """
 
 
 class Busy(CannotSweep):
@@ -23,7 +29,9 @@ class Busy(CannotSweep):
 
 
 class _Lock:
-    """Held between ``with`` and its end. By hand: contextlib takes longer to load than all that a quiet look does with this file."""
+    """Held between ``with`` and its end. By hand: contextlib takes longer to load than all that a
+    quiet look does with this file.
+    """
 
     def __init__(self, run, name, wait) -> None:
         self.run, self.name, self.wait = run, name, wait
@@ -50,9 +58,14 @@ class _Lock:
                 return
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise CannotSweep("the lock %s cannot be taken: %s" % (path, error.strerror)) from None
+                    raise CannotSweep(
+                        "the lock %s cannot be taken: %s" % (path, error.strerror)
+                    ) from None
                 if time.monotonic() > deadline:
-                    raise Busy("another process holds %s for longer than %d s: nothing was done" % (path, self.wait)) from None
+                    raise Busy(
+                        "another process holds %s for longer than %d s: nothing was done"
+                        % (path, self.wait)
+                    ) from None
                 time.sleep(0.1)
 
     def __exit__(self, *_error) -> None:
@@ -60,18 +73,26 @@ class _Lock:
 
 
 def locked(run: str, name: str = "lock", wait: float | None = None) -> _Lock:
-    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for longer than ``wait`` (:data:`LOCK_WAIT`) seconds."""
+    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for
+    longer than ``wait`` (:data:`LOCK_WAIT`) seconds.
+    """
     return _Lock(run, name, LOCK_WAIT if wait is None else wait)
 
 
 def write(path: str, text: str, mode: int = 0o600, folder: int | None = None) -> None:
     """Replace a file whole or not at all; ``OSError`` where that fails.
 
-    folder: descriptor of the directory that ``path`` is relative to. It may be another user's: nothing that lies there is followed or opened.
+    folder: descriptor of the directory that ``path`` is relative to. It may be another user's:
+    nothing that lies there is followed or opened.
     """
     new = path + NEW
     _remove(new, folder)  # left by one that was killed
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    fd = os.open(
+        new,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
+        0o600,
+        dir_fd=folder,
+    )
     try:
         with open(fd, "w", encoding="utf-8") as file:
             file.write(text)

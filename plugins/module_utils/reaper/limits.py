@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How many processes the node may have, how many it has, and how soon there will be no room.
 
-Sources: proc_sys_kernel(5), proc_loadavg(5). ``kernel.pid_max`` belongs to the PID namespace since Linux 6.14
-(commit 7863dcc72d0f), to the whole machine before.
+Sources: proc_sys_kernel(5), proc_loadavg(5). ``kernel.pid_max`` belongs to the PID namespace since
+Linux 6.14 (commit 7863dcc72d0f), to the whole machine before.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 
-SHORTEST = 1800.0  # seconds between the two former looks: a burst of a minute says nothing about the next hour
+# seconds between the two former looks: a burst of a minute says nothing about the next hour
+SHORTEST = 1800.0
 BETWEEN = 60.0  # seconds from the last of them until now
-LEAST_SHARE = 0.1  # of the limit that must be taken for it to be said when it is full: growth on an empty node will hardly go on like that
+# of the limit that must be taken for it to be said when it is full: growth on an empty node will
+# hardly go on like that
+LEAST_SHARE = 0.1
 SYSCTLS = {"pid_max": "sys/kernel/pid_max", "threads_max": "sys/kernel/threads-max"}
 
 
@@ -34,18 +37,22 @@ class Limits(namedtuple("Limits", ("pid_max", "threads_max", "tasks", "limit")))
 
 
 class Forecast(namedtuple("Forecast", ("growth_per_hour", "seconds_to_full"))):
-    """How fast a number of tasks grows, and when it meets its limit if it goes on like that; floats, None where that is not known.
+    """How fast a number of tasks grows, and when it meets its limit if it goes on like that;
+    floats, None where that is not known.
 
-    seconds_to_full is None too where it does not grow, has no limit, or has taken less than :data:`LEAST_SHARE` of it.
+    seconds_to_full is None too where it does not grow, has no limit, or has taken less than
+    :data:`LEAST_SHARE` of it.
     """
 
     __slots__ = ()
 
 
 def forecast(count: int, limit: int | None, earlier, now: float) -> Forecast:
-    """earlier: (seconds, count, seconds, count) of two former looks, the older one first, on the clock of ``now`` (seconds), or None.
+    """earlier: (seconds, count, seconds, count) of two former looks, the older one first, on the
+    clock of ``now`` (seconds), or None.
 
-    The rate is the lower one of those before and after the look in between: a burst grows in one of them only.
+    The rate is the lower one of those before and after the look in between: a burst grows in one of
+    them only.
     """
     if earlier is None:
         return Forecast(None, None)
@@ -79,5 +86,7 @@ def bound_by(limits: Limits) -> str:
 
 
 def pid_max_ceiling() -> int:
-    """The highest ``kernel.pid_max`` that this kernel takes: PID_MAX_LIMIT of include/linux/threads.h."""
+    """The highest ``kernel.pid_max`` that this kernel takes: PID_MAX_LIMIT of
+    include/linux/threads.h.
+    """
     return 4194304 if os.uname().machine.endswith(("64", "64le", "s390x")) else 32768

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A sweep as metrics for Prometheus, by way of node_exporter's textfile collector.
 
-Format: https://prometheus.io/docs/instrumenting/exposition_formats/, "Text-based format". A series is written as there: ``name{label="value"}``.
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/, "Text-based format". A series
+is written as there: ``name{label="value"}``.
 """
 
 from __future__ import annotations
@@ -32,20 +33,50 @@ METRICS = {
     "zombie_reaper_zombies": ("gauge", "Zombies on the node at the end of the last sweep."),
     "zombie_reaper_orphans": ("gauge", "Zombies, of these, that nobody will ask for."),
     "zombie_reaper_offenders": ("gauge", "Parents that held zombies at the end of the last sweep."),
-    "zombie_reaper_oldest_zombie_age_seconds": ("gauge", "For how long the oldest zombie has been seen with its parent, 0 without any."),
+    "zombie_reaper_oldest_zombie_age_seconds": (
+        "gauge",
+        "For how long the oldest zombie has been seen with its parent, 0 without any.",
+    ),
     textfile.PIDS_USED: ("gauge", "Tasks of the node, each of which takes a PID."),
-    "zombie_reaper_pids_limit": ("gauge", "Tasks that the node may have, by the limit that is reached first."),
-    "zombie_reaper_seconds_to_full": ("gauge", "When the limit is reached at the rate of the last half hour; +Inf where there is no growth, or none is known."),
-    "zombie_reaper_pressure": ("gauge", "How short room for processes is on the node: 0 there is room, 1 pressure, 2 full."),
+    "zombie_reaper_pids_limit": (
+        "gauge",
+        "Tasks that the node may have, by the limit that is reached first.",
+    ),
+    "zombie_reaper_seconds_to_full": (
+        "gauge",
+        (
+            "When the limit is reached at the rate of the last half hour; +Inf where there is no"
+            " growth, or none is known."
+        ),
+    ),
+    "zombie_reaper_pressure": (
+        "gauge",
+        "How short room for processes is on the node: 0 there is room, 1 pressure, 2 full.",
+    ),
     SWEEPS: ("counter", "Whole sweeps since the node booted."),
     ERRORS: ("counter", "Sweeps since the node booted that could not be done."),
-    "zombie_reaper_cleared_total": ("counter", "Zombies that went since the node booted, by what was done for it."),
+    "zombie_reaper_cleared_total": (
+        "counter",
+        "Zombies that went since the node booted, by what was done for it.",
+    ),
     ENDED: ("counter", "Parents that were ended since the node booted."),
     textfile.SUCCESS: ("gauge", "Whether the last sweep could be done."),
-    textfile.LAST_SWEEP: ("gauge", "Unix time of the last sweep, or of the last look that found nothing new."),
+    textfile.LAST_SWEEP: (
+        "gauge",
+        "Unix time of the last sweep, or of the last look that found nothing new.",
+    ),
     "zombie_reaper_last_sweep_duration_seconds": ("gauge", "How long the last whole sweep took."),
-    WORKLOADS: ("gauge", "Zombies of a workload at the end of the last sweep, of those with most; without labels, of the host's own processes."),
-    "zombie_reaper_workloads_not_shown": ("gauge", "Workloads with zombies that have no series of their own."),
+    WORKLOADS: (
+        "gauge",
+        (
+            "Zombies of a workload at the end of the last sweep, of those with most; without"
+            " labels, of the host's own processes."
+        ),
+    ),
+    "zombie_reaper_workloads_not_shown": (
+        "gauge",
+        "Workloads with zombies that have no series of their own.",
+    ),
 }
 
 
@@ -53,20 +84,33 @@ def directory(value) -> str:
     """The option ``textfile_directory``; ``ValueError`` that says what is right."""
     if str(value).lower() in ("off", "no", "false"):  # YAML reads the first two as the third
         return OFF
-    if value != AUTO and not re.fullmatch(r"(/[A-Za-z0-9._+@:,=~-]+)+/?", str(value)):  # as a unit of systemd can have it
-        raise ValueError("give auto, off or the absolute path of a directory, of letters, digits and ._+@:,=~- only")
+    if value != AUTO and not re.fullmatch(
+        r"(/[A-Za-z0-9._+@:,=~-]+)+/?", str(value)
+    ):  # as a unit of systemd can have it
+        raise ValueError(
+            "give auto, off or the absolute path of a directory, of letters, digits and ._+@:,=~-"
+            " only"
+        )
     return str(value).rstrip("/")
 
 
 CHECKS = {"textfile_directory": directory}  # beside those of policy: no sweep is judged by it
-HELP = {"textfile_directory": "where metrics for node_exporter go: a directory; auto: the first there is of %s; or off" % ", ".join(
-    textfile.DIRECTORIES)}
+HELP = {
+    "textfile_directory": (
+        "where metrics for node_exporter go: a directory; auto: the first there is of %s; or off"
+        % ", ".join(textfile.DIRECTORIES)
+    )
+}
 
 
 def as_text(done: Report, before: dict, now: float) -> str:
-    """The metrics of a sweep. before: as :func:`counted` returns it. now: seconds since the epoch."""
+    """The metrics of a sweep. before: as :func:`counted` returns it. now: seconds since the
+    epoch.
+    """
     counts, after = totals(done), done.after
-    ages = [zombie.age for offender in after.offenders for zombie in offender.zombies] + [zombie.age for zombie in after.without_parent]
+    ages = [zombie.age for offender in after.offenders for zombie in offender.zombies] + [
+        zombie.age for zombie in after.without_parent
+    ]
     seconds_to_full = after.forecast.seconds_to_full
     workloads = _workloads(after.offenders)
     samples = {
@@ -78,8 +122,12 @@ def as_text(done: Report, before: dict, now: float) -> str:
         "zombie_reaper_oldest_zombie_age_seconds": "%.1f" % max(ages, default=0.0),
         textfile.PIDS_USED: after.limits.tasks,
         "zombie_reaper_pids_limit": after.limits.limit,
-        "zombie_reaper_seconds_to_full": "+Inf" if seconds_to_full is None else round(seconds_to_full),
-        "zombie_reaper_pressure": pressure.LEVELS.index(pressure.told(after, done.options.pressure).level),
+        "zombie_reaper_seconds_to_full": (
+            "+Inf" if seconds_to_full is None else round(seconds_to_full)
+        ),
+        "zombie_reaper_pressure": pressure.LEVELS.index(
+            pressure.told(after, done.options.pressure).level
+        ),
         SWEEPS: before[SWEEPS] + 1,
         ENDED: before[ENDED] + counts["parents_ended"],
         textfile.SUCCESS: 1,
@@ -96,13 +144,17 @@ def as_text(done: Report, before: dict, now: float) -> str:
 def counted(text: str) -> dict:
     """``{series: int}`` of each of :data:`COUNTERS`, as a text has it; 0 where it has none."""
     found = dict(line.rpartition(" ")[::2] for line in text.split("\n"))
-    return {series: int(found[series]) if found.get(series, "").isdecimal() else 0 for series in COUNTERS}
+    return {
+        series: int(found[series]) if found.get(series, "").isdecimal() else 0
+        for series in COUNTERS
+    }
 
 
 def record(done: Report, paths) -> tuple:
     """Write the metrics of a sweep; returns warnings. The lock is held.
 
-    paths: :class:`.sweep.Paths`. Its ``textfiles`` is the option, or None: then they go where those of before went, if there were any.
+    paths: :class:`.sweep.Paths`. Its ``textfiles`` is the option, or None: then they go where those
+    of before went, if there were any.
     """
     procfs = ProcFS(paths.proc)
     before, text = textfile.kept(paths.run, procfs)
@@ -114,13 +166,18 @@ def record(done: Report, paths) -> tuple:
     try:
         textfile.publish(paths.run, procfs, folder, as_text(done, counted(text), time.time()))
     except OSError as error:
-        why = " (no part of its path may be a symbolic link)" if isinstance(error, NotADirectoryError) else ""
+        why = (
+            " (no part of its path may be a symbolic link)"
+            if isinstance(error, NotADirectoryError)
+            else ""
+        )
         return ("%s cannot be written: %s%s" % (error.filename, error.strerror, why),)
     return ()
 
 
 def failed(paths) -> None:
-    """Tell, as well as that can be done, that a sweep could not be done; all other figures stay as they are, and where they are.
+    """Tell, as well as that can be done, that a sweep could not be done; all other figures stay as
+    they are, and where they are.
 
     paths: as for :func:`record`.
     """
@@ -134,7 +191,12 @@ def failed(paths) -> None:
             counts = counted(text)
             values = {**counts, ERRORS: counts[ERRORS] + 1, textfile.SUCCESS: 0}
             if folder:
-                textfile.publish(paths.run, procfs, folder, textfile.with_values(text, values) if text else _written(values))
+                textfile.publish(
+                    paths.run,
+                    procfs,
+                    folder,
+                    textfile.with_values(text, values) if text else _written(values),
+                )
 
 
 def _folder(setting, before) -> str | None:
@@ -157,7 +219,11 @@ def _workloads(offenders) -> list:
 def _series(workload: dict) -> str:
     container = ""
     if workload["kind"] == "container":
-        container = workload["container_name"] or (workload["container_id"] or "")[:12] or "pid:[%s]" % workload["pid_namespace"]
+        container = (
+            workload["container_name"]
+            or (workload["container_id"] or "")[:12]
+            or "pid:[%s]" % workload["pid_namespace"]
+        )
     labels = workload["namespace"] or "", workload["pod"] or workload["pod_uid"] or "", container
     return '%s{namespace="%s",pod="%s",container="%s"}' % (WORKLOADS, *map(_escaped, labels))
 

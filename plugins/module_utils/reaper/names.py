@@ -1,31 +1,46 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names without the part that is made anew at each start, and keys that fit into a line of a state file."""
+"""Names without the part that is made anew at each start, and keys that fit into a line of a state
+file.
+"""
 
 from __future__ import annotations
 
 import re
 
-# What Kubernetes makes random names of: no vowel, and none of 0, 1 and 3 (k8s.io/apimachinery/pkg/util/rand).
+# What Kubernetes makes random names of: no vowel, and none of 0, 1 and 3
+# (k8s.io/apimachinery/pkg/util/rand).
 RANDOM = "[bcdfghjklmnpqrstvwxz2456789]"
-# A pod's name is its owner's and a suffix. What looks like one and is none only makes two workloads share a cooldown.
-OF_PODS = tuple(pattern.replace("R", RANDOM) for pattern in (
-    "(.+)-[0-9]{8,10}(?:-[0-9]+)?-R{5}",  # CronJob: minutes since 1970; an indexed one's index
-    "(.+)-R{6,10}-R{5}",  # ReplicaSet of a Deployment: hash of its template, a number of 32 bits
-    "(.+)-[0-9]+-R{5}",  # indexed Job
-    "(.+)-R{5}",  # Job, DaemonSet, ReplicaSet
-    "(.+)-[0-9]+"))  # StatefulSet
-LONGEST_GENERATED, GENERATED = 63, 5  # of longer names the front is cut, dash and all (apiserver/pkg/storage/names/generate.go)
+# A pod's name is its owner's and a suffix. What looks like one and is none only makes two workloads
+# share a cooldown.
+OF_PODS = tuple(
+    pattern.replace("R", RANDOM)
+    for pattern in (
+        "(.+)-[0-9]{8,10}(?:-[0-9]+)?-R{5}",  # CronJob: minutes since 1970; an indexed one's index
+        # ReplicaSet of a Deployment: hash of its template, a number of 32 bits
+        "(.+)-R{6,10}-R{5}",
+        "(.+)-[0-9]+-R{5}",  # indexed Job
+        "(.+)-R{5}",  # Job, DaemonSet, ReplicaSet
+        "(.+)-[0-9]+",
+    )
+)  # StatefulSet
+LONGEST_GENERATED, GENERATED = (
+    63,
+    5,
+)  # of longer names the front is cut, dash and all (apiserver/pkg/storage/names/generate.go)
 
-# Docker Swarm: SERVICE.SLOT.TASK, or SERVICE.NODE.TASK where the service runs on every node (moby/swarmkit, api/naming)
+# Docker Swarm: SERVICE.SLOT.TASK, or SERVICE.NODE.TASK where the service runs on every node
+# (moby/swarmkit, api/naming)
 SWARM_TASK = r"(.+)\.(?:[0-9]+|[a-z0-9]{25})\.[a-z0-9]{25}"
 
 LONGEST_KEY = 200
 
 
 def owner_of_pod(pod: str) -> str:
-    """The name of what made the pod (``web-7d9fc5b46b-x2x7z`` -> ``web``); the pod's own where it looks like nobody made it."""
+    """The name of what made the pod (``web-7d9fc5b46b-x2x7z`` -> ``web``); the pod's own where it
+    looks like nobody made it.
+    """
     for pattern in OF_PODS:
         found = re.fullmatch(pattern, pod)
         if found:
@@ -34,17 +49,25 @@ def owner_of_pod(pod: str) -> str:
 
 
 def service_of_task(container: str) -> str:
-    """The name of the Swarm service whose task the container is; the container's own where it is none."""
+    """The name of the Swarm service whose task the container is; the container's own where it is
+    none.
+    """
     found = re.fullmatch(SWARM_TASK, container)
     return found.group(1) if found else container
 
 
 def key(text: str) -> str:
-    """One ASCII word of at most :data:`LONGEST_KEY` characters, another one for each text. Names of cgroups may hold anything but a newline and a slash."""
-    word = re.sub(rb"[^A-Za-z0-9_.@:/-]", lambda byte: b"%%%02X" % byte.group()[0], text.encode("utf-8", "surrogateescape")).decode("ascii")
+    """One ASCII word of at most :data:`LONGEST_KEY` characters, another one for each text. Names of
+    cgroups may hold anything but a newline and a slash.
+    """
+    word = re.sub(
+        rb"[^A-Za-z0-9_.@:/-]",
+        lambda byte: b"%%%02X" % byte.group()[0],
+        text.encode("utf-8", "surrogateescape"),
+    ).decode("ascii")
     if len(word) <= LONGEST_KEY:
         return word
     import hashlib  # only for a path that nobody would give
 
     digest = hashlib.sha256(word.encode("ascii")).hexdigest()
-    return "%s~%s" % (word[:LONGEST_KEY - len(digest) - 1], digest)
+    return "%s~%s" % (word[: LONGEST_KEY - len(digest) - 1], digest)

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The options, validated once, and the one place that decides what is done to whom.
 
-:func:`judge` reads nothing: the same snapshot and options always give the same verdicts, each with its reason.
+:func:`judge` reads nothing: the same snapshot and options always give the same verdicts, each with
+its reason.
 """
 
 from __future__ import annotations
@@ -17,15 +18,21 @@ from .procfs import PF_KTHREAD
 
 SCOPES = ("containers", "all")
 REMEDIES = ("reap", "nudge", "terminate")
-NONE = "none"  # in place of remedies: a survey of AWX drops an empty choice, and would leave all of them
+NONE = (  # in place of remedies: a survey of AWX drops an empty choice, and would leave all of them
+    "none"
+)
 LEAST_ZOMBIES = 0.1  # of the limit of a cgroup; where they take less, it is the living that fill it
 SETTLED = 5.0  # seconds after which an adopter that waits has collected; supervisord needs up to 2
-TOLERATED_FOR = 3600  # seconds; more than ``tolerate`` zombies of one parent that are all older than that are a leak
-MOST_ORPHANS = 300000  # that an adopter is given at once: the most that was measured, 0.35 s in which nothing could fork (bench/run, "The storm")
-MOST = 10 ** 9  # of seconds, zombies or parents in an option
+# seconds; more than ``tolerate`` zombies of one parent that are all older than that are a leak
+TOLERATED_FOR = 3600
+# that an adopter is given at once: the most that was measured, 0.35 s in which nothing could fork
+# (bench/run, "The storm")
+MOST_ORPHANS = 300000
+MOST = 10**9  # of seconds, zombies or parents in an option
 
-# The executables of what runs the work of others: container runtimes, their shims, monitors and helpers, the kubelet in its various distributions, and
-# the daemons of Nomad, Slurm and other batch systems, of LXC, Apptainer, Mesos and ssh. To end one of them ends, or orphans, what is below it.
+# The executables of what runs the work of others: container runtimes, their shims, monitors and
+# helpers, the kubelet in its various distributions, and the daemons of Nomad, Slurm and other batch
+# systems, of LXC, Apptainer, Mesos and ssh. To end one of them ends, or orphans, what is below it.
 # Not compiled here: that takes 2 ms, and a sweep that finds nothing asks for none of them.
 RUNTIMES = (
     r"(docker-)?containerd(-shim.*|-rootless.*|-stargz-grpc)?|dockerd(-rootless.*)?|cri-dockerd|docker-(init|proxy|runc)|runc|crun|runsc|youki"
@@ -37,55 +44,115 @@ RUNTIMES = (
 )
 SYSTEMD = r"systemd(-.*)?|init"
 
-# The namespaces of what clusters run for themselves; the tenants of a provider on Akash have names that are a hash, without a dash. By their
-# installation guides: Kubernetes, kubeadm, KubeEdge and Flannel (kube-*); Akash's providers (akash.network/docs/providers: akash-services,
-# akash-gateway, nginx-gateway, ingress-nginx, cert-manager, rook-ceph, nvidia-device-plugin, lens-metrics); Calico (calico-*, tigera-operator); Cilium
-# (cilium, cilium-secrets, cilium-spire); NVIDIA (gpu-operator, nvidia-gpu-operator, nvidia-network-operator), Node Feature Discovery; MetalLB;
-# Longhorn; OpenEBS; kind and k3s (local-path-storage); Rancher (cattle-*); OpenShift (openshift-*); GKE (gke-*, gmp-*); Istio; Prometheus (monitoring).
+# The namespaces of what clusters run for themselves; the tenants of a provider on Akash have names
+# that are a hash, without a dash. By their installation guides: Kubernetes, kubeadm, KubeEdge and
+# Flannel (kube-*); Akash's providers (akash.network/docs/providers: akash-services, akash-gateway,
+# nginx-gateway, ingress-nginx, cert-manager, rook-ceph, nvidia-device-plugin, lens-metrics); Calico
+# (calico-*, tigera-operator); Cilium (cilium, cilium-secrets, cilium-spire); NVIDIA (gpu-operator,
+# nvidia-gpu-operator, nvidia-network-operator), Node Feature Discovery; MetalLB; Longhorn; OpenEBS;
+# kind and k3s (local-path-storage); Rancher (cattle-*); OpenShift (openshift-*); GKE (gke-*,
+# gmp-*); Istio; Prometheus (monitoring).
 PROTECTED_NAMESPACES = (
-    "kube-*", "akash-services", "akash-gateway", "nginx-gateway", "ingress-nginx", "cert-manager", "rook-ceph", "lens-metrics", "nvidia-*", "gpu-operator",
-    "node-feature-discovery", "calico-*", "tigera-operator", "cilium*", "metallb-system", "longhorn-system", "openebs", "local-path-storage", "cattle-*",
-    "openshift-*", "gke-*", "gmp-*", "istio-system", "monitoring")
+    "kube-*",
+    "akash-services",
+    "akash-gateway",
+    "nginx-gateway",
+    "ingress-nginx",
+    "cert-manager",
+    "rook-ceph",
+    "lens-metrics",
+    "nvidia-*",
+    "gpu-operator",
+    "node-feature-discovery",
+    "calico-*",
+    "tigera-operator",
+    "cilium*",
+    "metallb-system",
+    "longhorn-system",
+    "openebs",
+    "local-path-storage",
+    "cattle-*",
+    "openshift-*",
+    "gke-*",
+    "gmp-*",
+    "istio-system",
+    "monitoring",
+)
 
 
-# Options of earlier versions, and what took their place. A value of theirs means nothing to the successor, so none is taken over.
+# Options of earlier versions, and what took their place. A value of theirs means nothing to the
+# successor, so none is taken over.
 REMOVED = {"min_usage": "pressure", "act_within": "pressure"}
 
 
 class OptionError(ValueError):
-    """An option that is not allowed. The message names the option, its value and what is allowed."""
+    """An option that is not allowed. The message names the option, its value and what is
+    allowed.
+    """
 
 
 class Options(
     namedtuple(
         "Options",
-        ("scope", "remedies", "min_age", "min_zombies", "pressure", "tolerate", "grace", "protect", "protect_namespaces", "max_parents",
-         "cooldown"),
-        defaults=("containers", REMEDIES, 60, 1, pressure.USUAL, 1000, 10, (), PROTECTED_NAMESPACES, 10, 3600),
+        (
+            "scope",
+            "remedies",
+            "min_age",
+            "min_zombies",
+            "pressure",
+            "tolerate",
+            "grace",
+            "protect",
+            "protect_namespaces",
+            "max_parents",
+            "cooldown",
+        ),
+        defaults=(
+            "containers",
+            REMEDIES,
+            60,
+            1,
+            pressure.USUAL,
+            1000,
+            10,
+            (),
+            PROTECTED_NAMESPACES,
+            10,
+            3600,
+        ),
     )
 ):
     """The options of a sweep, as :func:`validate` returns them.
 
-    scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this order; empty only reports.
+    scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this
+    order; empty only reports.
     min_age: int, seconds. min_zombies: int.
-    pressure: float, 0 to 1, the share taken of the limit that binds first. tolerate: int, zombies of one parent. grace: float, seconds.
-    protect: tuple of str, regular expressions. protect_namespaces: tuple of str, names in which ``*`` stands for any text. max_parents: int, 0 for no limit.
+    pressure: float, 0 to 1, the share taken of the limit that binds first. tolerate: int, zombies
+    of one parent. grace: float, seconds.
+    protect: tuple of str, regular expressions. protect_namespaces: tuple of str, names in which
+    ``*`` stands for any text. max_parents: int, 0 for no limit.
     cooldown: int, seconds.
     """
 
     __slots__ = ()
 
 
-class Verdict(namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "explanation", "room"))):
+class Verdict(
+    namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "explanation", "room"))
+):
     """What is to be done to one offender.
 
-    ripe: tuple of the zombies that a remedy is for, or that are old enough where none is tried. remedies: tuple of str, what may be tried, in order; empty
-    to leave it alone. reason: str, one of the words below, for machines. explanation: str, one sentence for people. room: :class:`.pressure.Room`.
+    ripe: tuple of the zombies that a remedy is for, or that are old enough where none is tried.
+    remedies: tuple of str, what may be tried, in order; empty to leave it alone. reason: str, one
+    of the words below, for machines. explanation: str, one sentence for people. room:
+    :class:`.pressure.Room`.
 
-    ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``, ``runtime``, ``systemd``,
-    ``unknown_executable``, ``host_service``, ``host_process``, ``protected``, ``protected_namespace``, ``namespace_unknown``, ``own_canary``,
-    ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``too_young``, ``may_be_waited_for``, ``only_reap``, ``reap_impossible``,
-    ``older_first``, ``parent_uninterruptible``, ``parent_stopped``, ``parent_frozen``, ``report_only``, ``cooldown``, ``too_many_orphans``,
+    ``act``, or why not, or not everything: ``host_init``, ``kernel_thread``, ``sweep_or_ancestor``,
+    ``runtime``, ``systemd``, ``unknown_executable``, ``host_service``, ``host_process``,
+    ``protected``, ``protected_namespace``, ``namespace_unknown``, ``own_canary``,
+    ``leader_dead_threads_alive``, ``traced``, ``too_few``, ``too_young``, ``may_be_waited_for``,
+    ``only_reap``, ``reap_impossible``, ``older_first``, ``parent_uninterruptible``,
+    ``parent_stopped``, ``parent_frozen``, ``report_only``, ``cooldown``, ``too_many_orphans``,
     ``ends_with_init``, ``adopter_does_not_reap``, ``max_parents``.
     """
 
@@ -101,7 +168,9 @@ def validate(given) -> Options:
 
 
 def checked(given, checks) -> dict:
-    """What is given, by name, as its check returns it. checks: of all names there are, functions that raise ``ValueError``."""
+    """What is given, by name, as its check returns it. checks: of all names there are, functions
+    that raise ``ValueError``.
+    """
     wrong, values = [], {}
     for name in given:
         if name in REMOVED:
@@ -122,12 +191,20 @@ def checked(given, checks) -> dict:
 def judge(snapshot, options: Options, already_terminated: int = 0, tried=frozenset()) -> tuple:
     """One :class:`Verdict` for each offender of the snapshot, in its order (most zombies first).
 
-    already_terminated: int, parents terminated earlier in this sweep; they count towards ``max_parents``.
-    tried: (pid, start_ticks) of zombies that a remedy of this sweep was for in vain; others may have to make room in their place.
+    already_terminated: int, parents terminated earlier in this sweep; they count towards
+    ``max_parents``.
+    tried: (pid, start_ticks) of zombies that a remedy of this sweep was for in vain; others may
+    have to make room in their place.
     """
     protect = compiled(options)
-    verdicts = tuple(_judge_alone(offender, snapshot, options, protect) for offender in snapshot.offenders)
-    return _cap(_spare_in_vain(_no_more_than_needed(verdicts, options, tried), options), options, already_terminated)
+    verdicts = tuple(
+        _judge_alone(offender, snapshot, options, protect) for offender in snapshot.offenders
+    )
+    return _cap(
+        _spare_in_vain(_no_more_than_needed(verdicts, options, tried), options),
+        options,
+        already_terminated,
+    )
 
 
 def compiled(options: Options) -> list:
@@ -136,7 +213,9 @@ def compiled(options: Options) -> list:
 
 
 def spared(offender, options: Options, protect) -> tuple | None:
-    """Who is left alone for what it is, whatever it holds: (reason, explanation), or None. protect: of :func:`compiled`."""
+    """Who is left alone for what it is, whatever it holds: (reason, explanation), or None. protect:
+    of :func:`compiled`.
+    """
     workload = offender.workload
     denied = never_touched(offender)
     if denied:
@@ -150,16 +229,29 @@ def spared(offender, options: Options, protect) -> tuple | None:
         return "protected", "the parent matches protect: %s" % pattern
     pattern = protecting(workload.namespace, options)
     if pattern:
-        return "protected_namespace", "its pod %s is in the namespace %s (protect_namespaces: %s)" % (workload.pod, workload.namespace, pattern)
-    if (workload.pod_uid or workload.kubernetes) and workload.namespace is None and options.protect_namespaces:
-        return "namespace_unknown", (
-            "the namespace of its pod%s is not known (neither a folder in /var/log/pods nor a link in /var/log/containers), "
-            "so it may be one of protect_namespaces" % (" " + workload.pod_uid if workload.pod_uid else ""))
+        return (
+            "protected_namespace",
+            "its pod %s is in the namespace %s (protect_namespaces: %s)"
+            % (workload.pod, workload.namespace, pattern),
+        )
+    if (
+        (workload.pod_uid or workload.kubernetes)
+        and workload.namespace is None
+        and options.protect_namespaces
+    ):
+        return (
+            "namespace_unknown",
+            "the namespace of its pod%s is not known (neither a folder in /var/log/pods nor a link"
+            " in /var/log/containers), so it may be one of protect_namespaces"
+            % (" " + workload.pod_uid if workload.pod_uid else ""),
+        )
     return None
 
 
 def protecting(namespace: str | None, options: Options) -> str | None:
-    """The first pattern of ``protect_namespaces`` that this namespace matches; ``*`` stands for any text, no other character for anything but itself."""
+    """The first pattern of ``protect_namespaces`` that this namespace matches; ``*`` stands for any
+    text, no other character for anything but itself.
+    """
     for pattern in options.protect_namespaces if namespace else ():
         if re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), namespace):
             return pattern
@@ -167,36 +259,58 @@ def protecting(namespace: str | None, options: Options) -> str | None:
 
 
 def matching(executable: bytes | None, command_line: bytes | None, protect) -> str | None:
-    """The first pattern of ``protect`` that a process matches, by its executable or its command line. protect: of :func:`compiled`."""
-    texts = [text.decode("utf-8", "surrogateescape") for text in (executable, _words(command_line)) if text]
-    return next((pattern.pattern for pattern in protect if any(pattern.search(text) for text in texts)), None)
+    """The first pattern of ``protect`` that a process matches, by its executable or its command
+    line. protect: of :func:`compiled`.
+    """
+    texts = [
+        text.decode("utf-8", "surrogateescape")
+        for text in (executable, _words(command_line))
+        if text
+    ]
+    return next(
+        (pattern.pattern for pattern in protect if any(pattern.search(text) for text in texts)),
+        None,
+    )
 
 
 def spare_for(verdict: Verdict, pid: int, pattern: str) -> Verdict:
     """The verdict on a PID 1 with which a process would end that ``protect`` names."""
-    return verdict._replace(remedies=without_terminate(verdict.remedies), reason="protected", explanation=(
-        "PID %d would end with it, and matches protect: %s" % (pid, pattern)))
+    return verdict._replace(
+        remedies=without_terminate(verdict.remedies),
+        reason="protected",
+        explanation="PID %d would end with it, and matches protect: %s" % (pid, pattern),
+    )
 
 
 def never_touched(offender) -> tuple | None:
     """The deny list that no option can lift: (reason, explanation), or None.
 
-    Rests on what no tenant can set: PID, kernel flags, PID namespace. A name of an executable counts only in the
-    sweep's own PID namespace; the same name inside a container means nothing.
+    Rests on what no tenant can set: PID, kernel flags, PID namespace. A name of an executable
+    counts only in the sweep's own PID namespace; the same name inside a container means nothing.
     """
     if offender.pid == 1:
         return "host_init", "the parent is PID 1 of this node"
     if offender.flags & PF_KTHREAD:
         return "kernel_thread", "the parent is a kernel thread"
     if offender.is_ancestor:
-        return "sweep_or_ancestor", "the parent is this sweep or started it (its ssh, cron or shell session)"
+        return (
+            "sweep_or_ancestor",
+            "the parent is this sweep or started it (its ssh, cron or shell session)",
+        )
     if not offender.status.in_own_pid_namespace:
         return None
     if not offender.executable:
-        return "unknown_executable", "the executable of this host process cannot be read, so it may be one that must live"
+        return (
+            "unknown_executable",
+            "the executable of this host process cannot be read, so it may be one that must live",
+        )
     name = os.path.basename(offender.executable).decode("utf-8", "replace")
     if re.fullmatch(RUNTIMES, name):
-        return "runtime", "the parent runs the work of others: a container runtime, its shim, the kubelet, a batch system, ssh (%s)" % name
+        return (
+            "runtime",
+            "the parent runs the work of others: a container runtime, its shim, the kubelet, a"
+            " batch system, ssh (%s)" % name,
+        )
     if re.fullmatch(SYSTEMD, name):
         return "systemd", "the parent belongs to systemd (%s)" % name
     return None
@@ -204,7 +318,9 @@ def never_touched(offender) -> tuple | None:
 
 def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     """The verdict on one offender without regard to the others."""
-    room = _where_zombies_take_room(pressure.of(snapshot, offender, options.pressure), snapshot, options)
+    room = _where_zombies_take_room(
+        pressure.of(snapshot, offender, options.pressure), snapshot, options
+    )
     full = room.level == pressure.FULL
     countable = [zombie for zombie in offender.zombies if _collectable(zombie, full)]
     ripe = tuple(zombie for zombie in countable if _age(zombie, full) >= options.min_age)
@@ -216,7 +332,9 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if alone:
         return verdict(*alone)
     if all(zombie.canary for zombie in offender.zombies):
-        return verdict("own_canary", "all it holds is the canary of an audit, which is no fault of its own")
+        return verdict(
+            "own_canary", "all it holds is the canary of an audit, which is no fault of its own"
+        )
     if not countable:
         return verdict(*_held_by_others(offender))
     held_up = None if full else _held_up(offender)
@@ -229,25 +347,45 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if not room.is_short:
         return _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, room)
     if len(ripe) < (1 if full else options.min_zombies):
-        return verdict("too_young", "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait for it" % (
-            max(_age(zombie, full) for zombie in countable), options.min_age))
-    remedies = tuple(remedy for remedy in options.remedies if remedy != "reap" or not snapshot.refusal)
+        return verdict(
+            "too_young",
+            "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait"
+            " for it" % (max(_age(zombie, full) for zombie in countable), options.min_age),
+        )
+    remedies = tuple(
+        remedy for remedy in options.remedies if remedy != "reap" or not snapshot.refusal
+    )
     if not remedies:
-        return verdict("reap_impossible", "only reap is among the remedies, and %s" % snapshot.refusal[1])
-    less = None if _is_full_node(room) or "terminate" not in options.remedies else _not_to_be_ended(offender, options, room)
+        return verdict(
+            "reap_impossible", "only reap is among the remedies, and %s" % snapshot.refusal[1]
+        )
+    less = (
+        None
+        if _is_full_node(room) or "terminate" not in options.remedies
+        else _not_to_be_ended(offender, options, room)
+    )
     if less:
         return verdict(*less, without_terminate(remedies))
-    return verdict("act", "%d held for %.0f s or longer" % (len(ripe), min(_age(zombie, full) for zombie in ripe)), remedies)
+    return verdict(
+        "act",
+        "%d held for %.0f s or longer" % (len(ripe), min(_age(zombie, full) for zombie in ripe)),
+        remedies,
+    )
 
 
 def _where_zombies_take_room(room, snapshot, options) -> pressure.Room:
-    """Room, where it is living processes that take up a cgroup: no status that is given up for a few zombies there would gain any.
+    """Room, where it is living processes that take up a cgroup: no status that is given up for a
+    few zombies there would gain any.
 
     That harms nobody but its owner. On a node every single one counts.
     """
     if not room.is_short or not options.pressure or room.where == pressure.NODE:
         return room
-    zombies = sum(each.zombie_count for each in snapshot.offenders if each.pids and each.pids.cgroup == room.where)
+    zombies = sum(
+        each.zombie_count
+        for each in snapshot.offenders
+        if each.pids and each.pids.cgroup == room.where
+    )
     if zombies >= LEAST_ZOMBIES * room.limit:
         return room
     of_node = pressure.of_node(snapshot, options.pressure)
@@ -257,69 +395,137 @@ def _where_zombies_take_room(room, snapshot, options) -> pressure.Room:
 def _held_by_others(offender) -> tuple:
     """Why its parent could collect none of its zombies: (reason, explanation)."""
     if any(zombie.num_threads > 1 for zombie in offender.zombies):
-        return "leader_dead_threads_alive", "the leader has exited but threads of it live on: nobody can collect it yet"
-    tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)  # the rest are canaries
-    return "traced", "held by its tracer, %s, and not by its parent" % ("PID %d" % tracer if tracer > 0 else "which was not looked up")
+        return (
+            "leader_dead_threads_alive",
+            "the leader has exited but threads of it live on: nobody can collect it yet",
+        )
+    tracer = next(
+        zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid
+    )  # the rest are canaries
+    return "traced", "held by its tracer, %s, and not by its parent" % (
+        "PID %d" % tracer if tracer > 0 else "which was not looked up"
+    )
 
 
 def _held_up(offender) -> tuple | None:
     """Why the parent cannot do anything just now: (reason, explanation), or None."""
     if offender.frozen:
-        return "parent_frozen", "the parent's container is paused: it cannot collect anything before it goes on"
+        return (
+            "parent_frozen",
+            "the parent's container is paused: it cannot collect anything before it goes on",
+        )
     if offender.held_up:
-        return "parent_stopped", "the parent is stopped (by a signal or a debugger) and cannot collect anything"
+        return (
+            "parent_stopped",
+            "the parent is stopped (by a signal or a debugger) and cannot collect anything",
+        )
     if offender.state == "D":
-        return "parent_uninterruptible", "the parent is in uninterruptible sleep: no signal reaches it now"
+        return (
+            "parent_uninterruptible",
+            "the parent is in uninterruptible sleep: no signal reaches it now",
+        )
     return None
 
 
 def _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, room) -> Verdict:
-    """Nothing is signalled or ended. Collected are only zombies that nobody will ask for, and what has become far too much."""
+    """Nothing is signalled or ended. Collected are only zombies that nobody will ask for, and what
+    has become far too much.
+    """
     due = tuple(zombie for zombie in ripe if zombie.is_orphan) + _leaked(offender, ripe, options)
     if not due and any(zombie.is_orphan for zombie in countable):
-        return verdict("too_young", "nobody will ask for the orphans, but the first of them was seen %.0f s ago, less than min_age: %s" % (
-            max(zombie.age for zombie in countable if zombie.is_orphan), options.min_age))
+        return verdict(
+            "too_young",
+            "nobody will ask for the orphans, but the first of them was seen %.0f s ago, less than"
+            " min_age: %s"
+            % (max(zombie.age for zombie in countable if zombie.is_orphan), options.min_age),
+        )
     if not due:
-        return verdict("may_be_waited_for", "its parent may still ask for %s, and there is room (%s taken): no harm is done" % (
-            "it" if len(countable) == 1 else "them", in_words(room)))
+        return verdict(
+            "may_be_waited_for",
+            "its parent may still ask for %s, and there is room (%s taken): no harm is done"
+            % ("it" if len(countable) == 1 else "them", in_words(room)),
+        )
     if len(due) < options.min_zombies:
-        return verdict("too_few", "fewer than min_zombies: %d are to be collected while there is room" % options.min_zombies, due=due)
+        return verdict(
+            "too_few",
+            "fewer than min_zombies: %d are to be collected while there is room"
+            % options.min_zombies,
+            due=due,
+        )
     if "reap" not in options.remedies:
-        return verdict("only_reap", "there is room (%s taken), so only reap may be tried, and it is not among the remedies" % in_words(room), due=due)
+        return verdict(
+            "only_reap",
+            "there is room (%s taken), so only reap may be tried, and it is not among the remedies"
+            % in_words(room),
+            due=due,
+        )
     if snapshot.refusal:
-        return verdict("reap_impossible", "there is room (%s taken), so only reap may be tried, and %s" % (in_words(room), snapshot.refusal[1]), due=due)
-    what = "%d that nobody will ask for" % len(due) if all(zombie.is_orphan for zombie in due) else (
-        "%d, most of them old: more than tolerate: %d are older than %d s" % (len(due), options.tolerate, TOLERATED_FOR))
+        return verdict(
+            "reap_impossible",
+            "there is room (%s taken), so only reap may be tried, and %s"
+            % (in_words(room), snapshot.refusal[1]),
+            due=due,
+        )
+    what = (
+        "%d that nobody will ask for" % len(due)
+        if all(zombie.is_orphan for zombie in due)
+        else (
+            "%d, most of them old: more than tolerate: %d are older than %d s"
+            % (len(due), options.tolerate, TOLERATED_FOR)
+        )
+    )
     return verdict("act", what, ("reap",), due)
 
 
 def _leaked(offender, ripe, options) -> tuple:
-    """The oldest of those that may be waited for, as far as more than ``tolerate`` of them are older than an hour."""
-    old = sorted((zombie for zombie in ripe if not zombie.is_orphan and zombie.age >= TOLERATED_FOR), key=lambda zombie: -zombie.age)
-    return tuple(old[:max(0, len(old) - options.tolerate)])
+    """The oldest of those that may be waited for, as far as more than ``tolerate`` of them are
+    older than an hour.
+    """
+    old = sorted(
+        (zombie for zombie in ripe if not zombie.is_orphan and zombie.age >= TOLERATED_FOR),
+        key=lambda zombie: -zombie.age,
+    )
+    return tuple(old[: max(0, len(old) - options.tolerate)])
 
 
 def _not_to_be_ended(offender, options, room) -> tuple | None:
-    """Why no signal may end it in this sweep, though there is hardly any room: (reason, explanation), or None."""
+    """Why no signal may end it in this sweep, though there is hardly any room: (reason,
+    explanation), or None.
+    """
     if offender.ended_ago is not None and offender.ended_ago < options.cooldown:
-        return "cooldown", "a parent of this workload was ended %.0f s ago, less than cooldown: %d" % (offender.ended_ago, options.cooldown)
-    if offender.zombie_count > MOST_ORPHANS and room.level != pressure.FULL and offender.pid != offender.init_pid:
-        return "too_many_orphans", (
-            "its end would give %d zombies to one adopter at once, more than %d, and nothing could start for about %.1f s; "
-            "there is room left to have it collect them, or to end its whole container" % (
-                offender.zombie_count, MOST_ORPHANS, offender.zombie_count / 1e6))
+        return (
+            "cooldown",
+            "a parent of this workload was ended %.0f s ago, less than cooldown: %d"
+            % (offender.ended_ago, options.cooldown),
+        )
+    if (
+        offender.zombie_count > MOST_ORPHANS
+        and room.level != pressure.FULL
+        and offender.pid != offender.init_pid
+    ):
+        return (
+            "too_many_orphans",
+            "its end would give %d zombies to one adopter at once, more than %d, and nothing could"
+            " start for about %.1f s; there is room left to have it collect them, or to end its"
+            " whole container" % (offender.zombie_count, MOST_ORPHANS, offender.zombie_count / 1e6),
+        )
     return None
 
 
 def in_words(room) -> str:
     """How much is taken, of what."""
-    return "%.1f %% of %s" % (100 * room.share, "the process table" if room.where == pressure.NODE else "the PIDs of its cgroup")
+    return "%.1f %% of %s" % (
+        100 * room.share,
+        "the process table" if room.where == pressure.NODE else "the PIDs of its cgroup",
+    )
 
 
 def _collectable(zombie, full=False) -> bool:
-    """Whether it counts, and its parent could collect it: no canary, no tracer holds it, and no thread of it lives on.
+    """Whether it counts, and its parent could collect it: no canary, no tracer holds it, and no
+    thread of it lives on.
 
-    What its own parent traces that one can collect as well; it is a debugger at work, unless the table is full.
+    What its own parent traces that one can collect as well; it is a debugger at work, unless the
+    table is full.
     """
     if zombie.num_threads > 1 or zombie.canary:
         return False
@@ -327,32 +533,45 @@ def _collectable(zombie, full=False) -> bool:
 
 
 def _age(zombie, full) -> float:
-    """Seconds for which it has been seen. Those count too for which another parent held it, or handing it on would make it young: of an orphan once its adopter
-    has had time to collect it, and of any in a full table."""
+    """Seconds for which it has been seen. Those count too for which another parent held it, or
+    handing it on would make it young: of an orphan once its adopter has had time to collect it, and
+    of any in a full table.
+    """
     counts_with_all = full or zombie.is_orphan and zombie.age >= SETTLED
     return max(zombie.age, zombie.known_for or 0.0) if counts_with_all else zombie.age
 
 
 def _no_more_than_needed(verdicts, options, tried):
-    """Where room is short, of the zombies that may be waited for only as many as make room, the oldest first, whoever holds them.
+    """Where room is short, of the zombies that may be waited for only as many as make room, the
+    oldest first, whoever holds them.
 
-    Those of parents that hold more than ``tolerate`` come before: no program need give up a status for what another one leaks.
+    Those of parents that hold more than ``tolerate`` come before: no program need give up a status
+    for what another one leaks.
     """
     keep, places, made = set(), {}, 0
     for verdict in verdicts:
         if verdict.remedies and verdict.room.is_short:
             places.setdefault(verdict.room.where, []).append(verdict)
-    for of_one_place in sorted(places.values(), key=lambda verdicts: verdicts[0].room.where == pressure.NODE):  # what goes in cgroups goes from the node
-        needed = of_one_place[0].room.too_many(options.pressure) - (made if of_one_place[0].room.where == pressure.NODE else 0)
+    for of_one_place in sorted(
+        places.values(), key=lambda verdicts: verdicts[0].room.where == pressure.NODE
+    ):  # what goes in cgroups goes from the node
+        needed = of_one_place[0].room.too_many(options.pressure) - (
+            made if of_one_place[0].room.where == pressure.NODE else 0
+        )
         if needed >= sum(len(verdict.ripe) for verdict in of_one_place):
             keep.add(of_one_place[0].room.where)  # all of them
             made += sum(len(verdict.ripe) for verdict in of_one_place)
             continue
         made += max(0, needed)
-        leaking = {verdict.offender.pid for verdict in of_one_place if verdict.offender.zombie_count > options.tolerate}
+        leaking = {
+            verdict.offender.pid
+            for verdict in of_one_place
+            if verdict.offender.zombie_count > options.tolerate
+        }
         zombies = sorted(
             (zombie for verdict in of_one_place for zombie in verdict.ripe),
-            key=lambda zombie: (not zombie.is_orphan, zombie.ppid not in leaking, -zombie.age))
+            key=lambda zombie: (not zombie.is_orphan, zombie.ppid not in leaking, -zombie.age),
+        )
         for zombie in zombies:
             key = zombie.pid, zombie.start_ticks
             if zombie.is_orphan or needed > 0 or key in tried:
@@ -364,28 +583,53 @@ def _no_more_than_needed(verdicts, options, tried):
             if verdict.room.where not in keep:
                 ripe = tuple(zombie for zombie in ripe if (zombie.pid, zombie.start_ticks) in keep)
             if not ripe:
-                yield verdict._replace(remedies=(), reason="older_first", explanation=(
-                    "its zombies may still be waited for, and older ones are enough to make room"))
+                yield verdict._replace(
+                    remedies=(),
+                    reason="older_first",
+                    explanation=(
+                        "its zombies may still be waited for, and older ones are enough to make"
+                        " room"
+                    ),
+                )
                 continue
-            verdict = verdict._replace(ripe=ripe, explanation=verdict.explanation if ripe is verdict.ripe else (
-                "%d of the oldest, to make room" % len(ripe) if verdict.reason == "act" else verdict.explanation))
+            verdict = verdict._replace(
+                ripe=ripe,
+                explanation=(
+                    verdict.explanation
+                    if ripe is verdict.ripe
+                    else (
+                        "%d of the oldest, to make room" % len(ripe)
+                        if verdict.reason == "act"
+                        else verdict.explanation
+                    )
+                ),
+            )
         yield verdict
 
 
 def _spare_in_vain(verdicts, options):
-    """Take ``terminate`` from those whose end would only move their zombies to an init that does not reap.
+    """Take ``terminate`` from those whose end would only move their zombies to an init that does
+    not reap.
 
-    It does not where it has held zombies for min_age and longer: then either its own end clears the namespace, or nothing does. Or where
-    it did not collect the canary of an audit: then its zombies are for ``reap``, once it has them.
+    It does not where it has held zombies for min_age and longer: then either its own end clears the
+    namespace, or nothing does. Or where it did not collect the canary of an audit: then its zombies
+    are for ``reap``, once it has them.
     """
     verdicts = tuple(verdicts)
     by_pid = {verdict.offender.pid: verdict for verdict in verdicts}
     for verdict in verdicts:
         init = by_pid.get(verdict.offender.init_pid)
-        keeps_some = init is not None and any(_collectable(zombie) and zombie.age >= options.min_age for zombie in init.offender.zombies)
+        keeps_some = init is not None and any(
+            _collectable(zombie) and zombie.age >= options.min_age
+            for zombie in init.offender.zombies
+        )
         leaks = keeps_some or verdict.offender.init_reaps is False
-        if "terminate" not in verdict.remedies or verdict.offender.pid == verdict.offender.init_pid or not leaks or (
-                verdict.room.level == pressure.FULL and not keeps_some):
+        if (
+            "terminate" not in verdict.remedies
+            or verdict.offender.pid == verdict.offender.init_pid
+            or not leaks
+            or (verdict.room.level == pressure.FULL and not keeps_some)
+        ):
             yield verdict
             continue
         remedies = without_terminate(verdict.remedies)
@@ -393,42 +637,85 @@ def _spare_in_vain(verdicts, options):
             yield _for_an_adopter_that_leaks(verdict, remedies)
             continue
         if "terminate" in init.remedies:
-            yield verdict._replace(remedies=remedies, reason="ends_with_init", explanation=(
-                "its PID namespace ends with its init, PID %d, which keeps zombies itself" % init.offender.pid))
+            yield verdict._replace(
+                remedies=remedies,
+                reason="ends_with_init",
+                explanation=(
+                    "its PID namespace ends with its init, PID %d, which keeps zombies itself"
+                    % init.offender.pid
+                ),
+            )
         else:
-            yield verdict._replace(remedies=remedies, reason="adopter_does_not_reap", explanation=(
-                "its zombies would only move to PID %d, which keeps those it has and is left alone (%s)" % (
-                    init.offender.pid, init.reason)))
+            yield verdict._replace(
+                remedies=remedies,
+                reason="adopter_does_not_reap",
+                explanation=(
+                    "its zombies would only move to PID %d, which keeps those it has and is left"
+                    " alone (%s)"
+                )
+                % (init.offender.pid, init.reason),
+            )
 
 
 def _for_an_adopter_that_leaks(verdict, gentler) -> Verdict:
-    adopter = "PID %d, the init of its PID namespace, which did not collect the canary of an audit" % verdict.offender.init_pid
+    adopter = (
+        "PID %d, the init of its PID namespace, which did not collect the canary of an audit"
+        % verdict.offender.init_pid
+    )
     if "reap" in gentler:
-        return verdict._replace(explanation="%s; if it is ended, its zombies go to %s: reap is then for that one" % (
-            verdict.explanation, adopter))
-    return verdict._replace(remedies=gentler, reason="adopter_does_not_reap", explanation=(
-        "its zombies would only move to %s; reap among the remedies would help, or the end of that container" % adopter))
+        return verdict._replace(
+            explanation="%s; if it is ended, its zombies go to %s: reap is then for that one"
+            % (verdict.explanation, adopter)
+        )
+    return verdict._replace(
+        remedies=gentler,
+        reason="adopter_does_not_reap",
+        explanation=(
+            "its zombies would only move to %s; reap among the remedies would help, or the end of"
+            " that container"
+        )
+        % adopter,
+    )
 
 
 def _cap(verdicts, options, already_terminated) -> tuple:
-    """Take ``terminate`` from those beyond ``max_parents``, worst first, and from all but one container of a workload, so that its replicas do not end
-    together; and tell those that were to end with one of them. A full node knows no such limits; a full cgroup harms its owner only."""
+    """Take ``terminate`` from those beyond ``max_parents``, worst first, and from all but one
+    container of a workload, so that its replicas do not end together; and tell those that were to
+    end with one of them. A full node knows no such limits; a full cgroup harms its owner only.
+    """
     capped, spared_for, containers = [], {}, {}
     for verdict in verdicts:
         if "terminate" in verdict.remedies and not _is_full_node(verdict.room):
             workload = verdict.offender.workload
-            if workload.container_id and containers.setdefault(workload.identity, workload.container_id) != workload.container_id:
-                why = "cooldown", "another container of this workload comes first; of its replicas only one is ended within cooldown: %d" % options.cooldown
+            if (
+                workload.container_id
+                and containers.setdefault(workload.identity, workload.container_id)
+                != workload.container_id
+            ):
+                why = (
+                    "cooldown",
+                    "another container of this workload comes first; of its replicas only one is"
+                    " ended within cooldown: %d" % options.cooldown,
+                )
                 spared_for[verdict.offender.pid] = why
             else:
                 already_terminated += 1
                 if options.max_parents and already_terminated > options.max_parents:
                     spared_for[verdict.offender.pid] = (
-                        "max_parents", "parents with more zombies come first in this sweep (max_parents: %d)" % options.max_parents)
+                        "max_parents",
+                        "parents with more zombies come first in this sweep (max_parents: %d)"
+                        % options.max_parents,
+                    )
             verdict = _leave_for_later(verdict, spared_for.get(verdict.offender.pid))
         capped.append(verdict)
     return tuple(
-        _leave_for_later(verdict, spared_for.get(verdict.offender.init_pid)) if verdict.reason == "ends_with_init" else verdict for verdict in capped)
+        (
+            _leave_for_later(verdict, spared_for.get(verdict.offender.init_pid))
+            if verdict.reason == "ends_with_init"
+            else verdict
+        )
+        for verdict in capped
+    )
 
 
 def _is_full_node(room) -> bool:
@@ -438,7 +725,9 @@ def _is_full_node(room) -> bool:
 def _leave_for_later(verdict, why) -> Verdict:
     if why is None:
         return verdict
-    return verdict._replace(remedies=without_terminate(verdict.remedies), reason=why[0], explanation=why[1])
+    return verdict._replace(
+        remedies=without_terminate(verdict.remedies), reason=why[0], explanation=why[1]
+    )
 
 
 def without_terminate(remedies) -> tuple:
@@ -457,6 +746,7 @@ def _whole(minimum, unit, maximum=MOST):
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
             raise ValueError("give a whole number of %s, from %d to %d" % (unit, minimum, maximum))
         return value
+
     return check
 
 
@@ -469,6 +759,7 @@ def _number(minimum, maximum, what):
         if not minimum <= number <= maximum:
             raise ValueError("give %s" % what)
         return number
+
     return check
 
 
@@ -477,7 +768,10 @@ def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
         if isinstance(value, str) and splits_at_commas:
             value = value.split(",")
         elif isinstance(value, str) and "," in value and "\n" not in value:
-            raise ValueError("a comma may part %s or belong to one; give a list, or text with each on a line of its own" % what)
+            raise ValueError(
+                "a comma may part %s or belong to one; give a list, or text with each on a line of"
+                " its own" % what
+            )
         elif isinstance(value, str):
             value = [value]
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
@@ -489,6 +783,7 @@ def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
         for item in items:
             check_item(item)
         return items
+
     return check
 
 
@@ -497,6 +792,7 @@ def _one_of(allowed):
         if value not in allowed:
             raise ValueError("%r is none of: %s" % (value, ", ".join(allowed)))
         return value
+
     return check
 
 
@@ -509,22 +805,47 @@ def _pattern(text):
 
 def _namespace(text):
     if not re.fullmatch("[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?", text):
-        raise ValueError("%r is not a name that Kubernetes allows, nor a pattern of names (small letters, digits, dashes and *)" % text)
+        raise ValueError(
+            "%r is not a name that Kubernetes allows, nor a pattern of names (small letters,"
+            " digits, dashes and *)" % text
+        )
 
 
 HELP = {
     "scope": "containers: only parents inside a container; all: processes of the host too",
-    "remedies": "what may be tried, in order, separated by commas: %s; or %s, which only reports" % (", ".join(REMEDIES), NONE),
+    "remedies": (
+        "what may be tried, in order, separated by commas: %s; or %s, which only reports"
+        % (", ".join(REMEDIES), NONE)
+    ),
     "min_age": "seconds a zombie must have been seen with the same parent before it counts",
     "min_zombies": "zombies that count a parent must hold",
-    "pressure": "share taken (0 to 1) of the limit that binds first, from which zombies that a parent may still ask for are collected too, "
-                "and parents may be ended; 0 is always",
-    "tolerate": "zombies of one parent, each older than an hour, that are left alone while there is room; beyond that the oldest are collected",
-    "grace": "seconds that an adopted daemon gets between SIGTERM and SIGKILL; every other parent gets SIGKILL at once",
-    "protect": "regular expression, searched for in a parent's executable and command line: never touched; may be given again",
-    "protect_namespaces": "Kubernetes namespaces whose pods are never touched, separated by commas; * stands for any text (kube-*)",
-    "max_parents": "most parents ended in one sweep of a node, those with most zombies first; 0 for no limit",
-    "cooldown": "seconds before a parent of the same workload (the owner of the pod, else the container) may be ended again",
+    "pressure": (
+        "share taken (0 to 1) of the limit that binds first, from which zombies that a parent may"
+        " still ask for are collected too, and parents may be ended; 0 is always"
+    ),
+    "tolerate": (
+        "zombies of one parent, each older than an hour, that are left alone while there is room;"
+        " beyond that the oldest are collected"
+    ),
+    "grace": (
+        "seconds that an adopted daemon gets between SIGTERM and SIGKILL; every other parent gets"
+        " SIGKILL at once"
+    ),
+    "protect": (
+        "regular expression, searched for in a parent's executable and command line: never touched;"
+        " may be given again"
+    ),
+    "protect_namespaces": (
+        "Kubernetes namespaces whose pods are never touched, separated by commas; * stands for any"
+        " text (kube-*)"
+    ),
+    "max_parents": (
+        "most parents ended in one sweep of a node, those with most zombies first; 0 for no limit"
+    ),
+    "cooldown": (
+        "seconds before a parent of the same workload (the owner of the pod, else the container)"
+        " may be ended again"
+    ),
 }
 
 CHECKS = {

@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether there is room for more processes: the one rule by which remedies, reports, metrics, alerts and summaries call a node short of PIDs.
+"""Whether there is room for more processes: the one rule by which remedies, reports, metrics,
+alerts and summaries call a node short of PIDs.
 
-A zombie on a node with room harms nobody. Room runs short where the share that is taken of a limit has reached the option ``pressure``, or where the
-limit will be met within an hour, at a rate that was seen for half an hour and from a tenth taken (:func:`.limits.forecast`).
+A zombie on a node with room harms nobody. Room runs short where the share that is taken of a limit
+has reached the option ``pressure``, or where the limit will be met within an hour, at a rate that
+was seen for half an hour and from a tenth taken (:func:`.limits.forecast`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ NODE = "node"
 class Room(namedtuple("Room", ("level", "share", "used", "limit", "where", "seconds_to_full"))):
     """How much room there is at one limit.
 
-    level: one of :data:`LEVELS`. share: float, used / limit; used, limit: int, tasks. where: :data:`NODE`, or the path of a cgroup.
+    level: one of :data:`LEVELS`. share: float, used / limit; used, limit: int, tasks. where:
+    :data:`NODE`, or the path of a cgroup.
     seconds_to_full: float, None where that is not known or it does not grow.
     """
 
@@ -36,7 +39,9 @@ class Room(namedtuple("Room", ("level", "share", "used", "limit", "where", "seco
         return self.level != ROOM
 
     def too_many(self, pressure: float) -> int:
-        """How many tasks must go until the share is below ``pressure``; all of them where only the forecast is the reason."""
+        """How many tasks must go until the share is below ``pressure``; all of them where only the
+        forecast is the reason.
+        """
         most = max(0, math.ceil(pressure * self.limit) - 1)
         return self.used - most if self.share >= pressure else self.used
 
@@ -60,7 +65,9 @@ def of_node(snapshot, pressure: float) -> Room:
 
 
 def told(snapshot, pressure: float) -> Room:
-    """Of the whole node, for people and for alerts. An operator who acts always (0) still wants to know when room is short."""
+    """Of the whole node, for people and for alerts. An operator who acts always (0) still wants to
+    know when room is short.
+    """
     return of_node(snapshot, pressure or USUAL)
 
 

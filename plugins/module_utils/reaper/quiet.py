@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a scheduled sweep may end before it begins: the one before found no zombie, the ledger shows none now, and nothing else is new.
+"""Whether a scheduled sweep may end before it begins: the one before found no zombie, the ledger
+shows none now, and nothing else is new.
 
-On most nodes that is every sweep but one in :data:`TRUSTED` seconds. To import all that a sweep needs costs several times the CPU of this look,
-more than the ``ps`` of a script; so this file imports next to nothing.
+On most nodes that is every sweep but one in :data:`TRUSTED` seconds. To import all that a sweep
+needs costs several times the CPU of this look, more than the ``ps`` of a script; so this file
+imports next to nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from . import METRICS, cgroups
 TRUSTED = 600.0  # seconds; after that a whole sweep looks again, and writes a new last.json
 GROWN = 0.01  # of the limit that binds; with so many tasks more than then a whole sweep looks again
 SCHEDULED = [], ["--syslog"]  # the arguments of a call by cron or the timer
-NOTE, LAST = "quiet", "last.json"  # in the run folder: what is noted here, and the report that it belongs to
+NOTE, LAST = (
+    "quiet",
+    "last.json",
+)  # in the run folder: what is noted here, and the report that it belongs to
 
 
 def stamp(path: str) -> str:
@@ -32,15 +37,22 @@ def stamp(path: str) -> str:
 def note(run: str, config_stamp: str, limits, procfs) -> str:
     """The text to note after a whole scheduled sweep that found nothing.
 
-    config_stamp: of the configuration that this sweep had, taken before it was read. limits: :class:`.limits.Limits` at its end.
+    config_stamp: of the configuration that this sweep had, taken before it was read. limits:
+    :class:`.limits.Limits` at its end.
     """
-    words = [procfs.read_text("sys/kernel/random/boot_id").strip(), str(int(time.monotonic())), str(int(limits.tasks + GROWN * limits.limit)),
-             config_stamp, stamp(os.path.join(run, LAST))]
+    words = [
+        procfs.read_text("sys/kernel/random/boot_id").strip(),
+        str(int(time.monotonic())),
+        str(int(limits.tasks + GROWN * limits.limit)),
+        config_stamp,
+        stamp(os.path.join(run, LAST)),
+    ]
     return " ".join(words) + "\n"
 
 
 def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
-    """Seconds since the sweep that noted it, where all is as it was then and there is no zombie; None where a whole sweep has to look.
+    """Seconds since the sweep that noted it, where all is as it was then and there is no zombie;
+    None where a whole sweep has to look.
 
     The metrics, where there are any, then tell of this look.
     config: path of the configuration, which is not read: it is the very file which that sweep read.

@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The result of a sweep: as a dictionary (module result, ``--json``, ``last.json``: one schema) and as text for people.
+"""The result of a sweep: as a dictionary (module result, ``--json``, ``last.json``: one schema) and
+as text for people.
 
-Names, arguments and paths come from tenants. Here, and only here, they are made printable and bounded.
+Names, arguments and paths come from tenants. Here, and only here, they are made printable and
+bounded.
 """
 
 from __future__ import annotations
@@ -19,26 +21,52 @@ MOST_ZOMBIES = 100
 MOST_OFFENDERS = 1000
 MOST_LINES = 100  # offenders shown to people
 MOST_TEXT = 256
-OF_ROOM = ("act", "may_be_waited_for", "too_young", "too_few", "only_reap", "reap_impossible")  # reasons that rest on what nobody asks for
+OF_ROOM = (
+    "act",
+    "may_be_waited_for",
+    "too_young",
+    "too_few",
+    "only_reap",
+    "reap_impossible",
+)  # reasons that rest on what nobody asks for
 SOON = 7 * 86400  # seconds; what is full later than that is not told to people
 
 
 class Result(namedtuple("Result", ("verdict", "outcomes", "left"))):
     """One offender at the end of a sweep.
 
-    verdict: :class:`.policy.Verdict`. outcomes: tuple of :class:`.remedies.Outcome`, in the order tried.
-    left: tuple of zombies that counted and are still there, ``ppid`` being their present parent; None where nothing was tried.
+    verdict: :class:`.policy.Verdict`. outcomes: tuple of :class:`.remedies.Outcome`, in the order
+    tried.
+    left: tuple of zombies that counted and are still there, ``ppid`` being their present parent;
+    None where nothing was tried.
     """
 
     __slots__ = ()
 
 
-class Report(namedtuple("Report", ("before", "after", "results", "options", "check_mode", "duration", "warnings", "ended_early", "stuck"),
-                        defaults=(False, ()))):
+class Report(
+    namedtuple(
+        "Report",
+        (
+            "before",
+            "after",
+            "results",
+            "options",
+            "check_mode",
+            "duration",
+            "warnings",
+            "ended_early",
+            "stuck",
+        ),
+        defaults=(False, ()),
+    )
+):
     """A whole sweep.
 
-    before, after: :class:`.observe.Snapshot`. results: tuple of :class:`Result`. options: :class:`.policy.Options`.
-    check_mode: bool. duration: float, seconds. warnings: tuple of str. ended_early: bool, a signal asked the sweep to end.
+    before, after: :class:`.observe.Snapshot`. results: tuple of :class:`Result`. options:
+    :class:`.policy.Options`.
+    check_mode: bool. duration: float, seconds. warnings: tuple of str. ended_early: bool, a signal
+    asked the sweep to end.
     stuck: tuple of :class:`.stuck.Stuck`, containers that cannot end.
     """
 
@@ -46,9 +74,11 @@ class Report(namedtuple("Report", ("before", "after", "results", "options", "che
 
 
 def printable(text, most: int = MOST_TEXT) -> str | None:
-    """Text from a tenant as at most ``most`` printable characters; anything else escaped as ``\\xNN`` or ``\\uNNNN``.
+    """Text from a tenant as at most ``most`` printable characters; anything else escaped as
+    ``\\xNN`` or ``\\uNNNN``.
 
-    A backslash is doubled, so what is shown can be told from an escape. Longer text ends in ``...``.
+    A backslash is doubled, so what is shown can be told from an escape. Longer text ends in
+    ``...``.
     """
     if text is None:
         return None
@@ -62,7 +92,9 @@ def printable(text, most: int = MOST_TEXT) -> str | None:
         elif 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
             character = "\\x%02x" % (code - 0xDC00)
         elif not character.isprintable():
-            character = ("\\x%02x" if code < 0x100 else "\\u%04x" if code < 0x10000 else "\\U%08x") % code
+            character = (
+                "\\x%02x" if code < 0x100 else "\\u%04x" if code < 0x10000 else "\\U%08x"
+            ) % code
         length += len(character)
         if length > most:
             return "".join(shown) + "..."
@@ -71,23 +103,37 @@ def printable(text, most: int = MOST_TEXT) -> str | None:
 
 
 def changed(report: Report) -> bool:
-    """Whether something was done (check mode: would be tried). A reminder without effect is nothing done."""
+    """Whether something was done (check mode: would be tried). A reminder without effect is nothing
+    done.
+    """
     if report.check_mode:
         return any(result.verdict.remedies for result in report.results)
-    return any(outcome.cleared or outcome.result in ("parent_ended", "survived") for outcome in _outcomes(report))
+    return any(
+        outcome.cleared or outcome.result in ("parent_ended", "survived")
+        for outcome in _outcomes(report)
+    )
 
 
 def as_dict(report: Report) -> dict:
-    """The schema of the module result, ``--json`` and ``last.json``; every text in it is printable and bounded."""
+    """The schema of the module result, ``--json`` and ``last.json``; every text in it is printable
+    and bounded.
+    """
     offenders = [_offender(result, report.check_mode) for result in report.results[:MOST_OFFENDERS]]
     return {
         "schema": SCHEMA,
         "changed": changed(report),
         "check_mode": report.check_mode,
-        "zombies": {"count": _count(report.before), "left": _count(report.after), "list": _zombies(report)},
+        "zombies": {
+            "count": _count(report.before),
+            "left": _count(report.after),
+            "list": _zombies(report),
+        },
         "offenders": offenders,
-        "limits": {**as_limits(report.after.limits), **as_forecast(report.after.forecast),
-                   "pressure": pressure.told(report.after, report.options.pressure).level},
+        "limits": {
+            **as_limits(report.after.limits),
+            **as_forecast(report.after.forecast),
+            "pressure": pressure.told(report.after, report.options.pressure).level,
+        },
         "counts": totals(report),
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
@@ -111,8 +157,12 @@ def as_limits(limits) -> dict:
 def as_forecast(forecast) -> dict:
     """:class:`.limits.Forecast`, rounded."""
     return {
-        "growth_per_hour": None if forecast.growth_per_hour is None else round(forecast.growth_per_hour, 1),
-        "seconds_to_full": None if forecast.seconds_to_full is None else round(forecast.seconds_to_full),
+        "growth_per_hour": (
+            None if forecast.growth_per_hour is None else round(forecast.growth_per_hour, 1)
+        ),
+        "seconds_to_full": (
+            None if forecast.seconds_to_full is None else round(forecast.seconds_to_full)
+        ),
     }
 
 
@@ -121,7 +171,12 @@ def as_pids(pids, forecast) -> dict | None:
     if pids is None:
         return None
     usage = round(pids.current / pids.max, 6) if pids.max else None
-    return {**pids._asdict(), "cgroup": printable(pids.cgroup), "usage": usage, **as_forecast(forecast)}
+    return {
+        **pids._asdict(),
+        "cgroup": printable(pids.cgroup),
+        "usage": usage,
+        **as_forecast(forecast),
+    }
 
 
 def as_json(report: Report) -> str:
@@ -132,16 +187,23 @@ def as_json(report: Report) -> str:
 
 
 def as_diff(report: Report) -> dict:
-    """Offenders before and after, for Ansible's ``--diff``. After a dry run: those that it would leave alone."""
+    """Offenders before and after, for Ansible's ``--diff``. After a dry run: those that it would
+    leave alone.
+    """
     after = report.after.offenders
     if report.check_mode:
-        after = [result.verdict.offender for result in report.results if not result.verdict.remedies]
+        after = [
+            result.verdict.offender for result in report.results if not result.verdict.remedies
+        ]
     return {"before": _listing(report.before.offenders), "after": _listing(after)}
 
 
 def _listing(offenders) -> str:
-    return "".join("PID %d (%s): %s\n" % (offender.pid, printable(offender.comm), plural(offender.zombie_count, "zombie"))
-                   for offender in offenders)
+    return "".join(
+        "PID %d (%s): %s\n"
+        % (offender.pid, printable(offender.comm), plural(offender.zombie_count, "zombie"))
+        for offender in offenders
+    )
 
 
 def as_lines(report: Report) -> list:
@@ -156,47 +218,97 @@ def as_lines(report: Report) -> list:
         if counts["parents_ended"]:
             found += "; %s ended" % plural(counts["parents_ended"], "parent")
     table = report.after.limits
-    lines = [found, "process table: %d of %d taken (%.1f %%), bound by kernel.%s%s" % (
-        table.tasks, table.limit, 100 * table.usage, limits_module.bound_by(table), in_words(report.after.forecast))]
+    lines = [
+        found,
+        "process table: %d of %d taken (%.1f %%), bound by kernel.%s%s"
+        % (
+            table.tasks,
+            table.limit,
+            100 * table.usage,
+            limits_module.bound_by(table),
+            in_words(report.after.forecast),
+        ),
+    ]
     if counts["left_to_parents"]:
-        lines.append("%s left alone: %s, and there is room, so no harm is done" % (
-            plural(counts["left_to_parents"], "zombie"),
-            "its parent may still ask for it" if counts["left_to_parents"] == 1 else "their parents may still ask for them"))
-    lines += [_line(_offender(result, report.check_mode), result.verdict.offender.forecast) for result in report.results[:MOST_LINES]]
+        lines.append(
+            "%s left alone: %s, and there is room, so no harm is done"
+            % (
+                plural(counts["left_to_parents"], "zombie"),
+                (
+                    "its parent may still ask for it"
+                    if counts["left_to_parents"] == 1
+                    else "their parents may still ask for them"
+                ),
+            )
+        )
+    lines += [
+        _line(_offender(result, report.check_mode), result.verdict.offender.forecast)
+        for result in report.results[:MOST_LINES]
+    ]
     if len(report.results) > MOST_LINES:
         lines.append("and %s" % plural(len(report.results) - MOST_LINES, "more parent"))
     for zombie in report.after.without_parent[:MOST_ZOMBIES]:
-        lines.append("PID %d (%s): its parent is outside this PID namespace or has just ended: nothing can be done here" % (
-            zombie.pid, printable(zombie.comm)))
-    lines += [stuck.in_words(each, printable, lambda workload: place(as_workload(workload))) for each in report.stuck[:MOST_LINES]]
+        lines.append(
+            "PID %d (%s): its parent is outside this PID namespace or has just ended: nothing can"
+            " be done here" % (zombie.pid, printable(zombie.comm))
+        )
+    lines += [
+        stuck.in_words(each, printable, lambda workload: place(as_workload(workload)))
+        for each in report.stuck[:MOST_LINES]
+    ]
     return lines + ["warning: %s" % printable(warning) for warning in report.warnings]
 
 
 def _stuck(each) -> dict:
     return {
-        "pid": each.init.pid, "name": printable(each.init.comm), "workload": as_workload(each.init.workload),
-        "holder_pid": each.holder.pid, "holder_name": printable(each.holder.comm), "zombies": [zombie.pid for zombie in each.zombies[:MOST_ZOMBIES]],
-        "age": round(each.age, 1)}
+        "pid": each.init.pid,
+        "name": printable(each.init.comm),
+        "workload": as_workload(each.init.workload),
+        "holder_pid": each.holder.pid,
+        "holder_name": printable(each.holder.comm),
+        "zombies": [zombie.pid for zombie in each.zombies[:MOST_ZOMBIES]],
+        "age": round(each.age, 1),
+    }
 
 
 def watched_in_words(told, now: float) -> str:
     """:class:`.watch.Watched` in one line. now: seconds since the epoch."""
     if told.pid is None:
         return "a process watches this node and has not told anything yet"
-    last = "not yet" if told.last_sweep is None else "%s ago" % duration_in_words(now - told.last_sweep)
+    last = (
+        "not yet"
+        if told.last_sweep is None
+        else "%s ago" % duration_in_words(now - told.last_sweep)
+    )
     line = "PID %d has watched this node for %s, every %g s: %s, %s cleared, last sweep %s" % (
-        told.pid, duration_in_words(now - told.since), told.interval, plural(told.sweeps, "sweep"), plural(told.cleared, "zombie"), last)
-    return line + ("; its configuration is the one of before: %s" % told.configuration_error if told.configuration_error else "")
+        told.pid,
+        duration_in_words(now - told.since),
+        told.interval,
+        plural(told.sweeps, "sweep"),
+        plural(told.cleared, "zombie"),
+        last,
+    )
+    return line + (
+        "; its configuration is the one of before: %s" % told.configuration_error
+        if told.configuration_error
+        else ""
+    )
 
 
 def parent_in_words(offender) -> str:
     """One printable line on a parent that keeps zombies: which process, where, how many."""
     return "PID %d (%s) %s, which kept %s" % (
-        offender.pid, printable(offender.comm), place(as_workload(offender.workload)), plural(offender.zombie_count, "zombie"))
+        offender.pid,
+        printable(offender.comm),
+        place(as_workload(offender.workload)),
+        plural(offender.zombie_count, "zombie"),
+    )
 
 
 def in_words(forecast) -> str:
-    """When it is full, to be put after how full it is; empty where that is not known, or more than :data:`SOON` away."""
+    """When it is full, to be put after how full it is; empty where that is not known, or more than
+    :data:`SOON` away.
+    """
     if forecast.seconds_to_full is None or forecast.seconds_to_full > SOON:
         return ""
     return ", full in about %s at this rate" % duration_in_words(forecast.seconds_to_full)
@@ -215,7 +327,9 @@ def place(workload: dict) -> str:
     if workload["kind"] != "container":
         return "on the host"
     short_id = (workload["container_id"] or "")[:12]
-    found = "in container %s" % (workload["container_name"] or short_id or "of PID namespace %s" % workload["pid_namespace"])
+    found = "in container %s" % (
+        workload["container_name"] or short_id or "of PID namespace %s" % workload["pid_namespace"]
+    )
     if workload["container_name"]:
         found += " (%s)" % short_id
     if workload["pod"]:
@@ -226,32 +340,63 @@ def place(workload: dict) -> str:
         found += " of user %d" % workload["user"]
     lease = workload["lease"]
     if lease:
-        numbers, owner = "/".join(lease[key] or "?" for key in ("dseq", "gseq", "oseq")), lease["owner"] or "an unknown owner"
-        found += (", lease %s of %s" if lease.get("verified") else ", claims lease %s of %s (which is not that of its namespace)") % (numbers, owner)
+        numbers, owner = (
+            "/".join(lease[key] or "?" for key in ("dseq", "gseq", "oseq")),
+            lease["owner"] or "an unknown owner",
+        )
+        found += (
+            ", lease %s of %s"
+            if lease.get("verified")
+            else ", claims lease %s of %s (which is not that of its namespace)"
+        ) % (numbers, owner)
     return found
 
 
 def as_workload(workload) -> dict:
     """:class:`.workloads.Workload`, printable."""
-    lease = workload.lease and {key: printable(value) if isinstance(value, str) else value for key, value in workload.lease.items()}
-    return {**{key: printable(value) if isinstance(value, str) else value for key, value in workload._asdict().items()}, "lease": lease}
+    lease = workload.lease and {
+        key: printable(value) if isinstance(value, str) else value
+        for key, value in workload.lease.items()
+    }
+    return {
+        **{
+            key: printable(value) if isinstance(value, str) else value
+            for key, value in workload._asdict().items()
+        },
+        "lease": lease,
+    }
 
 
 def _line(offender: dict, forecast) -> str:
     orphans = offender["claims"][ORPHAN]
     line = "PID %d (%s) %s: %s%s, oldest %d s: " % (
-        offender["pid"], offender["name"], place(offender["workload"]), plural(offender["zombies"], "zombie"),
-        " (%s)" % plural(orphans, "orphan") if orphans else "", offender["oldest_age"])
+        offender["pid"],
+        offender["name"],
+        place(offender["workload"]),
+        plural(offender["zombies"], "zombie"),
+        " (%s)" % plural(orphans, "orphan") if orphans else "",
+        offender["oldest_age"],
+    )
     if offender["pids"] and offender["pids"]["max"]:
         line = "%s%d of %d PIDs of its cgroup taken%s: " % (
-            line, offender["pids"]["current"], offender["pids"]["max"], in_words(forecast))
+            line,
+            offender["pids"]["current"],
+            offender["pids"]["max"],
+            in_words(forecast),
+        )
     if offender["leaking_per_hour"]:
         line += "leaking, about %d more an hour: " % round(offender["leaking_per_hour"])
     if offender["outcome"] == "left_alone":
         return line + "left alone: " + offender["explanation"]
     if offender["outcome"] == "would_act":
-        return line + "would %s: %s" % (", then ".join(offender["remedies"]), offender["explanation"])
-    tried = ["%s (%s)" % (step["remedy"], step["detail"] or step["result"].replace("_", " ")) for step in offender["steps"]]
+        return line + "would %s: %s" % (
+            ", then ".join(offender["remedies"]),
+            offender["explanation"],
+        )
+    tried = [
+        "%s (%s)" % (step["remedy"], step["detail"] or step["result"].replace("_", " "))
+        for step in offender["steps"]
+    ]
     line += "%s: %s" % (offender["outcome"].replace("_", " "), ", ".join(tried))
     if offender["adopted_by"]:
         line += "; left with PID %s" % ", ".join(str(pid) for pid in offender["adopted_by"])
@@ -265,7 +410,9 @@ def _offender(result: Result, check_mode: bool) -> dict:
     ages = [zombie.age for zombie in offender.zombies]
     outcome = _outcome(result, check_mode)
     cleared = len(verdict.ripe) - len(result.left) if result.outcomes and outcome != "gone" else 0
-    effective = [step.remedy for step in result.outcomes if step.cleared or step.result == "parent_ended"]
+    effective = [
+        step.remedy for step in result.outcomes if step.cleared or step.result == "parent_ended"
+    ]
     return {
         "pid": offender.pid,
         "name": printable(offender.comm),
@@ -275,8 +422,16 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "state": offender.state,
         "zombies": offender.zombie_count,
         "ripe": len(verdict.ripe),
-        "claims": {ORPHAN: offender.orphans, MAY_BE_WAITED_FOR: offender.zombie_count - offender.orphans},
-        "pressure": {"level": verdict.room.level, "share": round(verdict.room.share, 6), "limit": verdict.room.limit, "where": printable(verdict.room.where)},
+        "claims": {
+            ORPHAN: offender.orphans,
+            MAY_BE_WAITED_FOR: offender.zombie_count - offender.orphans,
+        },
+        "pressure": {
+            "level": verdict.room.level,
+            "share": round(verdict.room.share, 6),
+            "limit": verdict.room.limit,
+            "where": printable(verdict.room.where),
+        },
         "oldest_age": round(max(ages), 1) if ages else 0,
         "workload": as_workload(offender.workload),
         "init_pid": offender.init_pid,
@@ -288,11 +443,19 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "remedy": effective[-1] if effective else None,
         "outcome": outcome,
         "cleared": cleared,
-        "leaking_per_hour": None if offender.leaking_per_hour is None else round(offender.leaking_per_hour, 1),
+        "leaking_per_hour": (
+            None if offender.leaking_per_hour is None else round(offender.leaking_per_hour, 1)
+        ),
         "adopted_by": sorted({zombie.ppid for zombie in result.left or ()} - {offender.pid}),
         "steps": [
-            {"remedy": step.remedy, "result": step.result, "refusal": step.refusal, "detail": step.detail,
-             "max_stop_ms": step.max_stop_ms, "seconds": round(step.seconds, 3)}
+            {
+                "remedy": step.remedy,
+                "result": step.result,
+                "refusal": step.refusal,
+                "detail": step.detail,
+                "max_stop_ms": step.max_stop_ms,
+                "seconds": round(step.seconds, 3),
+            }
             for step in result.outcomes
         ],
         "seconds": round(sum(step.seconds for step in result.outcomes), 3),
@@ -300,8 +463,9 @@ def _offender(result: Result, check_mode: bool) -> dict:
 
 
 def _outcome(result: Result, check_mode: bool) -> str:
-    """``left_alone``, ``would_act``, ``gone`` (it ended or waited before anything was done), ``cleared``,
-    ``moved`` (to an adopter that keeps them), ``partly_cleared`` or ``not_cleared``."""
+    """``left_alone``, ``would_act``, ``gone`` (it ended or waited before anything was done),
+    ``cleared``, ``moved`` (to an adopter that keeps them), ``partly_cleared`` or ``not_cleared``.
+    """
     if not result.outcomes:
         return "would_act" if check_mode and result.verdict.remedies else "left_alone"
     if all(outcome.result == "gone" for outcome in result.outcomes):
@@ -314,9 +478,15 @@ def _outcome(result: Result, check_mode: bool) -> str:
 
 
 def totals(report: Report) -> dict:
-    """A zombie counts once, however many parents held it in turn; one that its parent collected unasked not at all."""
+    """A zombie counts once, however many parents held it in turn; one that its parent collected
+    unasked not at all.
+    """
     cleared_by = dict.fromkeys(report.options.remedies, 0)
-    gone, collected, left = set(), set(), set()  # with ended parents; by parents that live on, adopted ones too; by nobody
+    gone, collected, left = (
+        set(),
+        set(),
+        set(),
+    )  # with ended parents; by parents that live on, adopted ones too; by nobody
     for result in report.results:
         for outcome in result.outcomes:
             cleared_by[outcome.remedy] += outcome.cleared
@@ -326,7 +496,12 @@ def totals(report: Report) -> dict:
             collected.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.ripe)
         left.update((zombie.pid, zombie.start_ticks) for zombie in result.left or ())
     if "terminate" in cleared_by:
-        nudged = sum(outcome.cleared for result in report.results for outcome in result.outcomes if _ended(result))
+        nudged = sum(
+            outcome.cleared
+            for result in report.results
+            for outcome in result.outcomes
+            if _ended(result)
+        )
         cleared_by["terminate"] = len(gone - collected - left) - nudged
     return {
         "zombies": _count(report.before),
@@ -342,11 +517,17 @@ def totals(report: Report) -> dict:
 
 
 def _left_to_parent(verdict) -> int:
-    """How many zombies are left alone since their parent may still ask for them, and there is room."""
+    """How many zombies are left alone since their parent may still ask for them, and there is
+    room.
+    """
     if verdict.room.level != pressure.ROOM or verdict.reason not in OF_ROOM:
         return 0
     offender = verdict.offender
-    return offender.zombie_count - offender.orphans - sum(not zombie.is_orphan for zombie in verdict.ripe if verdict.remedies)
+    return (
+        offender.zombie_count
+        - offender.orphans
+        - sum(not zombie.is_orphan for zombie in verdict.ripe if verdict.remedies)
+    )
 
 
 def _ended(result: Result) -> bool:
@@ -358,15 +539,25 @@ def _outcomes(report: Report):
 
 
 def _count(snapshot) -> int:
-    return sum(offender.zombie_count for offender in snapshot.offenders) + len(snapshot.without_parent)
+    return sum(offender.zombie_count for offender in snapshot.offenders) + len(
+        snapshot.without_parent
+    )
 
 
 def _zombies(report: Report) -> list:
     """The first zombies still there at the end, each with the parent that holds it."""
-    shown = [zombie for offender in report.after.offenders for zombie in offender.zombies] + list(report.after.without_parent)
+    shown = [zombie for offender in report.after.offenders for zombie in offender.zombies] + list(
+        report.after.without_parent
+    )
     return [
-        {"pid": zombie.pid, "ppid": zombie.ppid, "name": printable(zombie.comm), "age": round(zombie.age, 1), "claim": zombie.claim,
-         "evidence": zombie.evidence}
+        {
+            "pid": zombie.pid,
+            "ppid": zombie.ppid,
+            "name": printable(zombie.comm),
+            "age": round(zombie.age, 1),
+            "claim": zombie.claim,
+            "evidence": zombie.evidence,
+        }
         for zombie in shown[:MOST_ZOMBIES]
     ]
 

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node remembers from sweep to sweep, below ``/run/zombie_reaper``: small text files of what was when.
+"""What a node remembers from sweep to sweep, below ``/run/zombie_reaper``: small text files of what
+was when.
 
 A file that is torn, of another boot or not ours counts as none; it is replaced whole or not at all.
 """
@@ -13,15 +14,21 @@ import os
 from . import observe
 from .files import CannotSweep, write
 
-KEEP_ENDED = 7 * 86400  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
-KEEP_SIZE = 6 * 3600  # seconds for which the size of a workload is kept that is not looked at any more
+KEEP_ENDED = (
+    7 * 86400
+)  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
+KEEP_SIZE = (
+    6 * 3600
+)  # seconds for which the size of a workload is kept that is not looked at any more
 SIZE_EVERY = 1800  # seconds; a growth is told over that time or up to twice as long
 
 
 class Times:
-    """Times in seconds on CLOCK_MONOTONIC, kept across sweeps in a file: the boot, then a line for each, its key first.
+    """Times in seconds on CLOCK_MONOTONIC, kept across sweeps in a file: the boot, then a line for
+    each, its key first.
 
-    That clock counts from boot and stands still while the node is suspended (clock_gettime(2)), as parents do.
+    That clock counts from boot and stands still while the node is suspended (clock_gettime(2)), as
+    parents do.
     """
 
     def __init__(self, path, procfs, key_type) -> None:
@@ -32,7 +39,9 @@ class Times:
         self.stored = {}
 
     def load(self, required: bool) -> None:
-        """Add what earlier sweeps noted since the node booted. A file that does not parse counts as none."""
+        """Add what earlier sweeps noted since the node booted. A file that does not parse counts as
+        none.
+        """
         self.stored = {}
         try:
             with open(self.path, encoding="ascii") as file:
@@ -73,9 +82,11 @@ class Times:
 
 
 class FirstSeen(Times):
-    """When each zombie was first seen with its present parent: ``{(pid, start_ticks, ppid): seconds}``.
+    """When each zombie was first seen with its present parent: ``{(pid, start_ticks, ppid):
+    seconds}``.
 
-    The parent belongs to the key: a zombie that an adopter got a second ago says nothing about the adopter.
+    The parent belongs to the key: a zombie that an adopter got a second ago says nothing about the
+    adopter.
     """
 
     _merged = staticmethod(min)
@@ -86,15 +97,19 @@ class FirstSeen(Times):
         self.begun_anew = {}
 
     def load(self, required: bool) -> None:
-        """As of any times; but what this process saw held up begins anew, whatever an earlier sweep noted."""
+        """As of any times; but what this process saw held up begins anew, whatever an earlier sweep
+        noted.
+        """
         super().load(required)
         self.times.update({key: seen for key, seen in self.begun_anew.items() if key in self.times})
 
     def note(self, snapshot, now) -> tuple:
-        """Keep the times of what is still there, forget the rest. A parent that is held up could not wait: it begins anew.
+        """Keep the times of what is still there, forget the rest. A parent that is held up could
+        not wait: it begins anew.
 
-        Returns two dictionaries ``{(pid, start_ticks): seconds}``: of zombies that have come to another parent since, and when they were seen with the
-        former one; and of those whose parent is held up, and when they were seen before.
+        Returns two dictionaries ``{(pid, start_ticks): seconds}``: of zombies that have come to
+        another parent since, and when they were seen with the former one; and of those whose parent
+        is held up, and when they were seen before.
         """
         times, kept = {}, {}
         for offender in snapshot.offenders:
@@ -111,13 +126,17 @@ class FirstSeen(Times):
 
 
 class Ended(Times):
-    """When a parent of a workload was last ended: ``{(workload identity,): seconds}``; survives restarts of its container."""
+    """When a parent of a workload was last ended: ``{(workload identity,): seconds}``; survives
+    restarts of its container.
+    """
 
     def __init__(self, run, procfs) -> None:
         super().__init__(os.path.join(run, "ended"), procfs, str)
 
     def note(self, workload, now) -> None:
-        """A parent of this workload was ended now. What no cooldown can reach back to is forgotten."""
+        """A parent of this workload was ended now. What no cooldown can reach back to is
+        forgotten.
+        """
         self.times = {key: then for key, then in self.times.items() if now - then < KEEP_ENDED}
         if workload.identity:
             self.times[(workload.identity,)] = now
@@ -126,9 +145,12 @@ class Ended(Times):
 class OfProcesses(Times):
     """``{(pid, start_ticks): seconds or another number}`` of processes that are still there.
 
-    Six files are of this kind. ``collected``: when a parent last collected zombies in a sweep; those it has now, it has made since.
-    ``canaries``: whether a PID 1 collected the last canary of an audit, 1 or 0. ``left_canaries``: when one was not collected in the end.
-    ``uncollected``: when a zombie was last asked for in vain. ``moved``: when one that has come to another parent was first seen.
+    Six files are of this kind. ``collected``: when a parent last collected zombies in a sweep;
+    those it has now, it has made since.
+    ``canaries``: whether a PID 1 collected the last canary of an audit, 1 or 0. ``left_canaries``:
+    when one was not collected in the end.
+    ``uncollected``: when a zombie was last asked for in vain. ``moved``: when one that has come to
+    another parent was first seen.
     ``kept``: when one was first seen whose parent is held up, so that its age begins anew.
     """
 
@@ -145,7 +167,11 @@ class OfProcesses(Times):
     def forget_ended(self) -> None:
         """Processes that have gone are forgotten; one look at each."""
         stats = {key: self.procfs.stat(key[0]) for key in self.times}
-        self.times = {key: kept for key, kept in self.times.items() if stats[key] and stats[key].start_ticks == key[1]}
+        self.times = {
+            key: kept
+            for key, kept in self.times.items()
+            if stats[key] and stats[key].start_ticks == key[1]
+        }
 
 
 class Canaries(OfProcesses):
@@ -155,7 +181,9 @@ class Canaries(OfProcesses):
 
 
 class Sizes(Times):
-    """How many tasks there were at two moments, the older one first: ``{(key,): (seconds, tasks, seconds, tasks)}``."""
+    """How many tasks there were at two moments, the older one first: ``{(key,): (seconds, tasks,
+    seconds, tasks)}``.
+    """
 
     def __init__(self, run, procfs) -> None:
         super().__init__(os.path.join(run, "sizes"), procfs, str)
@@ -197,16 +225,35 @@ class Memory:
         self.moved = OfProcesses(run, procfs, "moved")
         self.kept = OfProcesses(run, procfs, "kept")
         self.sizes = Sizes(run, procfs)
-        self._all = (self.first_seen, self.ended, self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved, self.kept, self.sizes)
+        self._all = (
+            self.first_seen,
+            self.ended,
+            self.collected,
+            self.canaries,
+            self.left_canaries,
+            self.uncollected,
+            self.moved,
+            self.kept,
+            self.sizes,
+        )
 
     def load(self, required: bool) -> None:
-        """required: whether a file that is there but cannot be read is an error, :class:`CannotSweep`."""
+        """required: whether a file that is there but cannot be read is an error,
+        :class:`CannotSweep`.
+        """
         for each in self._all:
             each.load(required)
 
     def save(self) -> None:
         """Forget what has ended, write what has changed; ``OSError`` where that fails."""
-        for each in (self.collected, self.canaries, self.left_canaries, self.uncollected, self.moved, self.kept):
+        for each in (
+            self.collected,
+            self.canaries,
+            self.left_canaries,
+            self.uncollected,
+            self.moved,
+            self.kept,
+        ):
             each.forget_ended()
         for each in self._all:
             each.save()
@@ -221,5 +268,13 @@ class Memory:
         """What an observation needs of it."""
         canaries = {key: bool(seen) for key, seen in self.canaries.times.items()}
         return observe.History(
-            self.first_seen.times, self.ended.times, self.collected.times, canaries, set(self.left_canaries.times), self.sizes.earlier(),
-            set(self.uncollected.times), self.moved.times, self.kept.times)
+            self.first_seen.times,
+            self.ended.times,
+            self.collected.times,
+            canaries,
+            set(self.left_canaries.times),
+            self.sizes.earlier(),
+            set(self.uncollected.times),
+            self.moved.times,
+            self.kept.times,
+        )

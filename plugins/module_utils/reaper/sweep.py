@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One sweep: observe, judge, remedy, confirm, report. Holds the lock and the state; no other file keeps any.
+"""One sweep: observe, judge, remedy, confirm, report. Holds the lock and the state; no other file
+keeps any.
 
-Everything under :class:`Paths` can be replaced by a test. No fork, no exec, no thread: this runs when the process table is full.
+Everything under :class:`Paths` can be replaced by a test. No fork, no exec, no thread: this runs
+when the process table is full.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from .state import Memory
 
 SECCOMP_FILTER = 2  # seccomp(2)
 PASSES = 3  # of reap, where older zombies that were to make room could not be collected
-ROUNDS = 3  # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
+# a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
+ROUNDS = 3
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
 MOST_OF_LAST = 16 << 20  # bytes; five times what the biggest report is
 MOST_ACTED_ON = 100
@@ -34,30 +37,64 @@ MOST_ACTED_ON = 100
 
 class Paths(
     namedtuple(
-        "Paths", ("proc", "cgroup", "logs", "docker", "docker_config", "podman", "run", "textfiles", "kubelet", "podman_run", "passwd"),
-        defaults=("/proc", CGROUP, "/var/log", "/var/lib/docker", "/etc/docker/daemon.json", "/var/lib/containers/storage", RUN, None,
-                  "/var/lib/kubelet", "/run/containers/storage", "/etc/passwd"))
+        "Paths",
+        (
+            "proc",
+            "cgroup",
+            "logs",
+            "docker",
+            "docker_config",
+            "podman",
+            "run",
+            "textfiles",
+            "kubelet",
+            "podman_run",
+            "passwd",
+        ),
+        defaults=(
+            "/proc",
+            CGROUP,
+            "/var/log",
+            "/var/lib/docker",
+            "/etc/docker/daemon.json",
+            "/var/lib/containers/storage",
+            RUN,
+            None,
+            "/var/lib/kubelet",
+            "/run/containers/storage",
+            "/etc/passwd",
+        ),
+    )
 ):
-    """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps its own (run: lock, times, last report).
+    """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps
+    its own (run: lock, times, last report).
 
     kubelet: its root folder, with the termination logs of its containers.
-    textfiles: where metrics go, as :func:`.metrics.directory` returns it, or None: where the agent of this node had them, if it had any.
+    textfiles: where metrics go, as :func:`.metrics.directory` returns it, or None: where the agent
+    of this node had them, if it had any.
     """
 
     __slots__ = ()
 
 
-def sweep(options: policy.Options, paths: Paths = Paths(), check_mode: bool = False, wait: bool = False, until_reported=None,
-          resident=None) -> Report:
+def sweep(
+    options: policy.Options,
+    paths: Paths = Paths(),
+    check_mode: bool = False,
+    wait: bool = False,
+    until_reported=None,
+    resident=None,
+) -> Report:
     """Run one sweep and return its :class:`.report.Report`.
 
     check_mode: decide in the same way, do nothing, write nothing.
-    wait: for zombies that only need to grow older, at most ``min_age`` seconds (an ad-hoc sweep). A scheduled one does not wait:
-    it notes what it saw, and the next one acts. Nothing is locked while waiting.
-    until_reported: a contextlib.ExitStack. Once something is done, SIGTERM and its like end nothing before that is closed; without
-    one, not before this function returns.
-    resident: :class:`Resident`, of a process that sweeps again and again.
-    Raises :class:`.files.CannotSweep` before anything was done.
+    wait: for zombies that only need to grow older, at most ``min_age`` seconds (an ad-hoc sweep). A
+    scheduled one does not wait: it notes what it saw, and the next one acts. Nothing is locked
+    while waiting.
+    until_reported: a contextlib.ExitStack. Once something is done, SIGTERM and its like end nothing
+    before that is closed; without one, not before this function returns.
+    resident: :class:`Resident`, of a process that sweeps again and again. Raises
+    :class:`.files.CannotSweep` before anything was done.
     """
     try:
         return _sweep(options, paths, check_mode, wait, until_reported, resident)
@@ -80,7 +117,16 @@ def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report
         before, verdicts = run.wait_for_age(before, verdicts)
     if check_mode:
         results = tuple(Result(verdict, (), None) for verdict in verdicts)
-        return Report(before, before, results, options, True, time.monotonic() - began, run.refusals(before), stuck=run.stuck(before))
+        return Report(
+            before,
+            before,
+            results,
+            options,
+            True,
+            time.monotonic() - began,
+            run.refusals(before),
+            stuck=run.stuck(before),
+        )
     with contextlib.ExitStack() as until_returned:
         if any(verdict.remedies for verdict in verdicts):
             with locked(paths.run):
@@ -91,12 +137,25 @@ def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report
         warnings = run.follow_up(wait)
         results, after = run.confirm(verdicts, before)
         warnings += run.ended_early() + run.refusals(before)
-        return run.record(Report(
-            before, after, results, options, False, time.monotonic() - began, warnings, bool(run.asked_to_end), run.stuck(after)))
+        return run.record(
+            Report(
+                before,
+                after,
+                results,
+                options,
+                False,
+                time.monotonic() - began,
+                warnings,
+                bool(run.asked_to_end),
+                run.stuck(after),
+            )
+        )
 
 
 class Resident(namedtuple("Resident", ("memory", "ledger"))):
-    """What is kept from one sweep to the next where the process stays: :class:`.state.Memory` and :class:`.cgroups.Ledger`."""
+    """What is kept from one sweep to the next where the process stays: :class:`.state.Memory` and
+    :class:`.cgroups.Ledger`.
+    """
 
     __slots__ = ()
 
@@ -104,16 +163,23 @@ class Resident(namedtuple("Resident", ("memory", "ledger"))):
 def last_sweep(paths: Paths) -> tuple:
     """(what the last sweep on this node did, warning); None where there is none of it.
 
-    The first is a dictionary with ``at`` (float, seconds since the epoch at its end), ``counts``, ``duration``, ``ended_early`` and ``offenders``, those
-    that it acted on and at most :data:`MOST_ACTED_ON`, as :func:`.report.as_dict` has them.
+    The first is a dictionary with ``at`` (float, seconds since the epoch at its end), ``counts``,
+    ``duration``, ``ended_early`` and ``offenders``, those that it acted on and at most
+    :data:`MOST_ACTED_ON`, as :func:`.report.as_dict` has them.
     """
     import stat
 
     path = os.path.join(paths.run, LAST)
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        with open(
+            os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
+        ) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            if (
+                not stat.S_ISREG(status.st_mode)
+                or status.st_uid != os.geteuid()
+                or status.st_mode & 0o022
+            ):
                 return None, "%s was not read: it is not a file that only root can write" % path
             if status.st_size > MOST_OF_LAST:
                 raise ValueError(path)
@@ -132,12 +198,22 @@ def _acted_on(text, at) -> dict:
     told = json.loads(text)
     if told["schema"] != SCHEMA:
         raise ValueError(told["schema"])
-    acted = [offender for offender in told["offenders"] if offender["outcome"] not in ("left_alone", "would_act")]
-    return {"at": round(at, 3), **{key: told[key] for key in ("counts", "duration", "ended_early")}, "offenders": acted[:MOST_ACTED_ON]}
+    acted = [
+        offender
+        for offender in told["offenders"]
+        if offender["outcome"] not in ("left_alone", "would_act")
+    ]
+    return {
+        "at": round(at, 3),
+        **{key: told[key] for key in ("counts", "duration", "ended_early")},
+        "offenders": acted[:MOST_ACTED_ON],
+    }
 
 
 def to_syslog(line: str, warning: bool = False) -> None:
-    """One line to syslog(3), from where it goes to the journal. warning: its priority, for what a person should see; else info."""
+    """One line to syslog(3), from where it goes to the journal. warning: its priority, for what a
+    person should see; else info.
+    """
     import syslog
 
     syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
@@ -147,12 +223,17 @@ def to_syslog(line: str, warning: bool = False) -> None:
 def check_node(procfs) -> None:
     """Raise :class:`CannotSweep` where this node or this user lacks what every sweep needs."""
     if os.geteuid() != 0:
-        raise CannotSweep("root is needed to see whose processes these are; this is UID %d (use become: true, or sudo)" % os.geteuid())
+        raise CannotSweep(
+            "root is needed to see whose processes these are; this is UID %d (use become: true, or"
+            " sudo)" % os.geteuid()
+        )
     above = workloads.above_the_sweep(procfs)
     if above:
         raise CannotSweep(above)
     if procfs.stat(os.getpid()) is None:
-        raise CannotSweep("%s does not show this process: mount the proc file system there" % procfs.root)
+        raise CannotSweep(
+            "%s does not show this process: mount the proc file system there" % procfs.root
+        )
     try:
         visible = procfs.stat(1) and procfs.status(1)
     except PermissionError:
@@ -160,13 +241,15 @@ def check_node(procfs) -> None:
     if not visible:
         raise CannotSweep(
             "%s hides other processes from this one (hidepid): remount it with hidepid=0, "
-            "or give the sweep CAP_SYS_PTRACE" % procfs.root)
+            "or give the sweep CAP_SYS_PTRACE" % procfs.root
+        )
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError) as error:
         raise CannotSweep(
             "this kernel or Python has no pidfd_open (Linux 5.3 and Python 3.9 are needed), "
-            "so a signal could reach the wrong process: %s" % error) from None
+            "so a signal could reach the wrong process: %s" % error
+        ) from None
 
 
 class _Run:
@@ -177,7 +260,8 @@ class _Run:
         self.paths = paths
         self.procfs = procfs
         self.memory, self.ledger = resident
-        self.ended_before = {}  # of earlier sweeps: within one, a cooldown begun would forbid to follow up
+        # of earlier sweeps: within one, a cooldown begun would forbid to follow up
+        self.ended_before = {}
         self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
         self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
         self.terminated = 0
@@ -187,7 +271,9 @@ class _Run:
         self.asked_to_end = []  # numbers of signals
 
     def remember(self, required: bool) -> None:
-        """Read what earlier sweeps noted. required: whether a file that is there but cannot be read is an error."""
+        """Read what earlier sweeps noted. required: whether a file that is there but cannot be read
+        is an error.
+        """
         self.memory.load(required)
         self.ended_before = dict(self.memory.ended.times)
 
@@ -195,26 +281,39 @@ class _Run:
         """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
         now = time.monotonic()
         history = self.memory.history()._replace(ended=self.ended_before)
-        snapshot = observe.snapshot(self.procfs, self.paths, history, now, self.ledger, self.refusal)
+        snapshot = observe.snapshot(
+            self.procfs, self.paths, history, now, self.ledger, self.refusal
+        )
         self.memory.note_seen(snapshot, now)
         verdicts = policy.judge(snapshot, self.options, self.terminated, self.tried)
         return snapshot, tuple(self._with_those_inside(verdict) for verdict in verdicts)
 
     def _with_those_inside(self, verdict):
-        """Without ``terminate`` where it would take a protected process along: all of a PID namespace ends with its PID 1."""
+        """Without ``terminate`` where it would take a protected process along: all of a PID
+        namespace ends with its PID 1.
+        """
         offender = verdict.offender
-        if self.options.protect and "terminate" in verdict.remedies and offender.pid == offender.init_pid:
+        if (
+            self.options.protect
+            and "terminate" in verdict.remedies
+            and offender.pid == offender.init_pid
+        ):
             protect = policy.compiled(self.options)
-            for pid, executable, command_line in observe.members(self.procfs, offender.workload.pid_namespace):
+            for pid, executable, command_line in observe.members(
+                self.procfs, offender.workload.pid_namespace
+            ):
                 pattern = policy.matching(executable, command_line, protect)
                 if pattern:
                     return policy.spare_for(verdict, pid, pattern)
         return verdict
 
     def wait_for_age(self, snapshot, verdicts, only=None) -> tuple:
-        """Look again when all that is merely too young has come of age or has gone. only: PIDs of parents to wait for."""
+        """Look again when all that is merely too young has come of age or has gone. only: PIDs of
+        parents to wait for.
+        """
         young = [
-            verdict.offender for verdict in verdicts
+            verdict.offender
+            for verdict in verdicts
             if verdict.reason == "too_young" and (only is None or verdict.offender.pid in only)
         ]
         if not young:
@@ -227,27 +326,51 @@ class _Run:
         return self.look()
 
     def _holds_any(self, offender) -> bool:
-        return any(zombie.ppid == offender.pid for zombie in observe.still_zombies(self.procfs, offender))
+        return any(
+            zombie.ppid == offender.pid for zombie in observe.still_zombies(self.procfs, offender)
+        )
 
     def down_the_ladder(self, verdicts, targets) -> None:
-        """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after each.
+        """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after
+        each.
 
-        A harder one is only for zombies that the gentler ones were for too, with this very parent: what has come of age
-        or was inherited meanwhile is left to the next sweep.
+        A harder one is only for zombies that the gentler ones were for too, with this very parent:
+        what has come of age or was inherited meanwhile is left to the next sweep.
         """
         due = {(*_key(zombie), zombie.ppid) for verdict in verdicts for zombie in verdict.ripe}
         began = time.monotonic()
         for name in self.options.remedies:
             for one_pass in range(PASSES if name == "reap" else 1):
-                acting = [verdict for verdict in verdicts if name in verdict.remedies and verdict.offender.pid in targets]
-                if one_pass:  # for others, in place of those that could not be collected; what came of age since is for the next sweep
+                acting = [
+                    verdict
+                    for verdict in verdicts
+                    if name in verdict.remedies and verdict.offender.pid in targets
+                ]
+                if one_pass:
+                    # for others, in place of those that could not be collected; what came of age
+                    # since is for the next sweep
                     ago = time.monotonic() - began
-                    acting = [_only(verdict, lambda zombie: _key(zombie) not in self.tried and zombie.age - ago >= self.options.min_age)
-                              for verdict in acting]
-                    due.update((*_key(zombie), zombie.ppid) for verdict in acting for zombie in verdict.ripe)
+                    acting = [
+                        _only(
+                            verdict,
+                            lambda zombie: (
+                                _key(zombie) not in self.tried
+                                and zombie.age - ago >= self.options.min_age  # noqa: B023
+                            ),
+                        )
+                        for verdict in acting
+                    ]
+                    due.update(
+                        (*_key(zombie), zombie.ppid)
+                        for verdict in acting
+                        for zombie in verdict.ripe
+                    )
                     for verdict in acting:
                         self._note_judged(verdict)
-                acting = [_only(verdict, lambda zombie: (*_key(zombie), zombie.ppid) in due) for verdict in acting]
+                acting = [
+                    _only(verdict, lambda zombie: (*_key(zombie), zombie.ppid) in due)
+                    for verdict in acting
+                ]
                 acting = [verdict for verdict in acting if verdict.ripe]
                 if not acting or self.asked_to_end:
                     break
@@ -255,9 +378,11 @@ class _Run:
                 verdicts = self.look()[1]
 
     def follow_up(self, wait) -> tuple:
-        """The same for whoever adopted zombies of a parent that was ended, in bounded rounds. Returns warnings.
+        """The same for whoever adopted zombies of a parent that was ended, in bounded rounds.
+        Returns warnings.
 
-        An adopter is judged like anybody, so its zombies have to reach min_age with it; an ad-hoc sweep waits for that.
+        An adopter is judged like anybody, so its zombies have to reach min_age with it; an ad-hoc
+        sweep waits for that.
         """
         for _round in range(ROUNDS - 1):
             adopters = self._adopters()
@@ -277,24 +402,32 @@ class _Run:
         return ()
 
     def refusals(self, snapshot) -> tuple:
-        """Warnings: why this node does without ``reap``, for all parents or for those that have a seccomp filter. Nothing has to be tried for that."""
+        """Warnings: why this node does without ``reap``, for all parents or for those that have a
+        seccomp filter. Nothing has to be tried for that.
+        """
         if "reap" not in self.options.remedies:
             return ()
         if self.refusal:
             return ("reap is impossible on this node: %s" % self.refusal[1],)
         filtered = any(offender.status.seccomp == SECCOMP_FILTER for offender in snapshot.offenders)
         refused = tracing.filter_refusal(self.procfs) if filtered else None
-        return ("reap is impossible in most containers of this node: %s" % refused,) if refused else ()
+        return (
+            ("reap is impossible in most containers of this node: %s" % refused,) if refused else ()
+        )
 
     def stuck(self, snapshot) -> tuple:
         """:class:`.stuck.Stuck` of containers that cannot end for what a process of the node holds.
 
         Seen for ``min_age``, since any ``docker exec`` may hold one for a moment.
         """
-        of_node = tuple(offender for offender in snapshot.offenders if offender.status.in_own_pid_namespace)
+        of_node = tuple(
+            offender for offender in snapshot.offenders if offender.status.in_own_pid_namespace
+        )
         if not of_node:
             return ()
-        observer = observe.Observer(self.procfs, self.paths, self.memory.history(), time.monotonic())
+        observer = observe.Observer(
+            self.procfs, self.paths, self.memory.history(), time.monotonic()
+        )
         found = stuck.stuck_namespaces(observer, snapshot._replace(offenders=of_node))
         return tuple(each for each in found if each.age >= self.options.min_age)
 
@@ -304,10 +437,15 @@ class _Run:
             return ()
         import signal
 
-        return ("asked to end by %s: the rest is left to the next sweep" % signal.Signals(self.asked_to_end[0]).name,)
+        return (
+            "asked to end by %s: the rest is left to the next sweep"
+            % signal.Signals(self.asked_to_end[0]).name,
+        )
 
     def _apply(self, name, acting) -> set:
-        """Try one remedy on all; returns the PIDs of those for whom nothing harder may follow, as the same may yet do more."""
+        """Try one remedy on all; returns the PIDs of those for whom nothing harder may follow, as
+        the same may yet do more.
+        """
         if name == "terminate":  # where containers are nested, the outer one first
             acting.sort(key=lambda verdict: len(verdict.offender.status.ns_pid))
         offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in acting]
@@ -325,28 +463,39 @@ class _Run:
             if outcome.result == "parent_ended":
                 ended.append(offender)
                 self.memory.ended.note(offender.workload, time.monotonic())
-                to_syslog("ended " + parent_in_words(offender), warning=True)  # whoever runs the sweep: nothing ends without a word on its node
+                to_syslog(
+                    "ended " + parent_in_words(offender), warning=True
+                )  # whoever runs the sweep: nothing ends without a word on its node
             elif outcome.cleared:
                 self.memory.collected.note(*_key(offender), time.monotonic())
         self.terminated += len(ended)
-        with contextlib.suppress(OSError):  # at once, in case this process ends; record() reports a failure
+        with contextlib.suppress(
+            OSError
+        ):  # at once, in case this process ends; record() reports a failure
             self.memory.ended.save()
         deadline = time.monotonic() + SETTLE
         while ended and time.monotonic() < deadline:
             ended = [offender for offender in ended if self._unsettled(offender)]
             if ended:
                 time.sleep(0.02)
-        return {outcome.pid for verdict, outcome in zip(acting, outcomes)
-                if outcome.may_yet_help and (outcome.cleared or verdict.room.level != pressure.FULL)}
+        return {
+            outcome.pid
+            for verdict, outcome in zip(acting, outcomes)
+            if outcome.may_yet_help and (outcome.cleared or verdict.room.level != pressure.FULL)
+        }
 
     def _note_judged(self, verdict) -> None:
         """Add the zombies that another pass is for to the first verdict that let a remedy act."""
         first = self.judged.setdefault(_key(verdict.offender), verdict)
         known = {_key(zombie) for zombie in first.ripe}
-        self.judged[_key(verdict.offender)] = first._replace(ripe=first.ripe + tuple(zombie for zombie in verdict.ripe if _key(zombie) not in known))
+        self.judged[_key(verdict.offender)] = first._replace(
+            ripe=first.ripe + tuple(zombie for zombie in verdict.ripe if _key(zombie) not in known)
+        )
 
     def _note_tried(self, name, offender, outcome) -> None:
-        """Which zombies are still with this parent. What its own waitid(2) does not give may be held by a tracer, as the next look finds out."""
+        """Which zombies are still with this parent. What its own waitid(2) does not give may be
+        held by a tracer, as the next look finds out.
+        """
         if outcome.result in ("cleared", "gone", "parent_ended"):
             return
         for zombie in observe.still_zombies(self.procfs, offender):
@@ -356,7 +505,9 @@ class _Run:
                     self.memory.uncollected.note(*_key(zombie), time.monotonic())
 
     def _unsettled(self, offender) -> bool:
-        """Whether anything of a parent that was ended still waits to be collected: a zombie it held, or itself."""
+        """Whether anything of a parent that was ended still waits to be collected: a zombie it
+        held, or itself.
+        """
         stat = self.procfs.stat(offender.pid)
         if stat and stat.state == "Z" and stat.start_ticks == offender.start_ticks:
             return True
@@ -373,7 +524,9 @@ class _Run:
         return found - {pid for pid, _start in self.outcomes}
 
     def confirm(self, verdicts, before) -> tuple:
-        """(results, last snapshot): for each offender what is really left of the zombies that counted, and with whom."""
+        """(results, last snapshot): for each offender what is really left of the zombies that
+        counted, and with whom.
+        """
         results = []
         keys = {_key(verdict.offender) for verdict in verdicts}
         adopters = [verdict for key, verdict in self.judged.items() if key not in keys]
@@ -383,34 +536,48 @@ class _Run:
             left = None
             if outcomes:
                 verdict = self.judged[key]
-                left = tuple(observe.still_zombies(self.procfs, verdict.offender._replace(zombies=verdict.ripe)))
+                left = tuple(
+                    observe.still_zombies(
+                        self.procfs, verdict.offender._replace(zombies=verdict.ripe)
+                    )
+                )
             results.append(Result(verdict, outcomes, left))
         return tuple(results), self.look()[0] if self.outcomes else before
 
     def record(self, report) -> Report:
-        """Write what the next sweep, a reader on the node and its monitoring need; a failure of that is a warning in the report."""
+        """Write what the next sweep, a reader on the node and its monitoring need; a failure of
+        that is a warning in the report.
+        """
         self._note_sizes(report.after)
         try:
             with locked(self.paths.run):
                 self.memory.save()
-                report = report._replace(warnings=report.warnings + metrics.record(report, self.paths))
+                report = report._replace(
+                    warnings=report.warnings + metrics.record(report, self.paths)
+                )
                 write(os.path.join(self.paths.run, LAST), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            return report._replace(warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),))
+            return report._replace(
+                warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),)
+            )
         return report
 
     def _note_sizes(self, snapshot) -> None:
         now = time.monotonic()
         self.memory.sizes.note((observe.NODE,), snapshot.limits.tasks, now)
         for offender in snapshot.offenders:
-            if offender.pids and re.fullmatch(r"[!-~]+", offender.pids.cgroup):  # ASCII without a blank, as the file wants it
+            if offender.pids and re.fullmatch(
+                r"[!-~]+", offender.pids.cgroup
+            ):  # ASCII without a blank, as the file wants it
                 self.memory.sizes.note((offender.pids.cgroup,), offender.pids.current, now)
 
 
 @contextlib.contextmanager
 def _signals_noted(numbers: list):
-    """Signals that ask this process to end are noted in that list and end nothing for now; ignored ones stay ignored."""
+    """Signals that ask this process to end are noted in that list and end nothing for now; ignored
+    ones stay ignored.
+    """
     import signal
 
     handlers = {}

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The file that node_exporter's textfile collector reads, and a copy of it in the run folder.
 
-Its directory belongs to another user as a rule, so nothing is read there: what the next sweep goes on from is the copy. That has the boot in
-its first line, the directory in its second, then the very text; one that is torn, or of another boot, counts as none.
+Its directory belongs to another user as a rule, so nothing is read there: what the next sweep goes
+on from is the copy. That has the boot in its first line, the directory in its second, then the very
+text; one that is torn, or of another boot, counts as none.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from . import METRICS
 from .files import NEW, CannotSweep, locked, write
 
 NAME = "zombie_reaper.prom"
-DIRECTORIES = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector", "/var/lib/node_exporter")  # Debian's first
+DIRECTORIES = (
+    "/var/lib/prometheus/node-exporter",
+    "/var/lib/node_exporter/textfile_collector",
+    "/var/lib/node_exporter",
+)  # Debian's first
 LAST_SWEEP, PIDS_USED, SUCCESS = (
-    "zombie_reaper_last_sweep_timestamp_seconds", "zombie_reaper_pids_used", "zombie_reaper_last_sweep_success")
+    "zombie_reaper_last_sweep_timestamp_seconds",
+    "zombie_reaper_pids_used",
+    "zombie_reaper_last_sweep_success",
+)
 PART = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def kept(run: str, procfs) -> tuple:
-    """(directory, text) of what was written last, in this boot; (None, ``""``) where nothing was."""
+    """(directory, text) of what was written last, in this boot; (None, ``""``) where nothing
+    was.
+    """
     try:
         with open(os.path.join(run, METRICS), encoding="utf-8") as file:
             boot_id, directory, text = file.read().split("\n", 2)
@@ -33,7 +43,9 @@ def kept(run: str, procfs) -> tuple:
 
 
 def publish(run: str, procfs, directory: str, text: str) -> None:
-    """Write the copy, then the file. The lock is held. ``OSError`` where that fails; ``filename`` of it says which."""
+    """Write the copy, then the file. The lock is held. ``OSError`` where that fails; ``filename``
+    of it says which.
+    """
     copy = os.path.join(run, METRICS)
     write(copy, "\n".join((_boot_id(procfs), directory, text)))
     try:
@@ -48,8 +60,14 @@ def publish(run: str, procfs, directory: str, text: str) -> None:
 
 
 def remove(run: str, directory: str) -> None:
-    """Take back what :func:`publish` wrote: the values of yesterday would be told for ever. The lock is held."""
-    for path in (os.path.join(run, METRICS), os.path.join(directory, NAME), os.path.join(directory, NAME + NEW)):
+    """Take back what :func:`publish` wrote: the values of yesterday would be told for ever. The
+    lock is held.
+    """
+    for path in (
+        os.path.join(run, METRICS),
+        os.path.join(directory, NAME),
+        os.path.join(directory, NAME + NEW),
+    ):
         try:
             os.unlink(path)
         except OSError:
@@ -57,7 +75,9 @@ def remove(run: str, directory: str) -> None:
 
 
 def with_values(text: str, values: dict) -> str:
-    """The text with these values in place of those of the same series. values: ``{series: value}``, both as they are written."""
+    """The text with these values in place of those of the same series. values: ``{series: value}``,
+    both as they are written.
+    """
     lines = text.split("\n")
     for number, line in enumerate(lines):
         series = line.rpartition(" ")[0]
@@ -67,16 +87,23 @@ def with_values(text: str, values: dict) -> str:
 
 
 def looked(run: str, procfs, tasks: int) -> bool:
-    """Have the metrics tell of a look at this moment that found nothing new; False where that cannot be done, and a whole sweep has to.
+    """Have the metrics tell of a look at this moment that found nothing new; False where that
+    cannot be done, and a whole sweep has to.
 
-    tasks: of the whole machine. It has to as well where the last sweep could not be done: only a sweep can put that right.
+    tasks: of the whole machine. It has to as well where the last sweep could not be done: only a
+    sweep can put that right.
     """
     try:
         with locked(run, wait=0):
             directory, text = kept(run, procfs)
             if "\n%s 1\n" % SUCCESS not in text:
                 return False
-            publish(run, procfs, directory, with_values(text, {LAST_SWEEP: "%.3f" % time.time(), PIDS_USED: tasks}))
+            publish(
+                run,
+                procfs,
+                directory,
+                with_values(text, {LAST_SWEEP: "%.3f" % time.time(), PIDS_USED: tasks}),
+            )
     except (OSError, CannotSweep):
         return False
     return True
@@ -87,7 +114,9 @@ def _boot_id(procfs) -> str:
 
 
 def _opened(directory: str) -> int:
-    """Descriptor of the directory, to which no symbolic link leads: its owner could point one elsewhere at any moment."""
+    """Descriptor of the directory, to which no symbolic link leads: its owner could point one
+    elsewhere at any moment.
+    """
     folder = os.open("/", PART)
     for name in filter(None, directory.split("/")):
         try:

@@ -1,10 +1,12 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The agent as a resident process: it looks at the ledger every few seconds, and sweeps when there are zombies.
+"""The agent as a resident process: it looks at the ledger every few seconds, and sweeps when there
+are zombies.
 
-It is there already when the process table is full, and needs no process, thread or new program for anything it does then. Its memory
-is locked (mlockall(2)), and the modules that a sweep needs are loaded before it says that it is ready (sd_notify(3)).
+It is there already when the process table is full, and needs no process, thread or new program for
+anything it does then. Its memory is locked (mlockall(2)), and the modules that a sweep needs are
+loaded before it says that it is ready (sd_notify(3)).
 """
 
 from __future__ import annotations
@@ -27,19 +29,34 @@ from .sweep import Resident, check_node, sweep
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
 MADV_POPULATE_WRITE = 23  # madvise(2), Linux 5.14
-RESERVE = 8 << 20  # bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
-SPARE = 1 << 20  # bytes given back where the kernel refuses memory for what it does itself, such as opening files
-SWEEP_EVERY = 60.0  # seconds between two sweeps, whatever they cost, so that last.json is never older
-SHARE = 0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
+RESERVE = (
+    8 << 20
+)  # bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
+SPARE = (
+    1 << 20
+)  # bytes given back where the kernel refuses memory for what it does itself, such as opening files
+SWEEP_EVERY = (
+    60.0  # seconds between two sweeps, whatever they cost, so that last.json is never older
+)
+SHARE = (
+    0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
+)
 MOMENT = 1.0  # seconds for which it may be held by one that only asks who watches
 NOTIFY_WAIT = 1.0  # seconds for systemd to take a message; it may be stuck on a node that is full
 LOCK, STATUS = "watch.lock", "watch.json"
 
 
-class Watched(namedtuple("Watched", ("pid", "since", "interval", "sweeps", "cleared", "last_sweep", "configuration_error"))):
-    """What ``--status`` tells. since, last_sweep: seconds since the epoch; last_sweep None before the first.
+class Watched(
+    namedtuple(
+        "Watched",
+        ("pid", "since", "interval", "sweeps", "cleared", "last_sweep", "configuration_error"),
+    )
+):
+    """What ``--status`` tells. since, last_sweep: seconds since the epoch; last_sweep None before
+    the first.
 
-    sweeps: int. cleared: int, zombies. configuration_error: str, why the options of before are still in force, or None.
+    sweeps: int. cleared: int, zombies. configuration_error: str, why the options of before are
+    still in force, or None.
     """
 
     __slots__ = ()
@@ -48,10 +65,10 @@ class Watched(namedtuple("Watched", ("pid", "since", "interval", "sweeps", "clea
 def watch(load, paths, interval: float, log) -> None:
     """Look every ``interval`` seconds until SIGTERM or SIGINT comes.
 
-    load: a function that returns (:class:`.policy.Options`, ``textfiles`` of :class:`.sweep.Paths`) and raises :class:`.policy.OptionError`; called
-    now and at each SIGHUP.
-    log: a function that takes one line. Raises :class:`.files.CannotSweep`, :class:`.files.Busy` where another process watches, and
-    :class:`.policy.OptionError`, before it has begun.
+    load: a function that returns (:class:`.policy.Options`, ``textfiles`` of :class:`.sweep.Paths`)
+    and raises :class:`.policy.OptionError`; called now and at each SIGHUP.
+    log: a function that takes one line. Raises :class:`.files.CannotSweep`, :class:`.files.Busy`
+    where another process watches, and :class:`.policy.OptionError`, before it has begun.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
@@ -137,7 +154,10 @@ class _Watcher:
             self.options, textfiles = load()
         except policy.OptionError as error:
             self.told = self.told._replace(configuration_error=report.printable(str(error), 1000))
-            self.log("the configuration was not taken, the one of before is in force: %s" % self.told.configuration_error)
+            self.log(
+                "the configuration was not taken, the one of before is in force: %s"
+                % self.told.configuration_error
+            )
         else:
             self.paths = self.paths._replace(textfiles=textfiles)
             self.told = self.told._replace(configuration_error=None)
@@ -146,7 +166,9 @@ class _Watcher:
         self._write_status()
 
     def tick(self) -> None:
-        """Look at the ledger; sweep where it shows something, unless that was done just now, cost much and helped nobody."""
+        """Look at the ledger; sweep where it shows something, unless that was done just now, cost
+        much and helped nobody.
+        """
         now, used = time.monotonic(), time.process_time()
         count = self.ledger.zombies()
         if now < self.next_one and (count is not None and count <= 0 or now < self.not_before):
@@ -154,12 +176,16 @@ class _Watcher:
         done = self._sweep()
         took = time.monotonic() - now
         tried = done and any(result.outcomes for result in done.results)
-        costs = took if tried else time.process_time() - used  # on a busy node a look takes long, and costs no more
+        costs = (
+            took if tried else time.process_time() - used
+        )  # on a busy node a look takes long, and costs no more
         self.not_before = 0.0 if done and report.changed(done) else now + took + costs / SHARE
         self.next_one = now + SWEEP_EVERY
 
     def _sweep(self):
-        """The report of a sweep, or None. One that fails is begun again with what is kept for a node without memory."""
+        """The report of a sweep, or None. One that fails is begun again with what is kept for a
+        node without memory.
+        """
         if self.spare is None:
             self.spare = _spare()
         try:
@@ -184,13 +210,21 @@ class _Watcher:
 
     def _sweep_once(self):
         with contextlib.ExitStack() as until_noted:
-            done = sweep(self.options, self.paths, until_reported=until_noted, resident=Resident(self.memory, self.ledger))
+            done = sweep(
+                self.options,
+                self.paths,
+                until_reported=until_noted,
+                resident=Resident(self.memory, self.ledger),
+            )
             self._note(done)
             return done
 
     def _note(self, done) -> None:
         lines = report.as_lines(done)
-        news = sorted((result.verdict.offender.pid, result.verdict.reason) for result in done.results), done.warnings
+        news = (
+            sorted((result.verdict.offender.pid, result.verdict.reason) for result in done.results),
+            done.warnings,
+        )
         if report.changed(done) or news != self.news:
             for line in lines:
                 self.log(line)
@@ -198,21 +232,29 @@ class _Watcher:
         self.said = lines[0]
         counts = report.as_dict(done)["counts"]
         self.told = self.told._replace(
-            sweeps=self.told.sweeps + 1, cleared=self.told.cleared + counts["cleared"], last_sweep=time.time())
+            sweeps=self.told.sweeps + 1,
+            cleared=self.told.cleared + counts["cleared"],
+            last_sweep=time.time(),
+        )
         self._write_status()
 
     def _write_status(self) -> None:
         import json
 
-        with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):  # the report says it where /run is full
+        with (
+            contextlib.suppress(OSError, CannotSweep),
+            locked(self.paths.run),
+        ):  # the report says it where /run is full
             write(os.path.join(self.paths.run, STATUS), json.dumps(self.told._asdict()) + "\n")
 
 
 def _reserved(libc) -> list:
-    """Take :data:`RESERVE` bytes from the kernel, and give them back no further than to the allocators of Python and the C library.
+    """Take :data:`RESERVE` bytes from the kernel, and give them back no further than to the
+    allocators of Python and the C library.
 
-    These return memory to the kernel in arenas without any object (Objects/obmalloc.c of Python), and at the end of the heap. Of the objects made
-    here one in 100 KB is kept, so no arena is without; and the heap is told not to shrink.
+    These return memory to the kernel in arenas without any object (Objects/obmalloc.c of Python),
+    and at the end of the heap. Of the objects made here one in 100 KB is kept, so no arena is
+    without; and the heap is told not to shrink.
     """
     with contextlib.suppress(AttributeError):  # not every C library has it
         libc.mallopt(M_MMAP_MAX, 0)
@@ -226,7 +268,8 @@ def _reserved(libc) -> list:
 def _spare():
     """Memory that goes back to the kernel when it is closed; None where there is none to be had.
 
-    Shared, with nobody: what is private the kernel joins with its neighbours, and then it needs memory to take it out again (munmap(2), ENOMEM).
+    Shared, with nobody: what is private the kernel joins with its neighbours, and then it needs
+    memory to take it out again (munmap(2), ENOMEM).
     """
     try:
         spare = mmap.mmap(-1, SPARE)
@@ -235,7 +278,9 @@ def _spare():
     try:
         spare.madvise(MADV_POPULATE_WRITE)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a kernel that does not know this; there it is present anyway if it is locked
+        if (
+            error.errno != errno.EINVAL
+        ):  # a kernel that does not know this; there it is present anyway if it is locked
             spare.close()
             return None
     return spare
@@ -243,7 +288,9 @@ def _spare():
 
 @contextlib.contextmanager
 def _signals():
-    """A descriptor from which the numbers of SIGTERM, SIGINT and SIGHUP can be read, those too that came during a sweep."""
+    """A descriptor from which the numbers of SIGTERM, SIGINT and SIGHUP can be read, those too that
+    came during a sweep.
+    """
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
@@ -266,18 +313,24 @@ def _wait(signals, seconds) -> bytes:
 
 
 def _notifier(until_done):
-    """A function that tells systemd (sd_notify(3)), where that started this process. Its socket is there before memory is short."""
+    """A function that tells systemd (sd_notify(3)), where that started this process. Its socket is
+    there before memory is short.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return lambda state: None
     import socket
 
-    connection = until_done.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
+    connection = until_done.enter_context(
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    )
     connection.settimeout(NOTIFY_WAIT)
 
     def notify(state) -> None:
         with contextlib.suppress(OSError):
-            connection.connect("\0" + address[1:] if address.startswith("@") else address)  # else poll(2) cannot tell when there is room
+            connection.connect(
+                "\0" + address[1:] if address.startswith("@") else address
+            )  # else poll(2) cannot tell when there is room
             connection.send(state.encode("utf-8", "replace"))
 
     return notify

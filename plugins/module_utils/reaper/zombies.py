@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find all zombies of the node with as few reads as it takes.
 
-Three ways, the cheaper first: none, by the ledger alone; among the children of the processes in those cgroups that hold some; one pass over
-the whole table. The second counts only where it found as many as the ledger says there are, so nothing is missed by it.
+Three ways, the cheaper first: none, by the ledger alone; among the children of the processes in
+those cgroups that hold some; one pass over the whole table. The second counts only where it found
+as many as the ledger says there are, so nothing is missed by it.
 """
 
 from __future__ import annotations
@@ -15,18 +16,26 @@ from collections import namedtuple
 from . import cgroups
 
 LEDGER, CHILDREN, SCAN = "ledger", "children", "scan"
-MOST_IN_VAIN = 20000  # looks among children that find no zombie, at some 15 us each; a tenant may have any number of threads and of living children
-MOST_LISTED = 50000  # zombies of one parent that are looked at one by one, at some 20 us each; more than a sweep can have collected
+# looks among children that find no zombie, at some 15 us each; a tenant may have any number of
+# threads and of living children
+MOST_IN_VAIN = 20000
+# zombies of one parent that are looked at one by one, at some 20 us each; more than a sweep can
+# have collected
+MOST_LISTED = 50000
 
 
 class Found(namedtuple("Found", ("stats", "more", "way"))):
-    """stats: list of :class:`.procfs.Stat`. more: ``{parent: number}`` of zombies beyond :data:`MOST_LISTED`, counted only. way: which of the three."""
+    """stats: list of :class:`.procfs.Stat`. more: ``{parent: number}`` of zombies beyond
+    :data:`MOST_LISTED`, counted only. way: which of the three.
+    """
 
     __slots__ = ()
 
 
 def find(procfs, ledger: cgroups.Ledger) -> Found:
-    """Every zombie whose parent is in sight, and those whose parent is not where the table was read."""
+    """Every zombie whose parent is in sight, and those whose parent is not where the table was
+    read.
+    """
     count = ledger.zombies()
     if count is not None and count <= 0:
         return Found([], {}, LEDGER)

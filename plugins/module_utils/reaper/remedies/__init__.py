@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is done to an offender, gentlest first. Each remedy takes offenders and returns outcomes.
 
-A process is named by a pidfd (pidfd_open(2), Linux 5.3) that was opened while PID and start time still matched: a
-signal reaches that very process or nobody, however fast PIDs are used again.
+A process is named by a pidfd (pidfd_open(2), Linux 5.3) that was opened while PID and start time
+still matched: a signal reaches that very process or nobody, however fast PIDs are used again.
 """
 
 from __future__ import annotations
@@ -15,44 +15,68 @@ from collections import namedtuple
 
 SPARE_DESCRIPTORS = 32
 
-# Whose matter a refusal is (the words of :mod:`.reap`). Of the node: see :mod:`..tracing`; not_permitted may be a single parent's too, where a
-# security module or a user namespace is in the way. Of the moment: nothing harder follows. Of the parent: it will be the same next time.
+# Whose matter a refusal is (the words of :mod:`.reap`). Of the node: see :mod:`..tracing`;
+# not_permitted may be a single parent's too, where a security module or a user namespace is in the
+# way. Of the moment: nothing harder follows. Of the parent: it will be the same next time.
 OF_THE_NODE = ("architecture", "kernel", "yama", "not_permitted")
 PASSING = ("traced", "stopped", "uninterruptible", "not_stopping", "busy", "disturbed")
-OF_THE_PARENT = ("32_bit", "seccomp_strict", "seccomp_filter", "syscall_user_dispatch", "no_instruction")
+OF_THE_PARENT = (
+    "32_bit",
+    "seccomp_strict",
+    "seccomp_filter",
+    "syscall_user_dispatch",
+    "no_instruction",
+)
 
 
 class Outcome(
     namedtuple(
-        "Outcome", ("pid", "start_ticks", "remedy", "result", "cleared", "detail", "seconds", "refusal", "max_stop_ms"),
-        defaults=(None, None))
+        "Outcome",
+        (
+            "pid",
+            "start_ticks",
+            "remedy",
+            "result",
+            "cleared",
+            "detail",
+            "seconds",
+            "refusal",
+            "max_stop_ms",
+        ),
+        defaults=(None, None),
+    )
 ):
     """What one remedy did to one offender.
 
-    result: ``"cleared"`` (none of its zombies is left), ``"partly_cleared"``, ``"no_effect"``, ``"unfinished"`` (it was
-    still at it when time was up: nothing harder may follow in this sweep), ``"parent_ended"`` (terminate: the parent is
-    gone; where its zombies went is for the sweep to find out), ``"survived"`` (not even SIGKILL ended it in time),
-    ``"gone"`` (it had ended, or collected its zombies, before anything was done), ``"refused"`` (reap cannot be
-    applied to it: see refusal), ``"failed"`` (see detail).
-    cleared: int, zombies that the remedy itself saw go; after ``parent_ended`` the sweep counts, when adopters had time to wait.
+    result: ``"cleared"`` (none of its zombies is left), ``"partly_cleared"``, ``"no_effect"``,
+    ``"unfinished"`` (it was still at it when time was up: nothing harder may follow in this sweep),
+    ``"parent_ended"`` (terminate: the parent is gone; where its zombies went is for the sweep to
+    find out), ``"survived"`` (not even SIGKILL ended it in time), ``"gone"`` (it had ended, or
+    collected its zombies, before anything was done), ``"refused"`` (reap cannot be applied to it:
+    see refusal), ``"failed"`` (see detail).
+    cleared: int, zombies that the remedy itself saw go; after ``parent_ended`` the sweep counts,
+    when adopters had time to wait.
     detail: str, one sentence or empty. seconds: float.
-    refusal: str, one of the words in :mod:`.reap`; None unless refused. max_stop_ms: float, the longest time for which reap
-    stopped the parent, None where it did not.
+    refusal: str, one of the words in :mod:`.reap`; None unless refused. max_stop_ms: float, the
+    longest time for which reap stopped the parent, None where it did not.
     """
 
     __slots__ = ()
 
     @property
     def may_yet_help(self) -> bool:
-        """Whether the same remedy may do more a little later: then nothing harder follows in this sweep."""
+        """Whether the same remedy may do more a little later: then nothing harder follows in this
+        sweep.
+        """
         return self.result == "unfinished" or self.refusal in PASSING
 
 
 def open_pidfd(procfs, offender) -> int | None:
     """A pidfd of the offender, or None when that process has ended.
 
-    The start time is compared after the pidfd was opened. The process seen in the snapshot was alive before and,
-    if it still has this PID now, was so in between: the descriptor is its own. ``OSError`` when descriptors run out.
+    The start time is compared after the pidfd was opened. The process seen in the snapshot was
+    alive before and, if it still has this PID now, was so in between: the descriptor is its own.
+    ``OSError`` when descriptors run out.
     """
     try:
         pidfd = os.pidfd_open(offender.pid)
@@ -69,7 +93,9 @@ def open_pidfd(procfs, offender) -> int | None:
 
 
 def open_to_signal(procfs, offender) -> int | None:
-    """As :func:`open_pidfd`; ``OSError`` too where this process may not signal it (kill(2)): it belongs to another user, and CAP_KILL is missing."""
+    """As :func:`open_pidfd`; ``OSError`` too where this process may not signal it (kill(2)): it
+    belongs to another user, and CAP_KILL is missing.
+    """
     pidfd = open_pidfd(procfs, offender)
     try:
         if pidfd is None or is_there(pidfd):
@@ -82,7 +108,9 @@ def open_to_signal(procfs, offender) -> int | None:
 
 
 def send(pidfd: int, name: str) -> bool:
-    """Send the signal of that name (signal(7)) to the process of a pidfd; False when it has ended."""
+    """Send the signal of that name (signal(7)) to the process of a pidfd; False when it has
+    ended.
+    """
     import signal  # 3 ms of start-up that a sweep with nothing to do does without
 
     try:
@@ -93,7 +121,9 @@ def send(pidfd: int, name: str) -> bool:
 
 
 def is_there(pidfd: int) -> bool:
-    """Whether the process of a pidfd is still in the table: alive, or a zombie that nobody has waited for."""
+    """Whether the process of a pidfd is still in the table: alive, or a zombie that nobody has
+    waited for.
+    """
     import signal
 
     try:
@@ -104,19 +134,27 @@ def is_there(pidfd: int) -> bool:
 
 
 def slices(offenders):
-    """Yields the offenders in slices that there are enough descriptors for, after raising this process's limit as far as it may."""
-    size = max(1, raise_descriptor_limit(len(offenders)) - len(open_descriptors()) - SPARE_DESCRIPTORS)
+    """Yields the offenders in slices that there are enough descriptors for, after raising this
+    process's limit as far as it may.
+    """
+    size = max(
+        1, raise_descriptor_limit(len(offenders)) - len(open_descriptors()) - SPARE_DESCRIPTORS
+    )
     for start in range(0, len(offenders), size):
-        yield offenders[start:start + size]
+        yield offenders[start : start + size]
 
 
 def open_descriptors() -> list:
-    """This process's file descriptors; the one that the list was read from, closed by now, is among them."""
+    """This process's file descriptors; the one that the list was read from, closed by now, is among
+    them.
+    """
     return [int(fd) for fd in os.listdir("/proc/self/fd")]
 
 
 def raise_descriptor_limit(wanted: int) -> int:
-    """Raise the soft limit of open files towards the hard one if more than it has room for are wanted; returns what it is then."""
+    """Raise the soft limit of open files towards the hard one if more than it has room for are
+    wanted; returns what it is then.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + 4 * SPARE_DESCRIPTORS
     if soft == resource.RLIM_INFINITY or soft >= needed:

@@ -1,19 +1,24 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have a living parent collect its zombies itself: it is stopped for milliseconds, runs waitid(2) for each, and goes on.
+"""Have a living parent collect its zombies itself: it is stopped for milliseconds, runs waitid(2)
+for each, and goes on.
 
-Nothing ends. What the parent can notice: waiting for that child later gives ECHILD, and a few system calls return EINTR.
-How it is stopped and put back is in :mod:`..ptrace`. Here: whom this may be done to, for which zombies, how long at a time.
+Nothing ends. What the parent can notice: waiting for that child later gives ECHILD, and a few
+system calls return EINTR. How it is stopped and put back is in :mod:`..ptrace`. Here: whom this may
+be done to, for which zombies, how long at a time.
 
-- waitid(P_PID, PID, NULL, WEXITED|WNOHANG|__WALL, NULL), with the PID as the parent's own PID namespace counts, for the zombies that
-  are due and never for "any child": a status that the parent is about to collect is not taken from it. (wait4(2) would return
-  the PID, waitid 0: the mildest result for the parent's own call, should the sweep be killed right then.)
-- Each of them is held by a pidfd, and with the parent stopped that pidfd tells that it is still there. So its PID cannot
-  have passed on to a child that died a moment ago, however full the table is.
-- Any thread may wait for the children of the whole process (waitid(2), but for __WNOTHREAD). Its first thread does, or another one where
-  that has exited or cannot run now.
-- A parent is stopped for at most 20 ms at a time, of which :data:`COLLECTING` are used, and runs at least as long before it is stopped again.
+- waitid(P_PID, PID, NULL, WEXITED|WNOHANG|__WALL, NULL), with the PID as the parent's own PID
+  namespace counts, for the zombies that are due and never for "any child": a status that the parent
+  is about to collect is not taken from it. (wait4(2) would return the PID, waitid 0: the mildest
+  result for the parent's own call, should the sweep be killed right then.)
+- Each of them is held by a pidfd, and with the parent stopped that pidfd tells that it is still
+  there. So its PID cannot have passed on to a child that died a moment ago, however full the table
+  is.
+- Any thread may wait for the children of the whole process (waitid(2), but for __WNOTHREAD). Its
+  first thread does, or another one where that has exited or cannot run now.
+- A parent is stopped for at most 20 ms at a time, of which :data:`COLLECTING` are used, and runs at
+  least as long before it is stopped again.
 """
 
 from __future__ import annotations
@@ -30,28 +35,40 @@ from ..ptrace import AddressSpace, Ended, Interrupted, Refused, Tracee, architec
 from ..tracing import node_refusal
 from . import Outcome, is_there, open_pidfd, slices
 
-COLLECTING = 0.008  # seconds of a stop in which a further call is begun; the rest of its 20 ms is reserve for a node that is busy
+# seconds of a stop in which a further call is begun; the rest of its 20 ms is reserve for a node
+# that is busy
+COLLECTING = 0.008
 MOST_AT_A_TIME = 256  # zombies for one stop; each takes a descriptor
 LONGEST = 15.0  # seconds for one parent
-LONGEST_ALL = 60.0  # seconds for all parents together; what is left by then waits for the next sweep
+LONGEST_ALL = (
+    60.0  # seconds for all parents together; what is left by then waits for the next sweep
+)
 TRIES = 20  # that came to nothing until a parent is given up
 FEW_TRIES = 4  # for refusals that are hardly ever a matter of the moment
 LOOKING = 0.05  # seconds in which further threads are looked at for one that can run
-IN_EXECVE = ("not_permitted", "no_instruction", "traced")  # for that moment any process looks like one of these
+IN_EXECVE = (
+    "not_permitted",
+    "no_instruction",
+    "traced",
+)  # for that moment any process looks like one of these
 P_PID = 1  # include/uapi/linux/wait.h
 WEXITED_WNOHANG_WALL = 0x40000005
 SECCOMP_STRICT = 1
 
 
 def reap(procfs, offenders, asked_to_end=()) -> list:
-    """Have every offender collect its zombies, in turns, until done or out of time. Returns one :class:`.Outcome` for each.
+    """Have every offender collect its zombies, in turns, until done or out of time. Returns one
+    :class:`.Outcome` for each.
 
     asked_to_end: a list; once something is in it the batch at work is finished and no other begun.
     """
     refusal = node_refusal(procfs)
     if refusal:
         detail = "%s: %s" % (refusal.word, refusal)
-        return [Outcome(each.pid, each.start_ticks, "reap", "refused", 0, detail, 0.0, refusal.word) for each in offenders]
+        return [
+            Outcome(each.pid, each.start_ticks, "reap", "refused", 0, detail, 0.0, refusal.word)
+            for each in offenders
+        ]
     deadline = time.monotonic() + LONGEST_ALL
     jobs = [_Job(procfs, offender) for offender in offenders]
     waiting = deque(jobs)
@@ -68,7 +85,9 @@ def reap(procfs, offenders, asked_to_end=()) -> list:
 
 
 class _Job:
-    """One parent: what is still to be collected, and what came of it so far. result: None until it is known."""
+    """One parent: what is still to be collected, and what came of it so far. result: None until it
+    is known.
+    """
 
     def __init__(self, procfs, offender) -> None:
         self.procfs = procfs
@@ -107,19 +126,44 @@ class _Job:
             else:
                 self._finish("unfinished", "it has called execve(2) meanwhile")
         except Interrupted:
-            self._another_try(TRIES, "unfinished", "it was stopped, frozen or out of CPU time again and again")
+            self._another_try(
+                TRIES, "unfinished", "it was stopped, frozen or out of CPU time again and again"
+            )
         except OSError as error:
             own_fault = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-            self._finish("unfinished" if own_fault else "failed", "the sweep cannot go on: %s" % error.strerror)
+            self._finish(
+                "unfinished" if own_fault else "failed",
+                "the sweep cannot go on: %s" % error.strerror,
+            )
         self.seconds += time.monotonic() - began
         if self.late and self.result is None:
-            self._finish("unfinished", "it did not stop again in time; it is let go as soon as it does")
+            self._finish(
+                "unfinished", "it did not stop again in time; it is let go as soon as it does"
+            )
         if self.result is None and not self.todo:
             left = self.refused_by_kernel
-            self._finish("gone" if not left and not self.collected else "cleared" if not left else
-                         "partly_cleared" if self.collected else "no_effect",
-                         "waitid(2) does not give %d of them" % left if left else "stopped for %.1f ms%s" % (
-                             1000 * self.longest_stop, " at most, %d times" % self.stops if self.stops > 1 else ""))
+            self._finish(
+                (
+                    "gone"
+                    if not left and not self.collected
+                    else (
+                        "cleared"
+                        if not left
+                        else "partly_cleared"
+                        if self.collected
+                        else "no_effect"
+                    )
+                ),
+                (
+                    "waitid(2) does not give %d of them" % left
+                    if left
+                    else "stopped for %.1f ms%s"
+                    % (
+                        1000 * self.longest_stop,
+                        " at most, %d times" % self.stops if self.stops > 1 else "",
+                    )
+                ),
+            )
         elif self.result is None and self.seconds > LONGEST:
             self._finish("unfinished", "more of them than fit into %d s" % LONGEST)
 
@@ -131,11 +175,21 @@ class _Job:
             self.result = "partly_cleared" if self.result == "gone" else "unfinished"
         offender = self.offender
         return Outcome(
-            offender.pid, offender.start_ticks, "reap", self.result, self.collected, self.detail, self.seconds,
-            self.refusal, round(1000 * self.longest_stop, 3) if self.longest_stop else None)
+            offender.pid,
+            offender.start_ticks,
+            "reap",
+            self.result,
+            self.collected,
+            self.detail,
+            self.seconds,
+            self.refusal,
+            round(1000 * self.longest_stop, 3) if self.longest_stop else None,
+        )
 
     def _thread_that_can_run(self) -> int:
-        """TID of one of the parent's threads, the first one if that is fit. Raises :class:`.Refused` where none is, without touching them."""
+        """TID of one of the parent's threads, the first one if that is fit. Raises
+        :class:`.Refused` where none is, without touching them.
+        """
         pid = self.offender.pid
         stat = self.procfs.stat(pid)
         if stat is None or stat.start_ticks != self.offender.start_ticks:
@@ -154,7 +208,9 @@ class _Job:
         raise reason or Interrupted  # all are exiting, as in the middle of an execve
 
     def _is_fit(self, tid) -> bool:
-        """Whether a thread has not exited. Raises :class:`.Refused` where ``/proc`` tells that it cannot be used."""
+        """Whether a thread has not exited. Raises :class:`.Refused` where ``/proc`` tells that it
+        cannot be used.
+        """
         stat = self.procfs.thread(self.offender.pid, tid)
         if stat is None or stat.state in "ZX":
             return False
@@ -172,7 +228,9 @@ class _Job:
         return True
 
     def _hold(self, held) -> list:
-        """The next zombies that are still there, as (pidfd, PID in the parent's PID namespace); held: closes the pidfds."""
+        """The next zombies that are still there, as (pidfd, PID in the parent's PID namespace);
+        held: closes the pidfds.
+        """
         level = len(self.offender.status.ns_pid) - 1
         zombies = []
         for zombie in next(slices(list(islice(self.todo, self.at_a_time))), ()):
@@ -181,7 +239,9 @@ class _Job:
             if pidfd is not None:
                 held.callback(os.close, pidfd)
                 ns_pid = self.procfs.ns_pid_of(pidfd)
-                if len(ns_pid) > level and parent_now(self.procfs, zombie) == self.offender.pid:  # else its PID is used again, by somebody else
+                if (
+                    len(ns_pid) > level and parent_now(self.procfs, zombie) == self.offender.pid
+                ):  # else its PID is used again, by somebody else
                     zombies.append((zombie, pidfd, ns_pid[level]))
         return zombies
 
@@ -196,10 +256,16 @@ class _Job:
         done, is_the_parent = 0, False
         try:
             # It is seized, so its PID cannot pass on any more
-            is_the_parent = not self._has_ended() and self.procfs.thread(self.offender.pid, tid) is not None
+            is_the_parent = (
+                not self._has_ended() and self.procfs.thread(self.offender.pid, tid) is not None
+            )
             self._stop(tracee)
             tracee.prepare()
-            while is_the_parent and done < len(zombies) and (not done or time.monotonic() - tracee.stopped_since < COLLECTING):
+            while (
+                is_the_parent
+                and done < len(zombies)
+                and (not done or time.monotonic() - tracee.stopped_since < COLLECTING)
+            ):
                 _zombie, pidfd, number = zombies[done]
                 if is_there(pidfd):
                     tracee.call(tracee.arch.waitid, P_PID, number, 0, WEXITED_WNOHANG_WALL, 0)
@@ -223,7 +289,10 @@ class _Job:
             raise Ended
         status = self.procfs.status(tid)
         if not tracee.intact or not self.late and status and status.tracer_pid == os.getpid():
-            self._finish("failed", "its registers or signal mask are not what they were, or it is still traced")
+            self._finish(
+                "failed",
+                "its registers or signal mask are not what they were, or it is still traced",
+            )
 
     def _stop(self, tracee) -> None:
         pid = self.offender.pid
@@ -241,7 +310,12 @@ class _Job:
     def _has_ended(self) -> bool:
         """Whether all its threads have, or it is another process by now."""
         stat = self.procfs.stat(self.offender.pid)
-        return stat is None or stat.start_ticks != self.offender.start_ticks or stat.state == "Z" and stat.num_threads <= 1
+        return (
+            stat is None
+            or stat.start_ticks != self.offender.start_ticks
+            or stat.state == "Z"
+            and stat.num_threads <= 1
+        )
 
     def _refuse(self, refused) -> None:
         explanation = "%s: %s" % (refused.word, refused)
@@ -255,7 +329,9 @@ class _Job:
             self.refusal = refused.word
 
     def _another_try(self, most, result, detail) -> None:
-        """At a later moment, or that result when there were that many of them without any progress."""
+        """At a later moment, or that result when there were that many of them without any
+        progress.
+        """
         self.tries += 1
         self.not_before = max(self.not_before, time.monotonic() + 0.001 * self.tries)
         if self.tries >= most:
@@ -267,7 +343,9 @@ class _Job:
 
 @contextlib.contextmanager
 def _first_in_line():
-    """This process gets the CPU before others meanwhile (nice(2)): as long as it waits for that, a parent may stand stopped."""
+    """This process gets the CPU before others meanwhile (nice(2)): as long as it waits for that, a
+    parent may stand stopped.
+    """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with contextlib.suppress(OSError):  # it may lack CAP_SYS_NICE
         os.setpriority(os.PRIO_PROCESS, 0, -20)
@@ -279,7 +357,9 @@ def _first_in_line():
 
 @contextlib.contextmanager
 def _undisturbed():
-    """No signal ends this process meanwhile, but SIGKILL; those that come wait. SIGCHLD has to come at all: see Tracee."""
+    """No signal ends this process meanwhile, but SIGKILL; those that come wait. SIGCHLD has to come
+    at all: see Tracee.
+    """
     import signal
 
     ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
@@ -295,9 +375,11 @@ def _undisturbed():
 
 
 class _LetGo:
-    """A handler of SIGCHLD that releases tracees that had not stopped in time, the moment they do. tracees: those of all sweeps of this process.
+    """A handler of SIGCHLD that releases tracees that had not stopped in time, the moment they do.
+    tracees: those of all sweeps of this process.
 
-    Their registers are the ones that they go on with; the kernel releases them too when this process ends.
+    Their registers are the ones that they go on with; the kernel releases them too when this
+    process ends.
     """
 
     def __init__(self) -> None:
@@ -308,7 +390,9 @@ class _LetGo:
 
 
 def _let_go_of(tracees) -> None:
-    """Release those that have not stopped in time, now or later, and those of earlier sweeps whose SIGCHLD was taken by another wait."""
+    """Release those that have not stopped in time, now or later, and those of earlier sweeps whose
+    SIGCHLD was taken by another wait.
+    """
     import signal
 
     handler = signal.getsignal(signal.SIGCHLD)

@@ -3,12 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tell the owner of a container why a program in it is about to end: a line in its termination log.
 
-The kubelet makes a file for each start of a container, ``pods/UID/containers/NAME/RANDOM`` below its root folder, mounts it at the container's
-``terminationMessagePath`` (default ``/dev/termination-log``), and shows the end of what is in it as the container's last message (``kubectl describe pod``;
-makeMounts() and getTerminationMessage() of pkg/kubelet/kuberuntime). So the newest file there is that of the container which runs, wherever it is mounted.
+The kubelet makes a file for each start of a container, ``pods/UID/containers/NAME/RANDOM`` below
+its root folder, mounts it at the container's ``terminationMessagePath`` (default
+``/dev/termination-log``), and shows the end of what is in it as the container's last message
+(``kubectl describe pod``; makeMounts() and getTerminationMessage() of pkg/kubelet/kuberuntime). So
+the newest file there is that of the container which runs, wherever it is mounted.
 
-Nothing is opened by a path of the tenant's. The folders are the kubelet's, and must be writable for root alone; only the file is mounted in the
-container, where anybody may write to it. Docker and Podman have no such file: there the node's journal has the line. Failing to write is never an error.
+Nothing is opened by a path of the tenant's. The folders are the kubelet's, and must be writable for
+root alone; only the file is mounted in the container, where anybody may write to it. Docker and
+Podman have no such file: there the node's journal has the line. Failing to write is never an error.
 """
 
 from __future__ import annotations
@@ -19,24 +22,38 @@ import stat
 import time
 
 MOST_BYTES = 1024  # the kubelet shows the last 4096 (MaxPodTerminationMessageLogLength)
-INIT = "let its PID 1 be an init that reaps: ENTRYPOINT [\"/usr/bin/tini\", \"--\"], or shareProcessNamespace: true in the pod"
+INIT = (
+    'let its PID 1 be an init that reaps: ENTRYPOINT ["/usr/bin/tini", "--"], or'
+    " shareProcessNamespace: true in the pod"
+)
 
 
 def message(offender, now: float) -> str:
-    """One line that says who ended what, when (now: seconds since the epoch), why, and what cures it.
+    """One line that says who ended what, when (now: seconds since the epoch), why, and what cures
+    it.
 
     Only numbers in it come from the container, so there is nothing to escape.
     """
     number = offender.status.ns_pid[-1]
-    return "%s zombie-reaper (provider.fleet), run by the operator of this node, ended PID %d of this container: it kept %d exited child %s (zombies), " \
-        "each for at least %d s, " \
-        "and never waited for them. They fill the process table. %s\n" % (
-            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), number, len(offender.zombies),
-            "process" if len(offender.zombies) == 1 else "processes", min(zombie.age for zombie in offender.zombies), _cure(offender))
+    return (
+        "%s zombie-reaper (provider.fleet), run by the operator of this node, ended PID %d of this"
+        " container: it kept %d exited child %s (zombies), each for at least %d s, and never waited"
+        " for them. They fill the process table. %s\n"
+        % (
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+            number,
+            len(offender.zombies),
+            "process" if len(offender.zombies) == 1 else "processes",
+            min(zombie.age for zombie in offender.zombies),
+            _cure(offender),
+        )
+    )
 
 
 def _cure(offender) -> str:
-    """What helps: an init against orphans that PID 1 was given; nothing from outside against a program that does not wait for what it starts."""
+    """What helps: an init against orphans that PID 1 was given; nothing from outside against a
+    program that does not wait for what it starts.
+    """
     orphans = sum(zombie.claim == "orphan" for zombie in offender.zombies)
     others = len(offender.zombies) - orphans
     is_init = offender.status.ns_pid[-1] == 1
@@ -44,28 +61,45 @@ def _cure(offender) -> str:
     if orphans and is_init:
         sentences.append("%d were started by other programs and left to it: %s." % (orphans, INIT))
     elif orphans:
-        sentences.append("%d were started by other programs and left to it as their subreaper (prctl(2)), which has to wait for them (waitpid(2))." % orphans)
+        sentences.append(
+            "%d were started by other programs and left to it as their subreaper (prctl(2)), which"
+            " has to wait for them (waitpid(2))." % orphans
+        )
     if others and is_init:
-        sentences.append("%d may be its own: a program has to wait (waitpid(2)) for each child that it starts, and an init does not do that for it; "
-                         "if other programs started them, %s." % (others, "the same helps" if orphans else INIT))
+        sentences.append(
+            "%d may be its own: a program has to wait (waitpid(2)) for each child that it starts,"
+            " and an init does not do that for it; if other programs started them, %s."
+            % (others, "the same helps" if orphans else INIT)
+        )
     elif others:
         sentences.append(
-            "%d count as its own: it has to wait (waitpid(2)) for each child that it starts. An init as PID 1 does not help against these." % others)
+            "%d count as its own: it has to wait (waitpid(2)) for each child that it starts. An"
+            " init as PID 1 does not help against these." % others
+        )
     return " ".join(sentences)
 
 
 def tell(kubelet: str, offender) -> bool:
-    """Append the message to the termination log of the container that the offender is in. Whether that was done. kubelet: its root folder."""
+    """Append the message to the termination log of the container that the offender is in. Whether
+    that was done. kubelet: its root folder.
+    """
     workload = offender.workload
     names = (workload.pod_uid, "containers", workload.container_name)
-    if not all(name and name == os.path.basename(name) and name not in (".", "..") for name in names):
+    if not all(
+        name and name == os.path.basename(name) and name not in (".", "..") for name in names
+    ):
         return False
     with contextlib.ExitStack() as opened:
         try:
-            folder = os.open(os.path.join(kubelet, "pods"), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            folder = os.open(
+                os.path.join(kubelet, "pods"),
+                os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+            )
             opened.callback(os.close, folder)
             for name in names:
-                folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                folder = os.open(
+                    name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder
+                )
                 opened.callback(os.close, folder)
                 if not _is_root_s_own(os.fstat(folder)):
                     return False
@@ -73,7 +107,16 @@ def tell(kubelet: str, offender) -> bool:
             if newest is None:
                 return False
             # O_NONBLOCK: somebody in the container may hold a lease on it (fcntl(2), F_SETLEASE)
-            file = os.open(newest, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
+            file = os.open(
+                newest,
+                os.O_WRONLY
+                | os.O_APPEND
+                | os.O_NOFOLLOW
+                | os.O_NONBLOCK
+                | os.O_NOCTTY
+                | os.O_CLOEXEC,
+                dir_fd=folder,
+            )
             opened.callback(os.close, file)
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return False
@@ -88,7 +131,9 @@ def _is_root_s_own(info) -> bool:
 
 
 def _newest(folder: int) -> str | None:
-    """Name of the regular file there whose inode changed last, which nobody in the container can date back; None where there is none."""
+    """Name of the regular file there whose inode changed last, which nobody in the container can
+    date back; None where there is none.
+    """
     files = []
     for name in os.listdir(folder):
         with contextlib.suppress(FileNotFoundError):
