@@ -8,60 +8,127 @@ import pytest
 import yaml
 
 # Of the README of a certified collection
-HEADINGS = ["Description", "Requirements", "Installation", "Use Cases", "Testing", "Contributing", "Support", "Release Notes and Roadmap",
-            "Related Information", "License Information"]
-FOLDERS = {"modules": "module", "callback": "callback", "filter": "filter", "lookup": "lookup", "inventory": "inventory", "test": "test"}
+HEADINGS = [
+    "Description",
+    "Requirements",
+    "Installation",
+    "Use Cases",
+    "Testing",
+    "Contributing",
+    "Support",
+    "Release Notes and Roadmap",
+    "Related Information",
+    "License Information",
+]
+FOLDERS = {
+    "modules": "module",
+    "callback": "callback",
+    "filter": "filter",
+    "lookup": "lookup",
+    "inventory": "inventory",
+    "test": "test",
+}
 
 
 @pytest.fixture(scope="module")
 def plugins(collection) -> list:
-    """(type, full name) of each plugin that has documentation of its own, and of each role. An action plugin has that of its module."""
-    found = [(kind, "provider.fleet." + path.stem) for folder, kind in FOLDERS.items()
-             for path in sorted(collection.glob("plugins/%s/*.py" % folder)) if path.stem != "__init__"]
-    return found + [("role", "provider.fleet." + path.name) for path in sorted(collection.glob("roles/*"))]
+    """(type, full name) of each plugin that has documentation of its own, and of each role. An
+    action plugin has that of its module.
+    """
+    found = [
+        (kind, "provider.fleet." + path.stem)
+        for folder, kind in FOLDERS.items()
+        for path in sorted(collection.glob("plugins/%s/*.py" % folder))
+        if path.stem != "__init__"
+    ]
+    return found + [
+        ("role", "provider.fleet." + path.name) for path in sorted(collection.glob("roles/*"))
+    ]
 
 
 def test_ansible_doc_shows_every_plugin(collection, plugins, core, run):
-    assert ("module", "provider.fleet.zombie_reap") in plugins and ("role", "provider.fleet.zombie_reaper") in plugins
+    assert ("module", "provider.fleet.zombie_reap") in plugins and (
+        "role",
+        "provider.fleet.zombie_reaper",
+    ) in plugins
     for kind in sorted({kind for kind, _name in plugins}):
         names = [name for of_kind, name in plugins if of_kind == kind]
-        shown = run(core / "ansible-doc", "-t", kind, *names, cwd=collection, ANSIBLE_COLLECTIONS_PATH=str(collection.parents[2])).stdout
-        assert [line for line in shown.splitlines() if "ERROR" in line or "WARNING" in line and "provider" in line] == []
+        shown = run(
+            core / "ansible-doc",
+            "-t",
+            kind,
+            *names,
+            cwd=collection,
+            ANSIBLE_COLLECTIONS_PATH=str(collection.parents[2]),
+        ).stdout
+        assert [
+            line
+            for line in shown.splitlines()
+            if "ERROR" in line or "WARNING" in line and "provider" in line
+        ] == []
         for name in names:
             assert name.upper() in shown.upper()
 
 
 def test_every_action_has_a_module(collection):
     for path in collection.glob("plugins/action/*.py"):
-        assert path.stem == "__init__" or (collection / "plugins/modules" / path.name).exists(), "its documentation is that of the module"
+        assert path.stem == "__init__" or (collection / "plugins/modules" / path.name).exists(), (
+            "its documentation is that of the module"
+        )
 
 
 def test_every_module_has_examples_and_says_what_it_returns(collection):
     for path in sorted(collection.glob("plugins/modules/*.py")):
         text = path.read_text(encoding="utf-8")
         for block in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
-            assert yaml.safe_load(text.partition(block + ' = r"""')[2].partition('"""')[0]), "%s of %s" % (block, path.name)
+            assert yaml.safe_load(text.partition(block + ' = r"""')[2].partition('"""')[0]), (
+                "%s of %s" % (block, path.name)
+            )
 
 
 def test_pages_of_a_docs_site(collection, bin, run, tmp_path):
     """They are made without a complaint, the guide among them."""
-    done = run(bin / "antsibull-docs", "collection", "--use-current", "--fail-on-error", "--dest-dir", tmp_path, "provider.fleet", cwd=collection,
-               ANSIBLE_COLLECTIONS_PATH=str(collection.parents[2]))
+    done = run(
+        bin / "antsibull-docs",
+        "collection",
+        "--use-current",
+        "--fail-on-error",
+        "--dest-dir",
+        tmp_path,
+        "provider.fleet",
+        cwd=collection,
+        ANSIBLE_COLLECTIONS_PATH=str(collection.parents[2]),
+    )
     assert "ERROR" not in done.stdout
     pages = tmp_path / "collections/provider/fleet"
-    assert {"index.rst", "zombie_reap_module.rst", "zombie_reaper_role.rst"} <= {path.name for path in pages.iterdir()}
+    assert {"index.rst", "zombie_reap_module.rst", "zombie_reaper_role.rst"} <= {
+        path.name for path in pages.iterdir()
+    }
     assert "docsite/guide" in (pages / "index.rst").read_text(encoding="utf-8")
 
 
 def test_headings_of_the_readme(root):
     lines = (root / "README.md").read_text(encoding="utf-8").splitlines()
-    assert [line[3:] for line in lines if line[3:] in HEADINGS and line.startswith("## ")] == HEADINGS
+    assert [
+        line[3:] for line in lines if line[3:] in HEADINGS and line.startswith("## ")
+    ] == HEADINGS
 
 
 def test_links_between_the_pages(root):
     """Each leads to a file that is there, and to a heading in it."""
-    pages = [root / "README.md", *sorted((root / "docs").glob("*.md")), root / "roles/zombie_reaper/README.md"]
-    anchors = {page: {anchor(line) for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("#")} for page in pages}
+    pages = [
+        *(root / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *sorted((root / "docs").glob("*.md")),
+        root / "roles/zombie_reaper/README.md",
+    ]
+    anchors = {
+        page: {
+            anchor(line)
+            for line in page.read_text(encoding="utf-8").splitlines()
+            if line.startswith("#")
+        }
+        for page in pages
+    }
     for page in pages:
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
             if not re.match(r"[a-z]+:", target):
