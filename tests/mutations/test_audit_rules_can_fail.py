@@ -2,7 +2,7 @@
 that rule go red.
 
 Not here: the order in which a canary loses its rights, which is read from the source
-(tests/holds/test_ptrace_is_kept_small.py).
+(tests/architecture/test_ptrace_is_kept_small.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ matter of form:
   wherever it was stopped (kernel/ptrace.c, __ptrace_unlink).
 - Taking PTRACE_O_SUSPEND_SECCOMP back before the release. PTRACE_DETACH does so itself, and no
   instruction of the program runs between. That it is set aside at a compared entry only is held by
-  ``tests/holds/test_ptrace_is_kept_small.py``; set aside too early, it would still judge no call
+  ``tests/architecture/test_ptrace_is_kept_small.py``; set aside too early, it would still judge no call
   that is left out.
 - The second look at SIGSTOP (`stopped_by_signal`) and the first one (state T in ``/proc``): either
   makes up for the other. Both are taken away together here.

@@ -14,8 +14,8 @@ LEDGER, FIND, WATCH, LOCK, POLICY = (
     "tests/unit/test_%s.py::test_" % name
     for name in ("ledger", "find_zombies", "watch_unit", "locked", "policy")
 )
-LIBC = "tests/holds/test_ptrace_is_kept_small.py::test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc"
-HOUSE = "tests/holds/test_architecture.py::test_"
+LIBC = "tests/architecture/test_ptrace_is_kept_small.py::test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc"
+HOUSE = "tests/architecture/test_architecture.py::test_"
 BOUNDS = LEDGER + "what_begins_and_ends_meanwhile_never_hides_a_zombie"
 REMOVED = LEDGER + "a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_they_are"
 OF_A_PART = LEDGER + "of_a_part_its_own_tasks_count_and_not_those_of_the_machine"
