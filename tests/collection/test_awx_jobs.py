@@ -196,6 +196,7 @@ def test_report(play, nodes, leaks, tmp_path):
     assert held(leaks) == HELD
 
 
+@pytest.mark.full
 def test_install_as_a_check_writes_nothing(play, nodes, leaks):
     def there():
         return nodes[0]["node1"].run("ls", "-lR", "--full-time", *map(str, PATHS)).stdout

@@ -62,7 +62,15 @@ def test_a_misspelt_variable_ends_no_container(play, leak):
 
 
 @pytest.mark.parametrize(
-    "name", ["audit.yml", "prevent.yml", "report.yml", "site.yml", "sweep.yml", "uninstall.yml"]
+    "name",
+    [
+        "site.yml",
+        "sweep.yml",
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in ("audit.yml", "prevent.yml", "report.yml", "uninstall.yml")
+        ),
+    ],
 )
 def test_each_playbook_refuses_it_before_anything_else(play, leak, name):
     played = play(name, zombie_reaper_protect_namespace="ours")

@@ -235,6 +235,7 @@ def test_a_name_with_a_template_in_it_is_not_interpreted(node, ansible):
     assert result["offenders"][0]["name"] == "{{ 1/0 }}"
 
 
+@pytest.mark.full
 def test_an_old_python_on_the_node_is_told_so(node, ansible):
     """Ansible itself needs 3.8 on a node, the engine 3.9."""
     pythons = [path for path, version in old_pythons() if version == (3, 8)]

@@ -203,6 +203,7 @@ def test_a_limit_and_runs_one_after_the_other(fleet):
     assert sorted(os.listdir(fleet.dest)) == NAMES and len(fleet.told()["nodes"]) == 1, played.text
 
 
+@pytest.mark.full
 def test_check_mode_writes_nothing_and_says_what_it_would(fleet):
     played = fleet("--check")
     assert played.succeeded, played.text
