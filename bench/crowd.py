@@ -97,6 +97,7 @@ def crowd_of(command, cgroups=()):
     command: the PID 1 of the namespace, with its arguments. cgroups: folders of those that it and
     all its processes are in.
     """
+    # Ctrl-C is for this process alone; where that is killed all the same, these end too
     popen = subprocess.Popen(
         [
             "setpriv",
@@ -119,7 +120,7 @@ def crowd_of(command, cgroups=()):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # unshare complains when its init is killed
         start_new_session=True,
-    )  # Ctrl-C is for this process alone; where that is killed all the same, these end too
+    )
     try:
         if popen.stdout.readline() != b"ready\n":
             raise RuntimeError(
@@ -155,9 +156,8 @@ def crowd_of(command, cgroups=()):
         yield run
     finally:
         for pid in children_of(popen) or [popen.pid]:
-            os.kill(
-                pid, signal.SIGKILL
-            )  # of an init: the kernel ends all others with it, and unshare waits for that
+            # of an init: the kernel ends all others with it, and unshare waits for that
+            os.kill(pid, signal.SIGKILL)
         popen.wait()
         popen.stdout.close()
 

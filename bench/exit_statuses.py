@@ -109,10 +109,8 @@ async def main():
 asyncio.run(main())
 """
 )
-OLD_PYTHON, NEW_PYTHON = (
-    "python3 before 3.12",
-    "python3 from 3.12",
-)  # the watcher of children is another one
+# the watcher of children is another one
+OLD_PYTHON, NEW_PYTHON = ("python3 before 3.12", "python3 from 3.12")
 
 CASES = {
     "bash, `wait $child`": ("bash", ["-c"], SHELL),
@@ -259,9 +257,8 @@ def table() -> list:
     ]
     for name, (program, _flags, _text) in CASES.items():
         if not path_of(program):
-            lines += [
-                line for line in documented() if line.startswith("| %s |" % name)
-            ]  # as it was when it was last installed
+            # as it was when it was last installed
+            lines += [line for line in documented() if line.startswith("| %s |" % name)]
             continue
         with tempfile.TemporaryDirectory(prefix="zr-") as folder:
             lines.append(row(name, Path(folder)))

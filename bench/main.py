@@ -21,13 +21,7 @@ import stubborn_parents
 
 NEEDED, NEEDED_IN_FULL = (
     ("gcc", "gdb"),
-    (
-        "nginx",
-        "wrk",
-        "redis-server",
-        "redis-benchmark",
-        "pgbench",
-    ),
+    ("nginx", "wrk", "redis-server", "redis-benchmark", "pgbench"),
 )
 STOPS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 LOADED = 10  # seconds for each server, with and without

@@ -9,15 +9,8 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 820, 470
 LEFT, RIGHT, TOP, BOTTOM = 70, 220, 20, 50  # margins; on the right stand the names of the lines
-COLOURS = [
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#b8860b",
-    "#7f7f7f",
-    "#56b4e9",
-]  # most are of Okabe and Ito, which all eyes tell apart
+# most are of Okabe and Ito, which all eyes tell apart
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#7f7f7f", "#56b4e9"]
 STYLE = (
     "text { font: 13px sans-serif; fill: #7a8088 } .grid { stroke: #888; stroke-opacity: .3 } .line"
     " { fill: none; stroke-width: 2.2 } .leader { stroke-dasharray: 1 4 }"
@@ -68,9 +61,8 @@ def svg(across, up, lines) -> str:
         parts += [
             '<circle fill="%s" cx="%.1f" cy="%.1f" r="3.5"/>' % (colour, *each) for each in places
         ]
-        height = min(
-            [places[-1][1] + 4, *(end - 16 for end in ends)]
-        )  # names do not cover each other
+        # names do not cover each other
+        height = min([places[-1][1] + 4, *(end - 16 for end in ends)])
         ends.append(height)
         parts.append(
             '<path class="leader" stroke="%s" d="M%.1f %.1f L%d %.1f"/>'

@@ -59,9 +59,8 @@ class CallbackModule(CallbackBase):
         super().__init__(*arguments, **options)
         self.rows = {}  # host -> NodeRow
         self.errors = {}  # host -> the last result that was an error
-        self.unreached = (
-            set()
-        )  # hosts that were not reached the last time they were to be looked at or swept
+        # hosts that were not reached the last time they were to be looked at or swept
+        self.unreached = set()
         self.audits = {}  # host -> counts of init_audit
         self.concerned = False
 

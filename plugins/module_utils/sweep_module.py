@@ -28,9 +28,8 @@ def argument_spec():
         pressure=dict(type="float", default=0.5),
         tolerate=dict(type="int", default=1000),
         grace=dict(type="float", default=10.0),
-        protect=dict(
-            type="raw", default=[]
-        ),  # as a list, Ansible would cut one pattern at its commas
+        # as a list, Ansible would cut one pattern at its commas
+        protect=dict(type="raw", default=[]),
         protect_namespaces=dict(
             type="list",
             elements="str",

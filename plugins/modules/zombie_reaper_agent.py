@@ -181,9 +181,8 @@ def engine_files(package):
             if is_package:
                 paths.append((inner, __import__(inner, fromlist=["__path__"]).__path__))
             else:
-                loader = (
-                    finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader
-                )  # in a zip file, or not
+                # in a zip file, or not
+                loader = finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader
                 files["%s/%s.py" % (folder, inner.rpartition(".")[2])] = loader.get_source(inner)
     return files
 
@@ -209,9 +208,8 @@ def command_text(module):
         if os.path.exists(path):
             text = COMMAND_TEXT % dict(python=path, library=os.path.dirname(ENGINE))
             code = "import sys; raise SystemExit(sys.version_info < (3, 9))"
-            if (
-                read(COMMAND) == text or module.run_command([path, "-IS", "-c", code])[0] == 0
-            ):  # what is there was tried before
+            # what is there was tried before
+            if read(COMMAND) == text or module.run_command([path, "-IS", "-c", code])[0] == 0:
                 return text
     module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")
 

@@ -102,11 +102,7 @@ def _look(result) -> dict:
         "limits": _limits(result),
         "offenders": _offenders(result),
         "last_sweep": (
-            {
-                "at": _real(last.get("at")),
-                "counts": _counts(last),
-                "offenders": _offenders(last),
-            }
+            {"at": _real(last.get("at")), "counts": _counts(last), "offenders": _offenders(last)}
             if last
             else None
         ),

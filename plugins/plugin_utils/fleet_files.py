@@ -64,9 +64,8 @@ def as_csv(fleet: dict) -> str:
     ``kind`` tells them apart.
     """
     text = io.StringIO()
-    writer = csv.writer(
-        text, quoting=csv.QUOTE_NONNUMERIC
-    )  # quoted, a semicolon begins no cell where a comma is no separator
+    # quoted, a semicolon begins no cell where a comma is no separator
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(COLUMNS)
     for kind, rows in KINDS.items():
         for row in fleet[rows]:

@@ -34,9 +34,8 @@ ALLOWED_MODULES = {
     "remedies.nudge": {"ctypes"},
     "watch": {"ctypes", "socket"},
 }
-ALLOWED_CALLS = {
-    "canary": ["fork"] * 3
-}  # only an audit that was asked to probe comes there (below)
+# only an audit that was asked to probe comes there (below)
+ALLOWED_CALLS = {"canary": ["fork"] * 3}
 
 
 def name_of(path):
@@ -133,9 +132,8 @@ def test_file_imports_the_standard_library_and_lower_floors_only(path):
         assert inside == set()
         return
     below = floors()[: floors().index(own)]
-    beside = (
-        {"remedies", "remedies.termination_log"} if own == "remedies" else set()
-    )  # no remedy knows of another
+    # no remedy knows of another
+    beside = {"remedies", "remedies.termination_log"} if own == "remedies" else set()
     assert [name for name in inside if name.split(".")[0] not in below and name not in beside] == []
 
 
@@ -156,9 +154,10 @@ def test_no_sweep_comes_to_where_processes_are_started():
     assert [name for name, inside in users.items() if "canary" in inside] == ["audit"]
     assert [name for name, inside in users.items() if "audit" in inside] == ["agent"]
     agent = next(path for path in FILES if path.name == "agent.py").read_text()
+    # within a function
     assert re.findall(r".*\bimport .*\baudit\b.*", agent) == [
         "        from .audit import as_dict, as_lines, audit"
-    ]  # within a function
+    ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -177,9 +176,8 @@ def test_no_code_is_made_from_text(path):
         "getattr",
         "setattr",
         "breakpoint",
-    } <= (
-        {"getattr"} if path.name == "agent.py" else set()
-    )  # its flags are named after the options
+        # its flags are named after the options
+    } <= ({"getattr"} if path.name == "agent.py" else set())
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "procfs.py"], ids=name_of)

@@ -182,10 +182,11 @@ def test_the_parent_is_made_to_call_waitid_and_nothing_else():
     assert reap_module.P_PID == os.P_PID
     assert reap_module.WEXITED_WNOHANG_WALL == os.WEXITED | os.WNOHANG | ptrace.WALL
     every = (*ptrace.ARCHITECTURES.values(), *ptrace.COMPATIBLE.values())
+    # AUDIT_ARCH_X86_64 and _I386, and the syscall tables of the kernel
     assert {arch.audit: (arch.waitid, arch.restart_syscall) for arch in every} == {
         0xC000003E: (247, 219),
         0x40000003: (284, 0),
-    }  # AUDIT_ARCH_X86_64 and _I386, and the syscall tables of the kernel
+    }
 
 
 def test_the_filter_is_set_aside_in_the_call_that_was_chosen_and_nowhere_else():
@@ -346,10 +347,8 @@ def test_a_reminder_is_sigchld_by_pidfd_and_no_other_call_of_the_kernel():
     assert [ast.unparse(call) for call in calls(NUDGE, "system_call")] == [
         "system_call(PIDFD_SEND_SIGNAL, pidfd, SIGCHLD, info, 0)"
     ]
-    assert (nudge_module.PIDFD_SEND_SIGNAL, nudge_module.SIGCHLD) == (
-        424,
-        signal.SIGCHLD,
-    )  # include/uapi/asm-generic/unistd.h
+    # include/uapi/asm-generic/unistd.h
+    assert (nudge_module.PIDFD_SEND_SIGNAL, nudge_module.SIGCHLD) == (424, signal.SIGCHLD)
 
 
 def test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc():

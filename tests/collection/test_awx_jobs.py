@@ -22,10 +22,8 @@ SURVEYS = {
     template["playbook"].rpartition(" ")[2].rpartition("}")[2]: template["survey_spec"]
     for template in TEMPLATES
 }
-NOW = {
-    "zombie_reaper_min_age": 0,
-    "zombie_reaper_pressure": 0,
-}  # no sweep of these tests waits, and none leaves a zombie to its parent
+# no sweep of these tests waits, and none leaves a zombie to its parent
+NOW = {"zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0}
 BLOCK = re.compile(r"^```yaml (\S+)\n(.*?)^```$", re.M | re.S)
 PATHS = [
     Path(path)
@@ -43,6 +41,7 @@ def fetch_collections(project, bin, run) -> Path:
     in.
     """
     stage = project.parent / "requirements_collections"
+    # which nobody answers
     run(
         bin / "ansible-galaxy",
         "collection",
@@ -56,7 +55,7 @@ def fetch_collections(project, bin, run) -> Path:
         ANSIBLE_FORCE_COLOR="false",
         ANSIBLE_GALAXY_SERVER_LIST="server0",
         ANSIBLE_GALAXY_SERVER_SERVER0_URL="http://127.0.0.1:9/",
-    )  # which nobody answers
+    )
     return stage
 
 
@@ -232,11 +231,7 @@ def test_a_limit_that_leaves_nothing(checkout, nodes, leaks):
     hosts = inventory(nodes[1], GROUPS)
     for limit, status, words in (
         ("control1", "successful", "no hosts matched"),
-        (
-            "elsewhere",
-            "failed",
-            "leaves us with no hosts to target",
-        ),
+        ("elsewhere", "failed", "leaves us with no hosts to target"),
     ):
         ended = checkout(
             "playbooks/sweep.yml", hosts, answered(SURVEYS["sweep.yml"], **NOW), limit=limit

@@ -69,9 +69,8 @@ def test_all_of_it_is_made_once(awx, set_up, data):
     inventory of that name is left as it is.
     """
     awx.make("credentials", name="by ssh")
-    assert (
-        set_up(SCM_URL, "--check") == 2
-    )  # project and inventory; what refers to them cannot be checked before they are there
+    # project and inventory; what refers to them cannot be checked before they are there
+    assert set_up(SCM_URL, "--check") == 2
     assert awx.changes == []
     assert set_up(SCM_URL, json.dumps({"zombie_reaper_awx_credentials": ["by ssh"]})) == 4
     assert awx.names("projects") == ["Zombie reaper"]

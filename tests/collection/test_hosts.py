@@ -29,11 +29,8 @@ PLAYBOOKS = (
         (WITH_GROUP, [], ["node1"]),
         (WITHOUT_GROUP, [], ["web1", "web2"]),
         (WITH_GROUP, ["-e", "zombie_reaper_hosts=kube_control_plane"], ["control1"]),
-        (
-            WITH_GROUP,
-            ["-e", "zombie_reaper_hosts="],
-            ["node1"],
-        ),  # as AWX sends a question left blank
+        # as AWX sends a question left blank
+        (WITH_GROUP, ["-e", "zombie_reaper_hosts="], ["node1"]),
         (WITHOUT_GROUP, ["-e", "zombie_reaper_hosts="], ["web1", "web2"]),
         (WITH_GROUP, ["--limit", "control1"], []),
     ],

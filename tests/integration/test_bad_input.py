@@ -76,14 +76,13 @@ def test_an_option(node, flag, value, words):
         ),
         ("[" * 100000 + "]" * 100000, ["config.json is nested too deeply"]),
         ('{"a":' * 40000 + "1" + "}" * 40000, ["config.json is nested too deeply"]),
+        # Python reads it
         (
             '{"protect": %s}' % ("[" * 900 + "]" * 900),
             ["config.json: the value of 'protect' is nested too deeply"],
-        ),  # Python reads it
-        (
-            '{"min_age": %s}' % ("9" * 200000),
-            ["config.json"],
-        ),  # Python 3.11 refuses to read so long a number, 3.9 reads it
+        ),
+        # Python 3.11 refuses to read so long a number, 3.9 reads it
+        ('{"min_age": %s}' % ("9" * 200000), ["config.json"]),
         (
             '{"min_age": 60%s}' % (" " * (1 << 18)),
             ["config.json cannot be read", "longer than 262144 bytes"],
@@ -346,21 +345,16 @@ def test_ctrl_c_ends_it_without_a_traceback(node, code):
     init = node.container(LEAK)
     flags = ("--wait", "--min-age", "3600") if code == AGENT else ("--min-age", "0")
     sweep_at_work = subprocess.Popen(
-        [
-            "env",
-            "--default-signal=INT",
-            *node.enter,
-            *node.agent_command(*flags, code=code),
-        ],  # a job in the background has it ignored
+        # a job in the background has it ignored
+        ["env", "--default-signal=INT", *node.enter, *node.agent_command(*flags, code=code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     if code == AGENT:
         agent = only_child(sweep_at_work)
-        wait_until(
-            lambda: Path("/proc/%d/syscall" % agent).read_text().split()[0] in SLEEPS
-        )  # until the zombie is of age
+        # until the zombie is of age
+        wait_until(lambda: Path("/proc/%d/syscall" % agent).read_text().split()[0] in SLEEPS)
         os.kill(agent, signal.SIGINT)
     report, errors = sweep_at_work.communicate()
     assert (sweep_at_work.returncode, errors) == (-signal.SIGINT, "")

@@ -78,9 +78,8 @@ def start():
 
 
 def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
-    node.run_folder = Path(
-        "/run/zombie_reaper"
-    )  # as in earnest: the sweep by Ansible knows what the agent has seen
+    # as in earnest: the sweep by Ansible knows what the agent has seen
+    node.run_folder = Path("/run/zombie_reaper")
     (tmp_path / "textfiles").mkdir()
     (tmp_path / "token").write_text(TOKEN)
     hosts = {name: inside(node, tmp_path, name) for name in ("node1", "node2")}
@@ -125,10 +124,9 @@ def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
     # The agent may write what it saw before that sweep after it, and looks again a minute later
     wait_until(lambda: "NodeZombies" not in prometheus.alerts() + alertmanager.alerts(), PATIENCE)
     wait_until(lambda: 0 <= value(prometheus, "zombie_reaper_zombies%s") < 20, PATIENCE)
-    assert (modules_run(tmp_path, "node1"), modules_run(tmp_path, "node2")) == (
-        1,
-        0,
-    ), rulebook.text()
+    assert (modules_run(tmp_path, "node1"), modules_run(tmp_path, "node2")) == (1, 0), (
+        rulebook.text()
+    )
 
 
 def value(prometheus, expression) -> float:

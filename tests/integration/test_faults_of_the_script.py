@@ -75,9 +75,10 @@ def test_row_1_a_container_that_never_waits_lives_on_without_its_zombies(node):
     assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "reap", 3)
     assert [step["remedy"] for step in entry["steps"]] == ["reap"]
     assert result["counts"]["parents_ended"] == 0
+    # it is woken in a moment
     wait_until(
         lambda: init.process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-    )  # it is woken in a moment
+    )
     assert "TracerPid:\t0\n" in Path("/proc/%d/status" % init.process.pid).read_text(
         encoding="utf-8"
     )
@@ -101,10 +102,7 @@ def test_row_1_without_terminate_nothing_is_ever_ended(node):
     assert not result["changed"]
 
 
-STATES = {
-    "Zs": "zombie(os.setsid)",
-    "ZN": "zombie(lambda: os.nice(5))",
-}
+STATES = {"Zs": "zombie(os.setsid)", "ZN": "zombie(lambda: os.nice(5))"}
 NAMES = [
     b"npm start",
     b"a) Z 1 (b",

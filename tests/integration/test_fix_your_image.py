@@ -47,9 +47,8 @@ def seen(tmp_path_factory):
     node = PatientNode(folder)
     podman = None
     try:
-        podman = examples.DebianPodman(
-            node, Path(tempfile.mkdtemp(prefix="zr-"))
-        )  # it refuses a folder with a long name
+        # it refuses a folder with a long name
+        podman = examples.DebianPodman(node, Path(tempfile.mkdtemp(prefix="zr-")))
         names = examples.lay_out(folder)
         podman.build(folder, names)
         start(podman, names)
@@ -192,7 +191,6 @@ def test_bare_the_program_does_not_notice_sigterm_and_with_an_init_it_does(seen)
     seen.podman("kill", "--signal", "TERM", "before")
     for name in ("tini", "with-init", "with-compose", "script", "s6", "supervisor"):
         seen.podman("stop", "--time", "60", name)
-        assert seen.podman("inspect", "--format", "{{.State.ExitCode}}", name) != "137", (
-            name
-        )  # 128 and SIGKILL
+        # 128 and SIGKILL
+        assert seen.podman("inspect", "--format", "{{.State.ExitCode}}", name) != "137", name
     assert is_alive(seen.inits["before"])

@@ -64,9 +64,8 @@ class Short:
 
     def __init__(self, folder, stack):
         self.stack = stack
-        node = stack.enter_context(
-            own_cgroup("pids")
-        )  # what else there is on the machine is no reason to sweep
+        # what else there is on the machine is no reason to sweep
+        node = stack.enter_context(own_cgroup("pids"))
         self.pids = node.below("full")
         self.memory = stack.enter_context(own_cgroup("memory"))
         self.pids.write("pids.max", TASKS)
@@ -186,9 +185,8 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
             assert parent.ends()
         watch.after_ticks(1)
         assert watch.process.is_running()
-        wait_until(
-            lambda: (watch.status() or {}).get("cleared", 0) > TASKS - 20, 150
-        )  # a sweep each minute, and a file that may not be written yet
+        # a sweep each minute, and a file that may not be written yet
+        wait_until(lambda: (watch.status() or {}).get("cleared", 0) > TASKS - 20, 150)
     finally:
         watch.stop()
 

@@ -20,10 +20,8 @@ from rig.watched import Watch
 
 FULL = 200
 TIMES = int(os.environ.get("REAPER_FULL_TABLES", "20"))
-ROUNDS = {
-    "reap": TIMES // 5,
-    "terminate": TIMES // 10,
-}  # for each node, of which there are four and two
+# for each node, of which there are four and two
+ROUNDS = {"reap": TIMES // 5, "terminate": TIMES // 10}
 NODES = [
     (kind, remedy) for kind in ("cgroup", "namespace") for remedy in ("reap", "reap", "terminate")
 ]
@@ -109,9 +107,8 @@ def limited(kind, folder, stack):
     else:
         if [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]] < [6, 14]:
             pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
-        assert (
-            limit.node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
-        )  # 300 to 400 are given again and again
+        # 300 to 400 are given again and again
+        assert limit.node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
     return limit
 
 
@@ -144,9 +141,8 @@ def recoveries(limit, folder, remedy) -> int:
         parent = None
         for number in range(ROUNDS[remedy]):
             parent = parent or limit.container(FILLS_WHEN_TOLD)
-            wait_until(
-                lambda parent=parent: not parent.zombies()
-            )  # then it is not stopped in the middle of anything
+            # then it is not stopped in the middle of anything
+            wait_until(lambda parent=parent: not parent.zombies())
             watch.after_ticks(1)
             watch.suspend_at_rest()
             before = watch.mark()

@@ -186,9 +186,8 @@ class Redis:
         wait_until(self.socket.exists)
         (folder / "dump.rdb").mkdir()  # which no file can replace, so the child fails
         self.client = self.connected()
-        self.client.sendall(
-            b"BGSAVE\r\nEVAL 'while true do end' 0\r\n"
-        )  # at once, so that it does not look in between
+        # at once, so that it does not look in between
+        self.client.sendall(b"BGSAVE\r\nEVAL 'while true do end' 0\r\n")
         wait_until(lambda: zombies_below(self.program))
 
     def connected(self):

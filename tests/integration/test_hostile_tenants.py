@@ -365,10 +365,8 @@ def test_an_executable_named_like_one_of_the_node_s_protects_nobody_in_a_contain
     (row,) = [
         row for row in audit(node)["containers"] if row["workload"]["container_id"] == container
     ]
-    assert (row["init"]["name"], row["verdict"]) == (
-        "systemd",
-        "unknown",
-    )  # it does not handle signals as systemd does
+    # it does not handle signals as systemd does
+    assert (row["init"]["name"], row["verdict"]) == ("systemd", "unknown")
     assert [running["Id"] for running in podman.running()] == [container]
 
 
@@ -487,10 +485,8 @@ ENVIRONMENTS = {  # what PID 1 shows, as an expression of Python -> the lease th
         "b'AKASH_OWNER=%s\\n\\0AKASH_DEPLOYMENT_SEQUENCE=7\\n\\0' % OWNER",
         None,
     ),
-    "doubled": (
-        "b'AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_DEPLOYMENT_SEQUENCE=8\\0'",
-        {"dseq": "7"},
-    ),  # as getenv(3) has it
+    # as getenv(3) has it
+    "doubled": ("b'AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_DEPLOYMENT_SEQUENCE=8\\0'", {"dseq": "7"}),
     "the wrong shape": (
         "b'AKASH_OWNER=$(reboot)\\0AKASH_DEPLOYMENT_SEQUENCE=-1\\0AKASH_GROUP_SEQUENCE=1e3\\0AKASH_ORDER_SEQUENCE=\\xd9\\xa1\\0AKASH_PROVIDER=\\0'",
         None,
@@ -1023,9 +1019,8 @@ def test_a_tenant_cannot_look_into_a_canary(visited):
     assert {"environ", "maps", "root", "PTRACE_ATTACH"} <= set(visited.snooped_with_everything)
 
 
-@pytest.mark.parametrize(
-    "name", ["may trace", "may profile"]
-)  # CAP_PERFMON: memory maps and environment, mm_access() of Linux 6.15
+# CAP_PERFMON: memory maps and environment, mm_access() of Linux 6.15
+@pytest.mark.parametrize("name", ["may trace", "may profile"])
 def test_where_a_tenant_may_look_into_other_processes_no_canary_is_sent(visited, name):
     assert "look into others" in canary_of(visited.row(name))["detail"]
     assert visited.row(name)["verdict"] == visited.row(name, visited.before)["verdict"]
@@ -1040,9 +1035,8 @@ def test_a_canary_that_was_stopped_is_killed_and_tells_the_truth_all_the_same(vi
 def test_a_container_that_is_paused_during_a_probe_is_not_judged(visited):
     evidence = canary_of(visited.row("is paused"))
     assert evidence["verdict"] == "unknown" and "stopped or paused" in evidence["detail"]
-    wait_until(
-        lambda: visited.row("is paused", audit(visited.node))["zombies"] == 0
-    )  # goes on, and collects what it missed
+    # goes on, and collects what it missed
+    wait_until(lambda: visited.row("is paused", audit(visited.node))["zombies"] == 0)
 
 
 def test_a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer_than_until_a_canary(
@@ -1183,9 +1177,8 @@ def test_thousands_of_pid_namespaces_nested_and_side_by_side(
         (entry["workload"]["container_id"], entry["workload"]["pod"], entry["outcome"])
         for entry in entries
     } == {(ID % 1, "web-1", "cleared")}
-    assert len(entries) == min(
-        chains, 999
-    )  # a report has a thousand parents at most, the bystander first
+    # a report has a thousand parents at most, the bystander first
+    assert len(entries) == min(chains, 999)
     assert result["counts"]["cleared"] == chains
     assert tenant.alive
     tenant.stop()
@@ -1212,10 +1205,8 @@ while True:
         assert {row_of(result, tenant)["init"]["name"] for tenant in tenants} == {
             row_of(result, tenants[0])["init"]["name"]
         }
-        assert {row_of(result, tenant)["verdict"] for tenant in tenants} <= {
-            "reaps",
-            "unknown",
-        }  # as it waits at that moment, or does not
+        # as it waits at that moment, or does not
+        assert {row_of(result, tenant)["verdict"] for tenant in tenants} <= {"reaps", "unknown"}
         assert {row_of(result, tenant)["harm"] for tenant in tenants} == {None}
     assert not sweep(node, **{"min-age": 3600})["changed"]
     assert all(tenant.alive for tenant in tenants)

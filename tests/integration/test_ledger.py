@@ -371,9 +371,8 @@ def test_children_alone_are_believed_only_where_they_account_for_all(own, shape,
     own.started(code + "\nready()\nforever()", *entering(there / "a"))
     for ledger in own.ledgers:
         look = own.right(ledger, 3)
-        if (
-            group.version == 2
-        ):  # where cgroups have some below that are to count, the kernel lets no process be in them
+        # where cgroups have some below that are to count, the kernel lets no process be in them
+        if group.version == 2:
             assert (look.holding, look.way) == (None, zombies.SCAN)
             continue
         holds = there / ("a/b" if shape == "zombies in a cgroup below" else "a")

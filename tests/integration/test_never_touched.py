@@ -137,9 +137,8 @@ def test_a_kernel_thread():
     """
     real = procfs.ProcFS()
     stats = filter(None, map(real.stat, real.pids()))
-    kthread = min(
-        stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD
-    )  # others come and go
+    # others come and go
+    kthread = min(stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD)
     zombie = observe.Zombie(4000000, 1, kthread, b"x", 1, 0, 1e6)
     observer = observe.Observer(real, sweep.Paths(), observe.NOTHING, 0.0)
     offender = observer.offender(kthread, (zombie,))

@@ -124,10 +124,9 @@ def test_namespaces_by_pattern(node, kubelet):
     spared = offender_of(result, tenant)
     assert spared["reason"] == "protected_namespace" and "lease-*" in spared["explanation"]
     assert len(tenant.zombies()) == 1
-    assert [each.zombies() for each in (ceph, other)] == [
-        [],
-        [],
-    ], "lease-* is at the beginning of the name"
+    assert [each.zombies() for each in (ceph, other)] == [[], []], (
+        "lease-* is at the beginning of the name"
+    )
 
 
 def test_namespaces_of_one_s_own_choice(node, kubelet):

@@ -208,9 +208,8 @@ class Swept:
         assert self.containers[running.container] == "true 0"
         assert running.status("Seccomp") == SECCOMP_FILTER
         assert running.status("TracerPid") == "0"
-        wait_until(
-            lambda: running.status("State")[0] in "SR"
-        )  # not held; D is a matter of a moment
+        # not held; D is a matter of a moment
+        wait_until(lambda: running.status("State")[0] in "SR")
         running.program.works(running)
         assert is_alive(running.process)
 
@@ -229,11 +228,9 @@ def swept(tmp_path_factory):
 def test_it_goes_on(swept, name, position):
     swept.check((position, name))
     entry = swept.entry(swept.running[position, name])
-    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == (
-        "cleared",
-        "reap",
-        ZOMBIES,
-    ), entry["steps"]
+    assert (entry["outcome"], entry["remedy"], entry["cleared"]) == ("cleared", "reap", ZOMBIES), (
+        entry["steps"]
+    )
 
 
 @pytest.fixture(scope="module")

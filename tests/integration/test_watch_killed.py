@@ -25,17 +25,10 @@ from rig.watched import Watch
 NODES = 5
 KILLS = int(os.environ.get("REAPER_WATCH_KILLS", "40"))
 FILES = "last.json", "watch.json"
-TEXTS = (
-    "first_seen",
-    "collected",
-    "sizes",
-    "ended",
-)  # each begins with the boot and ends with a newline
-KINDS = (
-    "nanosleep",
-    "epoll_wait",
-    "calls",
-)  # their PID 1 checks its own work all the time; test_reap_killed.py: these go on whatever happens
+# each begins with the boot and ends with a newline
+TEXTS = ("first_seen", "collected", "sizes", "ended")
+# their PID 1 checks its own work all the time; test_reap_killed.py: these go on whatever happens
+KINDS = ("nanosleep", "epoll_wait", "calls")
 # of the parents that are held at that very moment go on well, by the standard of
 # test_reap_killed.py
 AT_LEAST = 0.4
@@ -188,9 +181,8 @@ def lives_and_deaths(node, folder, worker) -> tuple:
         )
         assert json.loads(node.agent(*flags, "--json").stdout)["warnings"] == []
         assert all(program.alive for program in parents.values())
-        wait_until(
-            lambda: all(reader.reads[name] > KILLS for name in FILES)
-        )  # those that no kill can have made short
+        # those that no kill can have made short
+        wait_until(lambda: all(reader.reads[name] > KILLS for name in FILES))
     finally:
         if watch:
             watch.stop()

@@ -222,10 +222,9 @@ forever()
         ("reap", "no_effect")
     ], "nothing harder follows"
     result = node.sweep()
-    assert (offender_of(result, init)["reason"], result["changed"]) == (
-        "traced",
-        False,
-    ), "it is not asked for again"
+    assert (offender_of(result, init)["reason"], result["changed"]) == ("traced", False), (
+        "it is not asked for again"
+    )
     assert init.alive
 
 

@@ -12,10 +12,8 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13", "fleet-watch")
-QUICK = (
-    "fleet-debian11",
-    "fleet-watch",
-)  # cron, the known script and the oldest Python; the agent that stays
+# cron, the known script and the oldest Python; the agent that stays
+QUICK = ("fleet-debian11", "fleet-watch")
 
 
 @pytest.fixture
@@ -32,9 +30,8 @@ def molecule(request, tmp_path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(CHECKOUT / ".cache/home"),
         "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
-        "MOLECULE_GLOB": (
-            "molecule/*/molecule.yml"
-        ),  # or it looks in extensions/, as this is a collection
+        # or it looks in extensions/, as this is a collection
+        "MOLECULE_GLOB": ("molecule/*/molecule.yml"),
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
         **(

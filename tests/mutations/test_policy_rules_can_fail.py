@@ -208,12 +208,7 @@ MUTATIONS = {
         "held_up = None",
         IN_POLICY + "reason",
     ),
-    "a_cooldown_spares_in_a_full_table": (
-        POLICY,
-        "if _is_full_node(room) or",
-        "if",
-        FULL,
-    ),
+    "a_cooldown_spares_in_a_full_table": (POLICY, "if _is_full_node(room) or", "if", FULL),
     "handing_on_makes_young": (
         POLICY,
         "if counts_with_all else zombie.age",

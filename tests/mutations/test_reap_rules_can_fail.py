@@ -151,13 +151,7 @@ CHANGES = {
         HOSTILE + "test_no_forbidden_call_ever_gets_through[int80-mkdir]",
     ),
     "a_page_is_waited_for_without_end": (
-        [
-            (
-                PTRACE,
-                "and not for_ever\n",
-                "and False\n",
-            )
-        ],
+        [(PTRACE, "and not for_ever\n", "and False\n")],
         HOSTILE + "test_a_page_that_is_never_served_holds_nobody_up",
     ),
     "a_file_is_asked_about_restartable_sequences": (

@@ -254,14 +254,14 @@ MUTATIONS = {
     ),
     "a_run_folder_that_fails_ends_it": (
         "watch.py",
-        "contextlib.suppress(OSError, CannotSweep),\n            locked(self.paths.run)",
+        "contextlib.suppress(OSError, CannotSweep), locked(self.paths.run)",
         "locked(self.paths.run)",
         WATCH + "a_run_folder_that_cannot_be_written_does_not_end_it",
     ),
     "systemd_that_fails_ends_it": (
         "watch.py",
-        "with contextlib.suppress(OSError):\n            connection",
-        "if True:\n            connection",
+        "with contextlib.suppress(OSError):\n            # else",
+        "if True:\n            # else",
         WATCH + "systemd_that_has_gone_does_not_end_it",
     ),
     "without_memory_it_ends": (

@@ -80,9 +80,8 @@ def inventory(hosts, groups=None, number=1, of=1) -> dict:
         name: {"hosts": [host for host in members if host in names]}
         for name, members in (groups or {}).items()
     }
-    data = {
-        name: group for name, group in data.items() if group["hosts"]
-    }  # what has nothing to say is only named
+    # what has nothing to say is only named
+    data = {name: group for name, group in data.items() if group["hosts"]}
     grouped = {host for group in data.values() for host in group["hosts"]}
     data["all"] = {
         "hosts": [name for name in names if name not in grouped],

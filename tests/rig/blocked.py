@@ -80,9 +80,8 @@ def blocked(call) -> Program:
         if timed:
             wait_until(lambda: running.out)
         else:
-            wait_until(
-                lambda: running.system_call() in (call.number, RESTARTED_BY_NUMBER)
-            )  # it waits again, for the same
+            # it waits again, for the same
+            wait_until(lambda: running.system_call() in (call.number, RESTARTED_BY_NUMBER))
             before = running.out.splitlines()
             assert {line.split(" signals")[0] for line in before} == (
                 {"-1 EINTR"} if call.interrupted else set()

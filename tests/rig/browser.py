@@ -50,10 +50,8 @@ class Browser:
             deviceScaleFactor=1,
             mobile=size == PHONE,
         )
-        wishes = {
-            "color-scheme": "dark" if dark else "light",
-            "reduced-motion": "reduce",
-        }  # what scrolls slowly cannot be clicked
+        # what scrolls slowly cannot be clicked
+        wishes = {"color-scheme": "dark" if dark else "light", "reduced-motion": "reduce"}
         self.devtools(
             "Emulation.setEmulatedMedia",
             features=[

@@ -151,9 +151,8 @@ class Kubelet:
         self.node = node
         self.folder = folder
         self.top = "/zombie-reaper-test-%d" % os.getpid()
-        self.root = Path(
-            "/proc/%d/root" % node.init.process.pid
-        )  # the file system as the node sees it
+        # the file system as the node sees it
+        self.root = Path("/proc/%d/root" % node.init.process.pid)
         self.pods = []
         self.channel = grpc.insecure_channel("unix:%s/socket" % folder)
         self.protos, services = grpc.protos_and_services("rig/cri.proto")
@@ -165,9 +164,8 @@ class Kubelet:
     def start(self):
         disk = self.folder / "disk"
         disk.mkdir()
-        done = self.node.run(
-            "mount", "-t", "tmpfs", "tmpfs", str(disk)
-        )  # in the mount namespace of the node only
+        # in the mount namespace of the node only
+        done = self.node.run("mount", "-t", "tmpfs", "tmpfs", str(disk))
         assert done.returncode == 0, done.stderr
         for name in ("pods", "containers"):
             (self.root / "var/log" / name).mkdir()
@@ -203,9 +201,8 @@ class Kubelet:
         done = self.node.run(*ctr, "images", "import", str(image))
         assert done.returncode == 0, done.stderr
         request = self.protos.ImageStatusRequest(image={"image": IMAGE})
-        wait_until(
-            lambda: self.images.ImageStatus(request, timeout=PATIENCE).image.id
-        )  # its CRI plugin hears of it a moment later
+        # its CRI plugin hears of it a moment later
+        wait_until(lambda: self.images.ImageStatus(request, timeout=PATIENCE).image.id)
 
     def pod(self, namespace, name, **kwargs) -> Pod:
         """Run a pod without containers; kwargs: of :class:`Pod`."""

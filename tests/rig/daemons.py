@@ -140,9 +140,8 @@ class Daemon:
         self.popen.kill()
         self.popen.wait()
         for process in started:
-            with contextlib.suppress(
-                psutil.NoSuchProcess
-            ):  # psutil signals no other that has its PID by now
+            # psutil signals no other that has its PID by now
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
 

@@ -18,11 +18,8 @@ from rig.podman import Podman
 
 PAGE = CHECKOUT / "docs/fix-your-image.md"
 BLOCK = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
-LENDS = {
-    "script-before": "script",
-    "server-before": "server",
-    "runit": "s6",
-}  # what the page shows only once for two
+# what the page shows only once for two
+LENDS = {"script-before": "script", "server-before": "server", "runit": "s6"}
 BASE = "docker.io/library/debian:12"  # what FROM debian:12 means
 
 

@@ -15,9 +15,8 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
     workloads,
 )
 
-PRESSED = pressure.at(
-    900, 1000, limits.Forecast(None, None), 0.5
-)  # room is short, and it is not full
+# room is short, and it is not full
+PRESSED = pressure.at(900, 1000, limits.Forecast(None, None), 0.5)
 
 
 def zombie(

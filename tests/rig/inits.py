@@ -414,9 +414,8 @@ class Inits:
         ).process
 
     def _start_in_podman(self, cases):
-        self.podman = Podman(
-            self.node, Path(tempfile.mkdtemp(prefix="zr-"))
-        )  # it refuses a folder with a long name
+        # it refuses a folder with a long name
+        self.podman = Podman(self.node, Path(tempfile.mkdtemp(prefix="zr-")))
         self.podman.import_host()
         for case in cases:
             container = self.podman(

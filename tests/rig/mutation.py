@@ -66,9 +66,8 @@ def assert_goes_red(forking, folder, changes, test):
         status,
         said[-2000:],
     )
-    assert re.search(r"^=* ?1 failed\b", said, re.M), said[
-        -2000:
-    ]  # what it started may still say something after that
+    # what it started may still say something after that
+    assert re.search(r"^=* ?1 failed\b", said, re.M), said[-2000:]
 
 
 def broken_copy(folder, changes) -> Path:

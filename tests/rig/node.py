@@ -18,17 +18,13 @@ from pathlib import Path
 import psutil
 
 CHECKOUT = Path(__file__).parents[2]
-ENGINE = Path(
-    os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils")
-)  # tests/mutations name another one
+# tests/mutations name another one
+ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils"))
 PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
 OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
 NO_OPTIONS = CHECKOUT / "tests/rig/no_options.json"  # a configuration that sets none
-OWN_FILES = [
-    PYTHON,
-    "-IS",
-    str(CHECKOUT / "tools/own_files.py"),
-]  # takes a command, in a mount namespace of its own
+# takes a command, in a mount namespace of its own
+OWN_FILES = [PYTHON, "-IS", str(CHECKOUT / "tools/own_files.py")]
 AGENT = (
     "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
 )

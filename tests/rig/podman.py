@@ -96,9 +96,10 @@ class Podman:
     def stop(self):
         """Remove its containers and its folder."""
         self("rm", "--all", "--force", "--time", "0")
+        # its cleanup may still write
         wait_until(
             lambda: shutil.rmtree(self.folder, ignore_errors=True) or not self.folder.exists()
-        )  # its cleanup may still write
+        )
 
     def _import(self, image, name):
         subprocess.run(["tar", "-C", image, "-cf", str(image) + ".tar", "."], check=True)

@@ -19,13 +19,8 @@ from pathlib import Path
 from rig.node import AGENT, ENGINE, NO_OPTIONS, PYTHON, Node, is_alive, wait_until
 
 SOURCES = Path(__file__).parent / "hostile"
-THIRTY_TWO_BIT = [
-    "-m32",
-    "-nostdlib",
-    "-ffreestanding",
-    "-fno-pic",
-    "-fno-stack-protector",
-]  # needs no 32-bit libc
+# needs no 32-bit libc
+THIRTY_TWO_BIT = ["-m32", "-nostdlib", "-ffreestanding", "-fno-pic", "-fno-stack-protector"]
 
 # Answers as long as it works; the lines before it end in the program's own sleep, loop or call.
 ANSWERS = """
@@ -85,9 +80,8 @@ class PatientNode(Node):
         return super().run(*command, **{"timeout": 300, **kwargs})
 
 
-AS_LONG_AS_IT_TAKES = (
-    10 if "REAPER_ENGINE" in os.environ else 60
-)  # tests/mutations wait for what never comes
+# tests/mutations wait for what never comes
+AS_LONG_AS_IT_TAKES = 10 if "REAPER_ENGINE" in os.environ else 60
 DRIVER = (
     """
 import json, os, signal, sys, time

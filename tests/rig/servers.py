@@ -52,9 +52,8 @@ class Server:
     """A server on a port of its own 127.0.0.1, PID 1 of a container."""
 
     def __init__(self, node, folder):
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="zr-")
-        )  # pytest's folders are closed to the user that postgres runs as
+        # pytest's folders are closed to the user that postgres runs as
+        self.folder = Path(tempfile.mkdtemp(prefix="zr-"))
         self.folder.chmod(0o755)
         self.process = None
         try:
@@ -146,9 +145,8 @@ class Nginx(Server):
         return {
             "requests": int(re.search(r"(\d+) requests in", out).group(1)),
             "failed": wrong,
-            "p50": _ms(
-                re.search(r"^ +50% +(\S+)", out, re.MULTILINE).group(1)
-            ),  # a deviation of 92.50% stands elsewhere
+            # a deviation of 92.50% stands elsewhere
+            "p50": _ms(re.search(r"^ +50% +(\S+)", out, re.MULTILINE).group(1)),
             "p99": _ms(re.search(r"^ +99% +(\S+)", out, re.MULTILINE).group(1)),
             "max": _ms(re.search(r"Latency\s+\S+\s+\S+\s+(\S+)", out).group(1)),
         }

@@ -46,9 +46,8 @@ while go_on() and set(fed) != {pid for pid in fed if procfs.stat(pid) is None}:
     snapshot = observe.snapshot(procfs, Paths(), observe.NOTHING, time.monotonic())
     offenders = []
     for offender in snapshot.offenders:
-        ours = tuple(
-            zombie for zombie in offender.zombies if zombie.comm == b"feeder"
-        )  # not one that it is about to wait for
+        # not one that it is about to wait for
+        ours = tuple(zombie for zombie in offender.zombies if zombie.comm == b"feeder")
         if offender.pid in fed and ours:
             offenders.append(offender._replace(zombies=ours))
     for outcome in reap(procfs, offenders):

@@ -89,11 +89,8 @@ def test_children_that_account_for_all_are_enough(tmp_path):
     "count, held, children",
     [
         (5, {"a": (3, [7])}, {7: 3, 8: 2}),  # a parent in a cgroup without a zombie
-        (
-            4,
-            {"a": (3, [7])},
-            {7: 3},
-        ),  # the ledger knows of one more, perhaps outside of this PID namespace
+        # the ledger knows of one more, perhaps outside of this PID namespace
+        (4, {"a": (3, [7])}, {7: 3}),
         (3, {}, {7: 3}),  # no cgroup counts
         (None, {"a": (3, [7])}, {7: 3}),  # the ledger cannot tell
     ],

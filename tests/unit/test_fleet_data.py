@@ -88,10 +88,9 @@ def test_offenders_of_all_nodes_and_their_tenants():
     claimed = rig.fleet_of(
         {"b": rig.look(rig.offender(9, workload=rig.workload(lease={**LEASE, "verified": False})))}
     )["offenders"][0]
-    assert (claimed["tenant"], claimed["lease"]) == (
-        "shop",
-        "123/1/? (claimed)",
-    ), "anybody can claim to be somebody else"
+    assert (claimed["tenant"], claimed["lease"]) == ("shop", "123/1/? (claimed)"), (
+        "anybody can claim to be somebody else"
+    )
     assert done["tenants"] == [
         {"tenant": "akash1qq", "zombies": 9, "offenders": 1, "hosts": 1},
         {"tenant": "shop", "zombies": 5, "offenders": 2, "hosts": 2},

@@ -77,9 +77,8 @@ def test_what_a_tenant_leaked_is_what_came_and_what_was_cleared(path):
     add(path, a=rig.look(of("shop", 12)), at=AT - 4 * HOUR)  # 2 more
     swept = cleared("shop", 12, AT - 3.5 * HOUR)
     add(path, a=rig.look(last_sweep=swept), at=AT - 3 * HOUR)  # all cleared, none made
-    add(
-        path, a=rig.look(of("shop", 1), last_sweep=swept), at=AT - 2 * HOUR
-    )  # one made; the same sweep counts once
+    # one made; the same sweep counts once
+    add(path, a=rig.look(of("shop", 1), last_sweep=swept), at=AT - 2 * HOUR)
     swept = cleared("shop", 5, AT - 1.5 * HOUR, ended=True)
     trends = add(path, a=rig.look(of("shop", 1), last_sweep=swept))  # 5 made, at least
     assert trends.tenants == [

@@ -309,11 +309,8 @@ def misled(before, now, has_children, name="app", evidence=()):
         ([thread(blocked=CHLD)], TOLD, TOLD_WITH_CHILDREN),
         ([thread(caught=OTHERS & ~GO, blocked=OTHERS)], None, None),
         ([thread(call=SIGTIMEDWAIT)], TOLD, TOLD_WITH_CHILDREN),
-        (
-            [thread(), thread(31, blocked=CHLD), thread(32, call=SIGTIMEDWAIT)],
-            None,
-            None,
-        ),  # SIGCHLD is lost in the first one
+        # SIGCHLD is lost in the first one
+        ([thread(), thread(31, blocked=CHLD), thread(32, call=SIGTIMEDWAIT)], None, None),
         ([thread(caught=GO), thread(31, caught=GO)], None, TOLD_WITH_CHILDREN),
         ([thread(caught=GO & ~(1 << 22))], TOLD, TOLD_WITH_CHILDREN),
         ([thread(call=wait4(ANY))], WAITING, WAITING),

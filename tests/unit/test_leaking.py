@@ -25,11 +25,8 @@ def parent(collected_ago, *ages):
         (None, (10.0, 20.0), None),  # it never collected any in a sweep
         (0.0, (10.0,), None),  # it has just done so
         (600.0, (), None),
-        (
-            600.0,
-            (700.0, 600.0),
-            None,
-        ),  # those it kept then, too young or not to be collected: not made since
+        # those it kept then, too young or not to be collected: not made since
+        (600.0, (700.0, 600.0), None),
         (600.0, (10.0,), 6.0),
         (600.0, (10.0, 590.0, 700.0), 12.0),
         (1800.0, (5.0,) * 50, 100.0),

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups
 
+# what is counted there
 LAYOUTS = {
     "v2": (".", "cgroup.threads"),
     "v1": ("pids", "tasks"),
     "hybrid": ("unified", "cgroup.threads"),
-}  # what is counted there
+}
 
 
 class Loads:
@@ -127,20 +128,14 @@ def test_where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read(
     "loads, said",
     [
         ([(6, 100)], 1),  # nothing happened
-        (
-            [(5, 100), (5, 101), (6, 101), (6, 101)],
-            1,
-        ),  # a look at which something began, and a quiet one
+        # a look at which something began, and a quiet one
+        ([(5, 100), (5, 101), (6, 101), (6, 101)], 1),
         ([(5, 100), (5, 101)] * 3, 1),  # it is not taken for none, however often that happens
         ([(5, 100), (4, 101)] * 3, 1),  # nor where one more has ended since
-        (
-            [(9, 100), (9, 160), (8, 160), (8, 165), (7, 165), (7, 170)],
-            7,
-        ),  # each look has its bound; the lowest is right
-        (
-            [(6, 32767), (6, 301), (6, 301)],
-            1,
-        ),  # PIDs began again from the lowest: that look tells nothing
+        # each look has its bound; the lowest is right
+        ([(9, 100), (9, 160), (8, 160), (8, 165), (7, 165), (7, 170)], 7),
+        # PIDs began again from the lowest: that look tells nothing
+        ([(6, 32767), (6, 301), (6, 301)], 1),
         ([(6, 32767), (6, 301)] * 3, None),
         ([(5, 100), (6, 100)] * 3, 1),  # one had its PID before, and is counted after it was listed
     ],
@@ -263,9 +258,8 @@ def test_of_a_part_its_own_tasks_count_and_not_those_of_the_machine(tmp_path, la
         tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10**number)
     part(tmp_path, top, 118)
     if layout == "v1":
-        tasks(
-            tmp_path, "unified/cgroup.threads", 4000
-        )  # the other hierarchy is in sight as a whole
+        # the other hierarchy is in sight as a whole
+        tasks(tmp_path, "unified/cgroup.threads", 4000)
     ledger = cgroups.Ledger(str(tmp_path), Loads((5000, 500)), keep)
     assert [ledger.zombies(), ledger.zombies()] == [7, 7]
     assert ledger.keep is (keep and layout == "v2")

@@ -37,12 +37,8 @@ def zombie(start_ticks=600, session=40, pid=100):
         (zombie(session=100), FROM_START, False, False),
         (zombie(session=50), FROM_START, False, False),
         (zombie(session=-1), PARENT, False, False),  # it was being waited for
-        (
-            zombie(session=40),
-            PARENT._replace(session=-1),
-            False,
-            False,
-        ),  # another thread of it was in an execve(2)
+        # another thread of it was in an execve(2)
+        (zombie(session=40), PARENT._replace(session=-1), False, False),
         (zombie(), PARENT, True, True),
         (zombie(), PARENT._replace(never_waits="sleep"), False, True),
     ],

@@ -173,10 +173,11 @@ def test_workloads_are_named_as_far_as_they_are_known():
             50,
             workload=workload(container_id="ab" * 32, container_name="web", pod=("shop", "web-0")),
         ),
+        # started again
         container_process(
             51,
             workload=workload(container_id="cd" * 32, container_name="web", pod=("shop", "web-0")),
-        ),  # started again
+        ),
         container_process(52, workload=workload(container_id="ef" * 32)),
         container_process(53, workload=workload(container_id=None)),
         container_process(
@@ -583,10 +584,9 @@ def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
         "zombie_reaper_last_sweep_timestamp_seconds",
     }
     assert file.stat().st_ino != inode, "put there by a rename"
-    assert textfile.kept(paths.run, REAL) == (
-        str(file.parent),
-        file.read_text(encoding="utf-8"),
-    ), "the next sweep goes on from this"
+    assert textfile.kept(paths.run, REAL) == (str(file.parent), file.read_text(encoding="utf-8")), (
+        "the next sweep goes on from this"
+    )
 
 
 def test_a_quiet_look_that_cannot_tell_needs_a_whole_sweep(paths, file):

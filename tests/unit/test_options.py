@@ -124,10 +124,8 @@ def test_removed_option_is_refused_with_its_successor(name, successor, value):
         ({"remedies": []}, {"remedies": ()}),
         ({"remedies": "none"}, {"remedies": ()}),  # AWX drops an answer that is empty
         ({"remedies": ["none"]}, {"remedies": ()}),
-        (
-            {"remedies": "nudge\nreap\n"},
-            {"remedies": ("nudge", "reap")},
-        ),  # several answers of a survey
+        # several answers of a survey
+        ({"remedies": "nudge\nreap\n"}, {"remedies": ("nudge", "reap")}),
         ({"remedies": ["nudge\r\nreap"]}, {"remedies": ("nudge", "reap")}),
         (
             {"protect_namespaces": "kube-system\nours, theirs"},

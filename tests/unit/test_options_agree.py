@@ -153,10 +153,7 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     assert (
         common(module[name])
         == common(options[PREFIX + name])
-        == {
-            "type": "str",
-            "default": metrics.AUTO,
-        }
+        == {"type": "str", "default": metrics.AUTO}
     )
     assert load(role / "vars/main.yml")["__zombie_reaper_textfile_directories"] == list(
         textfile.DIRECTORIES

@@ -19,13 +19,11 @@ from rig.handmade import container_process, host_process, node, orphan, status, 
 DEFAULTS = policy.Options()
 UID = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"
 ALL = DEFAULTS._replace(scope="all")
-EAGER = ALL._replace(
-    min_age=0, grace=0, pressure=0, max_parents=0
-)  # the options that would touch most
+# the options that would touch most
+EAGER = ALL._replace(min_age=0, grace=0, pressure=0, max_parents=0)
 
-INIT = container_process(
-    40, status=status((40, 1))
-)  # PID 1 of the container that the other processes are in
+# PID 1 of the container that the other processes are in
+INIT = container_process(40, status=status((40, 1)))
 
 DENIED = {
     "host_init": host_process(1, executable=b"/sbin/tini"),
@@ -366,9 +364,8 @@ FORECASTS = st.builds(limits.Forecast, st.none(), st.none() | st.floats(0, 10000
 
 
 def offender_with(make, pid, changes):
-    unknown = (
-        {"init_reaps": None} if changes.get("init_pid", pid) is None else {}
-    )  # nothing is known of an init that is not
+    # nothing is known of an init that is not
+    unknown = {"init_reaps": None} if changes.get("init_pid", pid) is None else {}
     return make(pid, **{**changes, **unknown})
 
 
@@ -462,10 +459,11 @@ def assert_may_be_touched(verdict, snapshot, options):
     forecasts = [snapshot.forecast] + (
         [offender.forecast] if offender.pids and offender.pids.max else []
     )
+    # told from a tenth taken
     soon = [
         forecast.seconds_to_full is not None and forecast.seconds_to_full <= 3600
         for forecast in forecasts
-    ]  # told from a tenth taken
+    ]
     full, short = max(taken) >= 0.95, max(taken) >= options.pressure or any(soon)
     assert offender.pid != 1 and not offender.flags & PF_KTHREAD and not offender.is_ancestor
     if len(offender.status.ns_pid) == 1:
@@ -494,9 +492,8 @@ def assert_may_be_touched(verdict, snapshot, options):
         return
     assert offender.state not in "DTt" and not offender.frozen
     for each in verdict.ripe:
-        keeps_its_age = (
-            each.claim == "orphan" and each.age >= 5
-        )  # handed on, and its adopter has had time to wait
+        # handed on, and its adopter has had time to wait
+        keeps_its_age = each.claim == "orphan" and each.age >= 5
         assert (
             not each.tracer_pid
             and max(each.age, keeps_its_age and each.known_for or 0) >= options.min_age
@@ -544,11 +541,8 @@ def test_an_init_beyond_the_cap_takes_nobody_with_it():
             "too_many_orphans",
         ),
         ({"more": policy.MOST_ORPHANS, "pids": cgroups.Pids(95, 100, "/a")}, 0.5, "act"),
-        (
-            {"more": policy.MOST_ORPHANS, "init_pid": 50, "status": status((50, 1))},
-            0.5,
-            "act",
-        ),  # its namespace ends with it
+        # its namespace ends with it
+        ({"more": policy.MOST_ORPHANS, "init_pid": 50, "status": status((50, 1))}, 0.5, "act"),
     ],
 )
 def test_a_storm_of_orphans_is_not_let_loose_while_there_is_room(changes, usage, reason):
@@ -796,11 +790,8 @@ def test_the_limit_that_binds_first_counts():
         ({"pod_uid": UID}, DEFAULTS._replace(protect_namespaces=("lease-1",)), "namespace_unknown"),
         ({"pod_uid": UID}, DEFAULTS._replace(protect_namespaces=()), "act"),
         ({"pod_uid": UID, "pod": ("lease-1", "web-0")}, DEFAULTS, "act"),
-        (
-            {"pod_uid": None},
-            DEFAULTS,
-            "act",
-        ),  # a container of Docker has no namespace that could be protected
+        # a container of Docker has no namespace that could be protected
+        ({"pod_uid": None}, DEFAULTS, "act"),
     ],
 )
 def test_a_pod_whose_namespace_is_not_known_may_be_a_protected_one(changes, options, reason):

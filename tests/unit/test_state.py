@@ -45,10 +45,8 @@ def loaded(kind, folder, *arguments, text=None):
     [
         ([(10, 100.0)], (100.0, 10)),
         ([(10, 100.0), (20, 100.0 + EVERY - 1)], (100.0, 10)),  # too early to be kept
-        (
-            [(10, 100.0), (20, 100.0 + EVERY)],
-            (100.0, 10),
-        ),  # kept as the later of two; the growth is told from the older
+        # kept as the later of two; the growth is told from the older
+        ([(10, 100.0), (20, 100.0 + EVERY)], (100.0, 10)),
         ([(10, 100.0), (20, 100.0 + EVERY), (30, 99.0 + 2 * EVERY)], (100.0, 10)),
         ([(10, 100.0), (20, 100.0 + EVERY), (30, 100.0 + 2 * EVERY)], (100.0 + EVERY, 20)),
         ([(10, 100.0), (20, 100.0 + EVERY), (30, 100.0 + 5 * EVERY)], (100.0 + EVERY, 20)),
@@ -254,13 +252,8 @@ HOUR = 3600.0
         (1100, 1000, (0.0, 900, 1800.0, 1000), 200, 0),  # the limit was lowered
         (99, 1000, (0.0, 50, 1800.0, 74.5), 49, None),  # less than a tenth is taken
         (100, 1000, (0.0, 50, 1800.0, 75), 50, 18 * HOUR),
-        (
-            200,
-            1000,
-            (2 * HOUR, 100, 3 * HOUR, 100),
-            None,
-            None,
-        ),  # a clock that went backwards, which this one does not
+        # a clock that went backwards, which this one does not
+        (200, 1000, (2 * HOUR, 100, 3 * HOUR, 100), None, None),
     ],
 )
 def test_forecast(count, limit, earlier, growth, full):

@@ -66,20 +66,18 @@ DAEMON = child_of_tini(session=45)
 
 @pytest.mark.parametrize(
     "parent, process, sigterm",
+    # a leader, but not started by the runtime: it may have become that later
     [
         (TINI, child_of_tini(), False),
         (TINI, child_of_tini(session=50), False),
         (TINI, DAEMON, True),
         (TINI._replace(program="python3"), DAEMON, True),
         (TINI._replace(start=60), child_of_tini(), True),  # it is older than its parent
-        (
-            TINI._replace(start=50),
-            child_of_tini(),
-            False,
-        ),  # within one clock tick either may be the older
+        # within one clock tick either may be the older
+        (TINI._replace(start=50), child_of_tini(), False),
         (TINI._replace(session=0), child_of_tini(session=0), False),
         (TINI._replace(ppid=21), DAEMON, False),
-    ],  # a leader, but not started by the runtime: it may have become that later
+    ],
     ids=str,
 )
 def test_only_an_adopted_program_gets_sigterm(parent, process, sigterm):
@@ -101,26 +99,29 @@ def test_one_that_has_ended_or_whose_parent_is_out_of_sight_gets_no_sigterm():
 
 @pytest.mark.parametrize(
     "process, others, says",
+    # docker exec
     [
         (child_of_tini(ns_pid=(50, 1)), {"p40": TINI}, "It is PID 1"),
         (child_of_tini(), {"p40": TINI}, "PID 40 (tini) was started, which ends when that does"),
+        # adopted later
         (
             child_of_tini(),
             {"p40": TINI, "p51": child_of_tini(start=60)},
             "which ends when that does",
-        ),  # adopted later
+        ),
         (child_of_tini(start=60), {"p40": TINI, "p51": child_of_tini(start=55)}, None),
         (child_of_tini(), {"p40": TINI._replace(program="dumb-init")}, "(dumb-init)"),
         (child_of_tini(), {"p40": TINI._replace(program="docker-init")}, "(docker-init)"),
         (child_of_tini(), {"p40": TINI._replace(program="catatonit")}, "(catatonit)"),
         (child_of_tini(), {"p40": TINI._replace(program="bash")}, None),  # it may
+        # not the first program
         (
             child_of_tini(ppid=44),
             {"p40": TINI, "p44": child_of_tini(program="tini", ns_pid=(44, 6))},
             None,
-        ),  # not the first program
+        ),
         (child_of_tini(ppid=20), {"p40": TINI}, None),
-    ],  # docker exec
+    ],
     ids=str,
 )
 def test_a_container_ends_with_the_program_that_its_init_was_started_for(process, others, says):

@@ -36,11 +36,7 @@ CONTAINERS = {  # cgroup path -> (container, pod, runtime, QoS class)
     "/kubepods/pod%s/%s" % (UID, CID): (CID, UID, None, "Guaranteed"),
     "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice/cri-containerd-%s.scope"
     % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
-    "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope"
-    % (
-        UID_,
-        CID,
-    ): (
+    "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope" % (UID_, CID): (
         CID,
         UID,
         "cri-o",
@@ -48,11 +44,7 @@ CONTAINERS = {  # cgroup path -> (container, pod, runtime, QoS class)
     ),
     "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/docker-%s.scope"
     % (UID_, CID): (CID, UID, "docker", "Burstable"),
-    "/kubepods-besteffort-pod%s.slice:cri-containerd:%s"
-    % (
-        UID_,
-        CID,
-    ): (
+    "/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (
         CID,
         UID,
         "containerd",
@@ -91,24 +83,13 @@ CONTAINERS = {  # cgroup path -> (container, pod, runtime, QoS class)
     "/../cri-containerd-%s.scope" % CID: (CID, None, "containerd", None),
     # A container in a container: the topmost was made by the node, what is below by the tenant.
     "/kubepods/besteffort/pod%s/%s/docker/%s" % (UID, CID, OTHER): (CID, UID, None, "BestEffort"),
-    "/docker/%s/kubelet/kubepods/besteffort/pod%s/%s"
-    % (
-        CID,
-        UID,
-        OTHER,
-    ): (
+    "/docker/%s/kubelet/kubepods/besteffort/pod%s/%s" % (CID, UID, OTHER): (
         CID,
         None,
         "docker",
         None,
     ),
-    "/kubepods/besteffort/pod%s/%s/kubepods/pod%s/%s"
-    % (
-        UID,
-        CID,
-        OTHER_UID,
-        OTHER,
-    ): (
+    "/kubepods/besteffort/pod%s/%s/kubepods/pod%s/%s" % (UID, CID, OTHER_UID, OTHER): (
         CID,
         UID,
         None,

@@ -93,9 +93,8 @@ def test_container_whose_init_never_waits(host, report, ends):
     if not ends:
         assert "sleep 3600" in host.check_output("ps --pid %d --no-headers -o args" % state["pid"])
         assert zombies_of(host, state["pid"]) == []
-        assert (
-            "Seccomp:\t2" in host.file("/proc/%d/status" % state["pid"]).content_string
-        )  # so its filter was set aside
+        # so its filter was set aside
+        assert "Seccomp:\t2" in host.file("/proc/%d/status" % state["pid"]).content_string
 
 
 def test_container_whose_init_waits_lives_on(host, report, ends):

@@ -189,9 +189,8 @@ def test_it_is_the_last_to_go_and_has_room(node, agent):
 
     assert shown(node, "TasksMax") == "4"
     cgroup = shown(node, "ControlGroup")
-    pids_max = node.run(
-        "cat /sys/fs/cgroup%s/pids.max", cgroup
-    )  # not where systemd has no pids controller to set, as with cgroup v1 here
+    # not where systemd has no pids controller to set, as with cgroup v1 here
+    pids_max = node.run("cat /sys/fs/cgroup%s/pids.max", cgroup)
     assert pids_max.failed or pids_max.stdout.strip() == "4"
 
     hard = hard_limit(node, 1, "Max open files")

@@ -24,13 +24,8 @@ from .sweep import Paths, sweep, to_syslog
 
 MOST_CONFIG = 1 << 18  # bytes of a configuration; hundreds of long patterns are a tenth of that
 MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
-EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = (
-    0,
-    1,
-    2,
-    3,
-    75,
-)  # 75: EX_TEMPFAIL of sysexits.h
+# 75: EX_TEMPFAIL of sysexits.h
+EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = (0, 1, 2, 3, 75)
 
 
 def main(arguments=None) -> int:
@@ -42,9 +37,8 @@ def main(arguments=None) -> int:
     flags = _Flags(arguments) if arguments in quiet.SCHEDULED else _parse(arguments)
     log = to_syslog if flags.syslog else _to_stdout
     if sys.stdout:
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # the locale may lack a character that a name has
+        # the locale may lack a character that a name has
+        sys.stdout.reconfigure(errors="backslashreplace")
     paths = Paths(run=flags.run)
     try:
         with contextlib.ExitStack() as until_reported:

@@ -147,10 +147,8 @@ def _release(procfs, init_pid, start_ticks, note) -> Canary:
         stat = procfs.stat(init_pid)
         if stat is None or stat.start_ticks != start_ticks:
             raise _Unfit("it has ended")
-        (mother_waits, mother_goes), (canary_waits, canary_goes) = (
-            os.pipe(),
-            os.pipe(),
-        )  # both read until the other end is closed, or written to
+        # both read until the other end is closed, or written to
+        (mother_waits, mother_goes), (canary_waits, canary_goes) = (os.pipe(), os.pipe())
         opened.callback(os.close, mother_waits)
         opened.callback(os.close, canary_waits)
         until_sent.callback(os.close, canary_goes)
@@ -199,9 +197,8 @@ def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)  # and with that no capability (capabilities(7))
-            libc.prctl(
-                PR_SET_DUMPABLE, 0
-            )  # it is that already, but not where fs.suid_dumpable is 1
+            # it is that already, but not where fs.suid_dumpable is 1
+            libc.prctl(PR_SET_DUMPABLE, 0)
             mother = os.fork()
             if mother:
                 os.waitpid(mother, 0)
@@ -209,9 +206,8 @@ def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -
                 canary = os.fork()
                 if canary == 0:
                     os.read(canary_waits, 1)
-                elif not os.read(
-                    mother_waits, 1
-                ):  # the audit has ended, or gives up, before the canary was noted
+                elif not os.read(mother_waits, 1):
+                    # the audit has ended, or gives up, before the canary was noted
                     os.waitpid(canary, 0)
     finally:
         os._exit(0)
@@ -237,9 +233,8 @@ def _see_end(procfs, joined, mother) -> None:
     stopped that one: then both are killed.
     """
     deadline = time.monotonic() + MOMENT
-    with contextlib.suppress(
-        ChildProcessError
-    ):  # SIGCHLD is ignored in this process: the kernel has waited
+    # SIGCHLD is ignored in this process: the kernel has waited
+    with contextlib.suppress(ChildProcessError):
         while os.waitpid(joined, os.WNOHANG) == (0, 0):
             if time.monotonic() > deadline:
                 for stat in (mother, procfs.stat(joined)):

@@ -20,11 +20,8 @@ import os
 import resource
 from collections import namedtuple
 
-HIERARCHIES = (
-    ("", "cgroup.threads"),
-    ("/unified", "cgroup.threads"),
-    ("/pids", "tasks"),
-)  # below the root: folder, name of its list of tasks
+# below the root: folder, name of its list of tasks
+HIERARCHIES = (("", "cgroup.threads"), ("/unified", "cgroup.threads"), ("/pids", "tasks"))
 PIDS_FIRST = (HIERARCHIES[2], HIERARCHIES[0])  # that count tasks, or may
 LOOKS = 3  # at the ledger, while there are new tasks in each
 # levels of cgroups that are asked for their limits: a tenant may make them as deep as a path is
@@ -84,9 +81,8 @@ class Ledger:
                 tasks_now, last_pid_now = self._to_be_listed()
                 new = last_pid_now - last_pid
                 if new >= 0:  # else they began from the lowest again
-                    new = max(
-                        new, tasks_now - tasks
-                    )  # it may have had its PID, and be counted only now
+                    # it may have had its PID, and be counted only now
+                    new = max(new, tasks_now - tasks)
                     counts.append(tasks + new - listed)
                     if not new or counts[-1] <= 0:
                         break
@@ -118,10 +114,8 @@ class Ledger:
                 if zombies > 0:
                     found.append((folder, zombies))
                 waiting += below
-        except (
-            OSError,
-            TypeError,
-        ):  # no pids.current below: that controller is not turned on there
+        except (OSError, TypeError):
+            # no pids.current below: that controller is not turned on there
             return None
         return sorted(found, key=lambda each: -each[1])
 

@@ -24,18 +24,10 @@ SURE = ("zombies", "sweeps", "signals", "waiting")  # a canary would add nothing
 
 SIGCHLD_BIT = 1 << 16  # of signal 17 in the masks of /proc/PID/status
 CALLS = {
-    "x86_64": {
-        "poll": 7,
-        "wait4": 61,
-        "rt_sigtimedwait": 128,
-        "waitid": 247,
-    },  # arch/x86/entry/syscalls/syscall_64.tbl
-    "aarch64": {
-        "poll": 73,
-        "wait4": 260,
-        "rt_sigtimedwait": 137,
-        "waitid": 95,
-    },  # include/uapi/asm-generic/unistd.h; poll(3) calls ppoll there
+    # arch/x86/entry/syscalls/syscall_64.tbl
+    "x86_64": {"poll": 7, "wait4": 61, "rt_sigtimedwait": 128, "waitid": 247},
+    # include/uapi/asm-generic/unistd.h; poll(3) calls ppoll there
+    "aarch64": {"poll": 73, "wait4": 260, "rt_sigtimedwait": 137, "waitid": 95},
 }
 P_ALL = 0  # include/uapi/linux/wait.h
 MOST_THREADS = 1000  # that are looked at, at about 100 us each

@@ -18,9 +18,8 @@ LEASE = (
     (b"AKASH_PROVIDER", "provider", ADDRESS),
 )
 
-BASE32HEX = str.maketrans(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789abcdefghijklmnopqrstuv"
-)  # base64.b32hexencode() is of Python 3.10
+# base64.b32hexencode() is of Python 3.10
+BASE32HEX = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789abcdefghijklmnopqrstuv")
 
 
 def lease(environment: dict, namespace: str | None) -> dict | None:

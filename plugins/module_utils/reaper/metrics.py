@@ -84,9 +84,8 @@ def directory(value) -> str:
     """The option ``textfile_directory``; ``ValueError`` that says what is right."""
     if str(value).lower() in ("off", "no", "false"):  # YAML reads the first two as the third
         return OFF
-    if value != AUTO and not re.fullmatch(
-        r"(/[A-Za-z0-9._+@:,=~-]+)+/?", str(value)
-    ):  # as a unit of systemd can have it
+    # as a unit of systemd can have it
+    if value != AUTO and not re.fullmatch(r"(/[A-Za-z0-9._+@:,=~-]+)+/?", str(value)):
         raise ValueError(
             "give auto, off or the absolute path of a directory, of letters, digits and ._+@:,=~-"
             " only"

@@ -14,6 +14,7 @@ import re
 RANDOM = "[bcdfghjklmnpqrstvwxz2456789]"
 # A pod's name is its owner's and a suffix. What looks like one and is none only makes two workloads
 # share a cooldown.
+# StatefulSet
 OF_PODS = tuple(
     pattern.replace("R", RANDOM)
     for pattern in (
@@ -24,11 +25,9 @@ OF_PODS = tuple(
         "(.+)-R{5}",  # Job, DaemonSet, ReplicaSet
         "(.+)-[0-9]+",
     )
-)  # StatefulSet
-LONGEST_GENERATED, GENERATED = (
-    63,
-    5,
-)  # of longer names the front is cut, dash and all (apiserver/pkg/storage/names/generate.go)
+)
+# of longer names the front is cut, dash and all (apiserver/pkg/storage/names/generate.go)
+LONGEST_GENERATED, GENERATED = (63, 5)
 
 # Docker Swarm: SERVICE.SLOT.TASK, or SERVICE.NODE.TASK where the service runs on every node
 # (moby/swarmkit, api/naming)

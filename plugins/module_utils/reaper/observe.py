@@ -327,9 +327,8 @@ class Observer:
         belong to somebody else already).
         """
         stat, status = self.procfs.stat(pid), self.procfs.status(pid)
-        if (
-            stat is None or status is None or stat.session < 0
-        ):  # for a moment of an execve(2) by another thread it has none
+        # for a moment of an execve(2) by another thread it has none
+        if stat is None or status is None or stat.session < 0:
             return None
         lines = self.procfs.cgroup(pid)
         pid_namespace = self.procfs.pid_namespace(pid)
@@ -382,9 +381,8 @@ class Observer:
             lineage.led_from_start(self.procfs, workload.container_id, stat, status),
             lineage.never_waits(self.procfs, stat, status, executable, command_line),
         )
-        for place, zombie in enumerate(
-            held
-        ):  # in place, as there may be 50,000 of them, and no memory left
+        # in place, as there may be 50,000 of them, and no memory left
+        for place, zombie in enumerate(held):
             claim, evidence = lineage.claim(
                 zombie, parent, (zombie.pid, zombie.start_ticks) in self.history.moved
             )

@@ -399,9 +399,8 @@ def _held_by_others(offender) -> tuple:
             "leader_dead_threads_alive",
             "the leader has exited but threads of it live on: nobody can collect it yet",
         )
-    tracer = next(
-        zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid
-    )  # the rest are canaries
+    # the rest are canaries
+    tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)
     return "traced", "held by its tracer, %s, and not by its parent" % (
         "PID %d" % tracer if tracer > 0 else "which was not looked up"
     )
@@ -552,9 +551,10 @@ def _no_more_than_needed(verdicts, options, tried):
     for verdict in verdicts:
         if verdict.remedies and verdict.room.is_short:
             places.setdefault(verdict.room.where, []).append(verdict)
+    # what goes in cgroups goes from the node
     for of_one_place in sorted(
         places.values(), key=lambda verdicts: verdicts[0].room.where == pressure.NODE
-    ):  # what goes in cgroups goes from the node
+    ):
         needed = of_one_place[0].room.too_many(options.pressure) - (
             made if of_one_place[0].room.where == pressure.NODE else 0
         )

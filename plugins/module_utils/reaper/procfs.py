@@ -29,15 +29,13 @@ STAT_BYTES = (
 )
 MAPS_BYTES = 8 << 20  # 65,530 mappings, the default of vm.max_map_count, take 6 MB
 MOUNTS_BYTES = 1 << 20
-ENVIRON_BYTES = (
-    1 << 20
-)  # a pod of a namespace with a thousand services has 350 KB of them in its environment
+# a pod of a namespace with a thousand services has 350 KB of them in its environment
+ENVIRON_BYTES = 1 << 20
 VALUE_BYTES = 256
 RUNNING = ()  # instead of a system call
 CHILDREN_BYTES = 4096
-STATUS_BYTES = (
-    1 << 20
-)  # a process may be in 65536 groups, which take 0.7 MB and stand before other fields
+# a process may be in 65536 groups, which take 0.7 MB and stand before other fields
+STATUS_BYTES = 1 << 20
 
 
 class Stat(
@@ -532,9 +530,8 @@ class ProcFS:
             return {}
         for line in data.splitlines():
             fields, _separator, kind = line.partition(b" - ")
-            found[fields.split(b" ")[4]] = kind.split(b" ")[
-                0
-            ]  # a later one at the same place covers the former
+            # a later one at the same place covers the former
+            found[fields.split(b" ")[4]] = kind.split(b" ")[0]
         return found
 
     def ns_pid_of(self, pidfd: int) -> tuple:
@@ -575,10 +572,8 @@ class ProcFS:
             return None
         try:
             return os.pread(fd, size, address)
-        except (
-            OSError,
-            OverflowError,
-        ):  # nothing is mapped there, or no process has such an address
+        except (OSError, OverflowError):
+            # nothing is mapped there, or no process has such an address
             return None
         finally:
             os.close(fd)

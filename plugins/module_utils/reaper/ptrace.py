@@ -66,24 +66,14 @@ PTRACE_O_TRACESYSGOOD = 1
 PTRACE_O_SUSPEND_SECCOMP = 1 << 21  # Linux 4.3
 NT_PRSTATUS = 1  # include/uapi/linux/elf.h: the general registers
 SIGTRAP, SIGCHLD, SIGSTOP = 5, 17, 19
-FAULTS = (
-    4,
-    5,
-    7,
-    8,
-    11,
-    31,
-)  # SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what an instruction can raise
+# SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what an instruction can raise
+FAULTS = (4, 5, 7, 8, 11, 31)
 STOP_AT_CALL = SIGTRAP | 0x80  # the mark of PTRACE_O_TRACESYSGOOD
 WALL = 0x40000000  # __WALL of wait(2): threads and clones too
 VDSO_BYTES = 16384  # it has about 8 KiB
 RESTARTBLOCK = -516  # include/linux/errno.h
-RESTARTS = (
-    -512,
-    -513,
-    -514,
-    RESTARTBLOCK,
-)  # results of a call that is restarted where no handler runs
+# results of a call that is restarted where no handler runs
+RESTARTS = (-512, -513, -514, RESTARTBLOCK)
 
 UNTIL_STOPPED = 0.25  # seconds a thread gets to stop; it runs or sleeps as it likes meanwhile
 # for the next stop before sleeping: it comes within microseconds, being woken takes several times
@@ -144,7 +134,7 @@ ARCHITECTURES = {
         waitid=247,
         restart_syscall=219,
         instruction=b"\x0f\x05",
-    ),
+    )
 }
 # 32-bit programs on those machines; told by how many bytes of registers they have
 COMPATIBLE = {
@@ -163,7 +153,7 @@ COMPATIBLE = {
         interrupted_call=11,
         waitid=284,
         restart_syscall=0,
-    ),
+    )
 }
 
 
@@ -566,9 +556,8 @@ class Tracee:
         """Through the call that it is at the entry of, without its filter, and on to its exit."""
         self._set_seccomp_aside()
         self._resume(PTRACE_SYSCALL)
-        status = self._next_stop(
-            for_ever=True
-        )  # the kernel is at work for us, and waits for nobody
+        # the kernel is at work for us, and waits for nobody
+        status = self._next_stop(for_ever=True)
         self._put_seccomp_back()
         self._require_stop_at_call(status)
 

@@ -19,10 +19,8 @@ from . import METRICS, cgroups
 TRUSTED = 600.0  # seconds; after that a whole sweep looks again, and writes a new last.json
 GROWN = 0.01  # of the limit that binds; with so many tasks more than then a whole sweep looks again
 SCHEDULED = [], ["--syslog"]  # the arguments of a call by cron or the timer
-NOTE, LAST = (
-    "quiet",
-    "last.json",
-)  # in the run folder: what is noted here, and the report that it belongs to
+# in the run folder: what is noted here, and the report that it belongs to
+NOTE, LAST = ("quiet", "last.json")
 
 
 def stamp(path: str) -> str:

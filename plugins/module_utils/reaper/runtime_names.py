@@ -20,10 +20,8 @@ ID = r"[0-9a-f]{64}"
 STATE_BYTES = 16 << 20  # of a runtime's file; Podman has one for all its containers
 USER_BYTES = 1 << 20  # of a user's file, who could make it cost what they like
 PASSWD_BYTES = 1 << 20
-PODMAN_LISTS = (
-    "containers.json",
-    "volatile-containers.json",
-)  # the second has those of --rm (containers/storage, containers.go)
+# the second has those of --rm (containers/storage, containers.go)
+PODMAN_LISTS = ("containers.json", "volatile-containers.json")
 
 # Where a read ends for certain. A user may be the server of a FUSE file system, and a server of NFS
 # may be gone.
@@ -161,9 +159,8 @@ class OfUser:
         mounts: :meth:`.procfs.ProcFS.mounts` of the sweep.
         """
         home = _home(passwd, uid)
-        self.data = (
-            os.path.join(home, ".local/share") if home else None
-        )  # with neither XDG_DATA_HOME nor data-root of the user's own
+        # with neither XDG_DATA_HOME nor data-root of the user's own
+        self.data = os.path.join(home, ".local/share") if home else None
         self.uid, self.mounts = uid, mounts
         self.podman = None
 

@@ -14,12 +14,10 @@ import os
 from . import observe
 from .files import CannotSweep, write
 
-KEEP_ENDED = (
-    7 * 86400
-)  # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
-KEEP_SIZE = (
-    6 * 3600
-)  # seconds for which the size of a workload is kept that is not looked at any more
+# seconds for which it is remembered that a workload had a parent ended; the longest cooldown
+KEEP_ENDED = 7 * 86400
+# seconds for which the size of a workload is kept that is not looked at any more
+KEEP_SIZE = 6 * 3600
 SIZE_EVERY = 1800  # seconds; a growth is told over that time or up to twice as long
 
 

@@ -463,15 +463,13 @@ class _Run:
             if outcome.result == "parent_ended":
                 ended.append(offender)
                 self.memory.ended.note(offender.workload, time.monotonic())
-                to_syslog(
-                    "ended " + parent_in_words(offender), warning=True
-                )  # whoever runs the sweep: nothing ends without a word on its node
+                # whoever runs the sweep: nothing ends without a word on its node
+                to_syslog("ended " + parent_in_words(offender), warning=True)
             elif outcome.cleared:
                 self.memory.collected.note(*_key(offender), time.monotonic())
         self.terminated += len(ended)
-        with contextlib.suppress(
-            OSError
-        ):  # at once, in case this process ends; record() reports a failure
+        # at once, in case this process ends; record() reports a failure
+        with contextlib.suppress(OSError):
             self.memory.ended.save()
         deadline = time.monotonic() + SETTLE
         while ended and time.monotonic() < deadline:
@@ -567,9 +565,8 @@ class _Run:
         now = time.monotonic()
         self.memory.sizes.note((observe.NODE,), snapshot.limits.tasks, now)
         for offender in snapshot.offenders:
-            if offender.pids and re.fullmatch(
-                r"[!-~]+", offender.pids.cgroup
-            ):  # ASCII without a blank, as the file wants it
+            # ASCII without a blank, as the file wants it
+            if offender.pids and re.fullmatch(r"[!-~]+", offender.pids.cgroup):
                 self.memory.sizes.note((offender.pids.cgroup,), offender.pids.current, now)
 
 

@@ -17,11 +17,12 @@ from . import METRICS
 from .files import NEW, CannotSweep, locked, write
 
 NAME = "zombie_reaper.prom"
+# Debian's first
 DIRECTORIES = (
     "/var/lib/prometheus/node-exporter",
     "/var/lib/node_exporter/textfile_collector",
     "/var/lib/node_exporter",
-)  # Debian's first
+)
 LAST_SWEEP, PIDS_USED, SUCCESS = (
     "zombie_reaper_last_sweep_timestamp_seconds",
     "zombie_reaper_pids_used",

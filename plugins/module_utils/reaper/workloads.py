@@ -369,9 +369,8 @@ def locate(
     path, service = (line.path, said.service) if line else ("/", None)
     if in_own_pid_namespace:
         return Workload("host", *[None] * 8, service, pid_namespace, path)
-    said = next(
-        (said for _line, said in named if any(said.segments[said.shared :])), said
-    )  # a hierarchy in which it is elsewhere than the sweep
+    # a hierarchy in which it is elsewhere than the sweep
+    said = next((said for _line, said in named if any(said.segments[said.shared :])), said)
     segments, shared = (said.segments, said.shared) if said else (["", ""], 1)
     runtime, name = _machine(segments, shared) or (None, None)
     return Workload(

@@ -35,10 +35,8 @@ from itertools import islice
 from .. import observe
 from . import Outcome, open_pidfd, open_to_signal, slices
 
-PAUSES = (
-    0.005,
-    0.1,
-)  # seconds between two looks: the shortest while reminders help, the longest when they do not
+# seconds between two looks: the shortest while reminders help, the longest when they do not
+PAUSES = (0.005, 0.1)
 # zombies that are looked at for one that can be named; a tenant can make each look cost 18 ms
 NAMED_AT_MOST = 50
 PATIENCE = 0.4  # seconds without effect until a parent is given up
@@ -72,9 +70,8 @@ def siginfo(pid: int, wait_status: int) -> bytes:
     ``struct siginfo``: si_signo, si_errno, si_code; then, aligned as a pointer, what handlers know
     as si_pid, si_uid (of root), si_status.
     """
-    status = (
-        wait_status & 0x7F or wait_status >> 8 & 0xFF
-    )  # the signal that ended it, or what it gave to exit(3): do_notify_parent()
+    # the signal that ended it, or what it gave to exit(3): do_notify_parent()
+    status = wait_status & 0x7F or wait_status >> 8 & 0xFF
     return (
         struct.pack("@iii0P", SIGCHLD, 0, SI_TIMER) + struct.pack("@iii", pid, 0, status)
     ).ljust(SIGINFO_BYTES, b"\0")
@@ -181,14 +178,12 @@ class _Nudged:
     def _reason_not_to(self, procfs) -> str | None:
         if self.send is None:
             return "it is not done on this processor"
-        status = procfs.status(
-            self.offender.pid
-        )  # of another process if this one has just ended: then the pidfd leads nowhere
+        # of another process if this one has just ended: then the pidfd leads nowhere
+        status = procfs.status(self.offender.pid)
         if status and status.pending & SIGCHLD_BIT:
             return "SIGCHLD is pending already"
-        return (
-            "SIGCHLD is blocked" if status and status.blocked & SIGCHLD_BIT else None
-        )  # signalfd(2) would tell it of no PID
+        # signalfd(2) would tell it of no PID
+        return "SIGCHLD is blocked" if status and status.blocked & SIGCHLD_BIT else None
 
     def _about_a_zombie(self, procfs) -> bytes | None:
         """The siginfo that names the first of those left that a wait can collect now; None where

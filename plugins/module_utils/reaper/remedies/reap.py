@@ -46,11 +46,8 @@ LONGEST_ALL = (
 TRIES = 20  # that came to nothing until a parent is given up
 FEW_TRIES = 4  # for refusals that are hardly ever a matter of the moment
 LOOKING = 0.05  # seconds in which further threads are looked at for one that can run
-IN_EXECVE = (
-    "not_permitted",
-    "no_instruction",
-    "traced",
-)  # for that moment any process looks like one of these
+# for that moment any process looks like one of these
+IN_EXECVE = ("not_permitted", "no_instruction", "traced")
 P_PID = 1  # include/uapi/linux/wait.h
 WEXITED_WNOHANG_WALL = 0x40000005
 SECCOMP_STRICT = 1
@@ -239,9 +236,8 @@ class _Job:
             if pidfd is not None:
                 held.callback(os.close, pidfd)
                 ns_pid = self.procfs.ns_pid_of(pidfd)
-                if (
-                    len(ns_pid) > level and parent_now(self.procfs, zombie) == self.offender.pid
-                ):  # else its PID is used again, by somebody else
+                # else its PID is used again, by somebody else
+                if len(ns_pid) > level and parent_now(self.procfs, zombie) == self.offender.pid:
                     zombies.append((zombie, pidfd, ns_pid[level]))
         return zombies
 

@@ -191,9 +191,8 @@ def _terminate_slice(procfs, offenders, grace, kubelet) -> list:
         for pidfd, offender in (*asked.items(), *killed.items()):
             if termination_log.tell(kubelet, offender):
                 told.add(offender.pid)
-            send(
-                pidfd, "SIGTERM" if pidfd in asked else "SIGKILL"
-            )  # where it has ended, poll tells
+            # where it has ended, poll tells
+            send(pidfd, "SIGTERM" if pidfd in asked else "SIGKILL")
         _wait(
             killed,
             time.monotonic() + AFTER_SIGKILL,
