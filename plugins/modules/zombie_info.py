@@ -85,8 +85,7 @@ offenders:
 limits:
   description: >-
     The process table of the node. C(growth_per_hour) compares with sweeps of the last hour;
-    C(seconds_to_full) is when it is full if it grows on
-    like that. Both are null where that is not known.
+    C(seconds_to_full) is when it is full at this rate. Both are null where that is not known.
   returned: success
   type: dict
   sample:

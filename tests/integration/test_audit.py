@@ -156,9 +156,8 @@ def patient(seconds, collecting=()):
 
 
 HURRIED = patient(0.4)
-REAL = (
-    0.4 if "REAPER_ENGINE" in os.environ else "canary.PATIENCE"
-)  # tests/mutations run this often, and are not about patience
+# tests/mutations run this often, and are not about patience
+REAL = 0.4 if "REAPER_ENGINE" in os.environ else "canary.PATIENCE"
 
 
 def with_capabilities(bounding):
@@ -557,15 +556,11 @@ def test_a_row_tells_whose_it_is(audited):
 def test_a_table_for_people(audited):
     summary = audited.probed["summary"]
     counts = audited.probed["counts"]
-    assert (
-        summary[0]
-        == "%d containers on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d"
-        % (
-            counts["containers"],
-            counts["reaps"],
-            counts["leaks"],
-            counts["unknown"],
-        )
+    assert summary[0] == "%d containers on this node: %d collect orphans, %d leak, %d unknown" % (
+        counts["containers"],
+        counts["reaps"],
+        counts["leaks"],
+        counts["unknown"],
     )
     assert summary[1].split() == ["verdict", "zombies", "pids", "PID", "1", "container", "why"]
     assert len(summary) == len(CONTAINERS) + 3
@@ -849,9 +844,10 @@ def test_an_audit_that_is_ended_at_any_moment_leaves_nothing_that_a_sweep_would_
     for turn in range(8):
         before = set(canaries(node))
         running, agent = begun(node, patient(3600))
+        # all may be sent between two looks
         wait_until(
             lambda agent=agent, before=before: children_of(agent) or set(canaries(node)) - before
-        )  # all may be sent between two looks
+        )
         if turn == 0:
             wait_until(lambda: all(init.zombies() for init in leaking))
         else:
@@ -913,10 +909,9 @@ def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_a
     if what == "stops":
         os.kill(init.process.pid, signal.SIGCONT)
         wait_until(lambda: status_of(init)["State"][0] == "S")
-        assert evidence(entry_of(audit(node), init), "canary") == (
-            None,
-            None,
-        ), "nothing of it is remembered"
+        assert evidence(entry_of(audit(node), init), "canary") == (None, None), (
+            "nothing of it is remembered"
+        )
         assert offender_of(node.sweep("--check"), init)["reason"] == "own_canary"
 
 
@@ -950,17 +945,11 @@ def pause_program(folder) -> str:
     "code, in_pod, told",
     [
         ("ready()\nos.execv(PAUSE, ['/pause'])", True, False),
-        (
-            "ready()\nos.execv(PAUSE, ['/pause'])",
-            False,
-            True,
-        ),  # nothing says that it keeps anything for a pod
+        # nothing says that it keeps anything for a pod
+        ("ready()\nos.execv(PAUSE, ['/pause'])", False, True),
         ("zombie()\nready()\nos.execv(PAUSE, ['/pause'])", True, True),
-        (
-            "ready()\nos.execv('/bin/sleep', ['/pause', '1000'])",
-            True,
-            True,
-        ),  # it only calls itself so
+        # it only calls itself so
+        ("ready()\nos.execv('/bin/sleep', ['/pause', '1000'])", True, True),
     ],
 )
 def test_the_pause_program_of_a_pod_is_no_container(cgroups, node, tmp_path, code, in_pod, told):

@@ -304,9 +304,8 @@ def test_docker_gives_an_init_to_all_once_the_playbook_has_turned_that_on(
     (
         old.root() / "orphan"
     ).unlink()  # so that the one of the restarted container is read below, and of no other
-    restarted = prevent(
-        zombie_reaper_restart_docker=True
-    )  # the file is right already, but a restart is due still
+    # the file is right already, but a restart is due still
+    restarted = prevent(zombie_reaper_restart_docker=True)
     assert restarted.succeeded, restarted.text
     assert restarted.recap["node1"]["changed"] == 1
     engines.docker.wait()
@@ -323,7 +322,7 @@ def test_docker_gives_an_init_to_all_once_the_playbook_has_turned_that_on(
 
     nothing = prevent(zombie_reaper_restart_docker=True)
     assert nothing.recap["node1"]["changed"] == 0, nothing.text
-    assert "2 containers on this node: PID 1 reaps in 2, leaks in 0" in nothing.text
+    assert "2 containers on this node: 2 collect orphans, 0 leak" in nothing.text
 
 
 def test_what_would_help_a_pod(engines, tmp_path):

@@ -245,9 +245,8 @@ def test_a_kernel_thread(tmp_path):
     """There is none in a PID namespace, so one of this machine is asked about; nothing is swept."""
     real = procfs.ProcFS()
     stats = filter(None, map(real.stat, real.pids()))
-    kthread = min(
-        (stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD), default=None
-    )  # kthreadd: others come and go
+    # kthreadd: others come and go
+    kthread = min((stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD), default=None)
     if kthread is None:
         pytest.skip("no kernel thread is visible here: this is a PID namespace")
     said = explain.explain(
@@ -384,10 +383,7 @@ def test_an_audit_reports_to_standard_output_line_by_line_and_takes_the_options_
     config = tmp_path / "config.json"
     config.write_text('{"min_age": 0}', encoding="ascii")
     lines = node.agent("--audit", config=config).stdout.splitlines()
-    assert (
-        lines[0]
-        == "1 container on this node: PID 1 reaps in 0, leaks in 1, is not known to do either in 0"
-    )
+    assert lines[0] == "1 container on this node: 0 collect orphans, 1 leak, 0 unknown"
     assert lines[2].split()[:5] == ["leaks", "2", "-", str(pid_of(init)), "python"]
     assert lines[2].endswith("it keeps 2 zombies, the oldest seen for 0 s")
     lines = node.agent("--audit").stdout.splitlines()

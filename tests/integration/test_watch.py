@@ -120,9 +120,9 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad
     error = wait_until(lambda: (watching.status() or {}).get("configuration_error"))
     assert "is not JSON" in error
     watching.after_ticks(2)
-    assert children(init) == 3, "the one of before is in force"
+    assert children(init) == 3, "still by the previous configuration"
     assert "its configuration is the one of before: " in node.agent("--status").stdout
-    assert "the configuration was not taken" in watching.text()
+    assert "the new configuration is invalid" in watching.text()
 
     configured(config, min_age=-1)
     watching.signal(signal.SIGHUP)
@@ -364,9 +364,8 @@ def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
     wait_until(lambda: children(init) == 0)
     assert init.alive
     wait_until(said)
-    wait_until(
-        lambda: not [name for name in os.listdir(folder) if name.endswith(".new")]
-    )  # half a file, for a moment
+    # half a file, for a moment
+    wait_until(lambda: not [name for name in os.listdir(folder) if name.endswith(".new")])
     for name in os.listdir(folder):
         if name.endswith(".json"):
             with open("%s/%s" % (folder, name), encoding="utf-8") as file:
@@ -448,9 +447,8 @@ def test_nothing_that_is_protected_is_ended(node, watch):
     other = node.container(LEAK)
     node.sweep(remedies="")
     seen_at_boot(node, {program.pids[1] for program in (protected, daemon, other)})
-    half_of_its_time = str(
-        int(time.monotonic() / 2)
-    )  # those are older than that, and of no other will anything ever be
+    # those are older than that, and of no other will anything ever be
+    half_of_its_time = str(int(time.monotonic() / 2))
     watching = watch(
         "--min-age",
         half_of_its_time,

@@ -539,8 +539,8 @@ NEVER = limits.Forecast(None, None)
         (120, ", full in about 2 min at this rate"),
         (7199, ", full in about 119 min at this rate"),
         (7200, ", full in about 2 h at this rate"),
-        (172800, ", full in about 2 d at this rate"),
-        (7 * 86400, ", full in about 7 d at this rate"),
+        (172800, ", full in about 2 days at this rate"),
+        (7 * 86400, ", full in about 7 days at this rate"),
         (7 * 86400 + 1, ""),
     ],
 )

@@ -219,7 +219,7 @@ def test_good_options_are_taken_and_bad_ones_are_not(watcher, paths):
     watcher.reload(wrong)
     assert watcher.options is DEFAULTS
     assert told(paths)["configuration_error"] == r"min_age: -1 is not allowed\x0a"
-    assert "the one of before is in force" in watcher.lines[0]
+    assert "still using the previous one" in watcher.lines[0]
     watcher.reload(lambda: (OTHERS, None))
     assert watcher.options is OTHERS
     assert told(paths)["configuration_error"] is None
@@ -294,17 +294,9 @@ def test_where_it_shows_something_or_cannot_tell_it_sweeps_at_once(ticking, coun
 
 
 def test_sweeps_that_help_nobody_take_a_small_share_of_its_time(ticking):
-    assert ticking(3, cpu=1.0) == [
-        0,
-        20,
-        40,
-        60,
-        80,
-        100,
-        120,
-        140,
-        160,
-    ], "1 s of CPU, then 20 s without"
+    assert ticking(3, cpu=1.0) == [0, 20, 40, 60, 80, 100, 120, 140, 160], (
+        "1 s of CPU, then 20 s without"
+    )
 
 
 def test_of_sweeps_that_tried_something_in_vain_the_time_counts(ticking):
@@ -313,11 +305,9 @@ def test_of_sweeps_that_tried_something_in_vain_the_time_counts(ticking):
 
 
 def test_new_options_are_tried_at_once(ticking, watcher):
-    assert ticking(3, cpu=100.0) == [
-        0,
-        60,
-        120,
-    ], "no later than after a minute: last.json would be too old"
+    assert ticking(3, cpu=100.0) == [0, 60, 120], (
+        "no later than after a minute: last.json would be too old"
+    )
     assert watcher.not_before > 0
     watcher.reload(lambda: (OTHERS, None))
     assert watcher.not_before == 0.0

@@ -23,11 +23,8 @@ from .remedies.reap import reap
 from .state import Memory
 from .sweep import check_node
 
-CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = (
-    1 << 19,
-    1 << 21,
-    1 << 38,
-)  # include/uapi/linux/capability.h
+# include/uapi/linux/capability.h
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = (1 << 19, 1 << 21, 1 << 38)
 MOST_CONTAINERS = 5000
 
 
@@ -151,7 +148,7 @@ def as_lines(done: Audit) -> list:
         for word in (inits.REAPS, inits.LEAKS, inits.UNKNOWN)
     ]
     lines = harmed + [
-        "%s on this node: PID 1 reaps in %d, leaks in %d, is not known to do either in %d"
+        "%s on this node: %d collect orphans, %d leak, %d unknown"
         % (report.plural(len(entries), "container"), *counted)
     ]
     rows = [("verdict", "zombies", "pids", "PID 1", "container")] if entries else []

@@ -37,11 +37,10 @@ class Limits(namedtuple("Limits", ("pid_max", "threads_max", "tasks", "limit")))
 
 
 class Forecast(namedtuple("Forecast", ("growth_per_hour", "seconds_to_full"))):
-    """How fast a number of tasks grows, and when it meets its limit if it goes on like that;
-    floats, None where that is not known.
+    """How fast a number of tasks grows, and when it meets its limit at this rate.
 
-    seconds_to_full is None too where it does not grow, has no limit, or has taken less than
-    :data:`LEAST_SHARE` of it.
+    Both are floats, and None where that is not known. seconds_to_full is None too where it does not
+    grow, has no limit, or has taken less than :data:`LEAST_SHARE` of it.
     """
 
     __slots__ = ()

@@ -21,14 +21,8 @@ MOST_ZOMBIES = 100
 MOST_OFFENDERS = 1000
 MOST_LINES = 100  # offenders shown to people
 MOST_TEXT = 256
-OF_ROOM = (
-    "act",
-    "may_be_waited_for",
-    "too_young",
-    "too_few",
-    "only_reap",
-    "reap_impossible",
-)  # reasons that rest on what nobody asks for
+# reasons that rest on what nobody asks for
+OF_ROOM = ("act", "may_be_waited_for", "too_young", "too_few", "only_reap", "reap_impossible")
 SOON = 7 * 86400  # seconds; what is full later than that is not told to people
 
 
@@ -315,8 +309,8 @@ def in_words(forecast) -> str:
 
 
 def duration_in_words(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``5 h`` or ``3 d``."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+    """``40 s``, ``12 min``, ``5 h`` or ``3 days``."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return "%d %s" % (seconds / length, unit)
     return "%d s" % seconds
@@ -482,11 +476,8 @@ def totals(report: Report) -> dict:
     unasked not at all.
     """
     cleared_by = dict.fromkeys(report.options.remedies, 0)
-    gone, collected, left = (
-        set(),
-        set(),
-        set(),
-    )  # with ended parents; by parents that live on, adopted ones too; by nobody
+    # with ended parents; by parents that live on, adopted ones too; by nobody
+    gone, collected, left = (set(), set(), set())
     for result in report.results:
         for outcome in result.outcomes:
             cleared_by[outcome.remedy] += outcome.cleared

@@ -29,12 +29,10 @@ from .sweep import Resident, check_node, sweep
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
 MADV_POPULATE_WRITE = 23  # madvise(2), Linux 5.14
-RESERVE = (
-    8 << 20
-)  # bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
-SPARE = (
-    1 << 20
-)  # bytes given back where the kernel refuses memory for what it does itself, such as opening files
+# bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
+RESERVE = 8 << 20
+# bytes given back where the kernel refuses memory for what it does itself, such as opening files
+SPARE = 1 << 20
 SWEEP_EVERY = (
     60.0  # seconds between two sweeps, whatever they cost, so that last.json is never older
 )
@@ -155,7 +153,7 @@ class _Watcher:
         except policy.OptionError as error:
             self.told = self.told._replace(configuration_error=report.printable(str(error), 1000))
             self.log(
-                "the configuration was not taken, the one of before is in force: %s"
+                "the new configuration is invalid; still using the previous one: %s"
                 % self.told.configuration_error
             )
         else:
@@ -176,9 +174,8 @@ class _Watcher:
         done = self._sweep()
         took = time.monotonic() - now
         tried = done and any(result.outcomes for result in done.results)
-        costs = (
-            took if tried else time.process_time() - used
-        )  # on a busy node a look takes long, and costs no more
+        # on a busy node a look takes long, and costs no more
+        costs = took if tried else time.process_time() - used
         self.not_before = 0.0 if done and report.changed(done) else now + took + costs / SHARE
         self.next_one = now + SWEEP_EVERY
 
@@ -241,10 +238,8 @@ class _Watcher:
     def _write_status(self) -> None:
         import json
 
-        with (
-            contextlib.suppress(OSError, CannotSweep),
-            locked(self.paths.run),
-        ):  # the report says it where /run is full
+        # the report says it where /run is full
+        with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):
             write(os.path.join(self.paths.run, STATUS), json.dumps(self.told._asdict()) + "\n")
 
 
@@ -278,9 +273,8 @@ def _spare():
     try:
         spare.madvise(MADV_POPULATE_WRITE)
     except OSError as error:
-        if (
-            error.errno != errno.EINVAL
-        ):  # a kernel that does not know this; there it is present anyway if it is locked
+        # a kernel that does not know this; there it is present anyway if it is locked
+        if error.errno != errno.EINVAL:
             spare.close()
             return None
     return spare
@@ -328,9 +322,8 @@ def _notifier(until_done):
 
     def notify(state) -> None:
         with contextlib.suppress(OSError):
-            connection.connect(
-                "\0" + address[1:] if address.startswith("@") else address
-            )  # else poll(2) cannot tell when there is room
+            # else poll(2) cannot tell when there is room
+            connection.connect("\0" + address[1:] if address.startswith("@") else address)
             connection.send(state.encode("utf-8", "replace"))
 
     return notify
