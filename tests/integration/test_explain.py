@@ -57,6 +57,11 @@ def child_of(program):
     return child
 
 
+def at_any_time(text) -> str:
+    """Without the share of the process table that the whole machine takes just then."""
+    return re.sub(r"[\d.]+ % of ", "", text)
+
+
 def stop(process):
     process.suspend()
     wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
@@ -178,7 +183,8 @@ def test_a_zombie_is_about_its_parent(node):
         "PID %d (python) is a zombie: it has exited, and its parent has not waited for it. Nothing"
         " can be done to it." % zombie
     )
-    assert said.split("So it is about its parent.\n")[1] == explained(node, pid_of(init))
+    about_its_parent = said.split("So it is about its parent.\n")[1]
+    assert at_any_time(about_its_parent) == at_any_time(explained(node, pid_of(init)))
 
 
 def test_a_zombie_whose_parent_is_outside(node):
@@ -325,7 +331,8 @@ def test_as_json(node):
     done = node.agent("--explain", str(pid_of(init)), "--min-age", "0", "--json")
     told = json.loads(done.stdout)
     assert (told["schema"], told["pid"]) == (1, pid_of(init))
-    assert "".join(line + "\n" for line in told["explanation"]) == explained(node, pid_of(init))
+    lines = "".join(line + "\n" for line in told["explanation"])
+    assert at_any_time(lines) == at_any_time(explained(node, pid_of(init)))
 
 
 def test_hostile_names_stay_harmless(node):
