@@ -168,7 +168,7 @@ def test_no_configuration_ends_the_resident_agent(node, tmp_path):
             wait_until(
                 lambda said=said: (
                     watching.popen.poll() is not None
-                    or "the configuration was " in watching.text()[said:]
+                    or "the new configuration is invalid" in watching.text()[said:]
                 )
             )
             assert words in watching.text()[said:]
