@@ -5,11 +5,18 @@ of pytest-xdist.
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+# A shell without job control starts what it puts into the background with these two ignored, and
+# whatever a test starts would inherit that: an agent that is to end at SIGINT never would.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
 # What takes a minute or more, the longest first: begun last, one of these would run alone at the
 # end.
 LONGEST = (

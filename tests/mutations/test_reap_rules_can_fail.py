@@ -233,6 +233,10 @@ CHANGES = {
         [(PTRACE, "            self.pending = number\n", "            pass\n")],
         DISTURBED + "test_a_stop_is_not_lost[prepared-sleeps]",
     ),
+    "a_release_is_begun_again_inside_of_itself": (
+        [(REAP, "if self.is_at_work:", "if False:")],
+        "tests/unit/test_let_go.py::test_one_that_is_being_released_is_not_released_inside_of_that",
+    ),
     "nobody_lets_go_of_late_ones": (
         [(REAP, "_let_go_of([job.late for job in jobs if job.late])", "pass")],
         DISTURBED + "test_a_parent_that_does_not_stop_in_time[True]",

@@ -52,3 +52,26 @@ def test_one_whose_sigchld_went_elsewhere_is_let_go_by_the_next_sweep():
 def test_sigchld_is_left_alone_where_nobody_is_late():
     reap._let_go_of([])
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+
+
+def test_one_that_is_being_released_is_not_released_inside_of_that():
+    """Each step of a release stops the tracee again, and each stop raises SIGCHLD."""
+
+    class Stopping(Late):
+        inside = most_inside = 0
+
+        def release_if_stopped(self):
+            self.inside += 1
+            self.most_inside = max(self.inside, self.most_inside)
+            if self.asked < 3:
+                self.asked += 1
+                os.kill(os.getpid(), signal.SIGCHLD)
+            self.inside -= 1
+            return super().release_if_stopped()
+
+    tracee = Stopping()
+    reap._let_go_of([tracee])
+    assert tracee.most_inside == 1
+    tracee.stopped, asked = True, tracee.asked
+    os.kill(os.getpid(), signal.SIGCHLD)
+    assert tracee.asked > asked, "what came meanwhile counts"

@@ -379,10 +379,22 @@ class _LetGo:
     """
 
     def __init__(self) -> None:
-        self.tracees = []
+        self.tracees, self.is_at_work, self.again = [], False, False
 
     def __call__(self, _number=None, _frame=None) -> None:
-        self.tracees = [tracee for tracee in self.tracees if not tracee.release_if_stopped()]
+        """Releasing stops a tracee once more, which raises SIGCHLD: one that is being released is
+        not to be released by a second call inside of the first.
+        """
+        self.again = True
+        if self.is_at_work:
+            return
+        self.is_at_work = True
+        try:
+            while self.again:
+                self.again = False
+                self.tracees = [each for each in self.tracees if not each.release_if_stopped()]
+        finally:
+            self.is_at_work = False
 
 
 def _let_go_of(tracees) -> None:
