@@ -200,7 +200,7 @@ def test_the_pods_of_one_owner_share_a_cooldown(node, kubelet, first, second, ot
         (
             ["machine.slice", "machine-" + LXC + ".scope", "a"],
             ["machine.slice", "machine-" + LXC + ".scope", "b"],
-            ["machine.slice", "machine-other.scope"],
+            ["machine.slice", "machine-other-" + LXC + ".scope"],
         ),
         (["default", LXC, "x1"], ["default", LXC, "x2"], ["default", LXC + "-other"]),
         (["nomad", LXC + ".task"], ["nomad", LXC + ".task", "x"], ["nomad", LXC + ".other"]),
