@@ -234,7 +234,7 @@ CHANGES = {
         DISTURBED + "test_a_stop_is_not_lost[prepared-sleeps]",
     ),
     "a_release_is_begun_again_inside_of_itself": (
-        [(REAP, "if self.is_at_work:", "if False:")],
+        [(REAP, "while self.again and not self.is_at_work:", "while self.again:")],
         "tests/unit/test_let_go.py::test_one_that_is_being_released_is_not_released_inside_of_that",
     ),
     "nobody_lets_go_of_late_ones": (

@@ -386,15 +386,14 @@ class _LetGo:
         not to be released by a second call inside of the first.
         """
         self.again = True
-        if self.is_at_work:
-            return
-        self.is_at_work = True
-        try:
-            while self.again:
-                self.again = False
+        # In this order no signal is lost, between whichever two of these steps it comes
+        while self.again and not self.is_at_work:
+            self.again = False
+            self.is_at_work = True
+            try:
                 self.tracees = [each for each in self.tracees if not each.release_if_stopped()]
-        finally:
-            self.is_at_work = False
+            finally:
+                self.is_at_work = False
 
 
 def _let_go_of(tracees) -> None:
