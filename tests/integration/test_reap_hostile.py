@@ -10,7 +10,6 @@ import signal
 import subprocess
 from collections import Counter
 
-import psutil
 import pytest
 from rig.node import AGENT, offender_of, wait_until
 from rig.reaping import (
@@ -111,13 +110,8 @@ def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path)
     )
     command = node.agent_command("--json", "--min-age", "0", "--remedies", "reap", code=slow)
     sweep = subprocess.Popen([*node.enter, *command], stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: status_of(program)["TracerPid"] != "0")
-    tracer = next(
-        child
-        for child in psutil.Process(sweep.pid).children(recursive=True)
-        if not child.children()
-    )
-    tracer.send_signal(signal.SIGTERM)
+    tracer = wait_until(lambda: int(status_of(program)["TracerPid"]))
+    os.kill(tracer, signal.SIGTERM)
     report, _errors = sweep.communicate(timeout=AS_LONG_AS_IT_TAKES)
     assert (sweep.returncode, json.loads(report)["ended_early"]) == (3, True)
     wait_until(lambda: status_of(program)["TracerPid"] == "0")
