@@ -208,7 +208,10 @@ class Redis:
 
             def saved():
                 other.sendall(b"INFO persistence\r\n")
-                length = int(answers.readline()[1:])
+                answer = answers.readline()
+                if answer.startswith(b"-BUSY"):  # the script is to end, and has not yet
+                    return None
+                length = int(answer[1:])
                 found = dict(
                     line.split(":")
                     for line in answers.read(length + 2).decode().splitlines()
