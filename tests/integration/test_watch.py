@@ -11,7 +11,7 @@ import signal
 import time
 
 import pytest
-from rig.node import AGENT, wait_until
+from rig.node import AGENT, first_child, wait_until
 from rig.reaping import DAEMON
 from rig.watched import Watch
 
@@ -401,7 +401,7 @@ def test_no_process_no_thread_and_no_other_program_ever(node, watch, tmp_path):
     cleared(watching, 3)
     configured(config, min_age=0, grace=0.3, remedies=["terminate"], cooldown=0)
     watching.find()
-    agent = watching.process.children()[0]
+    agent = first_child(watching.process)
     agent.send_signal(signal.SIGHUP)
     wait_until(lambda: "the configuration was read again" in watching.text())
     init = node.container(LEAKS_WHEN_TOLD)
