@@ -78,7 +78,7 @@ def agent(how, folder) -> tuple:
     with open(told, encoding="utf-8") as file:
         said = file.read()
     if status:
-        sys.exit("the agent failed: %s" % said)
+        sys.exit(f"the agent failed: {said}")
     memory = int(said.split("VmHWM:")[1].split()[0]) / 1024
     return time.monotonic() - began, usage.ru_utime + usage.ru_stime, memory
 
@@ -92,7 +92,7 @@ def wait_until_gone() -> None:
     began = time.monotonic()
     while not is_gone():
         if time.monotonic() - began > MOST_SECONDS:
-            sys.exit("its zombies are still there after %d s" % MOST_SECONDS)
+            sys.exit(f"its zombies are still there after {MOST_SECONDS} s")
         time.sleep(0.02)
 
 
@@ -100,7 +100,7 @@ with tempfile.TemporaryDirectory() as folder:
     began, figures = time.monotonic(), []
     while not figures or sys.argv[2] == "reap" and not is_gone():
         if time.monotonic() - began > MOST_SECONDS:
-            sys.exit("its zombies are still there after %d s" % MOST_SECONDS)
+            sys.exit(f"its zombies are still there after {MOST_SECONDS} s")
         figures.append(agent(sys.argv[2], folder))
     if sys.argv[2] == "terminate":
         while PROCFS.stat(int(sys.argv[3])) is not None:

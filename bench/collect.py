@@ -29,23 +29,24 @@ def measure(counts, few_runs=FEW_RUNS) -> str:
         rows.append(
             [
                 format(count, ","),
-                "%.3f" % seconds,
+                f"{seconds:.3f}",
                 format(round(count / seconds), ","),
                 format(round(count / together["seconds"]), ","),
                 "%.1f ms" % statistics.median(result["longest_stop_ms"] for result in apart),
                 "%.2f%s" % (gdb, " (computed)" if count > MOST_BY_GDB else ""),
-                "%.0f times" % (gdb / seconds),
+                f"{gdb / seconds:.0f} times",
             ]
         )
     return table(
         "Collecting zombies from inside their living parent",
         "The remedy `reap` beside a debugger told to do the same: `gdb -p PID`, one `call (int)"
-        " waitpid(…)` for each. With gdb the parent is stopped all the time; above %s zombies its"
+        " waitpid(…)` for each. With gdb the parent is stopped all the time; above"
+        f" {format(MOST_BY_GDB, ',')} zombies its"
         " time is computed from those. A parent stopped by `reap` runs at least as long before it"
         " is stopped again, which is in the seconds. It is to be 5,000 a second, and less than 2 ms"
         " of stop for one zombie. Each zombie takes two changes from the sweep to the parent and"
         " back; waking another CPU for them is what costs most, so the rate with both on one CPU is"
-        " given too." % format(MOST_BY_GDB, ","),
+        " given too.",
         [
             "zombies of one parent",
             "reap: seconds",

@@ -36,7 +36,7 @@ def by_reap() -> dict:
 def by_gdb() -> dict:
     zombies = leaking_parent().zombies
     with tempfile.NamedTemporaryFile("w", suffix=".gdb") as script:
-        script.writelines("call (int) waitpid(%d, 0, 1)\n" % zombie.pid for zombie in zombies)
+        script.writelines(f"call (int) waitpid({zombie.pid}, 0, 1)\n" for zombie in zombies)
         script.flush()
         began = time.monotonic()
         done = subprocess.run(
@@ -61,5 +61,5 @@ def leaking_parent():
 result = by_gdb() if sys.argv[2] == "gdb" else by_reap()
 left = leaking_parent()
 if left:
-    sys.exit("%d zombies are left" % len(left.zombies))
+    sys.exit(f"{len(left.zombies)} zombies are left")
 print(json.dumps(result))

@@ -17,7 +17,7 @@ def cpu(command) -> float:
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=nowhere)
     _pid, status, usage = os.wait4(pid, 0)
     if status:
-        sys.exit("%s failed" % command)
+        sys.exit(f"{command} failed")
     return usage.ru_utime + usage.ru_stime
 
 

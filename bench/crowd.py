@@ -124,7 +124,7 @@ def crowd_of(command, cgroups=()):
     try:
         if popen.stdout.readline() != b"ready\n":
             raise RuntimeError(
-                "the processes could not be made: %s" % " ".join(map(str, command[-4:]))
+                f"the processes could not be made: {' '.join(map(str, command[-4:]))}"
             )
         [init] = children_of(popen)
 
@@ -150,7 +150,7 @@ def crowd_of(command, cgroups=()):
                 start_new_session=True,
             )
             if done.returncode:
-                raise RuntimeError("%s failed: %s" % (program, done.stderr))
+                raise RuntimeError(f"{program} failed: {done.stderr}")
             return json.loads(done.stdout)
 
         yield run
@@ -164,5 +164,5 @@ def crowd_of(command, cgroups=()):
 
 def children_of(popen) -> list:
     """PIDs. psutil would read the whole table for them, a million entries."""
-    with open("/proc/%d/task/%d/children" % (popen.pid, popen.pid), encoding="utf-8") as file:
+    with open(f"/proc/{popen.pid}/task/{popen.pid}/children", encoding="utf-8") as file:
         return [int(pid) for pid in file.read().split()]

@@ -177,7 +177,7 @@ def seen(name, folder, is_short: bool) -> tuple:
     try:
         # A container whose init stays, and which has it as an ordinary process
         init = node.container(
-            "if os.fork() == 0:\n    os.execv(%r, %r)\nforever()" % (command[0], command)
+            f"if os.fork() == 0:\n    os.execv({command[0]!r}, {command!r})\nforever()"
         )
         (process,) = init.process.children()
         held = holds_a_zombie(process)
@@ -196,7 +196,7 @@ def holds_a_zombie(process) -> bool:
     """
     wait_until(
         lambda: all(
-            state_of(Path("/proc/%d/stat" % child.pid)) in "ZX" for child in process.children()
+            state_of(Path(f"/proc/{child.pid}/stat")) in "ZX" for child in process.children()
         )
     )
     used = sum(process.cpu_times()[:2])
@@ -213,7 +213,7 @@ def holds_a_zombie(process) -> bool:
 
 
 def states_of_threads(process) -> list:
-    return [state_of(path) for path in Path("/proc/%d/task" % process.pid).glob("*/stat")]
+    return [state_of(path) for path in Path(f"/proc/{process.pid}/task").glob("*/stat")]
 
 
 def path_of(program) -> str | None:
@@ -249,16 +249,14 @@ def row(name, folder) -> str:
 def table() -> list:
     """Lines of the table."""
     lines = [
-        (
-            "| program | its child was a zombie until it asked | what it then sees while there is"
-            " room; the child's status is 7 | and where room is short |"
-        ),
+        "| program | its child was a zombie until it asked | what it then sees while there is"
+        " room; the child's status is 7 | and where room is short |",
         "|---|---|---|---|",
     ]
     for name, (program, _flags, _text) in CASES.items():
         if not path_of(program):
             # as it was when it was last installed
-            lines += [line for line in documented() if line.startswith("| %s |" % name)]
+            lines += [line for line in documented() if line.startswith(f"| {name} |")]
             continue
         with tempfile.TemporaryDirectory(prefix="zr-") as folder:
             lines.append(row(name, Path(folder)))
@@ -273,7 +271,7 @@ def documented() -> list:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--write", action="store_true", help="write the table into %s" % DOCUMENT.name
+        "--write", action="store_true", help=f"write the table into {DOCUMENT.name}"
     )
     arguments = parser.parse_args()
     lines = table()

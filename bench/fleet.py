@@ -72,11 +72,11 @@ def nodes(count, folder):
         for place, process in enumerate(started):
             if process.stdout.readline() != "ready\n":
                 raise SystemExit("a node did not start")
-            children = Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text()
-            python = folder / ("python-%03d" % place)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            python = folder / (f"python-{place:03d}")
             python.write_text(PYTHON % int(children), encoding="utf-8")
             python.chmod(0o755)
-            hosts["node-%03d" % place] = {"ansible_python_interpreter": str(python)}
+            hosts[f"node-{place:03d}"] = {"ansible_python_interpreter": str(python)}
         inventory = folder / "inventory.json"
         inventory.write_text(
             json.dumps(
@@ -128,7 +128,7 @@ def play(playbook, inventory, folder) -> tuple:
         seconds = time.monotonic() - begun
     recap = output.read_text(encoding="utf-8").partition("PLAY RECAP")[2]
     if process.returncode or not recap or re.search(r"(unreachable|failed)=[1-9]", recap):
-        raise SystemExit("%s failed:\n%s" % (playbook, output.read_text(encoding="utf-8")[-3000:]))
+        raise SystemExit(f"{playbook} failed:\n{output.read_text(encoding='utf-8')[-3000:]}")
     return (
         seconds,
         used.ru_utime + used.ru_stime,
@@ -151,7 +151,7 @@ def measure(count, runs) -> str:
                     *figures, changed = play(playbook, inventory, folder)
                     if changed:
                         raise SystemExit(
-                            "%s changed something on %d nodes the second time" % (name, changed)
+                            f"{name} changed something on {changed} nodes the second time"
                         )
                     taken[name].append(figures)
     middle = {
@@ -160,21 +160,22 @@ def measure(count, runs) -> str:
     }
     base = middle["ping"]
     return table(
-        "A fleet of %d nodes" % count,
+        f"A fleet of {count} nodes",
         "Nodes are PID namespaces of this machine, on which everything is installed and nothing"
-        " wrong; local connection, %d forks. `ping` is a playbook with ansible.builtin.ping alone."
+        f" wrong; local connection, {FORKS} forks. `ping` is a playbook with"
+        " ansible.builtin.ping alone."
         " `site.yml` is to take at most 3 times as long as `ping`, `sweep.yml` at most 1.5 times."
         " CPU is of the controller and the nodes together, memory of the largest process. Median"
-        " of %d." % (FORKS, runs),
+        f" of {runs}.",
         ["playbook", "time", "of ping", "CPU", "of ping", "memory"],
         [
             [
-                "`%s`" % name,
-                "%.1f s" % seconds,
-                "%.2f" % (seconds / base[0]),
-                "%.1f s" % cpu,
-                "%.2f" % (cpu / base[1]),
-                "%d MiB" % memory,
+                f"`{name}`",
+                f"{seconds:.1f} s",
+                f"{seconds / base[0]:.2f}",
+                f"{cpu:.1f} s",
+                f"{cpu / base[1]:.2f}",
+                f"{memory} MiB",
             ]
             for name, (seconds, cpu, memory) in middle.items()
         ],

@@ -61,15 +61,15 @@ def measure(processes, runs) -> str:
             cpu = run(HERE / "cpu_of_commands.py", runs, json.dumps(commands))
     return table(
         "A sweep that finds nothing",
-        "CPU of the whole process, interpreter included, on a node with %s processes. Median of %d"
+        "CPU of the whole process, interpreter included, on a node with"
+        f" {format(processes, ',')} processes. Median of {runs}"
         " runs. The schedule calls `zombie-reaper` again and again: a sweep that finds nothing is"
         " noted, and for ten minutes the next ones end after a look at the ledger, unless that"
         " shows a zombie or anything else is new. That is to cost no more than the script. The"
-        " ledger is of the whole machine: while others have zombies on it, no sweep ends early."
-        % (format(processes, ","), runs),
+        " ledger is of the whole machine: while others have zombies on it, no sweep ends early.",
         ["command", "CPU", "zombie-reaper takes"],
         [
-            ["`%s`" % name, "%.1f ms" % (1e3 * seconds), ratio(cpu["zombie-reaper"], seconds)]
+            [f"`{name}`", f"{1e3 * seconds:.1f} ms", ratio(cpu["zombie-reaper"], seconds)]
             for name, seconds in cpu.items()
         ],
     )

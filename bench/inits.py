@@ -26,10 +26,8 @@ MISLEADING = """
 Nobody runs these; they are here to show that the audit does not take them for what they look like.
 """
 HEAD = [
-    (
-        "| PID 1 | version | an orphan | by name | by signals | by waiting | by canary | audit |"
-        " audit with probe |"
-    ),
+    "| PID 1 | version | an orphan | by name | by signals | by waiting | by canary | audit |"
+    " audit with probe |",
     "|---|---|---|---|---|---|---|---|---|",
 ]
 LAST_OF_VERSION = 2  # cells after this one are compared by the test
@@ -60,17 +58,16 @@ def documented_lines() -> list:
 
 def documented(case) -> str:
     return next(
-        (text for text in documented_lines() if cells(text)[0] == case.name), "| %s |" % case.name
+        (text for text in documented_lines() if cells(text)[0] == case.name), f"| {case.name} |"
     )
 
 
 def here() -> str:
     """The machine that the tables are from."""
-    return "Linux %s, %s, %d CPUs." % (
-        platform.release().split("-")[0],
-        platform.freedesktop_os_release()["PRETTY_NAME"],
-        os.cpu_count() or 1,
-    )
+    return f"Linux {platform.release().split('-')[0]},"
+
+
+f" {platform.freedesktop_os_release()['PRETTY_NAME']}, {os.cpu_count() or 1} CPUs."
 
 
 def written() -> str:
@@ -93,13 +90,13 @@ def written() -> str:
         )
         for misleads in (False, True)
     )
-    return "%s\n\n%s\n%s\n%s\n" % (here(), programs, MISLEADING, misleading)
+    return f"{here()}\n\n{programs}\n{MISLEADING}\n{misleading}\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--write", action="store_true", help="write the tables into %s" % DOCUMENT.name
+        "--write", action="store_true", help=f"write the tables into {DOCUMENT.name}"
     )
     arguments = parser.parse_args()
     text = written()

@@ -35,14 +35,15 @@ def measure(seconds) -> str:
                     collected,
                     format(measured["requests"], ","),
                     len(measured["failed"]),
-                    *("%.2f" % measured[name] for name in ("p50", "p99", "max")),
+                    *(f"{measured[name]:.2f}" for name in ("p50", "p99", "max")),
                 ]
             )
     return table(
         "Servers under load",
         "nginx under `wrk`, redis-server under `redis-benchmark` (GET), postgres under `pgbench`"
-        " with a new connection for each transaction; %d s each, on the same machine as the sweep."
-        " Milliseconds, as these tools report them; %d zombies a second." % (seconds, ZOMBIES),
+        f" with a new connection for each transaction; {seconds} s each, on the same"
+        " machine as the sweep."
+        f" Milliseconds, as these tools report them; {ZOMBIES} zombies a second.",
         ["server", "sweeps", "zombies collected", "requests", "failed", "p50", "p99", "max"],
         rows,
     )

@@ -57,7 +57,7 @@ def main() -> int:
         if not shutil.which(name)
     ]
     if missing:
-        parser.error("not installed: %s; ./run-tests installs them" % ", ".join(missing))
+        parser.error(f"not installed: {', '.join(missing)}; ./run-tests installs them")
     if os.geteuid() != 0:
         parser.error("root is needed, for the PID namespaces")
     for (
@@ -98,7 +98,7 @@ def main() -> int:
     plot_file = (
         arguments.write.with_name(arguments.write.stem + "-scale.svg") if arguments.write else None
     )
-    page = INTRODUCTION + "\nMeasured on %s.\n" % machine()
+    page = INTRODUCTION + f"\nMeasured on {machine()}.\n"
     print(page)
     measurements = [
         lambda: idle_sweep.measure(processes, runs),
@@ -132,12 +132,10 @@ def stop(_number, _frame) -> None:
 
 def machine() -> str:
     kernel = ".".join(platform.release().split(".")[:2])
-    return "Linux %s, %s, %d cores, Python %s" % (
-        kernel,
-        platform.machine(),
-        os.cpu_count(),
-        platform.python_version(),
-    )
+    return f"Linux {kernel}, {platform.machine()}, {os.cpu_count()} cores, Python"
+
+
+f" {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -33,21 +33,22 @@ def svg(across, up, lines) -> str:
         )
 
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img"><title>%s, by'
-        " %s</title><style>%s</style>" % (WIDTH, HEIGHT, escape(up), escape(across), STYLE)
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
+        f' role="img"><title>{escape(up)}, by'
+        f" {escape(across)}</title><style>{STYLE}</style>"
     ]
     for power in decades_x:
         x, _y = place(10**power, 10 ** decades_y[0])
-        parts.append('<path class="grid" d="M%.1f %d V%d"/>' % (x, TOP, HEIGHT - BOTTOM))
+        parts.append(f'<path class="grid" d="M{x:.1f} {TOP} V{HEIGHT - BOTTOM}"/>')
         parts.append(_text(x, HEIGHT - BOTTOM + 18, format(10**power, ","), "middle"))
     for power in decades_y:
         _x, y = place(10 ** decades_x[0], 10**power)
-        parts.append('<path class="grid" d="M%d %.1f H%d"/>' % (LEFT, y, WIDTH - RIGHT))
+        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f} H{WIDTH - RIGHT}"/>')
         parts.append(
             _text(
                 LEFT - 8,
                 y + 4,
-                "%g s" % 10**power if power >= 0 else "%g ms" % 10 ** (power + 3),
+                f"{10**power:g} s" if power >= 0 else f"{10 ** (power + 3):g} ms",
                 "end",
             )
         )
@@ -72,7 +73,7 @@ def svg(across, up, lines) -> str:
             '<g style="fill:%s">%s</g>'
             % (
                 colour,
-                _text(WIDTH - RIGHT + 12, height, name, "start", ' style="fill:%s"' % colour),
+                _text(WIDTH - RIGHT + 12, height, name, "start", f' style="fill:{colour}"'),
             )
         )
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, across, "middle"))
@@ -95,10 +96,4 @@ def _share(number, decades) -> float:
 
 
 def _text(x, y, words, anchor, more="") -> str:
-    return '<text x="%.1f" y="%.1f" text-anchor="%s"%s>%s</text>' % (
-        x,
-        y,
-        anchor,
-        more,
-        escape(words),
-    )
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(words)}</text>'

@@ -89,7 +89,7 @@ def measure_known(counts, living, plot_file=None, runs=None) -> str:
             (
                 "living, no zombie"
                 if kind == "living"
-                else "zombies of %s parent%s" % (format(parents, ","), "s" * (parents > 1))
+                else f"zombies of {format(parents, ',')} parent{'s' * (parents > 1)}"
             ),
         )
         if not has_memory(kind, count):
@@ -117,10 +117,8 @@ def measure_known(counts, living, plot_file=None, runs=None) -> str:
             plot_file, "zombies of one parent", "CPU until they and their parent are known", points
         )
         text += "\n\n![%s](%s)" % (
-            (
-                "CPU until known, by the number of zombies of one parent: the rows below, on two"
-                " logarithmic scales"
-            ),
+            "CPU until known, by the number of zombies of one parent: the rows below, on two"
+            " logarithmic scales",
             plot_file.name,
         )
     return table(
@@ -142,9 +140,7 @@ def _check(way, told, kind, count, parents) -> None:
     else:
         right = sum(told.values()) == count // parents * parents and len(told) == parents
     if not right:
-        raise SystemExit(
-            "%s told something wrong of %d %s: %s" % (way, count, kind, str(told)[:200])
-        )
+        raise SystemExit(f"{way} told something wrong of {count} {kind}: {str(told)[:200]}")
 
 
 def measure_cleared(counts, ways=WAYS_TO_CLEAR) -> str:
@@ -188,9 +184,9 @@ WHAT = {
 def _of_agent(figure) -> list:
     return [
         figure["runs"],
-        "%.1f" % figure["seconds"],
-        "%.1f s" % figure["cpu"],
-        "%.0f MB" % figure["memory"],
+        f"{figure['seconds']:.1f}",
+        f"{figure['cpu']:.1f} s",
+        f"{figure['memory']:.0f} MB",
     ]
 
 
@@ -213,10 +209,10 @@ def measure_storms(counts, calm=2.0, some=slice(None)) -> str:
                     format(count, ","),
                     words,
                     *(
-                        "%.0f ms" % (1000 * gap)
+                        f"{1000 * gap:.0f} ms"
                         for gap in (figure["calm"], figure["longest"], outside[0])
                     ),
-                    "%.1f" % figure["seconds"],
+                    f"{figure['seconds']:.1f}",
                 ]
             )
     return table(
@@ -224,8 +220,9 @@ def measure_storms(counts, calm=2.0, some=slice(None)) -> str:
         "When a parent ends, all its zombies go at once to whoever adopts them, under a lock that"
         " every fork needs. A process in the same PID namespace and one outside of it fork all the"
         " time; the longest time from one fork to the next, during one sweep and until the adopter"
-        " is done. Calm: the same for %g s before. That `terminate` leaves alone whoever holds too"
-        " many is turned off for this." % calm,
+        f" is done. Calm: the same for {calm:g} s before. That `terminate` leaves"
+        " alone whoever holds too"
+        " many is turned off for this.",
         [
             "zombies",
             "sweep",
@@ -281,16 +278,17 @@ def measure_tick(number=CONTAINERS) -> str:
                 [
                     "2, `cgroup.threads`" if figure["list"] == "cgroup.threads" else "1, `tasks`",
                     figure["cgroups"],
-                    "%.2f ms" % (1000 * figure["resident"]),
-                    "%.2f ms" % (1000 * figure["afresh"]),
+                    f"{1000 * figure['resident']:.2f} ms",
+                    f"{1000 * figure['afresh']:.2f} ms",
                 ]
             )
     return table(
         "A tick of the resident agent where nothing is wrong",
-        "CPU of one look at the ledger on a node with %d containers of %d processes each, and the"
+        f"CPU of one look at the ledger on a node with {number} containers of"
+        f" {IN_EACH} processes each, and the"
         " cgroups that this machine has otherwise. It is to stay below 1 ms. Afresh: as a one-shot"
         " sweep does it, which opens all lists; with version 1 the resident agent does that too."
-        " Where both are mounted version 2 is taken." % (number, IN_EACH),
+        " Where both are mounted version 2 is taken.",
         ["cgroup version", "cgroups", "CPU of a tick", "afresh"],
         rows,
     )
@@ -310,7 +308,7 @@ def _cgroups(hierarchy, number):
     """A cgroup in a hierarchy and so many in it; the first of the paths is that of the outer one
     where number is 0.
     """
-    outer = hierarchy / ("zr-bench-%d-%d" % (os.getpid(), number))
+    outer = hierarchy / (f"zr-bench-{os.getpid()}-{number}")
     folders = [outer / str(place) for place in range(number)]
     try:
         for folder in [outer, *folders]:
@@ -336,7 +334,7 @@ def _remove(folder) -> None:
             return
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError("%s cannot be removed" % folder)
+    raise RuntimeError(f"{folder} cannot be removed")
 
 
 def has_memory(kind, count) -> bool:
@@ -346,13 +344,13 @@ def has_memory(kind, count) -> bool:
 
 def _seconds(number) -> str:
     return (
-        "%.2g ms" % (1000 * number)
+        f"{1000 * number:.2g} ms"
         if number < 0.1
-        else "%.2f s" % number
+        else f"{number:.2f} s"
         if number < 10
-        else "%.0f s" % number
+        else f"{number:.0f} s"
     )
 
 
 def _times(number) -> str:
-    return "%.2f" % number if number < 10 else format(int("%.0f" % float("%.2g" % number)), ",")
+    return f"{number:.2f}" if number < 10 else format(int("%.0f" % float(f"{number:.2g}")), ",")

@@ -29,7 +29,7 @@ def measure(counts) -> str:
                 [
                     "%s %s" % (format(count, ","), "living" if living else "zombies"),
                     name,
-                    "%.1f µs" % (1e6 * seconds / count),
+                    f"{1e6 * seconds / count:.1f} µs",
                     ratio(cpu["ProcFS.zombies()"], seconds),
                 ]
             )
@@ -53,8 +53,7 @@ def room_for_many(room=ROOM):
     try:
         for name in low:
             print(
-                "kernel.%s is raised from %d to %d for what comes next."
-                % (name, before[name], room),
+                f"kernel.{name} is raised from {before[name]} to {room} for what comes next.",
                 flush=True,
             )
             setting(name).write_text(str(room))
@@ -63,7 +62,7 @@ def room_for_many(room=ROOM):
         for name in low:
             setting(name).write_text(str(before[name]))
         for name in low:  # only now, as nobody may be there any more to read it
-            print("kernel.%s is %s again." % (name, setting(name).read_text().strip()), flush=True)
+            print(f"kernel.{name} is {setting(name).read_text().strip()} again.", flush=True)
 
 
 def setting(name) -> Path:

@@ -19,12 +19,12 @@ def measure(parents, sample=2) -> str:
             run(HERE / "seconds_until_gone.py", HERE / "kill_zombie_parents.sh") / sample * parents
         )
     return table(
-        "%s parents that ignore SIGTERM" % format(parents, ","),
+        f"{format(parents, ',')} parents that ignore SIGTERM",
         "Until none of them and none of their zombies is left. The script takes one after the"
-        " other; it was timed on %d, and the time for all is computed from that." % sample,
+        f" other; it was timed on {sample}, and the time for all is computed from that.",
         ["command", "seconds", "zombie-reaper takes"],
         [
-            ["`zombie-reaper`", "%.1f" % swept, ratio(swept, swept)],
-            ["`kill_zombie_parents.sh`", "%.0f (computed)" % script, ratio(swept, script)],
+            ["`zombie-reaper`", f"{swept:.1f}", ratio(swept, swept)],
+            ["`kill_zombie_parents.sh`", f"{script:.0f} (computed)", ratio(swept, script)],
         ],
     )

@@ -8,9 +8,9 @@ def table(title, text, head, rows) -> str:
     return "## %s\n\n%s\n\n%s\n" % (
         title,
         text,
-        "\n".join("| %s |" % " | ".join(map(str, line)) for line in lines),
+        "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines),
     )
 
 
 def ratio(this, that) -> str:
-    return "%.2g of it" % (this / that)
+    return f"{this / that:.2g} of it"

@@ -24,7 +24,7 @@ COLLECTIONS = {
 def main() -> None:
     folder = Path(sys.argv[1])
     for name, wheel in COLLECTIONS.items():
-        prefix = "ansible_collections/%s/" % name
+        prefix = f"ansible_collections/{name}/"
         if not (folder / prefix / "MANIFEST.json").exists():
             fetch(wheel, prefix, folder)
 

@@ -48,9 +48,7 @@ def own_files() -> None:
                 # so an overlay notes that a file was removed
                 # (Documentation/filesystems/overlayfs.rst of the kernel)
                 os.mknod(whiteout, stat.S_IFCHR, os.makedev(0, 0))
-        _mount(
-            "overlay", place, "lowerdir=%s,upperdir=%s/now,workdir=%s/work" % (place, above, above)
-        )
+        _mount("overlay", place, f"lowerdir={place},upperdir={above}/now,workdir={above}/work")
 
 
 def _mount(kind, place, options) -> None:
@@ -58,7 +56,7 @@ def _mount(kind, place, options) -> None:
     if libc.mount(kind.encode(), place.encode(), kind.encode(), 0, options.encode()):
         raise OSError(
             ctypes.get_errno(),
-            "%s cannot be mounted: %s" % (kind, os.strerror(ctypes.get_errno())),
+            f"{kind} cannot be mounted: {os.strerror(ctypes.get_errno())}",
             place,
         )
 

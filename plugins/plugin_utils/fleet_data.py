@@ -76,7 +76,7 @@ def text(value, most: int = MOST_TEXT) -> str:
     """
     value = "" if value is None else str(value)
     if len(value) <= most and value.isprintable():
-        return "%s" % value  # also of a class of Ansible's a plain one
+        return f"{value}"  # also of a class of Ansible's a plain one
     shown = "".join(
         character if character.isprintable() else ascii(character)[1:-1]
         for character in value[:most]

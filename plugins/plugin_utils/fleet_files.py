@@ -107,7 +107,7 @@ def make_folder(path: str, check_mode: bool) -> str:
 
 def write(path: str, text: str) -> None:
     """Replace a file whole or not at all; ``OSError`` where that fails."""
-    new = "%s/.%s.%s.new" % (os.path.dirname(path), os.path.basename(path), secrets.token_hex(8))
+    new = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{secrets.token_hex(8)}.new"
     try:
         with open(
             os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666),

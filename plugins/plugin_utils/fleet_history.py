@@ -164,14 +164,14 @@ class History:
         (tables,) = self.connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if application != APPLICATION_ID and (application or version or tables):
             raise HistoryError(
-                "%s is a database of another program; it was left as it is. Name another folder"
-                % self.path
+                f"{self.path} is a database of another program; it was left as it is. Name"
+                " another folder"
             )
         if version > len(MIGRATIONS):
             raise HistoryError(
-                "%s is of a newer version of this collection (its schema is %d, this one knows up"
-                " to %d); it was left as it is. Use that version, or another folder"
-                % (self.path, version, len(MIGRATIONS))
+                f"{self.path} is of a newer version of this collection (its schema is {version},"
+                f" this one knows up to {len(MIGRATIONS)}); it was left as it is. Use that version,"
+                " or another folder"
             )
         return version
 
@@ -179,8 +179,8 @@ class History:
         for place, statements in enumerate(MIGRATIONS[self._version() :], self._version() + 1):
             for statement in statements:
                 self.connection.execute(statement)
-            self.connection.execute("PRAGMA user_version = %d" % place)
-            self.connection.execute("PRAGMA application_id = %d" % APPLICATION_ID)
+            self.connection.execute(f"PRAGMA user_version = {place}")
+            self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
     def _insert(self, fleet, at) -> None:
         run = self.connection.execute("INSERT INTO runs (at) VALUES (?)", (int(at),)).lastrowid
@@ -220,13 +220,14 @@ class History:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise HistoryError(
-                    "%s was held by another process for longer than %d s" % (self.path, LOCK_WAIT)
+                    f"{self.path} was held by another process for longer than {LOCK_WAIT} s"
                 ) from None
-            raise HistoryError("%s cannot be used: %s" % (self.path, error)) from None
+            raise HistoryError(f"{self.path} cannot be used: {error}") from None
         except sqlite3.DatabaseError as error:
             raise HistoryError(
-                "%s is damaged or no SQLite database (%s); it was left as it is. Move it away, and"
-                " the next report begins a new one" % (self.path, error)
+                f"{self.path} is damaged or no SQLite database ({error}); it was left as"
+                " it is. Move it away, and"
+                " the next report begins a new one"
             ) from None
 
 

@@ -120,14 +120,14 @@ def _percent(share) -> str:
     return (
         ""
         if share is None
-        else "%.1f %%" % (100 * share)
+        else f"{100 * share:.1f} %"
         if share < 0.1
-        else "%d %%" % (100 * share + 1e-9)
+        else f"{100 * share + 1e-9} %"
     )
 
 
 def _ago(then, at) -> str:
-    return "never" if then is None else "%s ago" % duration_in_words(max(0, at - then))
+    return "never" if then is None else f"{duration_in_words(max(0, at - then))} ago"
 
 
 def _tone(usage) -> str:
@@ -137,16 +137,12 @@ def _tone(usage) -> str:
 def lead(totals: dict) -> str:
     """The report in two or three sentences."""
     if not totals["looked"]:
-        return "None of %s could be looked at." % plural(totals["nodes"], "node")
+        return f"None of {plural(totals['nodes'], 'node')} could be looked at."
     words = (
-        "%s on %s of %s."
-        % (
-            plural(totals["zombies"], "zombie"),
-            _number(totals["with_zombies"]),
-            plural(totals["looked"], "node"),
-        )
+        f"{plural(totals['zombies'], 'zombie')} on {_number(totals['with_zombies'])} of"
+        f" {plural(totals['looked'], 'node')}."
         if totals["zombies"]
-        else ("No zombies on %s." % plural(totals["looked"], "node"))
+        else (f"No zombies on {plural(totals['looked'], 'node')}.")
     )
     if totals["short_of_pids"]:
         words += " %s short of PIDs." % (
@@ -156,7 +152,7 @@ def lead(totals: dict) -> str:
     else:
         words += " No node is short of PIDs."
     if totals["failed"]:
-        words += " %s could not be looked at." % plural(totals["failed"], "node")
+        words += f" {plural(totals['failed'], 'node')} could not be looked at."
     return words
 
 
@@ -166,27 +162,27 @@ def _tiles(totals) -> list:
     return [
         (
             "Nodes looked at",
-            "%s of %s" % (_number(totals["looked"]), _number(totals["nodes"])),
+            f"{_number(totals['looked'])} of {_number(totals['nodes'])}",
             plural(totals["failed"], "node") + " failed" if totals["failed"] else "none failed",
             "bad" if totals["failed"] else "",
         ),
         (
             "Zombies",
             _number(totals["zombies"]),
-            "with %s, on %s"
-            % (plural(totals["offenders"], "parent"), plural(totals["with_zombies"], "node")),
+            f"with {plural(totals['offenders'], 'parent')}, on"
+            f" {plural(totals['with_zombies'], 'node')}",
             "warn" if totals["zombies"] else "",
         ),
         (
             "Tightest node",
             _percent(tightest) or "unknown",
-            "of its PIDs taken: %s" % totals["tightest"] if totals["tightest"] else "",
+            f"of its PIDs taken: {totals['tightest']}" if totals["tightest"] else "",
             _tone(tightest),
         ),
         (
             "Short of PIDs",
             _number(totals["short_of_pids"]),
-            "nodes, %s taken or full within an hour" % _percent(USUAL),
+            f"nodes, {_percent(USUAL)} taken or full within an hour",
             "bad" if totals["short_of_pids"] else "",
         ),
         ("Tenants concerned", _number(totals["tenants"]), "with zombies now", ""),
@@ -197,7 +193,7 @@ def _tiles(totals) -> list:
             % (
                 plural(totals["containers"], "container"),
                 (
-                    ("; unknown on %s" % plural(totals["audit_errors"], "node"))
+                    (f"; unknown on {plural(totals['audit_errors'], 'node')}")
                     if totals["audit_errors"]
                     else ""
                 ),
@@ -213,14 +209,14 @@ def _done(totals) -> list:
         (_number(totals["cleared"]), "zombies cleared"),
         *((_number(number), "by " + remedy) for remedy, number in totals["cleared_by"].items()),
         (_number(totals["ended"]), "parents ended"),
-        ("%s of %s" % (_number(totals["swept"]), _number(totals["looked"])), "nodes have swept"),
+        (f"{_number(totals['swept'])} of {_number(totals['looked'])}", "nodes have swept"),
     ]
 
 
 def _history(trends, no_trends) -> str:
     if no_trends:
-        return "There are no trends: %s." % no_trends
-    return "%s since %s, of the last 30 days." % (plural(trends.runs, "report"), _day(trends.since))
+        return f"There are no trends: {no_trends}."
+    return f"{plural(trends.runs, 'report')} since {_day(trends.since)}, of the last 30 days."
 
 
 def _table(name, title, about, columns, rows, nothing, most=MOST_ROWS) -> Table:
@@ -263,7 +259,7 @@ def _nodes(fleet, trends, at) -> Table:
                 ),
                 Cell(
                     (
-                        "%s of %s" % (_number(node["tasks"]), _number(node["limit"]))
+                        f"{_number(node['tasks'])} of {_number(node['limit'])}"
                         if node["limit"]
                         else ""
                     ),
@@ -277,8 +273,7 @@ def _nodes(fleet, trends, at) -> Table:
                     (
                         ""
                         if node["containers"] is None
-                        else "%s of %s"
-                        % (_number(node["inits_leaking"]), _number(node["containers"]))
+                        else f"{_number(node['inits_leaking'])} of {_number(node['containers'])}"
                     ),
                     node["inits_leaking"],
                 ),
@@ -512,7 +507,7 @@ def _spark(points) -> Cell:
 
 def _line(points, column, width, height, most) -> str:
     return " ".join(
-        "%.1f,%.1f" % (point[0] * width, 1 + height * (1 - point[column] / (most or 1)))
+        f"{point[0] * width:.1f},{1 + height * (1 - point[column] / (most or 1)):.1f}"
         for point in points
     )
 
@@ -525,7 +520,7 @@ def _chart(trends) -> dict | None:
         return None
     most = max(zombies for _place, zombies, _usage in trends.fleet)
     line = _line(trends.fleet, 1, 1000, 118, most)
-    area = "%.1f,120 %s %.1f,120" % (1000 * trends.fleet[0][0], line, 1000 * trends.fleet[-1][0])
+    area = f"{1000 * trends.fleet[0][0]:.1f},120 {line} {1000 * trends.fleet[-1][0]:.1f},120"
     words = "Zombies on all nodes: %s at first, %s at last, %s at most." % tuple(
         _number(number) for number in (trends.fleet[0][1], trends.fleet[-1][1], most)
     )

@@ -26,7 +26,7 @@ def as_lines(rows) -> list:
     lines = [_states(rows)]
     if known:
         lines += _totals(known)
-    lines += ["%s: %s: %s" % (row.state, row.host, row.why) for row in rows if row.why][:MOST_LINES]
+    lines += [f"{row.state}: {row.host}: {row.why}" for row in rows if row.why][:MOST_LINES]
     lines += _each(known) if len(rows) <= FEW else _table(known)
     return [
         "".join(character if character.isprintable() else "?" for character in line)
@@ -43,22 +43,15 @@ def audits_as_lines(audits) -> list:
         for key in ("containers", "reaps", "leaks", "unknown")
     }
     lines = [
-        "%s on %s: the init of %s collects orphans, of %s leaks, of %s is not known"
-        % (
-            plural(totals["containers"], "container"),
-            plural(len(audits), "node"),
-            number(totals["reaps"]),
-            number(totals["leaks"]),
-            number(totals["unknown"]),
-        )
+        f"{plural(totals['containers'], 'container')} on {plural(len(audits), 'node')}:"
+        f" the init of {number(totals['reaps'])} collects orphans, of"
+        f" {number(totals['leaks'])} leaks, of {number(totals['unknown'])} is not known"
     ]
     leaking = sorted(
         (-counts.get("leaks", 0), host) for host, counts in audits.items() if counts.get("leaks")
     )
     if leaking:
-        lines.append(
-            "leaking: %s" % _names(["%s (%d)" % (host, -count) for count, host in leaking])
-        )
+        lines.append("leaking: %s" % _names([f"{host} ({-count})" for count, host in leaking]))
     return lines
 
 
@@ -74,7 +67,7 @@ def _states(rows) -> str:
     words = {LOOKED: "looked at"}
     return "%s: %s" % (
         plural(len(rows), "node"),
-        ", ".join("%d %s" % (count, words.get(state, state)) for count, state in counts if count),
+        ", ".join(f"{count} {words.get(state, state)}" for count, state in counts if count),
     )
 
 
@@ -82,44 +75,38 @@ def _totals(known) -> list:
     zombies, left, cleared = (
         sum(getattr(row, name) for row in known) for name in ("zombies", "left", "cleared")
     )
-    line = "%s on %s" % (
-        plural(zombies, "zombie"),
-        plural(sum(1 for row in known if row.zombies), "node"),
+    line = (
+        f"{plural(zombies, 'zombie')} on {plural(sum(1 for row in known if row.zombies), 'node')}"
     )
     if not all(row.check_mode for row in known):
-        by = ["%s %s" % (remedy, number(count)) for remedy, count in _cleared_by(known) if count]
+        by = [f"{remedy} {number(count)}" for remedy, count in _cleared_by(known) if count]
         line += ": %s cleared%s, %s left" % (
             number(cleared),
-            " (%s)" % ", ".join(by) if by else "",
+            f" ({', '.join(by)})" if by else "",
             number(left),
         )
     elif any(row.would_act for row in known):
-        line += "; a sweep would act on %s" % plural(sum(row.would_act for row in known), "parent")
+        line += f"; a sweep would act on {plural(sum(row.would_act for row in known), 'parent')}"
     lines = [line]
     ended = [row for row in known if row.parents_ended]
     if ended:
         lines.append(
-            "%s ended, on %s"
-            % (
-                plural(sum(row.parents_ended for row in ended), "workload"),
-                _names([row.host for row in ended]),
-            )
+            f"{plural(sum(row.parents_ended for row in ended), 'workload')} ended, on"
+            f" {_names([row.host for row in ended])}"
         )
     tenants = sorted({tenant for row in known for tenant in row.tenants})
     if tenants:
-        lines.append("%s concerned: %s" % (plural(len(tenants), "tenant"), _names(tenants)))
+        lines.append(f"{plural(len(tenants), 'tenant')} concerned: {_names(tenants)}")
     short = [row for row in known if row.short_of_pids]
     if short:
-        lines.append(
-            "short of PIDs: %s" % _names(["%s (%s)" % (row.host, _pids(row)) for row in short])
-        )
+        lines.append("short of PIDs: %s" % _names([f"{row.host} ({_pids(row)})" for row in short]))
     without_reap = [row for row in known if row.reap_refusal]
     if without_reap:
         lines.append(
             "reap is impossible on %s: %s"
             % (
                 plural(len(without_reap), "node"),
-                _names(["%s (%s)" % (row.host, row.reap_refusal) for row in without_reap]),
+                _names([f"{row.host} ({row.reap_refusal})" for row in without_reap]),
             )
         )
     return lines
@@ -140,8 +127,8 @@ def _each(known) -> list:
     for row in known:
         shown = list(row.lines[:MOST_LINES])
         if len(row.lines) > len(shown):
-            shown.append("and %s" % plural(len(row.lines) - len(shown), "more line"))
-        lines += [""] + ["%s: %s" % (row.host, line) for line in shown]
+            shown.append(f"and {plural(len(row.lines) - len(shown), 'more line')}")
+        lines += [""] + [f"{row.host}: {line}" for line in shown]
     return lines
 
 
@@ -176,10 +163,10 @@ def _table(known) -> list:
         else []
     )
     if len(rows) > len(shown):
-        lines.append("and %s with fewer" % plural(len(rows) - len(shown), "more node"))
+        lines.append(f"and {plural(len(rows) - len(shown), 'more node')} with fewer")
     fine = len(known) - len(rows)
     if fine:
-        lines.append("%s without a zombie, and with PIDs enough" % plural(fine, "node"))
+        lines.append(f"{plural(fine, 'node')} without a zombie, and with PIDs enough")
     return [""] + lines
 
 
@@ -190,13 +177,13 @@ def _pids(row) -> str:
     return "%.0f %% of %s%s" % (
         100 * row.usage,
         number(row.limit),
-        ", full in about %.0f h" % (row.seconds_to_full / 3600) if soon else "",
+        f", full in about {row.seconds_to_full / 3600:.0f} h" if soon else "",
     )
 
 
 def _names(names) -> str:
     rest = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (" and %d more" % rest if rest > 0 else "")
+    return ", ".join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def number(count) -> str:

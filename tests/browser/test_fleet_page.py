@@ -167,9 +167,10 @@ def test_a_filter_shows_the_rows_that_have_all_its_words(browser, page):
     field.send_keys("NODE003 act")
     shown = cells(browser, "#workloads", 0)
     assert set(shown) == {"node003"} and 0 < len(shown) < len(everything)
-    assert browser.driver.find_element(
-        By.CSS_SELECTOR, "#workloads output"
-    ).text == "%d of %d rows" % (len(shown), len(everything))
+    assert (
+        browser.driver.find_element(By.CSS_SELECTOR, "#workloads output").text
+        == f"{len(shown)} of {len(everything)} rows"
+    )
     click(browser, "#workloads", "PID")
     assert sorted(cells(browser, "#workloads", 0)) == sorted(shown), "sorting keeps the filter"
     field.clear()
@@ -282,12 +283,13 @@ def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
     used = time.perf_counter() - began
     layouts = laid_out(browser) - layouts
     print(
-        "500 nodes, 20,000 offenders: made in %.2f s, %.1f MB, opened in %.2f s, sorted and"
-        " filtered in %.2f s with %d layouts" % (made, len(text) / 1e6, opened, used, layouts)
+        f"500 nodes, 20,000 offenders: made in {made:.2f} s, {len(text) / 1e6:.1f} MB,"
+        f" opened in {opened:.2f} s, sorted and"
+        f" filtered in {used:.2f} s with {layouts} layouts"
     )
     browser.screenshot(folder / "big.png")
     assert len(cells(browser, "#nodes", 0)) == 498
-    assert set(cells(browser, "#workloads", 0)) <= {"node01%d" % digit for digit in range(10)}
+    assert set(cells(browser, "#workloads", 0)) <= {f"node01{digit}" for digit in range(10)}
     assert browser.complaints() == [] and browser.requests() == []
     assert len(text) < 2e6, "however many offenders there are"
     assert layouts < 100, "each row, or so, was laid out alone"

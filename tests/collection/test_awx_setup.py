@@ -129,7 +129,7 @@ def test_the_variables_change_what_is_made(root, bin, run):
         "-a",
         json.dumps({"msg": show}),
         "-e",
-        "@%s" % (root / "playbooks/vars/awx.yml"),
+        f"@{root / 'playbooks/vars/awx.yml'}",
         "-e",
         json.dumps(given),
         ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal",

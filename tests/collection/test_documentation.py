@@ -38,7 +38,7 @@ def plugins(collection) -> list:
     found = [
         (kind, "provider.fleet." + path.stem)
         for folder, kind in FOLDERS.items()
-        for path in sorted(collection.glob("plugins/%s/*.py" % folder))
+        for path in sorted(collection.glob(f"plugins/{folder}/*.py"))
         if path.stem != "__init__"
     ]
     return found + [
@@ -82,7 +82,7 @@ def test_every_module_has_examples_and_says_what_it_returns(collection):
         text = path.read_text(encoding="utf-8")
         for block in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
             assert yaml.safe_load(text.partition(block + ' = r"""')[2].partition('"""')[0]), (
-                "%s of %s" % (block, path.name)
+                f"{block} of {path.name}"
             )
 
 
@@ -134,8 +134,8 @@ def test_links_between_the_pages(root):
             if not re.match(r"[a-z]+:", target):
                 path, _hash, name = target.partition("#")
                 file = (page.parent / path).resolve() if path else page
-                assert file.exists(), "%s of %s" % (target, page)
-                assert not name or name in anchors[file], "%s of %s" % (target, page)
+                assert file.exists(), f"{target} of {page}"
+                assert not name or name in anchors[file], f"{target} of {page}"
 
 
 def anchor(line) -> str:

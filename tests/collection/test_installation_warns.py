@@ -27,7 +27,7 @@ def test_site(node, tmp_path, monkeypatch, warns):
     if warns:
         without = tmp_path / "without_ptrace"
         without.write_text(
-            '#!/bin/sh\nexec setpriv --bounding-set=-sys_ptrace "%s" "$@"\n' % rig.playbook.PROGRAM,
+            f'#!/bin/sh\nexec setpriv --bounding-set=-sys_ptrace "{rig.playbook.PROGRAM}" "$@"\n',
             encoding="utf-8",
         )
         without.chmod(0o755)

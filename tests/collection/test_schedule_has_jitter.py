@@ -62,9 +62,9 @@ def render(tmp_path, core, run):
             tmp_path / "hosts.json",
             tmp_path / "play.yml",
             "-e",
-            "rendered=%s/rendered" % tmp_path,
+            f"rendered={tmp_path}/rendered",
             "-e",
-            "zombie_reaper_every_minutes=%s" % minutes,
+            f"zombie_reaper_every_minutes={minutes}",
             cwd=CHECKOUT,
             ANSIBLE_CONFIG=str(CHECKOUT / "ansible.cfg"),
         )
@@ -78,21 +78,21 @@ def render(tmp_path, core, run):
     [5, pytest.param(1, marks=pytest.mark.full), pytest.param(30, marks=pytest.mark.full)],
 )
 def test_each_node_has_a_moment_of_its_own(render, minutes):
-    hosts = ["worker%d.example.org" % number for number in range(12)]
+    hosts = [f"worker{number}.example.org" for number in range(12)]
     jobs = render(minutes, *hosts)
     moments = set()
     for job, timer in jobs.values():
         found = re.fullmatch(
-            r"(\d+)-59/%d \* \* \* \* root trap 'exec %s' EXIT; sleep (\d+)"
-            % (minutes, re.escape(COMMAND)),
+            rf"(\d+)-59/{minutes} \* \* \* \* root trap 'exec {re.escape(COMMAND)}' EXIT;"
+            r" sleep (\d+)",
             job,
         )
         assert found and int(found[1]) < minutes and int(found[2]) < 60
         assert "%" not in job, "which cron makes a newline of"
         moments.add(found.groups())
         assert (
-            "\nOnCalendar=*:0/%d\n" % minutes in timer
-            and "\nRandomizedDelaySec=%dmin\nFixedRandomDelay=yes\n" % minutes in timer
+            f"\nOnCalendar=*:0/{minutes}\n" in timer
+            and f"\nRandomizedDelaySec={minutes}min\nFixedRandomDelay=yes\n" in timer
         )
     assert len(moments) >= (6 if minutes == 1 else 9), "of 60 or more there are"
     assert render(minutes, hosts[3])[hosts[3]] == jobs[hosts[3]], "and it keeps it"
@@ -102,7 +102,7 @@ def test_every_ansible_gives_a_node_the_same_moment(render):
     """Else each upgrade of the controller would change the schedule of all nodes."""
     assert (
         render(5, "worker1.example.org")["worker1.example.org"][0]
-        == "1-59/5 * * * * root trap 'exec %s' EXIT; sleep 28" % COMMAND
+        == f"1-59/5 * * * * root trap 'exec {COMMAND}' EXIT; sleep 28"
     )
 
 

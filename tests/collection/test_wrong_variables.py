@@ -58,7 +58,7 @@ def test_a_misspelt_variable_ends_no_container(play, leak):
     assert leak.alive and len(leak.zombies()) == 2
     played = play("sweep.yml", hosts=hosts)
     assert played.succeeded
-    assert leak.ends(), "by its right name, or by none, the option holds: %s" % played.text
+    assert leak.ends(), f"by its right name, or by none, the option holds: {played.text}"
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,8 @@ def test_only_the_host_that_has_it_is_left_out(play, leak):
     for words in (
         "zombie_reaper_min_usage: this option was removed; use zombie_reaper_pressure",
         "zombie_reaper_act_within: this option was removed; use zombie_reaper_pressure",
-        (
-            "zombie_reaper_every_minute: there is no such variable; did you mean"
-            " zombie_reaper_every_minutes?"
-        ),
+        "zombie_reaper_every_minute: there is no such variable; did you mean"
+        " zombie_reaper_every_minutes?",
     ):
         assert words in played.error("node1")
 

@@ -255,7 +255,7 @@ class Cgroups:
         self.made, self.members, self.frozen = [], [], []
 
     def make(self, root, path, process) -> Path:
-        folder = root / ("zombie-reaper-audit-%d" % os.getpid())
+        folder = root / (f"zombie-reaper-audit-{os.getpid()}")
         for name in ("", *path.split("/")):
             folder = folder / name if name else folder
             if not folder.exists():
@@ -325,7 +325,7 @@ def children_of(pid) -> list:
         return [
             int(child)
             for child in (
-                Path("/proc/%d/task/%d/children" % (pid, pid)).read_text(encoding="ascii").split()
+                Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
             )
         ]
     except (FileNotFoundError, ProcessLookupError):
@@ -342,7 +342,7 @@ def canaries(node, alive=False) -> list:
         above += children_of(pid)
         try:
             name, state = (
-                Path("/proc/%d/stat" % pid)
+                Path(f"/proc/{pid}/stat")
                 .read_text(encoding="utf-8", errors="replace")
                 .rpartition(")")[::2]
             )
@@ -392,13 +392,13 @@ class Audited:
         for number, (name, namespace) in enumerate(PODS.items() if root else ()):
             uid = UID % number
             self.cgroups.make(
-                root, "pod%s/%s" % (uid, CONTAINER_ID % number), self.programs[name].process
+                root, f"pod{uid}/{CONTAINER_ID % number}", self.programs[name].process
             )
             if namespace:
-                self.node.run("mkdir", "/var/log/pods/%s_web-0_%s" % (namespace, uid))
+                self.node.run("mkdir", f"/var/log/pods/{namespace}_web-0_{uid}")
                 self.node.run(
                     "touch",
-                    "/var/log/containers/web-0_%s_app-%s.log" % (namespace, CONTAINER_ID % number),
+                    f"/var/log/containers/web-0_{namespace}_app-{CONTAINER_ID % number}.log",
                 )
         return root is not None
 
@@ -556,17 +556,15 @@ def test_a_row_tells_whose_it_is(audited):
 def test_a_table_for_people(audited):
     summary = audited.probed["summary"]
     counts = audited.probed["counts"]
-    assert summary[0] == "%d containers on this node: %d collect orphans, %d leak, %d unknown" % (
-        counts["containers"],
-        counts["reaps"],
-        counts["leaks"],
-        counts["unknown"],
+    assert (
+        summary[0] == f"{counts['containers']} containers on this node: {counts['reaps']} collect"
+        f" orphans, {counts['leaks']} leak, {counts['unknown']} unknown"
     )
     assert summary[1].split() == ["verdict", "zombies", "pids", "PID", "1", "container", "why"]
     assert len(summary) == len(CONTAINERS) + 3
     assert summary[-1] == "canaries that could not be collected again: 1"
     (line,) = [
-        line for line in summary if " %d python " % audited.programs["every second"].pids[1] in line
+        line for line in summary if f" {audited.programs['every second'].pids[1]} python " in line
     ]
     assert line.startswith("reaps ") and "it collected an orphan after " in line
 
@@ -598,7 +596,7 @@ def test_what_a_canary_showed_feeds_the_sweep(audited):
     assert (without["reason"], without["remedies"]) == ("adopter_does_not_reap", ["nudge"])
     assert (with_reap["reason"], with_reap["remedies"]) == ("act", ["reap", "nudge", "terminate"])
     for entry in (without, with_reap):
-        assert "PID %d, the init of its PID namespace" % below.pids[1] in entry["explanation"]
+        assert f"PID {below.pids[1]}, the init of its PID namespace" in entry["explanation"]
 
 
 def test_a_canary_that_stays_is_no_fault_of_the_one_who_could_not_collect_it(audited):
@@ -678,7 +676,7 @@ def test_a_zombie_with_the_pid_of_a_canary_is_not_one(node):
     node.run_folder.mkdir(mode=0o700)
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     (node.run_folder / "left_canaries").write_text(
-        "%s\n%d 1 0.000\n" % (boot_id, zombie), encoding="ascii"
+        f"{boot_id}\n{zombie} 1 0.000\n", encoding="ascii"
     )
     assert offender_of(node.sweep("--check"), init)["reason"] == "act"
 
@@ -927,7 +925,7 @@ def cgroups():
 def put_into_pod(cgroups, process, container=1):
     """With all below it, as one container of a pod."""
     root = next(root for root in (V1, V2) if (root / "cgroup.procs").exists())
-    cgroups.make(root, "pod%s/%s" % (UID % 1, CONTAINER_ID % container), process)
+    cgroups.make(root, f"pod{UID % 1}/{CONTAINER_ID % container}", process)
 
 
 def pause_program(folder) -> str:
@@ -969,8 +967,8 @@ def test_the_pause_program_whose_pid_namespace_is_shared_is_the_init_of_the_othe
     cgroups, node, tmp_path
 ):
     init = node.container(
-        "if os.fork() == 0:\n    forever()\nready()\nos.execv(%r, ['/pause'])"
-        % pause_program(tmp_path)
+        "if os.fork() == 0:\n   "
+        f" forever()\nready()\nos.execv({pause_program(tmp_path)!r}, ['/pause'])"
     )
     wait_until(lambda: init.process.name() == "pause")
     put_into_pod(cgroups, init.process)
@@ -1004,7 +1002,7 @@ def test_one_that_looks_after_its_children_now_and_then_goes_on(node):
     assert init.alive
 
 
-TAKING_ITS_TIME = agent_that("canary.PATIENCE, canary.SETTLES = %d, 3.0" % AS_LONG_AS_IT_TAKES)
+TAKING_ITS_TIME = agent_that(f"canary.PATIENCE, canary.SETTLES = {AS_LONG_AS_IT_TAKES}, 3.0")
 WAITS_LATER = """
 ready()
 while True:
@@ -1022,7 +1020,7 @@ def test_a_pid_1_that_its_canary_ended_is_told_first_of_all(node, takes, ends):
     """It has no child, and waits for one only now and then, so nothing could be seen. Some take a
     moment to end.
     """
-    init = node.container(WAITS_LATER % ("time.sleep(%s); sys.exit()" % takes if ends else "pass"))
+    init = node.container(WAITS_LATER % (f"time.sleep({takes}); sys.exit()" if ends else "pass"))
     result = audit(
         node, "--probe", code=patient(AS_LONG_AS_IT_TAKES) if takes == "0" else TAKING_ITS_TIME
     )
@@ -1054,10 +1052,8 @@ def test_one_that_somebody_traces_gets_no_canary(node):
         entry = entry_of(audit(node, "--probe", code=HURRIED), init)
         assert evidence(entry, "canary") == (
             "unknown",
-            (
-                "not probed: it is being traced, so a canary that it leaves could not be collected"
-                " again"
-            ),
+            "not probed: it is being traced, so a canary that it leaves could not be collected"
+            " again",
         )
     finally:
         tracer.terminate()
@@ -1118,8 +1114,8 @@ def test_a_state_folder_that_cannot_be_written_sends_no_canary(node):
         [
             "sh",
             "-c",
-            "touch %s/lock && cat /dev/zero >%s/fill 2>/dev/null; true"
-            % (node.run_folder, node.run_folder),
+            f"touch {node.run_folder}/lock && cat /dev/zero >{node.run_folder}/fill"
+            " 2>/dev/null; true",
         ],
     ):
         assert node.run(*command).returncode == 0
@@ -1219,7 +1215,7 @@ os.execvp("unshare", ["unshare", "--user", "--map-root-user", "setpriv", "--boun
 def test_a_name_is_a_tenant_s_to_choose(node, tmp_path):
     """What is called tini, and is not, is found out by its signals, and by the canary."""
     shutil.copy("/bin/sleep", tmp_path / "tini")
-    init = node.container("ready()\nos.execv(%r, ['/sbin/tini', '1000'])" % str(tmp_path / "tini"))
+    init = node.container(f"ready()\nos.execv({str(tmp_path / 'tini')!r}, ['/sbin/tini', '1000'])")
     wait_until(lambda: init.process.name() == "tini")
     entry = entry_of(audit(node), init)
     assert evidence(entry, "name") == (

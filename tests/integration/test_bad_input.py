@@ -78,13 +78,13 @@ def test_an_option(node, flag, value, words):
         ('{"a":' * 40000 + "1" + "}" * 40000, ["config.json is nested too deeply"]),
         # Python reads it
         (
-            '{"protect": %s}' % ("[" * 900 + "]" * 900),
+            f'{{"protect": {"[" * 900 + "]" * 900}}}',
             ["config.json: the value of 'protect' is nested too deeply"],
         ),
         # Python 3.11 refuses to read so long a number, 3.9 reads it
-        ('{"min_age": %s}' % ("9" * 200000), ["config.json"]),
+        (f'{{"min_age": {"9" * 200000}}}', ["config.json"]),
         (
-            '{"min_age": 60%s}' % (" " * (1 << 18)),
+            f'{{"min_age": 60{" " * (1 << 18)}}}',
             ["config.json cannot be read", "longer than 262144 bytes"],
         ),
     ],
@@ -152,7 +152,7 @@ def test_no_configuration_ends_the_resident_agent(node, tmp_path):
             ),
             (
                 lambda: config.write_text(
-                    '{"protect": %s}' % ("[" * 900 + "]" * 900), encoding="ascii"
+                    f'{{"protect": {"[" * 900 + "]" * 900}}}', encoding="ascii"
                 ),
                 "value of 'protect' is nested too deeply",
             ),
@@ -211,8 +211,9 @@ def test_without_root(node):
     up.
     """
     code = (
-        "import os, sys; sys.path.append(%r); import reaper.agent; os.setresuid(65534, 65534,"
-        " 65534); " % str(ENGINE)
+        f"import os, sys; sys.path.append({str(ENGINE)!r}); import reaper.agent;"
+        " os.setresuid(65534, 65534,"
+        " 65534); "
     )
     done = node.run(PYTHON, "-IS", "-c", code + "sys.exit(reaper.agent.main([]))")
     refused(node, done, 1, "root is needed", "UID 65534")
@@ -354,7 +355,7 @@ def test_ctrl_c_ends_it_without_a_traceback(node, code):
     if code == AGENT:
         agent = only_child(sweep_at_work)
         # until the zombie is of age
-        wait_until(lambda: Path("/proc/%d/syscall" % agent).read_text().split()[0] in SLEEPS)
+        wait_until(lambda: Path(f"/proc/{agent}/syscall").read_text().split()[0] in SLEEPS)
         os.kill(agent, signal.SIGINT)
     report, errors = sweep_at_work.communicate()
     assert (sweep_at_work.returncode, errors) == (-signal.SIGINT, "")
@@ -366,9 +367,7 @@ def only_child(popen) -> int:
     """PID of the agent, below nsenter."""
 
     def child():
-        with open(
-            "/proc/%d/task/%d/children" % (popen.pid, popen.pid), encoding="ascii"
-        ) as children:
+        with open(f"/proc/{popen.pid}/task/{popen.pid}/children", encoding="ascii") as children:
             return children.read()
 
     return int(wait_until(child))

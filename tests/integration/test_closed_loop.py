@@ -58,7 +58,7 @@ def alertmanager_config(token_file, port) -> dict:
     for route in config["route"]["routes"]:
         route.update(group_wait="1s", group_interval="1s")
     (webhook,) = config["receivers"][1]["webhook_configs"]
-    webhook["url"] = re.sub(r":\d+/", ":%d/" % port, webhook["url"])
+    webhook["url"] = re.sub(r":\d+/", f":{port}/", webhook["url"])
     webhook["http_config"]["authorization"]["credentials_file"] = str(token_file)
     return config
 

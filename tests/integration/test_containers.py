@@ -140,10 +140,9 @@ def test_a_container_of_podman_s_has_its_name_also_where_it_removes_itself(
     as systemd-NAME.
     """
     storage = "/var/lib/containers/storage"
-    mounting = "mount -t tmpfs tmpfs /var/lib && mkdir -p %s && mount --bind %s %s" % (
-        storage,
-        podman.folder / "root",
-        storage,
+    mounting = (
+        f"mount -t tmpfs tmpfs /var/lib && mkdir -p {storage} && mount --bind"
+        f" {podman.folder / 'root'} {storage}"
     )
     assert node.run("sh", "-c", mounting).returncode == 0
     container = podman(

@@ -558,7 +558,7 @@ def test_no_parent_is_ended_in_vain_once_an_audit_has_told(node, kubelet):
         2,
         pod.state(web)[2],
     )
-    assert "PID %d" % entry["init_pid"] in entry["explanation"]
+    assert f"PID {entry['init_pid']}" in entry["explanation"]
     assert zombies_of_containers(node) == {web: 2}
 
 
@@ -566,7 +566,7 @@ def test_explain_names_the_pod(node, kubelet):
     pod = kubelet.pod(TENANT, "web-0")
     pid = pod.state(pod.container("web", "leak", "2"))[2]
     said = node.agent("--explain", str(pid), "--min-age", "0").stdout
-    assert "%s/web-0" % TENANT in said
+    assert f"{TENANT}/web-0" in said
     assert "web" in said
 
 
@@ -585,7 +585,7 @@ def test_a_container_that_ctr_runs(node, kubelet, namespace, told):
             "run",
             "--detach",
             "--cgroup",
-            "%s/%s/web1" % (kubelet.top, namespace),
+            f"{kubelet.top}/{namespace}/web1",
             IMAGE,
             "web1",
             "/pod",
@@ -601,7 +601,7 @@ def test_a_container_that_ctr_runs(node, kubelet, namespace, told):
             return [
                 entry
                 for entry in node.sweep("--check")["offenders"]
-                if entry["workload"]["cgroup"].startswith("%s/%s" % (kubelet.top, namespace))
+                if entry["workload"]["cgroup"].startswith(f"{kubelet.top}/{namespace}")
             ]
 
         (entry,) = wait_until(entries)

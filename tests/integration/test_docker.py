@@ -23,7 +23,7 @@ from rig.reaping import PatientNode, agent_that
 
 # PID 1 becomes a program that never waits, if it is not an init. The orphan tells its PID.
 ORPHAN = "sh -c 'sleep 0.1 & echo $! >/orphan'; exec /bin/sleep 1000"
-UNIQUE = "/zombie-reaper-%d" % os.getpid()
+UNIQUE = f"/zombie-reaper-{os.getpid()}"
 WAYS = [("docker", False), ("docker", True), ("podman", False), ("podman", True)]
 
 
@@ -61,7 +61,7 @@ class Container(namedtuple("Container", ("engine", "name", "id"))):
 
     def root(self) -> Path:
         """Its root folder, as its PID 1 sees that."""
-        return Path("/proc/%d/root" % process_in(self.engine.node, self.state()["pid"]).pid)
+        return Path(f"/proc/{process_in(self.engine.node, self.state()['pid']).pid}/root")
 
     def orphan_becomes(self, state):
         wait_until(lambda: self.orphan() == state)
@@ -88,7 +88,7 @@ class Engines:
         """Start a container that has an orphan. init: whether ``--init`` is given. host: as for
         Docker.run().
         """
-        name = "%s-%s" % (runtime, uuid.uuid4().hex[:8])
+        name = f"{runtime}-{uuid.uuid4().hex[:8]}"
         if runtime == "docker":
             return Container(
                 self,
@@ -296,7 +296,7 @@ def test_docker_gives_an_init_to_all_once_the_playbook_has_turned_that_on(
     assert turned_on.recap["node1"]["changed"] == 1
     assert "only when it starts" in turned_on.text
     assert "a restart ends the containers" in turned_on.text
-    assert "docker %s: sleep, zombies now: 1" % old.name in turned_on.text
+    assert f"docker {old.name}: sleep, zombies now: 1" in turned_on.text
     assert engines.node.run("cat", options).stdout == '{\n    "init": true\n}\n'
     engines.run("docker").orphan_becomes("Z")
     assert old.state() == before
@@ -328,7 +328,7 @@ def test_docker_gives_an_init_to_all_once_the_playbook_has_turned_that_on(
 def test_what_would_help_a_pod(engines, tmp_path):
     """Docker's containers in the cgroup of a pod, as cri-dockerd makes them."""
     uid = str(uuid.uuid4())
-    container = engines.run("docker", CgroupParent="%s/pod%s" % (UNIQUE, uid))
+    container = engines.run("docker", CgroupParent=f"{UNIQUE}/pod{uid}")
     other = engines.run("podman")
     for each in (container, other):
         each.orphan_becomes("Z")
@@ -336,7 +336,7 @@ def test_what_would_help_a_pod(engines, tmp_path):
         "mkdir -p /var/log/containers /var/log/pods/lease-1_web-0_{0} && touch"
         " /var/log/containers/{1}"
     )
-    script = script.format(uid, "web-0_lease-1_app-%s.log" % container.id)
+    script = script.format(uid, f"web-0_lease-1_app-{container.id}.log")
     assert engines.node.run("sh", "-c", script).returncode == 0
     try:
         played = Playbook(engines.node, tmp_path, "prevent.yml")("--check")
@@ -350,5 +350,5 @@ def test_what_would_help_a_pod(engines, tmp_path):
         0
     ]
     assert "lease-1/web-0/app: sleep, zombies now: 1" in in_pods
-    assert "podman %s: sleep, zombies now: 1" % other.name in elsewhere
+    assert f"podman {other.name}: sleep, zombies now: 1" in elsewhere
     assert container.id not in played.text

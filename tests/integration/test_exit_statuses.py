@@ -110,7 +110,7 @@ def test_what_stands_in_the_document(tmp_path, name):
     """
     command = exit_statuses.CASES[name][0]
     if not exit_statuses.path_of(command):
-        pytest.skip("%s is not installed" % command)
+        pytest.skip(f"{command} is not installed")
     assert exit_statuses.row(name, tmp_path) in exit_statuses.documented()
 
 

@@ -71,8 +71,8 @@ def test_a_parent_in_a_container(node):
     init = node.container(LEAK)
     said = explained(node, pid_of(init))
     assert said.startswith(
-        "PID %d (python) runs %s as UID 0 in container of PID namespace "
-        % (pid_of(init), os.path.realpath(init.process.exe()))
+        f"PID {pid_of(init)} (python) runs {os.path.realpath(init.process.exe())} as UID 0"
+        " in container of PID namespace "
     )
     assert "It is PID 1 of its PID namespace, which keeps zombies." in said
     assert (
@@ -100,10 +100,8 @@ def test_a_parent_in_a_container(node):
         (["--pressure", "1"], "There is room: "),
         (
             ["--pressure", "1"],
-            (
-                "A sweep now would leave it alone: its parent may still ask for them, and there is"
-                " room ("
-            ),
+            "A sweep now would leave it alone: its parent may still ask for them, and there is"
+            " room (",
         ),
         (
             ["--min-zombies", "3"],
@@ -111,10 +109,8 @@ def test_a_parent_in_a_container(node):
         ),
         (
             ["--remedies", ""],
-            (
-                "A sweep now would leave it alone: remedies is empty: nothing is done, only"
-                " reported (report_only)."
-            ),
+            "A sweep now would leave it alone: remedies is empty: nothing is done, only"
+            " reported (report_only).",
         ),
         (
             ["--protect", "forever"],
@@ -149,14 +145,13 @@ def test_a_parent_below_pid_1(node):
     child = child_of(init)
     said = explained(node, ns_pids(child.pid)[1])
     assert (
-        "PID %d (python) is PID 1 of its PID namespace; whether that collects orphans is not known."
-        % pid_of(init)
-        in said
+        f"PID {pid_of(init)} (python) is PID 1 of its PID namespace; whether that collects"
+        " orphans is not known." in said
     )
     assert (
         "terminate: SIGKILL, so that whoever waits for it sees that it failed; its zombies then go"
-        " to PID %d" % pid_of(init) in said
-    )
+        f" to PID {pid_of(init)}"
+    ) in said
 
 
 def test_what_an_audit_found_out_is_said(node):
@@ -165,13 +160,14 @@ def test_what_an_audit_found_out_is_said(node):
     assert node.run(*node.agent_command("--audit", "--probe", code=HURRIED)).returncode == 0
     said = explained(node, child)
     assert (
-        "PID %d (python) is PID 1 of its PID namespace, which did not collect the canary of an"
-        " audit." % pid_of(init) in said
-    )
-    assert "if it is ended, its zombies go to PID %d" % pid_of(init) in said
+        f"PID {pid_of(init)} (python) is PID 1 of its PID namespace, which did not collect"
+        " the canary of an"
+        " audit."
+    ) in said
+    assert f"if it is ended, its zombies go to PID {pid_of(init)}" in said
     said = explained(node, child, "--remedies", "nudge,terminate")
     assert re.findall(r"^  \d\. (\w+): ", said, re.MULTILINE) == ["nudge"]
-    assert "It would go no further: its zombies would only move to PID %d" % pid_of(init) in said
+    assert f"It would go no further: its zombies would only move to PID {pid_of(init)}" in said
     assert said.rstrip().endswith("(adopter_does_not_reap).")
 
 
@@ -180,8 +176,9 @@ def test_a_zombie_is_about_its_parent(node):
     zombie = ns_pids(init.zombies()[0])[1]
     said = explained(node, zombie)
     assert said.startswith(
-        "PID %d (python) is a zombie: it has exited, and its parent has not waited for it. Nothing"
-        " can be done to it." % zombie
+        f"PID {zombie} (python) is a zombie: it has exited, and its parent has not"
+        " waited for it. Nothing"
+        " can be done to it."
     )
     about_its_parent = said.split("So it is about its parent.\n")[1]
     assert at_any_time(about_its_parent) == at_any_time(explained(node, pid_of(init)))
@@ -238,9 +235,9 @@ def test_a_process_without_zombies(node):
 def test_what_a_node_cannot_do_without(node, tmp_path, name, reason):
     daemon = node.program(with_a_zombie_execute(tmp_path, name))
     said = explained(node, pid_of(daemon), "--scope", "all")
-    assert "runs %s as UID 0 on the host." % (tmp_path / name) in said
+    assert f"runs {tmp_path / name} as UID 0 on the host." in said
     assert re.search(
-        r"A sweep now would leave it alone: the parent .* \(%s\) \(%s\)\.$" % (name, reason),
+        rf"A sweep now would leave it alone: the parent .* \({name}\) \({reason}\)\.$",
         said,
         re.MULTILINE,
     )
@@ -321,7 +318,7 @@ def test_it_agrees_with_a_dry_run(node):
         for entry in result["offenders"]:
             said = explained(node, entry["pid"], *flags)
             assert re.findall(r"^  \d\. (\w+): ", said, re.MULTILINE) == entry["remedies"]
-            assert ("(%s)." % entry["reason"] in said) == (entry["reason"] != "act"), said
+            assert (f"({entry['reason']})." in said) == (entry["reason"] != "act"), said
             assert entry["explanation"] in said
     os.kill(stopped.process.pid, signal.SIGCONT)
 

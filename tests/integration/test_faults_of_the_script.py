@@ -79,9 +79,7 @@ def test_row_1_a_container_that_never_waits_lives_on_without_its_zombies(node):
     wait_until(
         lambda: init.process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
     )
-    assert "TracerPid:\t0\n" in Path("/proc/%d/status" % init.process.pid).read_text(
-        encoding="utf-8"
-    )
+    assert "TracerPid:\t0\n" in Path(f"/proc/{init.process.pid}/status").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -155,9 +153,9 @@ BY_SCAN = "from reaper import zombies; zombies._among_children = lambda *_: None
 @pytest.mark.parametrize("name", NAMES)
 def test_row_2_names_do_not_confuse(node, name, way, does):
     """Whichever way they are found."""
-    rename = "lambda: open('/proc/self/comm', 'wb').write(%r)" % name
+    rename = f"lambda: open('/proc/self/comm', 'wb').write({name!r})"
     init = node.container(
-        "zombie(%s)\nopen('/proc/self/comm', 'wb').write(%r)\nready()\nforever()" % (rename, name)
+        f"zombie({rename})\nopen('/proc/self/comm', 'wb').write({name!r})\nready()\nforever()"
     )
     result = sweep(node, *does)
     assert result["found_by"] == way
@@ -326,7 +324,7 @@ def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, 
     if tool == "script":
         (tmp_path / "sleep").write_text(SLEEP_UNTIL_THE_PID_IS_USED_AGAIN)
         (tmp_path / "sleep").chmod(0o755)
-        node.run("env", "PATH=%s:%s" % (tmp_path, os.environ["PATH"]), "bash", str(OLD_SCRIPT))
+        node.run("env", f"PATH={tmp_path}:{os.environ['PATH']}", "bash", str(OLD_SCRIPT))
         wait_until(lambda: not is_alive(bystander()))
         return
     result = sweep(node, UNTIL_THE_PID_IS_USED_AGAIN, scope="all", remedies="nudge,terminate")
@@ -476,8 +474,8 @@ def middle_of(init):
 
 
 def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
-    middle_s_own_program = 'os.execv(sys.executable, [sys.executable, "-IS", "-c", %r])' % (
-        PRELUDE + MIDDLE
+    middle_s_own_program = (
+        f'os.execv(sys.executable, [sys.executable, "-IS", "-c", {PRELUDE + MIDDLE!r}])'
     )
     init = node.container("# spare me\n" + INIT_AND_PARENT_KEEP_ZOMBIES % middle_s_own_program)
     middle = middle_of(init)
@@ -485,7 +483,7 @@ def test_row_7_a_kill_that_would_only_move_the_zombies_is_not_done(node):
     entry = next(entry for entry in result["offenders"] if entry["name"] == "middle")
     assert middle.is_running() and init.alive
     assert entry["reason"] == "adopter_does_not_reap"
-    assert "PID %d" % offender_of(result, init)["pid"] in entry["explanation"]
+    assert f"PID {offender_of(result, init)['pid']}" in entry["explanation"]
     assert entry["remedies"] == ["nudge"]
     node.old_script()
     wait_until(lambda: not is_alive(middle))  # the script ends it, in vain

@@ -161,7 +161,7 @@ def test_the_page_shows_how_to_see_it(seen):
     leave, look = see.splitlines(keepends=True)
 
     def told(name):
-        return seen.podman.shell(look.replace(" web ", " %s " % name) + "true")
+        return seen.podman.shell(look.replace(" web ", f" {name} ") + "true")
 
     tini = seen.inits["tini"]
     own = tini.children()

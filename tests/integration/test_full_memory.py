@@ -111,7 +111,7 @@ def child_count(program) -> int:
     """All of them zombies; 0 when it has ended."""
     try:
         with open(
-            "/proc/%d/task/%d/children" % (program.process.pid, program.process.pid),
+            f"/proc/{program.process.pid}/task/{program.process.pid}/children",
             encoding="ascii",
         ) as file:
             return len(file.read().split())
@@ -212,14 +212,14 @@ def test_the_memory_of_the_agent_is_locked_and_in_reserve(tmp_path):
 
 
 def lines(watch, *names):
-    with open("/proc/%d/status" % watch.process.pid, encoding="ascii") as file:
+    with open(f"/proc/{watch.process.pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     return [int(fields[name].split()[0]) for name in names]
 
 
 def spare(watch) -> dict:
     """What the kernel tells of the memory that it shares with nobody (proc_pid_smaps(5)); KB."""
-    with open("/proc/%d/smaps" % watch.process.pid, encoding="utf-8") as file:
+    with open(f"/proc/{watch.process.pid}/smaps", encoding="utf-8") as file:
         shared = re.findall(
             r"^\S+ rw-s \S+ \S+ \d+ +/dev/zero \(deleted\)\n((?:\w+:.*\n)*)",
             file.read(),

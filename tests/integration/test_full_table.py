@@ -154,9 +154,8 @@ def recoveries(limit, folder, remedy) -> int:
                     watch.ticks_after(before) >= TICKS or watch.popen.poll() is not None
                 )
             )
-            assert not parent.alive or not parent.zombies(), "round %d: not freed: %s" % (
-                number,
-                watch.text(),
+            assert not parent.alive or not parent.zombies(), (
+                f"round {number}: not freed: {watch.text()}"
             )
             assert asked(tries) == "can"
             if remedy == "reap":
@@ -174,7 +173,7 @@ def recoveries(limit, folder, remedy) -> int:
 
 def test_the_resident_agent_frees_a_full_table_within_two_ticks_each_time(tmp_path, stack):
     limits = [
-        limited(kind, tmp_path / ("node%d" % number), stack)
+        limited(kind, tmp_path / (f"node{number}"), stack)
         for number, (kind, _remedy) in enumerate(NODES)
     ]
     with ThreadPoolExecutor(len(NODES)) as pool:
@@ -243,7 +242,7 @@ def evasions(tmp_path_factory):
     return {
         "its parent traces each": TRACES_ITS_CHILDREN,
         "its parent hands them on": HANDS_THEM_ON,
-        "its first thread is in vfork": "os.execv(%r, [%r])" % (program, program),
+        "its first thread is in vfork": f"os.execv({program!r}, [{program!r}])",
     }
 
 

@@ -32,10 +32,8 @@ PROGRAMS = {
         [
             "bash",
             "-c",
-            (
-                "(echo a; cat %(gate)s; echo b; echo c) | xargs -P 4 -n1 echo did; echo status"
-                " ${PIPESTATUS[1]}"
-            ),
+            "(echo a; cat %(gate)s; echo b; echo c) | xargs -P 4 -n1 echo did; echo status"
+            " ${PIPESTATUS[1]}",
         ],
         ["did a", "did b", "did c", "status 0"],
     ),
@@ -43,11 +41,9 @@ PROGRAMS = {
         [
             sys.executable,
             "-c",
-            (
-                "import subprocess\njobs = [subprocess.Popen(['cat', '%(gate)s']),"
-                " subprocess.Popen(['sh', '-c', 'exit 7'])]\nprint('statuses:', [job.wait() for job"
-                " in jobs], flush=True)"
-            ),
+            "import subprocess\njobs = [subprocess.Popen(['cat', '%(gate)s']),"
+            " subprocess.Popen(['sh', '-c', 'exit 7'])]\nprint('statuses:', [job.wait() for job"
+            " in jobs], flush=True)",
         ],
         ["statuses: [0, 7]"],
     ),
@@ -55,14 +51,12 @@ PROGRAMS = {
         [
             sys.executable,
             "-c",
-            (
-                "import multiprocessing, time\ndef gate(): open('%(gate)s').read()\ndef fails():"
-                " raise SystemExit(5)\nworks ="
-                " [multiprocessing.get_context('fork').Process(target=target) for target in (gate,"
-                " fails)]\nfor each in works: each.start()\nworks[0].join()\nwhile"
-                " any(each.is_alive() for each in works): time.sleep(0.01)\nprint([each.exitcode"
-                " for each in works], flush=True)"
-            ),
+            "import multiprocessing, time\ndef gate(): open('%(gate)s').read()\ndef fails():"
+            " raise SystemExit(5)\nworks ="
+            " [multiprocessing.get_context('fork').Process(target=target) for target in (gate,"
+            " fails)]\nfor each in works: each.start()\nworks[0].join()\nwhile"
+            " any(each.is_alive() for each in works): time.sleep(0.01)\nprint([each.exitcode"
+            " for each in works], flush=True)",
         ],
         ["[0, 5]"],
     ),
@@ -70,10 +64,8 @@ PROGRAMS = {
         [
             "bash",
             "-c",
-            (
-                "printf 'rule job\\n command = cat %(gate)s & exit 3\\nbuild done: job\\n'"
-                " >%(gate)s.ninja;ninja -f %(gate)s.ninja; echo status $?"
-            ),
+            "printf 'rule job\\n command = cat %(gate)s & exit 3\\nbuild done: job\\n'"
+            " >%(gate)s.ninja;ninja -f %(gate)s.ninja; echo status $?",
         ],
         [
             "[1/1] cat %(gate)s & exit 3",
@@ -87,11 +79,9 @@ PROGRAMS = {
         [
             "ruby",
             "-e",
-            (
-                "$stdout.sync = true; jobs = [spawn('exit 3'), spawn('sleep 3600')];"
-                " File.read('%(gate)s');_pid, status = Process.wait2; puts status.exitstatus;"
-                " Process.kill(:TERM, jobs[1]); puts Process.wait2[1].termsig"
-            ),
+            "$stdout.sync = true; jobs = [spawn('exit 3'), spawn('sleep 3600')];"
+            " File.read('%(gate)s');_pid, status = Process.wait2; puts status.exitstatus;"
+            " Process.kill(:TERM, jobs[1]); puts Process.wait2[1].termsig",
         ],
         ["3", "15"],
     ),
@@ -99,10 +89,8 @@ PROGRAMS = {
         [
             "perl",
             "-e",
-            (
-                "$one = fork or exit 4; $two = fork or exit 9; open(G, '<', '%(gate)s'); <G>; $| ="
-                " 1;for ($one, $two) { waitpid($_, 0); print $? >> 8, qq(\\n) }"
-            ),
+            "$one = fork or exit 4; $two = fork or exit 9; open(G, '<', '%(gate)s'); <G>; $| ="
+            " 1;for ($one, $two) { waitpid($_, 0); print $? >> 8, qq(\\n) }",
         ],
         ["4", "9"],
     ),
@@ -124,7 +112,7 @@ def gate(tmp_path):
 def started(node, command, path):
     """That command as PID 1 of a container, once it holds a zombie."""
     words = [word % {"gate": path} if "%(gate)s" in word else word for word in command]
-    program = node.container("ready()\nos.execvp(%r, %r)" % (words[0], words))
+    program = node.container(f"ready()\nos.execvp({words[0]!r}, {words!r})")
     wait_until(lambda: zombies_below(program))
     return program
 
@@ -182,7 +170,7 @@ class Redis:
             "--lua-time-limit",
             "1",
         ]
-        self.program = node.container("ready()\nos.execvp('redis-server', %r)" % (command,))
+        self.program = node.container(f"ready()\nos.execvp('redis-server', {command!r})")
         wait_until(self.socket.exists)
         (folder / "dump.rdb").mkdir()  # which no file can replace, so the child fails
         self.client = self.connected()
@@ -257,7 +245,7 @@ def row_of(name) -> str:
         .read_text(encoding="utf-8")
         .partition("## Programs that wait for several")[2]
     )
-    return next(line for line in document.splitlines() if line.startswith("| %s |" % name))
+    return next(line for line in document.splitlines() if line.startswith(f"| {name} |"))
 
 
 @pytest.mark.parametrize("name", LOSES)
@@ -291,7 +279,7 @@ def test_what_it_loses_where_room_is_short_stands_in_the_document(node, gate, na
 
 def has_open(program, path) -> bool:
     return str(path) in [
-        os.readlink(link) for link in Path("/proc/%d/fd" % program.process.pid).iterdir()
+        os.readlink(link) for link in Path(f"/proc/{program.process.pid}/fd").iterdir()
     ]
 
 

@@ -34,7 +34,7 @@ HIERARCHIES = [
     if (path / "cgroup.procs").exists()
 ]
 PROTECT = "# by[s]tander"
-UID, ID = "8ed3b1b7-3f6e-4b5e-9d1c-%010d%%02d" % os.getpid(), "%064d"
+UID, ID = f"8ed3b1b7-3f6e-4b5e-9d1c-{os.getpid():010d}%02d", "%064d"
 LEAK = "zombie()\nready()\nforever()"
 
 # Overwrites the environment as the kernel shows it, in the space that it was started with
@@ -46,7 +46,7 @@ def rewrite(data):
     assert len(data) < end - start, "too little space"
     ctypes.memmove(start, data + bytes(end - start - len(data)), end - start)
 """
-PADDING = ["PADDING%d=%s" % (number, "x" * 130000) for number in range(9)]
+PADDING = [f"PADDING{number}={'x' * 130000}" for number in range(9)]
 OWNER = "akash1" + "q" * 38
 
 # Seconds that a canary that a tenant has stopped gets to exit
@@ -132,7 +132,7 @@ class Pods:
 
     def __init__(self, node):
         self.node = node
-        self.top = HIERARCHIES[0] / ("zombie-reaper-hostile-%d" % os.getpid())
+        self.top = HIERARCHIES[0] / (f"zombie-reaper-hostile-{os.getpid()}")
 
     def cgroup(self, number, namespace="lease-1", name="web") -> Path:
         """Of the container of one pod. namespace: None for a pod that the kubelet has no folder
@@ -145,7 +145,7 @@ class Pods:
                 self.node.run(
                     "mkdir",
                     "-p",
-                    "/var/log/pods/%s_%s-%d_%s" % (namespace, name, number, UID % number),
+                    f"/var/log/pods/{namespace}_{name}-{number}_{UID % number}",
                 ).returncode
                 == 0
             )
@@ -338,11 +338,11 @@ def test_an_executable_named_like_one_of_the_node_s_protects_nobody_in_a_contain
     """Real copies in a real container: its PID 1 is called systemd, its leaking children kubelet, a
     shim, and so on.
     """
-    copies = "; ".join("cp /usr/bin/sleep /tmp/%s" % name for name in NAMES)
+    copies = "; ".join(f"cp /usr/bin/sleep /tmp/{name}" for name in NAMES)
     children = " ".join(
-        "sh -c '(exit 3) & exec /tmp/%s 1000' &" % name for name in NAMES if name != "systemd"
+        f"sh -c '(exit 3) & exec /tmp/{name} 1000' &" for name in NAMES if name != "systemd"
     )
-    container = podman.run_host("%s; %s exec /tmp/systemd 1000" % (copies, children), {})
+    container = podman.run_host(f"{copies}; {children} exec /tmp/systemd 1000", {})
     wait_until(
         lambda: (
             len(
@@ -463,10 +463,8 @@ os.execv("program", ["program", "1000"])
 SECRET = b"SECRET=hunter2hunter2\0API_KEY=hunter2\0"
 ENVIRONMENTS = {  # what PID 1 shows, as an expression of Python -> the lease that is told
     "as Akash sets it": (
-        (
-            "b'AKASH_OWNER=%s\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_GROUP_SEQUENCE=1\\0AKASH_ORDER_SEQUENCE=2\\0AKASH_PROVIDER=%s\\0'"
-            " % (OWNER, OWNER)"
-        ),
+        "b'AKASH_OWNER=%s\\0AKASH_DEPLOYMENT_SEQUENCE=7\\0AKASH_GROUP_SEQUENCE=1\\0AKASH_ORDER_SEQUENCE=2\\0AKASH_PROVIDER=%s\\0'"
+        " % (OWNER, OWNER)",
         {"owner": OWNER, "dseq": "7", "gseq": "1", "oseq": "2", "provider": OWNER},
     ),
     "1 MB": (
@@ -492,10 +490,8 @@ ENVIRONMENTS = {  # what PID 1 shows, as an expression of Python -> the lease th
         None,
     ),
     "nearly the name": (
-        (
-            "b'XAKASH_OWNER=%s\\0akash_owner=%s\\0AKASH_OWNER\\0=AKASH_OWNER=%s\\0' % (OWNER,"
-            " OWNER, OWNER)"
-        ),
+        "b'XAKASH_OWNER=%s\\0akash_owner=%s\\0AKASH_OWNER\\0=AKASH_OWNER=%s\\0' % (OWNER,"
+        " OWNER, OWNER)",
         None,
     ),
     "no end and no name": ("b'=' * 3000 + b'AKASH_OWNER=' + OWNER", None),
@@ -509,7 +505,7 @@ def test_a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_
     tenants = {
         name: pods.start(
             number,
-            "OWNER = %r\nrewrite(%r + %s)\n%s" % (OWNER.encode(), SECRET, shown, LEAK),
+            f"OWNER = {OWNER.encode()!r}\nrewrite({SECRET!r} + {shown})\n{LEAK}",
             PADDING,
             name="p",
         )
@@ -595,15 +591,14 @@ def test_a_cgroup_made_in_a_container_gives_it_nobody_else_s_name_or_protection(
     """
     pods.cgroup(2, namespace="kube-system", name="calico")
     names = [
-        "pod%s/%s" % (UID % 2, ID % 2),
+        f"pod{UID % 2}/{ID % 2}",
         "pod" + UID % 2,
         "pod" + UID % 77,
         "system.slice/kubelet.service",
         "kubelet.service",
         ID % 3,
-        "docker-%s.scope" % (ID % 3),
-        "kubepods.slice/kubepods-pod%s.slice/cri-containerd-%s.scope"
-        % (UID.replace("-", "_") % 2, ID % 2),
+        f"docker-{ID % 3}.scope",
+        f"kubepods.slice/kubepods-pod{UID.replace('-', '_') % 2}.slice/cri-containerd-{ID % 2}.scope",
     ]
     own = str(pods.top / ("pod" + UID % 1) / (ID % 1))
     tenant = pods.start(
@@ -672,7 +667,7 @@ MOUNTS = {
     ),
     "another process in /proc/1": "mount --bind /proc/$$ /proc/1",
     "the node's names of itself": (
-        "mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/pods/kube-system_calico_%s" % (UID % 1)
+        f"mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/pods/kube-system_calico_{UID % 1}"
     ),
     "no cgroups": "mount -t tmpfs tmpfs /sys/fs/cgroup",
 }
@@ -695,7 +690,7 @@ def test_what_a_container_mounts_over_its_files_is_not_what_a_sweep_reads(node, 
                 workload["pod"],
                 entry["zombies"],
                 entry["verdict"],
-            ) == (ID % number, "web-%d" % number, 1, "act")
+            ) == (ID % number, f"web-{number}", 1, "act")
     assert all(tenant.alive and tenant.zombies() == [] for tenant in tenants)
 
 
@@ -815,7 +810,7 @@ class Visited:
         self.programs = {
             "calls itself tini": self._run_as("tini", built(folder, "pretender")),
             "called tini, a sleep": self.node.container(
-                "ready()\nos.execv(%r, ['tini', '1000'])" % self._copied("tini-sleep", "/bin/sleep")
+                f"ready()\nos.execv({self._copied('tini-sleep', '/bin/sleep')!r}, ['tini', '1000'])"
             ),
             "collects canaries only": self.node.container(COLLECTS_CANARIES_ONLY),
         }
@@ -834,7 +829,7 @@ class Visited:
         return str(folder / "tini")
 
     def _run_as(self, name, program):
-        return self.node.container("os.execv(%r, [%r])" % (self._copied(name, program), name))
+        return self.node.container(f"os.execv({self._copied(name, program)!r}, [{name!r}])")
 
     def _probe(self, folder):
         sent, go = folder / "sent", folder / "go"
@@ -892,7 +887,7 @@ class Visited:
         self.held_state = wait_until(
             lambda: held.status() == psutil.STATUS_STOPPED and held.status()
         )
-        proc = Path("/proc/%d" % held.pid)
+        proc = Path(f"/proc/{held.pid}")
         self.status = dict(
             line.split(":\t", 1) for line in (proc / "status").read_text().splitlines()
         )
@@ -901,7 +896,7 @@ class Visited:
         self.session = os.getsid(held.pid)
         self.network = (
             os.readlink(proc / "ns/net"),
-            os.readlink("/proc/%d/ns/net" % init.pid),
+            os.readlink(f"/proc/{init.pid}/ns/net"),
             os.readlink("/proc/self/ns/net"),
         )
         self.uids = {line.split()[1] for line in self._statuses() if line.startswith("Uid:")}
@@ -927,8 +922,8 @@ class Visited:
         """
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
-                status = Path("/proc/%s/status" % pid).read_text(errors="replace")
-                if Path("/proc/%s/comm" % pid).read_text(errors="replace") != "zr-canary\n":
+                status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+                if Path(f"/proc/{pid}/comm").read_text(errors="replace") != "zr-canary\n":
                     yield from status.splitlines()
 
     @staticmethod
@@ -1115,7 +1110,7 @@ def test_whoever_stops_or_kills_a_canary_or_its_mother_ends_the_audit_no_later_a
     )
     assert result["counts"]["canaries_left"] == 0
     assert {
-        name: Path("/proc/%d/comm" % tenant.process.pid).read_text()
+        name: Path(f"/proc/{tenant.process.pid}/comm").read_text()
         for name, tenant in tenants.items()
     } == dict.fromkeys(HUNTS, "fed\n")
     for tenant in tenants.values():

@@ -30,7 +30,7 @@ def measured(tmp_path_factory):
 @pytest.fixture
 def row(case, measured):
     if not case.installed:
-        pytest.skip("%s is not installed" % case.package)
+        pytest.skip(f"{case.package} is not installed")
     return measured[case.name]
 
 

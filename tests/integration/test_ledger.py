@@ -281,10 +281,7 @@ class OwnNode:
             assert not seen.is_too_low, seen
             if seen.is_right and number in (None, seen.number):
                 return seen
-            assert time.monotonic() < deadline, "never %s, and as psutil sees it: %s" % (
-                number,
-                seen,
-            )
+            assert time.monotonic() < deadline, f"never {number}, and as psutil sees it: {seen}"
             time.sleep(0.02)
 
     def counts(self, ledger, number) -> None:
@@ -309,7 +306,7 @@ class Tree:
 
     def grow(self, number):
         shape = self.random.choice(list(SHAPES))
-        group = self.random.choice(self.own.groups).below("t%d" % number)
+        group = self.random.choice(self.own.groups).below(f"t{number}")
         if "{below" in SHAPES[shape] or self.random.random() < 0.3:
             group.below("b")
         there = self.own.there(group)
@@ -329,7 +326,7 @@ class Tree:
         return "%s%s%s" % (
             shape,
             " in a container" * in_container,
-            " in a cgroup of version %d" % group.version if goes_in else "",
+            f" in a cgroup of version {group.version}" if goes_in else "",
         )
 
 
@@ -406,7 +403,7 @@ def test_lists_longer_than_a_page_and_cgroups_that_come_and_go(own):
         assert own.right("once", 7).holding == [[str(own.there(own.by_tasks)), 7]]
     kept = "kept" if group is own.by_tasks else "version 2 kept"
     for turn in range(20):
-        added = group.below("comes-%d" % turn)
+        added = group.below(f"comes-{turn}")
         mover = own.node.command("sh", "-c", "echo ready; exec sleep 1000000")
         added.add(mover.process.pid)
         own.counts(kept, 7)
@@ -421,7 +418,7 @@ def test_lists_longer_than_a_page_and_cgroups_that_come_and_go(own):
     ]
     assert len(folders) == 2 + 10
     wait_until(
-        lambda: lists(own.count(kept)) == sorted("%s/cgroup.threads" % folder for folder in folders)
+        lambda: lists(own.count(kept)) == sorted(f"{folder}/cgroup.threads" for folder in folders)
     )
     program.stop()
     own.counts(kept, 0)

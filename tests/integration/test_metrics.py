@@ -149,7 +149,7 @@ def test_a_directory_that_cannot_be_written_to_is_said_and_stops_no_sweep(node, 
     assert done.returncode == 0
     result = json.loads(done.stdout)
     assert result["warnings"] == [
-        "%s/nowhere/zombie_reaper.prom cannot be written: No such file or directory" % folder
+        f"{folder}/nowhere/zombie_reaper.prom cannot be written: No such file or directory"
     ]
     assert (
         "warning: " + result["warnings"][0]
@@ -243,7 +243,7 @@ def test_the_resident_agent_goes_on_where_the_disk_is_full(node, tmp_path, folde
     """A file system of one page, which something else takes."""
     done = node.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder))
     assert done.returncode == 0, done.stderr
-    assert node.run("sh", "-c", "echo full > %s/other" % folder).returncode == 0
+    assert node.run("sh", "-c", f"echo full > {folder}/other").returncode == 0
     watching = Watch(
         node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder)
     )

@@ -47,7 +47,7 @@ class Ansible:
         if module.endswith(("zombie_reap", "zombie_info")):  # as LIKE_THE_SCRIPT of the rig
             options = {"pressure": 0, **options}
         command += ["-a", json.dumps(options)] if options else []
-        command += ["-e", "ansible_python_interpreter=%s" % python, *flags]
+        command += ["-e", f"ansible_python_interpreter={python}", *flags]
         done = self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL, timeout=300)
         head, _arrow, text = done.stdout[done.stdout.index("localhost | ") :].partition(" => ")
         return head.split(" | ")[1], json.loads(text), done.stdout
@@ -64,11 +64,11 @@ def test_a_sweep_changes_something_once(node, ansible):
         "provider.fleet.zombie_reap", "--check", "--diff", min_age=0, grace=0.3
     )
     assert (status, dry["changed"]) == ("CHANGED", True)
-    assert "-PID %d (python): 2 zombies" % init.pids[1] in shown
+    assert f"-PID {init.pids[1]} (python): 2 zombies" in shown
     assert init.alive and len(init.zombies()) == 2
     status, wet, shown = ansible("provider.fleet.zombie_reap", "--diff", min_age=0, grace=0.3)
     assert (status, wet["counts"]["cleared"]) == ("CHANGED", 2)
-    assert "-PID %d (python): 2 zombies" % init.pids[1] in shown
+    assert f"-PID {init.pids[1]} (python): 2 zombies" in shown
     assert offender_of(dry, init)["remedies"] == offender_of(wet, init)["remedies"]
     assert init.alive and init.zombies() == []
     status, again, _shown = ansible("provider.fleet.zombie_reap", min_age=0, grace=0.3)
@@ -149,7 +149,7 @@ WRONG = [
 def results_of(ansible, folder, *tasks, **play) -> list:
     """What came of these tasks of one play, which goes on where one fails."""
     tasks = [
-        {**task, "ignore_errors": True, "register": "result%d" % number}
+        {**task, "ignore_errors": True, "register": f"result{number}"}
         for number, task in enumerate(tasks)
     ]
     content = "{{ [%s] | to_json }}" % ", ".join(task["register"] for task in tasks)

@@ -174,7 +174,7 @@ ctypes.CDLL(None).syscall(60, 0)
 
 def test_max_parents_ends_those_with_most_zombies(node):
     few, most, some = (
-        node.container("for _ in range(%d): zombie()\nready()\nforever()" % number)
+        node.container(f"for _ in range({number}): zombie()\nready()\nforever()")
         for number in (1, 5, 3)
     )
     result = node.sweep(max_parents=2, remedies="nudge,terminate")

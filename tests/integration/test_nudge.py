@@ -67,7 +67,7 @@ def test_a_handler_that_waits_for_the_child_that_a_signal_is_about_collects_it(n
     step = nudged(node, program)
     assert (step["result"], step["detail"]) == ("cleared", "SIGCHLD sent 3 times")
     assert said_so_far(program) == [
-        "about %d status %d uid 0" % (pid, status)
+        f"about {pid} status {status} uid 0"
         for pid, status in zip(zombies, (3, signal.SIGTERM, signal.SIGTERM))
     ]
     assert goes_on(program)

@@ -40,7 +40,7 @@ def test_what_is_installed_on_this_machine_is_not_there(node):
 
 
 def test_what_a_node_writes_is_not_on_this_machine(node):
-    name = "of-node-%d" % node.init.process.pid
+    name = f"of-node-{node.init.process.pid}"
     done = node.run(
         "sh",
         "-ec",

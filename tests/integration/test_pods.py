@@ -23,8 +23,8 @@ HIERARCHIES = [
     for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
     if (path / "cgroup.procs").exists()
 ]
-TOP = "zombie-reaper-test-pods-%d" % os.getpid()
-UID = "8ed3b1b7-3f6e-4b5e-9d1c-%012d" % os.getpid()
+TOP = f"zombie-reaper-test-pods-{os.getpid()}"
+UID = f"8ed3b1b7-3f6e-4b5e-9d1c-{os.getpid():012d}"
 
 
 class Kubelet:
@@ -53,8 +53,8 @@ class Kubelet:
         id.
         """
         uid = UID[:-1] + digit
-        cgroup = HIERARCHIES[0] / TOP / ("pod" + uid) / ("%s%063d" % (digit, restarts))
-        self.node.run("mkdir", "-p", "/var/log/pods/%s_%s_%s" % (namespace, name, uid))
+        cgroup = HIERARCHIES[0] / TOP / ("pod" + uid) / (f"{digit}{restarts:063d}")
+        self.node.run("mkdir", "-p", f"/var/log/pods/{namespace}_{name}_{uid}")
         return self._put(self.node.container(code), cgroup)
 
     def stop(self):
@@ -164,7 +164,7 @@ def test_a_pod_is_not_ended_again_within_its_cooldown(node, kubelet):
 
 
 LADDER = {"remedies": "nudge,terminate"}
-LXC = "lxc.payload.zr-%d" % os.getpid()
+LXC = f"lxc.payload.zr-{os.getpid()}"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def node(tmp_path):
 
 
 def machine_has(node, tasks):
-    node.loadavg.write_text("0.00 0.00 0.00 1/%d 500\n" % tasks, encoding="ascii")
+    node.loadavg.write_text(f"0.00 0.00 0.00 1/{tasks} 500\n", encoding="ascii")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_one_that_cannot_tell_it_is_a_whole_sweep(scheduled, told):
     for _time in range(2):
         _status, lines, _errors = scheduled()
         assert not lines[0].startswith(AGAIN)
-        assert "warning: %s cannot be written: No such file or directory" % told in lines
+        assert f"warning: {told} cannot be written: No such file or directory" in lines
     told.parent.mkdir()
     assert quiet_again(scheduled)
     assert told.exists()

@@ -152,10 +152,8 @@ forever()
         node,
         program,
         moment,
-        (
-            "before = proc.command_line(PID); open(%r, 'w').close(); until(lambda:"
-            " proc.command_line(PID) not in (before, b''))" % str(go)
-        ),
+        f"before = proc.command_line(PID); open({str(go)!r}, 'w').close(); until(lambda:"
+        " proc.command_line(PID) not in (before, b''))",
     )
     assert outcome["result"] in DONE
     assert said(program) == "again"
@@ -487,7 +485,7 @@ def until_asleep_after(path) -> str:
     """Code that waits for that file, and for the process to be asleep: the first try to stop it
     succeeds, and there is no second one.
     """
-    return "until(lambda: os.path.exists(%r) and state() == 'S')" % str(path)
+    return f"until(lambda: os.path.exists({str(path)!r}) and state() == 'S')"
 
 
 WAITS_AND_FORKS = (
@@ -524,7 +522,7 @@ def test_a_child_that_got_the_pid_of_a_zombie_keeps_its_status(node, tmp_path):
     small_pid_max(node)
     again = tmp_path / "again"
     program = node.program(WAITS_AND_FORKS % str(again))
-    disturb = "os.kill(PID, signal.SIGUSR2)\n    %s" % until_asleep_after(again)
+    disturb = f"os.kill(PID, signal.SIGUSR2)\n    {until_asleep_after(again)}"
     with Untouched(program):
         outcome = disturbed_at(node, program, "seizing", disturb)
     assert (outcome["result"], outcome["cleared"]) == ("gone", 0)
@@ -577,9 +575,9 @@ def test_a_process_that_got_the_pid_of_the_parent_is_asked_for_nothing(node, tmp
         for entry in node.sweep("--check", scope="all")["offenders"]
         if entry["ripe"] and entry["pid"] != guardian.pids[1]
     )
-    code = "PID = %d\n" % pid + ONCE_AT % (
+    code = f"PID = {pid}\n" + ONCE_AT % (
         "seizing",
-        "os.kill(%d, signal.SIGUSR2)\n    %s" % (guardian.pids[1], until_asleep_after(replaced)),
+        f"os.kill({guardian.pids[1]}, signal.SIGUSR2)\n    {until_asleep_after(replaced)}",
     )
     outcome = reap_directly(node, guardian, code)
     assert (outcome["result"], outcome["detail"]) == ("gone", "")

@@ -161,7 +161,7 @@ class AtWork:
 
 def only_child(pid):
     """Of nsenter: the agent. psutil would look at all processes of the machine for this."""
-    with open("/proc/%d/task/%d/children" % (pid, pid), encoding="ascii") as children:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
         return psutil.Process(int(children.read()))
 
 
@@ -229,12 +229,9 @@ def test_sigkill_of_the_sweep_is_counted(node, start, tmp_path):
                 program = None
         if program:
             program.stop()
-        print("%-14s %s" % (kind, dict(fates)))
+        print(f"{kind!s:<14} {dict(fates)}")
         total += fates
-    print(
-        "of %d parents whose sweep was killed %d went on well"
-        % (sum(total.values()), total["well"])
-    )
+    print(f"of {sum(total.values())} parents whose sweep was killed {total['well']} went on well")
     assert sum(total.values()) >= KILLS
 
 

@@ -108,7 +108,7 @@ class Swept:
                 for name in (program.name for program in programs):
                     containers[FIRST, name] = executor.submit(
                         self._container,
-                        "exec sh /w/%s/start" % name,
+                        f"exec sh /w/{name}/start",
                         FIRST + "/" + name,
                         "/w/" + name,
                     )
@@ -124,7 +124,7 @@ class Swept:
         }
         processes = self._processes()
         for key, running in self.running.items():
-            assert places[key] in processes, "%s has ended: %s" % (key, running.out)
+            assert places[key] in processes, f"{key} has ended: {running.out}"
             running.process = psutil.Process(processes[places[key]])
 
     def _container(self, script, folder, seen_as) -> str:
@@ -138,7 +138,7 @@ class Swept:
         for process in self.node.init.process.children(recursive=True):
             container = re.search(
                 r"libpod-([0-9a-f]{64})$",
-                Path("/proc/%d/cgroup" % process.pid).read_text(),
+                Path(f"/proc/{process.pid}/cgroup").read_text(),
                 re.MULTILINE,
             )
             if container:

@@ -209,7 +209,7 @@ def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
         ]
     )[0]
     outcome = reap_directly(
-        node, program, "PID, ptrace.UNTIL_STOPPED = %d, 0.25\nonce(offender())" % pid
+        node, program, f"PID, ptrace.UNTIL_STOPPED = {pid}, 0.25\nonce(offender())"
     )
     assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == (
         "refused",
@@ -299,16 +299,16 @@ def test_yama_that_lets_nobody_trace(node, tmp_path):
     root = tmp_path / "proc"
     (root / "sys/kernel/yama").mkdir(parents=True)
     (root / "sys/kernel/yama/ptrace_scope").write_text("3\n")
-    (root / str(program.pids[1])).symlink_to("/proc/%d" % program.pids[1])
+    (root / str(program.pids[1])).symlink_to(f"/proc/{program.pids[1]}")
     for child in program.zombies():
         number = next(
             int(line.split()[2])
-            for line in Path("/proc/%d/status" % child).read_text().splitlines()
+            for line in Path(f"/proc/{child}/status").read_text().splitlines()
             if line.startswith("NSpid")
         )
-        (root / str(number)).symlink_to("/proc/%d" % number)
+        (root / str(number)).symlink_to(f"/proc/{number}")
     (root / "self").symlink_to("/proc/self")
-    code = "then = offender()\nproc = procfs.ProcFS(%r)\nonce(then)" % str(root)
+    code = f"then = offender()\nproc = procfs.ProcFS({str(root)!r})\nonce(then)"
     outcome = reap_directly(node, program, code, before=WITHOUT_SYS_PTRACE)
     assert (outcome["result"], outcome["refusal"]) == ("refused", "yama")
     assert answer(program) == "well"

@@ -134,13 +134,13 @@ SCRIPTS = {
 def programs(node, tmp_path):
     """All of them, at work; every other one is PID 1 of a container."""
     missing = [words[0] for words in SCRIPTS.values() if not shutil.which(words[0])]
-    assert not missing, "not installed: %s" % missing
+    assert not missing, f"not installed: {missing}"
     worker = build_worker(tmp_path)
     started = []
     for number, (kind, threads) in enumerate(WORKERS):
         command = [worker, kind, "{progress}", threads]
         started.append(
-            Fed(node, tmp_path, "%s-%d" % (kind, threads), command, in_container=number % 2 == 0)
+            Fed(node, tmp_path, f"{kind}-{threads}", command, in_container=number % 2 == 0)
         )
     for number, (name, command) in enumerate(SCRIPTS.items()):
         started.append(Fed(node, tmp_path, name, command, in_container=number % 2 == 0))
@@ -201,7 +201,7 @@ def test_programs_of_many_kinds_go_on_through_10000_rounds(node, programs):
     assert complaints(programs) == []
     before = Masks(programs)
     before.look_for_a_while()
-    pids = ["%s=%d" % (program.fifo, program.pid_in_node) for program in programs]
+    pids = [f"{program.fifo}={program.pid_in_node}" for program in programs]
     least = ROUNDS // len(programs) // 4
     done = node.run(
         PYTHON,
@@ -220,13 +220,13 @@ def test_programs_of_many_kinds_go_on_through_10000_rounds(node, programs):
         program.name: result["rounds"].get(str(program.pid_in_node), 0) for program in programs
     }
     print(
-        "%d rounds in %.0f s, %d zombies; ms stopped: %s"
-        % (sum(rounds.values()), result["seconds"], result["collected"], result["stop_ms"])
+        f"{sum(rounds.values())} rounds in {result['seconds']:.0f} s,"
+        f" {result['collected']} zombies; ms stopped: {result['stop_ms']}"
     )
     for program in programs:
         print(
-            "  %-16s %5d rounds, %s"
-            % (program.name, rounds[program.name], result["results"].get(str(program.pid_in_node)))
+            f"  {program.name!s:<16} {rounds[program.name]:5d} rounds,"
+            f" {result['results'].get(str(program.pid_in_node))}"
         )
 
     assert complaints(programs) == []

@@ -32,7 +32,7 @@ def test_no_request_fails_while_zombies_are_collected_every_second(node, tmp_pat
                     collected.append(fed_and_swept(node, server))
                     wait([load], timeout=1.0)
                 measured.append(load.result())
-        print("%s: %s, zombies collected: %s" % (server.process.name, measured, collected))
+        print(f"{server.process.name}: {measured}, zombies collected: {collected}")
         assert [each["failed"] for each in measured if each["failed"]] == []
         assert server.process.alive and server.answers()
         assert server.process.held_by() == []

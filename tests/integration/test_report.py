@@ -52,7 +52,7 @@ class Here:
 def as_host(node, folder) -> dict:
     """Variables of a host that is this node: its Python is one in the namespaces of the node."""
     python = folder / "python-in-node"
-    python.write_text('#!/bin/sh\nexec %s %s "$@"\n' % (shlex.join(node.enter), PYTHON))
+    python.write_text(f'#!/bin/sh\nexec {shlex.join(node.enter)} {PYTHON} "$@"\n')
     python.chmod(0o755)
     return {"ansible_python_interpreter": str(python)}
 
@@ -209,7 +209,7 @@ def test_check_mode_writes_nothing_and_says_what_it_would(fleet):
     assert played.succeeded, played.text
     assert not fleet.dest.parent.exists()
     for name in NAMES:
-        assert "%s/%s" % (fleet.dest, name) in " ".join(played.text.split())
+        assert f"{fleet.dest}/{name}" in " ".join(played.text.split())
     assert "would write" in played.text
     assert fleet().succeeded
     before = {file: (fleet.dest / file).read_bytes() for file in NAMES}
@@ -238,7 +238,7 @@ def test_a_bad_folder_is_told_in_one_sentence(fleet, spoil, flags):
     spoil(fleet.dest)
     played = fleet(*flags)
     assert not played.succeeded
-    assert "the report cannot be written to %s" % fleet.dest in " ".join(played.text.split())
+    assert f"the report cannot be written to {fleet.dest}" in " ".join(played.text.split())
     assert "Traceback" not in played.text
 
 
@@ -264,7 +264,7 @@ def test_a_damaged_history_fails_the_playbook_and_the_rest_is_written(fleet):
     (fleet.dest / "history.sqlite").write_bytes(b"x" * 4096)
     played = fleet()
     assert not played.succeeded
-    assert "its trends are missing: %s/history.sqlite is damaged" % fleet.dest in " ".join(
+    assert f"its trends are missing: {fleet.dest}/history.sqlite is damaged" in " ".join(
         played.text.split()
     )
     assert "Traceback" not in played.text

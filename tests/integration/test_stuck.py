@@ -64,7 +64,7 @@ def zombies_of(holder) -> list:
 def hangs(init) -> bool:
     try:
         return (
-            Path("/proc/%d/wchan" % init.process.pid).read_text(encoding="ascii")
+            Path(f"/proc/{init.process.pid}/wchan").read_text(encoding="ascii")
             == "zap_pid_ns_processes"
         )
     except (FileNotFoundError, ProcessLookupError):
@@ -80,16 +80,17 @@ def test_a_dying_pid_1_and_who_holds_its_zombie_are_named(node):
     assert status_of(init)["State"][0] in "SD"
     (found,) = look(node)
     (zombie,) = zombies_of(holder)
-    namespace = os.stat("/proc/%d/ns/pid" % init.process.pid).st_ino
+    namespace = os.stat(f"/proc/{init.process.pid}/ns/pid").st_ino
     assert found == [
         init.pids[1],
         holder.pids[1],
         [zombie],
         0.0,
-        "PID %d (python), PID 1 in container of PID namespace %d, is dying and cannot end: it waits"
-        " for the zombie %d (python), which PID %d (python) on the host holds and does not collect."
-        " It ends once that process waits for its child, or ends itself"
-        % (init.pids[1], namespace, zombie, holder.pids[1]),
+        f"PID {init.pids[1]} (python), PID 1 in container of PID namespace"
+        f" {namespace}, is dying and cannot end: it waits"
+        f" for the zombie {zombie} (python), which PID {holder.pids[1]} (python) on"
+        " the host holds and does not collect."
+        " It ends once that process waits for its child, or ends itself",
     ]
     os.kill(holder.process.pid, signal.SIGUSR1)
     assert init.ends()

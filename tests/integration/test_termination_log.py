@@ -40,12 +40,12 @@ class Kubelet:
 
     def __init__(self, node, number=1):
         """number: of the pod, as Pods has it."""
-        self.root = Path("/proc/%d/root" % node.init.process.pid)  # as the node sees it
+        self.root = Path(f"/proc/{node.init.process.pid}/root")  # as the node sees it
         self.folder = self.root / "var/lib/kubelet/pods" / (UID % number) / "containers/app"
         self.folder.mkdir(parents=True, mode=0o750)
         links = self.root / "var/log/containers"
         links.mkdir(exist_ok=True)
-        (links / ("web-%d_lease-1_app-%s.log" % (number, ID % number))).symlink_to("/nowhere")
+        (links / (f"web-{number}_lease-1_app-{ID % number}.log")).symlink_to("/nowhere")
         self.log = self.start("1a2b3c4d")
 
     def start(self, name) -> Path:
@@ -308,11 +308,9 @@ def test_a_lease_does_not_hold_the_sweep_up(node, pods, kubelet):
         [
             PYTHON,
             "-c",
-            (
-                "import fcntl, signal, sys, time; signal.signal(signal.SIGIO, signal.SIG_IGN); file"
-                " = open(sys.argv[1]);fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK);"
-                " print('held', flush=True); time.sleep(600)"
-            ),
+            "import fcntl, signal, sys, time; signal.signal(signal.SIGIO, signal.SIG_IGN); file"
+            " = open(sys.argv[1]);fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK);"
+            " print('held', flush=True); time.sleep(600)",
             str(kubelet.log),
         ],
         stdout=subprocess.PIPE,
@@ -413,7 +411,7 @@ def test_the_journal_says_who_was_ended(node, tmp_path):
     journal.close()
     assert line.startswith("<28>"), "daemon.warning"
     assert "zombie_reaper" in line
-    assert "ended PID %d (" % program.pids[1] in line
+    assert f"ended PID {program.pids[1]} (" in line
     assert "in container" in line
     assert "2 zombies" in line
     assert os.path.exists(tmp_path / "log")

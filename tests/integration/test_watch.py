@@ -42,7 +42,7 @@ def watch(node, tmp_path):
 
 def children(program) -> int:
     with open(
-        "/proc/%d/task/%d/children" % (program.process.pid, program.process.pid), encoding="ascii"
+        f"/proc/{program.process.pid}/task/{program.process.pid}/children", encoding="ascii"
     ) as file:
         return len(file.read().split())
 
@@ -69,8 +69,11 @@ def test_it_sees_what_comes_and_status_tells(node, watch):
     assert began <= status["since"] <= status["last_sweep"] <= time.time()
     line = node.agent("--status").stdout
     assert re.fullmatch(
-        r"PID %d has watched this node for \d+ (s|min), every 1 s: \d+ sweeps?, 3 zombies cleared,"
-        r" last sweep \d+ (s|min) ago\n" % status["pid"],
+        (
+            rf"PID {status['pid']} has watched this node for \d+ (s|min), every 1 s: \d+"
+            " sweeps?, 3 zombies cleared,"
+            r" last sweep \d+ (s|min) ago\n"
+        ),
         line,
     )
     assert sum(int(number) for number in re.findall(r"(\d+) cleared", watching.text())) == 3
@@ -350,7 +353,7 @@ def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
     """
     before = ["unshare", "--mount", "sh", "-c", FULL_RUN, str(node.run_folder)]
     watching = watch("--min-age", "2", "--remedies", "reap", before=before)
-    folder = "/proc/%d/root%s" % (watching.process.pid, node.run_folder)
+    folder = f"/proc/{watching.process.pid}/root{node.run_folder}"
     watching.after_ticks(1)
 
     def said():
@@ -368,7 +371,7 @@ def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
     wait_until(lambda: not [name for name in os.listdir(folder) if name.endswith(".new")])
     for name in os.listdir(folder):
         if name.endswith(".json"):
-            with open("%s/%s" % (folder, name), encoding="utf-8") as file:
+            with open(f"{folder}/{name}", encoding="utf-8") as file:
                 json.load(file)
     os.unlink(folder + "/filled")
     init.process.send_signal(signal.SIGUSR1)
@@ -436,7 +439,7 @@ forever()
 
 
 def resident_kb(watch) -> int:
-    with open("/proc/%d/status" % watch.process.pid, encoding="ascii") as file:
+    with open(f"/proc/{watch.process.pid}/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
 
 

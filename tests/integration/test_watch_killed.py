@@ -131,12 +131,12 @@ def zombies(program) -> int:
     with (
         contextlib.suppress(OSError),
         open(
-            "/proc/%d/task/%d/children" % (program.process.pid, program.process.pid),
+            f"/proc/{program.process.pid}/task/{program.process.pid}/children",
             encoding="ascii",
         ) as file,
     ):
         for child in file.read().split():
-            with contextlib.suppress(OSError), open("/proc/%s/stat" % child, "rb") as stat:
+            with contextlib.suppress(OSError), open(f"/proc/{child}/stat", "rb") as stat:
                 found += stat.read().rpartition(b") ")[2].startswith(b"Z")
     return found
 
@@ -197,7 +197,7 @@ def test_killed_at_random_moments(tmp_path):
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(NODES) as pool:
         jobs = []
         for number in range(NODES):
-            folder = tmp_path / ("node%d" % number)
+            folder = tmp_path / (f"node{number}")
             folder.mkdir()
             node = Node(folder)
             stack.callback(node.stop)
@@ -206,8 +206,7 @@ def test_killed_at_random_moments(tmp_path):
     harmed = sum(result[0] for result in results)
     reads = sum((result[1] for result in results), Counter())
     print(
-        "killed %d times, %d parents harmed, files read: %s"
-        % (KILLS // NODES * NODES, harmed, dict(reads))
+        f"killed {KILLS // NODES * NODES} times, {harmed} parents harmed, files read: {dict(reads)}"
     )
     assert harmed <= (1 - AT_LEAST) * KILLS
 
@@ -260,11 +259,11 @@ def test_killed_while_its_run_folder_is_full(node, tmp_path):
     mounted = node.run(
         "sh",
         "-c",
-        'mkdir -p "$0" && mount -t tmpfs -o size=%dk none "$0"' % ROOM,
+        f'mkdir -p "$0" && mount -t tmpfs -o size={ROOM}k none "$0"',
         str(node.run_folder),
     )
     assert mounted.returncode == 0, mounted.stderr
-    folder = Path("/proc/%d/root%s" % (node.init.process.pid, node.run_folder))
+    folder = Path(f"/proc/{node.init.process.pid}/root{node.run_folder}")
     parent = node.container(LEAKS_WHEN_TOLD)
     reader = Reader(folder)
     try:

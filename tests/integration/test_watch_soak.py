@@ -89,12 +89,12 @@ def zombies_of(pid):
     """(PID, start) of those of its children, and of theirs, that are zombies."""
     found = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir("/proc/%d/task" % pid):
-            with open("/proc/%d/task/%s/children" % (pid, thread), encoding="ascii") as file:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
                 children = file.read().split()
             for child in children:
                 with contextlib.suppress(OSError):
-                    with open("/proc/%s/stat" % child, "rb") as stat:
+                    with open(f"/proc/{child}/stat", "rb") as stat:
                         fields = stat.read().rpartition(b") ")[2].split()
                     if fields[0] == b"Z":
                         found.append((child, fields[19]))
@@ -186,13 +186,8 @@ class Churn:
         """
         if not container.alive:
             raise AssertionError(
-                "PID %d, which %s, has ended, and nsenter with %s: %s"
-                % (
-                    container.pids[1],
-                    container.kind,
-                    container.popen.wait(20),
-                    self.watch.text()[-4000:],
-                )
+                f"PID {container.pids[1]}, which {container.kind}, has ended, and nsenter"
+                f" with {container.popen.wait(20)}: {self.watch.text()[-4000:]}"
             )
 
     def leak(self):
@@ -275,7 +270,7 @@ def footprint(watch) -> tuple:
     """(KB resident, number of open files but for those of cgroups: the fewest of three looks, for a
     sweep may be at work).
     """
-    with open("/proc/%d/status" % watch.process.pid, encoding="ascii") as file:
+    with open(f"/proc/{watch.process.pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     assert fields["Threads"].split() == ["1"]
     looks = [len(kept_open(watch)) for _look in range(3) if not time.sleep(0.2)]
@@ -301,10 +296,10 @@ def as_at_first(watch, first) -> bool:
 
 def open_files(watch) -> list:
     """Those of one moment, in which a sweep may be at work."""
-    folder, found = "/proc/%d/fd" % watch.process.pid, []
+    folder, found = f"/proc/{watch.process.pid}/fd", []
     for fd in os.listdir(folder):
         with contextlib.suppress(FileNotFoundError):
-            found.append(re.sub(r"socket:.*", "socket", os.readlink("%s/%s" % (folder, fd))))
+            found.append(re.sub(r"socket:.*", "socket", os.readlink(f"{folder}/{fd}")))
     return found
 
 
@@ -332,7 +327,7 @@ def test_churn(node, tmp_path):
         encoding="utf-8",
     )
     seed = random.randrange(1 << 30)
-    print("seed %d" % seed)
+    print(f"seed {seed}")
     random.seed(seed)
     with contextlib.ExitStack() as stack:
         protected = [node.container(PROTECTED), node.program(PROTECTED), node.container(HEALTHY)]
@@ -364,16 +359,10 @@ def test_churn(node, tmp_path):
         wait_until(lambda: as_at_first(watch, first), MIN_AGE + PATIENCE)
         told = watch.status()
         print(
-            "%d s, %s, %d sweeps, %d zombies cleared, %d parents ended, the oldest zombie stayed"
-            " %.1f s"
-            % (
-                SECONDS,
-                churn.steps,
-                told["sweeps"],
-                told["cleared"],
-                len(ended_by(watch)),
-                churn.oldest,
-            )
+            f"{SECONDS} s, {churn.steps}, {told['sweeps']} sweeps, {told['cleared']}"
+            f" zombies cleared, {len(ended_by(watch))} parents ended, the oldest"
+            " zombie stayed"
+            f" {churn.oldest:.1f} s"
         )
         print("KB resident: %s" % [resident for resident, _number in footprints])
         print(

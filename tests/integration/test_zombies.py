@@ -311,10 +311,10 @@ def test_a_parent_that_is_paused(node, version):
         if freezer[0] == version and (freezer[1] / "cgroup.procs").exists()
     ]
     if not mounted:
-        pytest.skip("this machine has no cgroup %s freezer" % version)
+        pytest.skip(f"this machine has no cgroup {version} freezer")
     root, name, frozen, thawed, (told, at_rest) = mounted[0]
     init = node.container("zombie()\nready()\nforever()")
-    cgroup = root / ("zombie-reaper-test-paused-%d" % os.getpid())
+    cgroup = root / (f"zombie-reaper-test-paused-{os.getpid()}")
     cgroup.mkdir()
     try:
         (cgroup / "cgroup.procs").write_text(str(init.process.pid))
@@ -443,7 +443,7 @@ forever()
 def test_whoever_holds_most_is_first(node, tmp_path, remedy, call):
     """So a node that is full can start something after the first of them, not the last."""
     parents = [
-        node.container("for _ in range(%d): zombie()\nready()\nforever()" % count)
+        node.container(f"for _ in range({count}): zombie()\nready()\nforever()")
         for count in (2, 30, 1, 9)
     ]
     log = tmp_path / "calls"

@@ -144,7 +144,7 @@ def test_whatever_a_payload_says_only_the_host_that_it_names_is_swept_once(ruleb
 
 def refuses(rulebook, name) -> bool:
     """Whether its playbook has said that it acts on nobody of that name."""
-    return 'the name or ansible_host "%s"' % name in " ".join(rulebook.text().split())
+    return f'the name or ansible_host "{name}"' in " ".join(rulebook.text().split())
 
 
 @pytest.mark.parametrize(

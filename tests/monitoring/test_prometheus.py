@@ -94,7 +94,7 @@ def parse(texts, folder):
                     {
                         "name": "all",
                         "rules": [
-                            {"record": "expression:%d" % number, "expr": text}
+                            {"record": f"expression:{number}", "expr": text}
                             for number, text in enumerate(texts)
                         ],
                     }
@@ -145,11 +145,9 @@ def test_each_alert_has_its_runbook(root, rules):
     for rule in rules_of(rules):
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-        assert rule["annotations"][
-            "runbook_url"
-        ] == "https://github.com/provider-fleet/fleet/blob/main/%s#%s" % (
-            RUNBOOK,
-            rule["alert"].lower(),
+        assert (
+            rule["annotations"]["runbook_url"]
+            == f"https://github.com/provider-fleet/fleet/blob/main/{RUNBOOK}#{rule['alert'].lower()}"
         )
         assert rule["alert"] in sections
 
@@ -203,7 +201,7 @@ def test_the_dashboard_asks_for_its_data_source_and_fits_together(dashboard):
     taken = set()
     for panel in panels:
         for part in (panel, *panel["targets"]):
-            assert part["datasource"] == {"type": "prometheus", "uid": "${%s}" % asked_for}
+            assert part["datasource"] == {"type": "prometheus", "uid": f"${{{asked_for}}}"}
         place = panel["gridPos"]
         squares = {
             (x, y)

@@ -31,9 +31,9 @@ POLICY, AUDIT, CANARY, INITS, WORKLOADS, OBSERVE, STATE, CGROUPS, PROCFS, AGENT,
 LEASE, MONITORS, NAMES, RUNTIME_NAMES = (
     name + ".py" for name in ("lease", "monitors", "names", "runtime_names")
 )
-IN_AUDIT, IN_STUCK = ("tests/integration/test_%s.py::test_" % name for name in ("audit", "stuck"))
+IN_AUDIT, IN_STUCK = (f"tests/integration/test_{name}.py::test_" for name in ("audit", "stuck"))
 IN_POLICY, IN_INITS, IN_WORKLOADS, IN_STATE, IN_CGROUPS, IN_PROCFS = (
-    "tests/unit/test_%s.py::test_" % name
+    f"tests/unit/test_{name}.py::test_"
     for name in ("policy", "inits", "workloads", "state", "cgroups", "procfs")
 )
 IN_PROTECTED = "tests/unit/test_workloads_protected.py::test_"
@@ -524,10 +524,8 @@ MUTATIONS = {
     ),
     "every_container_below_a_shim_is_its_sandbox": (
         WORKLOADS,
-        (
-            "sandbox=workload.container_id is not None and workload.container_id =="
-            " monitor.container_id)"
-        ),
+        "sandbox=workload.container_id is not None and workload.container_id =="
+        " monitor.container_id)",
         "sandbox=True)",
         IN_WORKLOADS + "sandbox_of_a_pod",
     ),

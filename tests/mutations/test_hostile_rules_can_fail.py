@@ -20,10 +20,8 @@ MUTATIONS = {
     "a_path_that_is_too_long_stops_every_sweep": (
         "procfs.py",
         '/exe" % (os.fsencode(self.root), pid))\n        except OSError:',
-        (
-            '/exe" % (os.fsencode(self.root), pid))\n        except (FileNotFoundError,'
-            " ProcessLookupError, PermissionError):"
-        ),
+        '/exe" % (os.fsencode(self.root), pid))\n        except (FileNotFoundError,'
+        " ProcessLookupError, PermissionError):",
         HOSTILE + "a_path_of_an_executable_that_is_too_long_for_the_kernel_stops_no_sweep",
     ),
     "a_canary_that_was_stopped_stays": (

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-TEXT, QUIET = ("tests/unit/test_%s.py::test_" % name for name in ("metrics", "quiet"))
+TEXT, QUIET = (f"tests/unit/test_{name}.py::test_" for name in ("metrics", "quiet"))
 HOSTILE = TEXT + "whatever_a_tenant_is_called_is_one_line_that_can_be_read"
 FAILS = TEXT + "one_that_fails_is_told_and_the_other_figures_stay"
 
@@ -18,10 +18,8 @@ MUTATIONS = {
     "backslashes_are_not_escaped": ("metrics.py", r""".replace("\\", "\\\\")""", "", HOSTILE),
     "names_are_told_as_they_are": (
         "metrics.py",
-        (
-            "numbers = {}\n    for offender in offenders:\n        series ="
-            " _series(as_workload(offender.workload))"
-        ),
+        "numbers = {}\n    for offender in offenders:\n        series ="
+        " _series(as_workload(offender.workload))",
         (
             "numbers = {}\n    for offender in offenders:\n        series ="
             " _series(offender.workload._asdict())"
@@ -81,11 +79,9 @@ MUTATIONS = {
     "what_lies_there_is_read": (
         "textfile.py",
         '            boot_id, directory, text = file.read().split("\\n", 2)\n',
-        (
-            '            boot_id, directory, text = file.read().split("\\n", 2)\n        with'
-            " open(os.path.join(directory, NAME), encoding='utf-8') as file:\n            text ="
-            " file.read()\n"
-        ),
+        '            boot_id, directory, text = file.read().split("\\n", 2)\n        with'
+        " open(os.path.join(directory, NAME), encoding='utf-8') as file:\n            text ="
+        " file.read()\n",
         TEXT + "what_its_owner_writes_there_is_not_taken_over",
     ),
     "a_link_leads_to_the_directory": (
@@ -97,10 +93,8 @@ MUTATIONS = {
     "it_is_written_in_place": (
         "files.py",
         "        os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)\n",
-        (
-            "        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder), 'w')"
-            " as file:\n            file.write(text)\n"
-        ),
+        "        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder), 'w')"
+        " as file:\n            file.write(text)\n",
         TEXT + "whoever_has_it_open_reads_the_old_one_to_its_end",
     ),
     "half_a_file_is_left": (
@@ -174,7 +168,7 @@ MUTATIONS = {
     ),
     "a_quiet_look_hides_a_failure": (
         "textfile.py",
-        'if "\\n%s 1\\n" % SUCCESS not in text:',
+        'if f"\\n{SUCCESS} 1\\n" not in text:',
         "if directory is None:",
         FAILS,
     ),

@@ -24,11 +24,11 @@ LINEAGE, PRESSURE, POLICY, OBSERVE, SWEEP, STATE, LIMITS, ZOMBIES, REPORT, CGROU
     )
 )
 IN_LINEAGE, IN_POLICY, IN_STATE, IN_FIND, IN_CGROUPS, IN_FIRST_SEEN = (
-    "tests/unit/test_%s.py::test_" % name
+    f"tests/unit/test_{name}.py::test_"
     for name in ("lineage", "policy", "state", "find_zombies", "cgroups", "first_seen")
 )
 HEALTHY, IN_ZOMBIES = (
-    "tests/integration/test_%s.py::test_" % name for name in ("healthy_programs", "zombies")
+    f"tests/integration/test_{name}.py::test_" for name in ("healthy_programs", "zombies")
 )
 TREES = IN_LINEAGE + "no_child_of_its_own_is_ever_called_an_orphan"
 FULL = IN_POLICY + "in_a_full_table_no_reason_spares"

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.full
 
 REAP, PTRACE, REMEDIES, SWEEP = "remedies/reap.py", "ptrace.py", "remedies/__init__.py", "sweep.py"
 REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE = (
-    "tests/integration/test_%s.py::" % name
+    f"tests/integration/test_{name}.py::"
     for name in (
         "reap_refusals",
         "reap_leaves_no_trace",
@@ -53,10 +53,8 @@ CHANGES = {
         [
             (
                 SWEEP,
-                (
-                    "offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in"
-                    " acting]"
-                ),
+                "offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in"
+                " acting]",
                 "offenders = [verdict.offender for verdict in acting]",
             )
         ],

@@ -80,10 +80,8 @@ MUTATIONS = {
     ),
     "a_child_may_exit_with_0": (
         "lineage.py",
-        (
-            "if zombie.session < 0 or parent.session < 0 or zombie.session in (zombie.pid,"
-            " parent.session):"
-        ),
+        "if zombie.session < 0 or parent.session < 0 or zombie.session in (zombie.pid,"
+        " parent.session):",
         "if False:",
         CAN_ASK + "[a child]",
     ),

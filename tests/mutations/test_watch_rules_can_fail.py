@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.full
 
 LEDGER, FIND, WATCH, LOCK, POLICY = (
-    "tests/unit/test_%s.py::test_" % name
+    f"tests/unit/test_{name}.py::test_"
     for name in ("ledger", "find_zombies", "watch_unit", "locked", "policy")
 )
 LIBC = "tests/architecture/test_ptrace_is_kept_small.py::test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc"
@@ -203,10 +203,8 @@ MUTATIONS = {
     "a_bad_configuration_makes_it_forget": (
         "watch.py",
         "        except policy.OptionError as error:\n",
-        (
-            "        except policy.OptionError as error:\n            self.options ="
-            " policy.validate({})\n"
-        ),
+        "        except policy.OptionError as error:\n            self.options ="
+        " policy.validate({})\n",
         WATCH + "good_options_are_taken_and_bad_ones_are_not",
     ),
     "a_bad_configuration_is_not_told": (

@@ -14,12 +14,12 @@ from rig.reaping import agent_that
 
 def lines(code) -> str:
     """Several lines of code as one statement."""
-    return "exec(%r)" % code
+    return f"exec({code!r})"
 
 
 def later(hours) -> str:
     """Its clock is that much ahead, as if so much more time had passed since the node booted."""
-    return "import time; time.monotonic = lambda real=time.monotonic: real() + %d" % (3600 * hours)
+    return f"import time; time.monotonic = lambda real=time.monotonic: real() + {3600 * hours}"
 
 
 # For parents that reminders cure, all of them: they go on until everything has been collected,

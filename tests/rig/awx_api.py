@@ -42,19 +42,19 @@ def _wrong_with_question(question):
     name = question.get("variable")
     for key, kind in (("type", str), ("question_name", str), ("variable", str), ("required", bool)):
         if not isinstance(question.get(key), kind):
-            return "%s: %s is missing or no %s" % (name, key, kind.__name__)
+            return f"{name}: {key} is missing or no {kind.__name__}"
     if question["type"] not in ALLOWED:
-        return "%s: there is no type %s" % (name, question["type"])
+        return f"{name}: there is no type {question['type']}"
     default = question.get("default", "")
     if default != "" and not isinstance(default, ALLOWED[question["type"]]):
-        return "%s: the default %r is no %s" % (name, default, question["type"])
+        return f"{name}: the default {default!r} is no {question['type']}"
     for key in ("min", "max"):
         if not isinstance(question.get(key), (int, type(None))):
-            return "%s: %s is no whole number" % (name, key)
+            return f"{name}: {key} is no whole number"
     if question["type"] in ("multiplechoice", "multiselect"):
         choices = question.get("choices", "").splitlines()
         if not choices or any(item not in choices for item in default.splitlines()):
-            return "%s: the default %r is none of the choices %r" % (name, default, choices)
+            return f"{name}: the default {default!r} is none of the choices {choices!r}"
     return None
 
 
@@ -93,7 +93,7 @@ class Awx:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = "http://127.0.0.1:%d" % self.server.server_port
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self):
@@ -102,7 +102,7 @@ class Awx:
 
     def make(self, kind, /, **fields) -> dict:
         self.last_id += 1
-        url = "/api/v2/%s/%d/" % (kind, self.last_id)
+        url = f"/api/v2/{kind}/{self.last_id}/"
         made = {
             "id": self.last_id,
             "type": kind,
@@ -128,7 +128,7 @@ class Awx:
         address = urlsplit(path)
         kind, *rest = address.path.strip("/").split("/")[2:]
         if method != "GET" and kind != "tokens":
-            self.changes.append("%s %s" % (method, address.path))
+            self.changes.append(f"{method} {address.path}")
         if not rest:
             return self._of_kind(method, kind, dict(parse_qsl(address.query)), body)
         if kind == "project_updates":

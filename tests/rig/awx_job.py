@@ -40,7 +40,7 @@ yaml.SafeDumper.add_representer(
 def refusal(question, answer) -> str | None:
     """Why AWX refuses an answer, None if it takes it."""
     if not isinstance(answer, TYPES[question["type"]]) or isinstance(answer, bool):
-        return "%r is not %s" % (answer, question["type"])
+        return f"{answer!r} is not {question['type']}"
     if "choices" in question:
         choices = question["choices"].split("\n")
         strangers = [
@@ -48,10 +48,10 @@ def refusal(question, answer) -> str | None:
             for item in ([answer] if isinstance(answer, str) else answer)
             if item not in choices
         ]
-        return "%r is no choice" % strangers if strangers else None
+        return f"{strangers!r} is no choice" if strangers else None
     size = len(answer) if isinstance(answer, str) else answer
     if not question["min"] <= size <= question["max"]:
-        return "%r is not from %s to %s" % (answer, question["min"], question["max"])
+        return f"{answer!r} is not from {question['min']} to {question['max']}"
     return None
 
 
@@ -67,7 +67,7 @@ def answered(survey, **given) -> dict:
     }
     for name, answer in given.items():
         wrong = refusal(questions[name], answer)
-        assert wrong is None, "%s: %s" % (name, wrong)
+        assert wrong is None, f"{name}: {wrong}"
     return {**variables, **given}
 
 
@@ -163,7 +163,7 @@ class Jobs:
 
     def _play(self, what, hosts, variables, arguments, project=True) -> Ended:
         self.number += 1
-        folder = self.folder / ("job%d" % self.number)
+        folder = self.folder / (f"job{self.number}")
         (folder / "env").mkdir(parents=True)
         (folder / "inventory").mkdir()
         if project:
@@ -172,7 +172,7 @@ class Jobs:
             (folder / "project").mkdir()
         script = folder / "inventory/hosts"
         script.write_text(
-            "#! /usr/bin/env python3\n# -*- coding: utf-8 -*-\nprint(%r)\n" % json.dumps(hosts)
+            f"#! /usr/bin/env python3\n# -*- coding: utf-8 -*-\nprint({json.dumps(hosts)!r})\n"
         )
         script.chmod(0o700)
         (folder / "env/extravars").write_text(
@@ -199,7 +199,7 @@ class Jobs:
                 "1",
             ],
             env={
-                "PATH": "%s:%s" % (self.core, os.environ["PATH"]),
+                "PATH": f"{self.core}:{os.environ['PATH']}",
                 "HOME": str(home),
                 "LANG": "C.UTF-8",
             },
@@ -228,12 +228,10 @@ class Jobs:
         return {
             "ANSIBLE_COLLECTIONS_PATH": ":".join(filter(None, paths)),
             "ANSIBLE_ROLES_PATH": (
-                "%s/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
-                % folder
+                f"{folder}/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
             ),
             "ANSIBLE_CALLBACK_PLUGINS": (
-                "%s/plugins_path:~/.ansible/plugins:/plugins/callback:/usr/share/ansible/plugins/callback"
-                % folder
+                f"{folder}/plugins_path:~/.ansible/plugins:/plugins/callback:/usr/share/ansible/plugins/callback"
             ),
             "ANSIBLE_FORCE_COLOR": "True",
             "ANSIBLE_HOST_KEY_CHECKING": "False",
@@ -262,8 +260,8 @@ def host(folder, node, python) -> dict:
     """Variables by which Ansible takes a node of the rig for a host: its modules run in there.
     Files that are sent are the machine's.
     """
-    interpreter = Path(folder) / ("python-%d" % node.init.process.pid)
-    interpreter.write_text('#!/bin/sh\nexec %s %s "$@"\n' % (shlex.join(node.enter), python))
+    interpreter = Path(folder) / (f"python-{node.init.process.pid}")
+    interpreter.write_text(f'#!/bin/sh\nexec {shlex.join(node.enter)} {python} "$@"\n')
     interpreter.chmod(0o755)
     return {
         "ansible_connection": "local",

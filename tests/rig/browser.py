@@ -26,7 +26,7 @@ class Browser:
             "disable-background-networking",
             "disable-component-update",
             "disable-sync",
-            "user-data-dir=%s" % folder,
+            f"user-data-dir={folder}",
         ):
             options.add_argument("--" + flag)
         if not scripts:
@@ -58,7 +58,7 @@ class Browser:
                 {"name": "prefers-" + name, "value": value} for name, value in wishes.items()
             ],
         )
-        self.driver.get("file://%s" % file)
+        self.driver.get(f"file://{file}")
 
     def devtools(self, command, **arguments):
         return self.driver.execute_cdp_cmd(command, arguments)

@@ -150,11 +150,11 @@ class Kubelet:
         """folder: with a short name, for the sockets in it."""
         self.node = node
         self.folder = folder
-        self.top = "/zombie-reaper-test-%d" % os.getpid()
+        self.top = f"/zombie-reaper-test-{os.getpid()}"
         # the file system as the node sees it
-        self.root = Path("/proc/%d/root" % node.init.process.pid)
+        self.root = Path(f"/proc/{node.init.process.pid}/root")
         self.pods = []
-        self.channel = grpc.insecure_channel("unix:%s/socket" % folder)
+        self.channel = grpc.insecure_channel(f"unix:{folder}/socket")
         self.protos, services = grpc.protos_and_services("rig/cri.proto")
         self.runtime, self.images = (
             services.RuntimeServiceStub(self.channel),
@@ -177,8 +177,7 @@ class Kubelet:
         for style in ("systemd", "mixed"):
             script = self.folder / ("runc-" + style)
             script.write_text(
-                '#!/bin/sh\nexec %s -IS -c %s %s %s "$@"\n'
-                % (PYTHON, shlex.quote(RUNC), style, self.top)
+                f'#!/bin/sh\nexec {PYTHON} -IS -c {shlex.quote(RUNC)} {style} {self.top} "$@"\n'
             )
             script.chmod(0o755)
             handlers[style] = str(script)
@@ -260,8 +259,8 @@ class Pod:
         if style == "cgroupfs":
             self.cgroup = "/".join([kubelet.top, *parts, "pod" + self.uid])
         else:
-            self.cgroup = "%s%s-pod%s.slice" % (prefix, "-".join(parts), self.uid.replace("-", "_"))
-        self.logs = Path("/var/log/pods/%s_%s_%s" % (namespace, name, self.uid))  # in the node
+            self.cgroup = f"{prefix}{'-'.join(parts)}-pod{self.uid.replace('-', '_')}.slice"
+        self.logs = Path(f"/var/log/pods/{namespace}_{name}_{self.uid}")  # in the node
         self._in_node(self.logs).mkdir()
         self.config = kubelet.protos.PodSandboxConfig(
             metadata={"name": name, "uid": self.uid, "namespace": namespace},
@@ -286,7 +285,7 @@ class Pod:
         attempt = self.starts[name]
         self.starts[name] += 1
         protos = self.kubelet.protos
-        log = self.logs / name / ("%d.log" % attempt)
+        log = self.logs / name / (f"{attempt}.log")
         self._in_node(log.parent).mkdir(exist_ok=True)
         namespaces = (
             {**self.namespaces, "pid": "TARGET", "target_id": target} if target else self.namespaces
@@ -309,12 +308,7 @@ class Pod:
             pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config
         )
         created = self.kubelet.runtime.CreateContainer(request, timeout=PATIENCE)
-        link = "/var/log/containers/%s_%s_%s-%s.log" % (
-            self.name,
-            self.namespace,
-            name,
-            created.container_id,
-        )
+        link = f"/var/log/containers/{self.name}_{self.namespace}_{name}-{created.container_id}.log"
         self._in_node(link).symlink_to(log)
         self.kubelet.runtime.StartContainer(created, timeout=PATIENCE)
         wait_until(
@@ -325,7 +319,7 @@ class Pod:
     def termination_log(self, name) -> Path:
         """The file of the container that was started last under that name."""
         return self._in_node(
-            "/var/lib/kubelet/pods/%s/containers/%s/%08x" % (self.uid, name, self.starts[name] - 1)
+            f"/var/lib/kubelet/pods/{self.uid}/containers/{name}/{self.starts[name] - 1:08x}"
         )
 
     def _make_termination_log(self, name) -> str:
@@ -367,7 +361,7 @@ class Pod:
         """Remove what names it in /var/log."""
         shutil.rmtree(self._in_node(self.logs), ignore_errors=True)
         for link in self._in_node("/var/log/containers").glob(
-            "%s_%s_*.log" % (self.name, self.namespace)
+            f"{self.name}_{self.namespace}_*.log"
         ):
             link.unlink()
 

@@ -61,7 +61,7 @@ def ask(port, path, body=None, **headers) -> tuple:
     """
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
-        "http://127.0.0.1:%d%s" % (port, path),
+        f"http://127.0.0.1:{port}{path}",
         data,
         {"Content-Type": "application/json", **headers},
     )
@@ -77,7 +77,7 @@ def ask(port, path, body=None, **headers) -> tuple:
 def answer(port, path):
     """What is answered, as JSON."""
     status, text = ask(port, path)
-    assert status == 200, "%s: %d %s" % (path, status, text)
+    assert status == 200, f"{path}: {status} {text}"
     return json.loads(text)
 
 
@@ -104,7 +104,7 @@ class Daemon:
             )
         try:
             wait_until(lambda: self.popen.poll() is not None or self.is_ready(), 180)
-            assert self.popen.poll() is None, "%s has ended: %s" % (command[0], self.text())
+            assert self.popen.poll() is None, f"{command[0]} has ended: {self.text()}"
         except BaseException:
             self.stop()
             raise
@@ -155,10 +155,10 @@ class NodeExporter(Daemon):
     def command(self):
         return [
             "prometheus-node-exporter",
-            "--web.listen-address=127.0.0.1:%d" % self.port,
+            f"--web.listen-address=127.0.0.1:{self.port}",
             "--collector.disable-defaults",
             "--collector.textfile",
-            "--collector.textfile.directory=%s" % self.textfiles,
+            f"--collector.textfile.directory={self.textfiles}",
         ]
 
     def is_ready(self):
@@ -175,10 +175,10 @@ class Alertmanager(Daemon):
     def command(self):
         return [
             "prometheus-alertmanager",
-            "--web.listen-address=127.0.0.1:%d" % self.port,
+            f"--web.listen-address=127.0.0.1:{self.port}",
             "--cluster.listen-address=",
-            "--storage.path=%s" % (self.folder / "data"),
-            "--config.file=%s" % self.write("alertmanager.yml", self.config),
+            f"--storage.path={self.folder / 'data'}",
+            f"--config.file={self.write('alertmanager.yml', self.config)}",
         ]
 
     def alerts(self) -> list:
@@ -222,9 +222,9 @@ class Prometheus(Daemon):
         }
         return [
             "prometheus",
-            "--web.listen-address=127.0.0.1:%d" % self.port,
-            "--storage.tsdb.path=%s" % (self.folder / "data"),
-            "--config.file=%s" % self.write("prometheus.yml", config),
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--storage.tsdb.path={self.folder / 'data'}",
+            f"--config.file={self.write('prometheus.yml', config)}",
         ]
 
     def alerts(self) -> list:
@@ -286,7 +286,7 @@ class Rulebook(Daemon):
         }
         return {
             **inherited,
-            "PATH": "%s:%s" % (programs(), os.environ["PATH"]),
+            "PATH": f"{programs()}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCAL_TEMP": str(self.folder / "local"),
@@ -343,15 +343,15 @@ def inside(node, folder, name) -> dict:
             (
                 "#!/bin/sh",
                 '[ "$(readlink /proc/%d/ns/pid)" = "%s" ] || exit 1'
-                % (pid, os.readlink("/proc/%d/ns/pid" % pid)),
-                "echo module >>%s" % (folder / (name + ".ran")),
-                'exec %s %s "$@"' % (shlex.join(node.enter), PYTHON),
+                % (pid, os.readlink(f"/proc/{pid}/ns/pid")),
+                f"echo module >>{folder / (name + '.ran')}",
+                f'exec {shlex.join(node.enter)} {PYTHON} "$@"',
             )
         )
         + "\n"
     )
     python.chmod(0o755)
-    assert os.readlink("/proc/%d/ns/pid" % pid) != os.readlink("/proc/self/ns/pid")
+    assert os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
     return {
         "ansible_connection": "local",
         "ansible_python_interpreter": str(python),

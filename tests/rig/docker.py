@@ -70,7 +70,7 @@ class Docker:
         self.cgroups = []
         command = [
             shutil.which("dockerd"),
-            "--host=unix://%s" % self.socket,
+            f"--host=unix://{self.socket}",
             "--pidfile=/run/docker.pid",
             "--cgroup-parent=" + parent,
             *FLAGS,
@@ -126,14 +126,14 @@ class Docker:
             HostConfig={"NetworkMode": "none", **host},
         )
         self._will_make(parent + "/" + made["Id"])
-        self.api("POST", "/containers/%s/start" % made["Id"])
+        self.api("POST", f"/containers/{made['Id']}/start")
         return made["Id"]
 
     def state(self, container) -> dict:
         """What Docker says of a container: whether it runs, its PID in the node, how often and when
         it was started.
         """
-        told = self.api("GET", "/containers/%s/json" % container)
+        told = self.api("GET", f"/containers/{container}/json")
         return {
             "running": told["State"]["Running"],
             "pid": told["State"]["Pid"],
@@ -147,7 +147,7 @@ class Docker:
 
     def remove_containers(self):
         for container in self.containers():
-            self.api("DELETE", "/containers/%s?force=true" % container)
+            self.api("DELETE", f"/containers/{container}?force=true")
 
     def stop(self):
         """Remove its containers and end the engine; what lies in the node goes with the node."""
@@ -190,11 +190,8 @@ class Docker:
             answer = response.read()
         finally:
             connection.close()
-        assert response.status < 400, "%s %s: %s %s" % (
-            method,
-            path,
-            response.status,
-            answer.decode(errors="replace"),
+        assert response.status < 400, (
+            f"{method} {path}: {response.status} {answer.decode(errors='replace')}"
         )
         return answer
 

@@ -119,7 +119,7 @@ class DebianPodman(Podman):
 
     def shell(self, text) -> str:
         """What commands of the page print, which has docker in podman's place."""
-        docker = 'docker() { %s "$@"; }\n' % " ".join(self.command)
+        docker = f'docker() {{ {" ".join(self.command)} "$@"; }}\n'
         done = self.node.run("sh", "-c", docker + text, env=self.environment)
         assert not done.stderr, done.stderr
         return done.stdout

@@ -60,9 +60,7 @@ class Fed(Program):
     def child_count(self) -> int:
         """Of zombies and others; fast, for thousands."""
         pid = self.process.pid
-        return len(
-            Path("/proc/%d/task/%d/children" % (pid, pid)).read_text(encoding="ascii").split()
-        )
+        return len(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
 
     def done(self) -> int:
         """How much it has done so far."""
@@ -80,13 +78,13 @@ class Fed(Program):
             if self.wrong.exists()
             else "it has died"
         )
-        return "%s: %s" % (self.name, why)
+        return f"{self.name}: {why}"
 
     def masks(self) -> dict:
         """The signals blocked in each of its threads, by thread id; of those that live now."""
         found = {}
         for task in self._tasks():
-            for line in _read("/proc/%d/task/%s/status" % (self.process.pid, task)).splitlines():
+            for line in _read(f"/proc/{self.process.pid}/task/{task}/status").splitlines():
                 if line.startswith("SigBlk:"):
                     found[int(task)] = int(line.split()[1], 16)
         return found
@@ -97,7 +95,7 @@ class Fed(Program):
         """
         holding = []
         for task in self._tasks():
-            for line in _read("/proc/%d/task/%s/status" % (self.process.pid, task)).splitlines():
+            for line in _read(f"/proc/{self.process.pid}/task/{task}/status").splitlines():
                 if line.startswith("TracerPid:") and line.split()[1] != "0":
                     holding.append(int(line.split()[1]))
                 if line.startswith("State:") and line.split()[1] in "tT":
@@ -106,7 +104,7 @@ class Fed(Program):
 
     def _tasks(self) -> list:
         try:
-            return os.listdir("/proc/%d/task" % self.process.pid)
+            return os.listdir(f"/proc/{self.process.pid}/task")
         except (FileNotFoundError, ProcessLookupError):
             return []
 

@@ -184,7 +184,7 @@ def big(nodes, offenders, seed=1, growth=1.0):
     per_node = [offenders // nodes + (place < offenders % nodes) for place in range(nodes)]
     looks, audits = {}, {}
     for place, count in enumerate(per_node):
-        host = "node%03d" % place
+        host = f"node{place:03d}"
         if place in (7, nodes // 2):
             looks[host] = UNREACHABLE if place == 7 else FAILED
             continue
@@ -193,7 +193,7 @@ def big(nodes, offenders, seed=1, growth=1.0):
             tenant = (
                 "akash1"
                 + "qpzry9x8gf2tvdw0s3jn54khce6mua7l"[dice.randrange(32)] * 6
-                + "%04d" % int(dice.paretovariate(0.8) % 300)
+                + f"{int(dice.paretovariate(0.8) % 300):04d}"
             )
             of = workload(
                 lease={
@@ -204,8 +204,8 @@ def big(nodes, offenders, seed=1, growth=1.0):
                     "provider": None,
                     "verified": True,
                 },
-                pod="%s-%d" % (dice.choice(APPS), number),
-                namespace="lease-%d" % number,
+                pod=f"{dice.choice(APPS)}-{number}",
+                namespace=f"lease-{number}",
                 container_name=dice.choice(APPS),
             )
             parents.append(

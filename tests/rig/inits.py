@@ -161,7 +161,7 @@ class Case(
             text=True,
             check=False,
         )
-        return "%s %s" % (self.package, done.stdout) if done.returncode == 0 else self.package
+        return f"{self.package} {done.stdout}" if done.returncode == 0 else self.package
 
 
 def words(command) -> list:
@@ -382,7 +382,7 @@ class Inits:
             (self.folder / name).mkdir(parents=True)
         for stage, line in (("1", ""), ("2", "exec runsvdir /etc/runit/sv"), ("3", "")):
             path = self.folder / "runit" / stage
-            path.write_text("#!/bin/sh\n%s\n" % line, encoding="utf-8")
+            path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
             path.chmod(0o755)
         for name, text in (
             ("supervisord.conf", SUPERVISORD),
@@ -408,7 +408,7 @@ class Inits:
         return [word.replace("FOLDER", str(self.folder)) for word in some]
 
     def _start(self, case):
-        log = self.folder / ("%d.log" % len(self.processes))
+        log = self.folder / (f"{len(self.processes)}.log")
         self.processes[case.name] = self.node.container(
             BECOME % (str(log), self._words(case.command))
         ).process
@@ -504,8 +504,7 @@ def is_busy(process) -> bool:
     for each in [process, *process.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
             if each.status() in BUSY or any(
-                state_of(thread) in "RD"
-                for thread in Path("/proc/%d/task" % each.pid).glob("*/stat")
+                state_of(thread) in "RD" for thread in Path(f"/proc/{each.pid}/task").glob("*/stat")
             ):
                 return True
     return False

@@ -53,7 +53,7 @@ def assert_goes_red(forking, folder, changes, test):
             "-q",
             "-x",
             "-o",
-            "pythonpath=%s tests" % (folder / "collections"),
+            f"pythonpath={folder / 'collections'} tests",
             "--basetemp",
             str(folder / "inner"),
             test,
@@ -62,9 +62,8 @@ def assert_goes_red(forking, folder, changes, test):
         output,
     )
     said = output.read_text(encoding="utf-8", errors="replace")
-    assert status == 1, "the test stayed green, or was none (exit status %d of pytest):\n%s" % (
-        status,
-        said[-2000:],
+    assert status == 1, (
+        f"the test stayed green, or was none (exit status {status} of pytest):\n{said[-2000:]}"
     )
     # what it started may still say something after that
     assert re.search(r"^=* ?1 failed\b", said, re.M), said[-2000:]
@@ -89,7 +88,7 @@ def replaced(text, old, new) -> str:
     which quotes it has taken, makes no difference.
     """
     found = list(re.finditer(pattern_of(old), text))
-    assert len(found) == 1, "that stands there %d times, and not once: %s" % (len(found), old)
+    assert len(found) == 1, f"that stands there {len(found)} times, and not once: {old}"
     (place,) = found
     return text[: place.start()] + new + text[place.end() :]
 

@@ -82,7 +82,7 @@ def wait_until(condition, seconds=60.0):
         if value:
             return value
         time.sleep(0.02)
-    raise AssertionError("not within %s s: %r" % (seconds, condition))
+    raise AssertionError(f"not within {seconds} s: {condition!r}")
 
 
 def first_child(process):
@@ -114,7 +114,7 @@ class Program:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
         )
         line = self.popen.stdout.readline()
-        assert line == b"ready\n", "the program did not get ready: %r" % line
+        assert line == b"ready\n", f"the program did not get ready: {line!r}"
         process = psutil.Process(self.popen.pid)
         for _level in range(depth):
             process = first_child(process)
@@ -292,7 +292,7 @@ def old_pythons() -> list:
 
 def ns_pids(pid) -> list:
     """Its PIDs in the namespaces from the machine's down to its own."""
-    status = Path("/proc/%d/status" % pid).read_text(encoding="utf-8", errors="replace")
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     return [
         int(number)
         for line in status.splitlines()

@@ -117,7 +117,7 @@ def own_cgroup(controller):
     mount, version = hierarchy(controller)
     if mount is None:
         pytest.skip(
-            "this machine has no cgroups with the controller %r that could be used" % controller
+            f"this machine has no cgroups with the controller {controller!r} that could be used"
         )
     made = OwnCgroup(
         Path(tempfile.mkdtemp(prefix="zombie-reaper-test-", dir=mount)), version, mount

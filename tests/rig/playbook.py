@@ -35,7 +35,7 @@ class Played:
     def error(self, host) -> str:
         """The one error of a host, in one line."""
         (told,) = re.findall(
-            r"^fatal: \[%s\]: FAILED! =>(.*?)^$" % re.escape(host), self.text, re.M | re.S
+            rf"^fatal: \[{re.escape(host)}\]: FAILED! =>(.*?)^$", self.text, re.M | re.S
         )
         return " ".join(told.split())
 

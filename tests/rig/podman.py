@@ -75,7 +75,7 @@ class Podman:
             Path("/etc/alternatives"),
             *Path("/etc").glob("java-*"),
         ]
-        volumes = ["%s:%s:ro" % (path, path) for path in shown] + [
+        volumes = [f"{path}:{path}:ro" for path in shown] + [
             "%s:%s" % pair for pair in folders.items()
         ]
         return self(

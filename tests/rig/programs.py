@@ -197,7 +197,7 @@ POSTGRES = AS_NOBODY + "/usr/lib/postgresql/*/bin/postgres "
 def nginx(name, *, ready, works, lines=""):
     return Program(
         name,
-        "nginx -p . -e stderr -c /w/%s/program" % name,
+        f"nginx -p . -e stderr -c /w/{name}/program",
         works,
         ready,
         files={"program": NGINX % (lines, name)},
@@ -289,7 +289,7 @@ PROGRAMS = [
     ),
     Program(
         "java",
-        "java %s -m java.rmi/sun.rmi.registry.RegistryImpl 1099" % NO_THREAD_ENDS,
+        f"java {NO_THREAD_ENDS} -m java.rmi/sun.rmi.registry.RegistryImpl 1099",
         serves_rmi,
         lambda running: tried(lambda: serves_rmi(running)),
         threads_may_start=True,

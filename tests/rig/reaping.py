@@ -54,10 +54,8 @@ PATIENTLY = "; ".join(
     (
         "from reaper import canary, files, ptrace",
         "from reaper.remedies import nudge, reap, terminate",
-        (
-            "ptrace.UNTIL_STOPPED = ptrace.UNTIL_CALLED = terminate.AFTER_SIGKILL = nudge.LONGEST ="
-            " canary.MOMENT = files.LOCK_WAIT = 60.0"
-        ),
+        "ptrace.UNTIL_STOPPED = ptrace.UNTIL_CALLED = terminate.AFTER_SIGKILL = nudge.LONGEST ="
+        " canary.MOMENT = files.LOCK_WAIT = 60.0",
         "reap.LONGEST = reap.LONGEST_ALL = canary.LONGEST = 600.0",
     )
 )
@@ -167,8 +165,9 @@ def container_of(node, *command, zombies=1, environment=()):
     zombies before it began.
     """
     return node.container(
-        "for _ in range(%d): zombie()\nos.environ.update(%r)\nos.execv(%r, %r)"
-        % (zombies, dict(environment), command[0], list(command))
+        f"for _ in range({zombies}):"
+        f" zombie()\nos.environ.update({dict(environment)!r})\nos.execv({command[0]!r},"
+        f" {list(command)!r})"
     )
 
 
@@ -197,9 +196,7 @@ def step_of(entry, remedy="reap") -> dict:
 
 def status_of(program) -> dict:
     """/proc/PID/status, and the start time as psutil reads it."""
-    text = Path("/proc/%d/status" % program.process.pid).read_text(
-        encoding="utf-8", errors="replace"
-    )
+    text = Path(f"/proc/{program.process.pid}/status").read_text(encoding="utf-8", errors="replace")
     return {
         **dict(line.split(":\t", 1) for line in text.splitlines()),
         "start": program.process.create_time(),
@@ -281,7 +278,7 @@ def says_nothing(program) -> bool:
 def system_call(program) -> int:
     """Number of the system call that it sleeps in; -1 when it is in none, or has ended."""
     try:
-        words = Path("/proc/%d/syscall" % program.process.pid).read_text(encoding="ascii").split()
+        words = Path(f"/proc/{program.process.pid}/syscall").read_text(encoding="ascii").split()
     except (FileNotFoundError, ProcessLookupError):
         return -1
     return int(words[0]) if words and words[0].isdecimal() else -1

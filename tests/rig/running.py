@@ -131,8 +131,8 @@ class Running:
             )
         except AssertionError as error:
             raise AssertionError(
-                "%s is not ready: %r, in system call %d"
-                % (self.program.name, self.out, self.system_call())
+                f"{self.program.name} is not ready: {self.out!r}, in system call"
+                f" {self.system_call()}"
             ) from error
 
     @property
@@ -155,7 +155,7 @@ class Running:
         )
 
     def threads(self) -> frozenset:
-        return frozenset(os.listdir("/proc/%d/task" % self.process.pid))
+        return frozenset(os.listdir(f"/proc/{self.process.pid}/task"))
 
     def system_call(self) -> int:
         """Number of the system call that it sleeps in, -1 where it is in none."""
@@ -180,7 +180,7 @@ class Running:
 
         def connect():
             libc = ctypes.CDLL(None, use_errno=True)
-            with open("/proc/%d/ns/net" % self.process.pid, "rb") as namespace:
+            with open(f"/proc/{self.process.pid}/ns/net", "rb") as namespace:
                 assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(
                     ctypes.get_errno()
                 )
@@ -190,7 +190,7 @@ class Running:
             return executor.submit(connect).result()
 
     def proc(self, name) -> str:
-        return Path("/proc/%d/%s" % (self.process.pid, name)).read_text()
+        return Path(f"/proc/{self.process.pid}/{name}").read_text()
 
 
 def ask(connected, request, until) -> bytes:
@@ -200,7 +200,7 @@ def ask(connected, request, until) -> bytes:
         connected.sendall(request)
         while until not in answer:
             piece = connected.recv(65536)
-            assert piece, "it closed the connection after %r" % answer
+            assert piece, f"it closed the connection after {answer!r}"
             answer += piece
     return answer
 

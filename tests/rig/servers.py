@@ -79,7 +79,7 @@ class Server:
         raise NotImplementedError
 
     def answers(self) -> bool:
-        assert self.process.alive, "%s did not start" % self.process.name
+        assert self.process.alive, f"{self.process.name} did not start"
         with ThreadPoolExecutor(1) as executor:  # the network namespace is a property of the thread
             return executor.submit(self._connects).result()
 
@@ -99,12 +99,12 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _is_alone(self) -> bool:
-        return os.readlink("/proc/%d/ns/net" % self.process.process.pid) != os.readlink(
+        return os.readlink(f"/proc/{self.process.process.pid}/ns/net") != os.readlink(
             "/proc/self/ns/net"
         )
 
     def _connects(self) -> bool:
-        with open("/proc/%d/ns/net" % self.process.process.pid, "rb") as namespace:
+        with open(f"/proc/{self.process.process.pid}/ns/net", "rb") as namespace:
             assert ctypes.CDLL(None).setns(namespace.fileno(), CLONE_NEWNET) == 0
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", PORT)) == 0
@@ -133,11 +133,11 @@ class Nginx(Server):
             "--connections",
             "8",
             "--duration",
-            "%ds" % seconds,
+            f"{seconds}s",
             "--timeout",
             "60s",
             "--latency",
-            "http://127.0.0.1:%d/" % PORT,
+            f"http://127.0.0.1:{PORT}/",
         )
         wrong = [
             line.strip() for line in out.splitlines() if "errors:" in line or "Non-2xx" in line
@@ -270,7 +270,7 @@ class Postgres(Server):
         failed = int(re.search(r"number of failed transactions: (\d+)", out).group(1))
         return {
             "requests": len(took),
-            "failed": ["%d failed transactions" % failed] if failed else [],
+            "failed": [f"{failed} failed transactions"] if failed else [],
             "p50": took[len(took) // 2],
             "p99": took[len(took) * 99 // 100],
             "max": took[-1],
@@ -297,11 +297,8 @@ SERVERS = (Nginx, Redis, Postgres)
 
 def _run(*command) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, "%s: exit status %d, %s%s" % (
-        command[0],
-        done.returncode,
-        done.stdout,
-        done.stderr,
+    assert done.returncode == 0, (
+        f"{command[0]}: exit status {done.returncode}, {done.stdout}{done.stderr}"
     )
     return done.stdout
 

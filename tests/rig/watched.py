@@ -37,14 +37,14 @@ class Watch:
         Watch.number += 1
         self.messages = []
         self.told = threading.Condition()
-        self.address = str(folder / ("notify%d" % Watch.number))
+        self.address = str(folder / (f"notify{Watch.number}"))
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.address)
         if listens:
             threading.Thread(target=self._listen, daemon=True).start()
         else:
             self._fill_up()
-        self.said = folder / ("said%d" % Watch.number)
+        self.said = folder / (f"said{Watch.number}")
         with open(self.said, "wb") as said:
             self.popen = subprocess.Popen(
                 [
@@ -68,7 +68,7 @@ class Watch:
     def find(self) -> psutil.Process:
         """The agent itself, the one child of nsenter."""
         with open(
-            "/proc/%d/task/%d/children" % (self.popen.pid, self.popen.pid), encoding="ascii"
+            f"/proc/{self.popen.pid}/task/{self.popen.pid}/children", encoding="ascii"
         ) as children:
             self.process = psutil.Process(int(children.read()))
         return self.process
@@ -106,7 +106,7 @@ class Watch:
 
     def mark(self) -> int:
         """How many messages it has sent so far, also of those that have not been read yet."""
-        text = "MARK %d" % len(self.messages)
+        text = f"MARK {len(self.messages)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
             sending.sendto(text.encode(), self.address)
         wait_until(lambda: self.sent(text))
@@ -139,7 +139,7 @@ class Watch:
 
     def polls(self) -> float | None:
         """Seconds of the poll(2) that it sleeps in; None where it is in none."""
-        with open("/proc/%d/syscall" % self.process.pid, encoding="ascii") as file:
+        with open(f"/proc/{self.process.pid}/syscall", encoding="ascii") as file:
             number, *arguments = file.read().split()
         return int(arguments[2], 16) / 1000 if number == str(POLL) else None
 
@@ -164,10 +164,10 @@ class Watch:
 
     def open_files(self) -> list:
         """Of one moment, but for those of cgroups, which others make and remove."""
-        folder, found = "/proc/%d/fd" % self.process.pid, []
+        folder, found = f"/proc/{self.process.pid}/fd", []
         for fd in os.listdir(folder):
             with contextlib.suppress(FileNotFoundError):
-                found.append(os.readlink("%s/%s" % (folder, fd)))
+                found.append(os.readlink(f"{folder}/{fd}"))
         return sorted(name for name in found if "/cgroup" not in name)
 
     def takes(self, number) -> None:
@@ -185,7 +185,7 @@ class Watch:
         assert self.popen.poll() is None, "it has ended: " + self.text()
 
     def _is_pending(self, number) -> bool:
-        with open("/proc/%d/status" % self.process.pid, encoding="ascii") as file:
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
             fields = dict(line.split(":", 1) for line in file)
         return any(int(fields[name], 16) >> number - 1 & 1 for name in ("SigPnd", "ShdPnd"))
 

@@ -39,8 +39,7 @@ def test_the_whole_engine_goes_to_the_node(root):
         if path.startswith("/usr/local/lib/zombie_reaper/")
     }
     assert written == {
-        "/usr/local/lib/zombie_reaper/%s" % path.relative_to(engine)
-        for path in engine.rglob("*.py")
+        f"/usr/local/lib/zombie_reaper/{path.relative_to(engine)}" for path in engine.rglob("*.py")
     }
 
 

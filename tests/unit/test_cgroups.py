@@ -229,7 +229,7 @@ def real_cgroup():
         if outer.version == 2:
             outer.write("cgroup.subtree_control", "+pids")
         inner = outer.below("inner")
-        yield "pids" if outer.version == 1 else "", "/%s/inner" % outer.folder.name, inner.folder
+        yield "pids" if outer.version == 1 else "", f"/{outer.folder.name}/inner", inner.folder
 
 
 def test_a_real_cgroup(real_cgroup):

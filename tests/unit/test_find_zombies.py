@@ -31,7 +31,7 @@ class Node:
         for name, (_number, parents) in held.items():
             (folder / name).mkdir()
             (folder / name / "cgroup.procs").write_text(
-                "".join("%d\n" % pid for pid in parents), encoding="ascii"
+                "".join(f"{pid}\n" for pid in parents), encoding="ascii"
             )
         self.every = {
             pid: [zombie(1000000 * pid + each, pid) for each in range(number)]
@@ -46,10 +46,7 @@ class Node:
         return (
             None
             if self.held is None
-            else [
-                ("%s/%s" % (self.root, name), number)
-                for name, (number, _parents) in self.held.items()
-            ]
+            else [(f"{self.root}/{name}", number) for name, (number, _parents) in self.held.items()]
         )
 
     # /proc

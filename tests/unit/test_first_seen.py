@@ -200,16 +200,16 @@ def real_zombies():
 def test_folder_that_is_full_is_a_warning(tmp_path, root, real_zombies, why, before):
     done = report_only(root, tmp_path, *[line.format(run=tmp_path) for line in before])
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["warnings"] == ["%s cannot be written: %s" % (tmp_path, why)]
+    assert json.loads(done.stdout)["warnings"] == [f"{tmp_path} cannot be written: {why}"]
     assert [name for name in os.listdir(tmp_path) if name.endswith(".new")] == []
 
 
 def test_folder_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_path, root):
-    done = report_only(root, tmp_path, "mount -t tmpfs -o ro none %s" % tmp_path)
+    done = report_only(root, tmp_path, f"mount -t tmpfs -o ro none {tmp_path}")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["warnings"] == [
-        "%s cannot be written: the lock %s/lock cannot be opened: Read-only file system"
-        % (tmp_path, tmp_path)
+        f"{tmp_path} cannot be written: the lock {tmp_path}/lock cannot be opened:"
+        " Read-only file system"
     ]
 
 

@@ -20,7 +20,7 @@ def path(tmp_path):
 
 
 def add(path, *looks, at=AT, keep_days=400, **hosts):
-    hosts = {**{"node%d" % place: result for place, result in enumerate(looks)}, **hosts}
+    hosts = {**{f"node{place}": result for place, result in enumerate(looks)}, **hosts}
     with fleet_history.History(str(path)) as history:
         history.add(rig.fleet_of(hosts, at=at), at, keep_days)
         return history.trends(at)
@@ -114,7 +114,7 @@ def test_runs_are_pruned_by_age_with_all_that_is_theirs(path):
 
 
 def test_of_each_node_few_tenants_are_kept(path):
-    add(path, rig.look(*[of("tenant%d" % number, number + 1) for number in range(50)]))
+    add(path, rig.look(*[of(f"tenant{number}", number + 1) for number in range(50)]))
     assert rows(path, "SELECT COUNT(*), MIN(zombies) FROM tenants") == [
         (fleet_history.MOST_TENANTS, 31)
     ]

@@ -20,7 +20,7 @@ def result(
     return {
         "check_mode": check_mode,
         "offenders": offenders,
-        "summary": ["%d zombies on this node" % zombies, "process table: fine"],
+        "summary": [f"{zombies} zombies on this node", "process table: fine"],
         "counts": {
             "zombies": zombies,
             "zombies_left": zombies - cleared,
@@ -56,10 +56,10 @@ def test_one_node_shows_all_it_reported():
 
 
 def test_five_hundred_nodes_fit_on_a_screen():
-    results = {"fine%03d" % number: result() for number in range(420)}
+    results = {f"fine{number:03d}": result() for number in range(420)}
     results |= {
-        "bad%03d" % number: result(
-            1000 + number, 900, ended=number % 2, tenants=["tenant%02d" % (number % 20)]
+        f"bad{number:03d}": result(
+            1000 + number, 900, ended=number % 2, tenants=[f"tenant{number % 20:02d}"]
         )
         for number in range(60)
     }
@@ -67,7 +67,7 @@ def test_five_hundred_nodes_fit_on_a_screen():
         "full": result(3, 3, usage=0.93, seconds=7200, by={"nudge": 1, "reap": 2, "terminate": 0})
     }
     results |= {
-        "off%02d" % number: {"unreachable": True, "msg": "Connection refused"}
+        f"off{number:02d}": {"unreachable": True, "msg": "Connection refused"}
         for number in range(19)
     }
     lines = told(results)

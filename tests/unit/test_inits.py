@@ -181,7 +181,7 @@ BELIEVED = [  # program, verdict, a status and a system call with which it is be
 @pytest.mark.parametrize("name, verdict, its_status, call", BELIEVED)
 def test_a_name_is_believed_with_the_traits_of_that_program(name, verdict, its_status, call):
     assert inits.by_name(b"/usr/bin/" + name.encode(), b"", its_status, call) == inits.Evidence(
-        "name", verdict, "it is called %s" % name
+        "name", verdict, f"it is called {name}"
     )
 
 
@@ -213,7 +213,7 @@ NOT_BELIEVED = [
 def test_a_name_is_not_believed_without_them(name, its_status, call):
     found = inits.by_name(b"/usr/bin/" + name.encode(), b"", its_status, call)
     assert found == inits.Evidence(
-        "name", "unknown", "it is called %s, but does not handle signals as that does" % name
+        "name", "unknown", f"it is called {name}, but does not handle signals as that does"
     )
 
 

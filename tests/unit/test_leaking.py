@@ -82,7 +82,7 @@ def test_parents_that_have_ended_are_forgotten(collected):
 @pytest.mark.parametrize("line", ["7 12.5", "7 8 9 12.5", "a b 12.5", "7 8 nan", "7 8 -1"])
 def test_line_that_is_not_ours_is_ignored(tmp_path, line):
     boot_id = procfs.ProcFS().read_text("sys/kernel/random/boot_id").strip()
-    (tmp_path / "collected").write_text("%s\n%s\n" % (boot_id, line), encoding="ascii")
+    (tmp_path / "collected").write_text(f"{boot_id}\n{line}\n", encoding="ascii")
     assert loaded(tmp_path) == {}
 
 

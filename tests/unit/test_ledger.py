@@ -31,13 +31,13 @@ class Loads:
     def read_text(self, name):
         assert name == "loadavg"
         tasks, last_pid = self.loads.pop(0) if len(self.loads) > 1 else self.loads[0]
-        return "0.00 0.01 0.05 1/%d %d\n" % (tasks, last_pid)
+        return f"0.00 0.01 0.05 1/{tasks} {last_pid}\n"
 
 
 def tasks(folder, path, number, first=1):
     file = folder / path
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join("%d\n" % (first + each) for each in range(number)), encoding="ascii")
+    file.write_text("".join(f"{first + each}\n" for each in range(number)), encoding="ascii")
 
 
 @pytest.fixture(params=[False, True], ids=["once", "keep"])
@@ -49,7 +49,7 @@ def keep(request):
 def test_what_is_counted_and_not_listed_is_a_zombie(tmp_path, layout, keep):
     top, name = LAYOUTS[layout]
     for number, folder in enumerate((".", "a", "a/b")):
-        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10**number)
+        tasks(tmp_path, f"{top}/{folder}/{name}", 10**number)
     if layout == "hybrid":
         tasks(tmp_path, "pids/tasks", 5)
     ledger = cgroups.Ledger(str(tmp_path), Loads((118, 500)), keep)
@@ -109,7 +109,7 @@ def test_loadavg_that_cannot_be_read_is_none(tmp_path, keep):
 
 def test_where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read(tmp_path):
     for number in range(60):
-        tasks(tmp_path, "%d/cgroup.threads" % number, 2)
+        tasks(tmp_path, f"{number}/cgroup.threads", 2)
     tasks(tmp_path, "cgroup.threads", 2)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     before = len(os.listdir("/proc/self/fd"))
@@ -227,8 +227,8 @@ def test_holding_tells_the_cgroups_from_the_fullest_down(tmp_path):
         ("c", 1, 1 + 7),
         ("d", 3, 3),
     ):
-        tasks(tmp_path, "pids/%s/tasks" % name, listed)
-        (tmp_path / "pids" / name / "pids.current").write_text("%d\n" % current)
+        tasks(tmp_path, f"pids/{name}/tasks", listed)
+        (tmp_path / "pids" / name / "pids.current").write_text(f"{current}\n")
     ledger = cgroups.Ledger(str(tmp_path), Loads((10 + 9 + 8 + 3 + 2, 1)))
     root = str(tmp_path / "pids")
     assert ledger.holding() == [(root + "/c", 7), (root + "/a", 5), (root, 2), (root + "/a/b", 1)]
@@ -248,14 +248,14 @@ def part(folder, path, number):
     below the root.
     """
     (folder / path).mkdir(parents=True, exist_ok=True)
-    (folder / path / "pids.current").write_text("%d\n" % number, encoding="ascii")
+    (folder / path / "pids.current").write_text(f"{number}\n", encoding="ascii")
 
 
 @pytest.mark.parametrize("layout", ["v1", "v2"])
 def test_of_a_part_its_own_tasks_count_and_not_those_of_the_machine(tmp_path, layout, keep):
     top, name = LAYOUTS[layout]
     for number, folder in enumerate((".", "a", "a/b")):
-        tasks(tmp_path, "%s/%s/%s" % (top, folder, name), 10**number)
+        tasks(tmp_path, f"{top}/{folder}/{name}", 10**number)
     part(tmp_path, top, 118)
     if layout == "v1":
         # the other hierarchy is in sight as a whole
@@ -282,9 +282,9 @@ def test_holding_of_a_part_begins_with_what_it_counts_itself(tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_cgroup_below_that_counts_makes_no_part_of_the_machine(tmp_path, layout, keep):
     top, name = LAYOUTS[layout]
-    tasks(tmp_path, "%s/%s" % (top, name), 5)
-    tasks(tmp_path, "%s/a/%s" % (top, name), 5)
-    part(tmp_path, "%s/a" % top, 6)
+    tasks(tmp_path, f"{top}/{name}", 5)
+    tasks(tmp_path, f"{top}/a/{name}", 5)
+    part(tmp_path, f"{top}/a", 6)
     ledger = cgroups.Ledger(str(tmp_path), Loads((13, 1)), keep)
     assert ledger.zombies() == 3
     ledger.close()

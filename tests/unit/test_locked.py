@@ -31,7 +31,7 @@ def clock(monkeypatch):
 def test_it_is_waited_for_so_long_and_no_longer(tmp_path, clock, wait, seconds):
     with (
         files.locked(str(tmp_path)),
-        pytest.raises(files.Busy, match="for longer than %d s: nothing was done" % seconds),
+        pytest.raises(files.Busy, match=f"for longer than {seconds} s: nothing was done"),
         files.locked(str(tmp_path), wait=wait),
     ):
         raise AssertionError("two hold it")

@@ -141,7 +141,7 @@ def test_every_metric_is_there_with_its_type_also_where_there_is_nothing():
     assert [
         line for line in text.split("\n") if line.startswith("zombie_reaper_cleared_total")
     ] == [
-        'zombie_reaper_cleared_total{remedy="%s"} 0' % remedy
+        f'zombie_reaper_cleared_total{{remedy="{remedy}"}} 0'
         for remedy in ("reap", "nudge", "terminate")
     ]
 
@@ -220,14 +220,14 @@ def test_of_many_workloads_those_with_most_have_a_series():
     offenders = [
         container_process(
             100 + number,
-            workload=workload(container_name="c%d" % number),
+            workload=workload(container_name=f"c{number}"),
             zombies=(zombie(1000 + number),),
             more=number,
         )
         for number in range(75)
     ]
     text = metrics.as_text(swept(*offenders), NOTHING, NOW)
-    assert of_workloads(text) == {("", "", "c%d" % number): number + 1 for number in range(25, 75)}
+    assert of_workloads(text) == {("", "", f"c{number}"): number + 1 for number in range(25, 75)}
     assert plain(text)["workloads_not_shown"] == 25
     assert plain(metrics.as_text(swept(*offenders[:50]), NOTHING, NOW))["workloads_not_shown"] == 0
 
@@ -340,7 +340,7 @@ def test_what_its_owner_writes_there_is_not_taken_over(paths, file):
         (lambda: metrics.record(swept(), paths), 2),
         (lambda: metrics.failed(paths), 2),
     ):
-        file.write_text("%s 1000\n%s 1\n" % (metrics.SWEEPS, textfile.SUCCESS), encoding="utf-8")
+        file.write_text(f"{metrics.SWEEPS} 1000\n{textfile.SUCCESS} 1\n", encoding="utf-8")
         tell()
         assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == sweeps
 
@@ -359,12 +359,12 @@ def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written
     paths, file, tmp_path, trap, name
 ):
     victim = tmp_path / "victim"
-    victim.write_text("%s 1000\nsecret\n" % metrics.SWEEPS, encoding="utf-8")
+    victim.write_text(f"{metrics.SWEEPS} 1000\nsecret\n", encoding="utf-8")
     victim.chmod(0o600)
     trap(file.with_name(name), victim)
     assert metrics.record(swept(), paths) == ()
     assert textfile.looked(paths.run, REAL, 5)
-    assert victim.read_text(encoding="utf-8") == "%s 1000\nsecret\n" % metrics.SWEEPS
+    assert victim.read_text(encoding="utf-8") == f"{metrics.SWEEPS} 1000\nsecret\n"
     assert victim.stat().st_mode & 0o7777 == 0o600
     assert not file.is_symlink()
     assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == 1
@@ -385,7 +385,7 @@ def test_a_link_that_is_put_there_at_the_last_moment_is_not_followed(
             file.with_name(path).symlink_to(victim)
 
     monkeypatch.setattr(files.os, "unlink", unlink)
-    assert metrics.record(swept(), paths) == ("%s cannot be written: File exists" % file,)
+    assert metrics.record(swept(), paths) == (f"{file} cannot be written: File exists",)
     assert victim.read_text(encoding="utf-8") == "keep"
     assert not file.exists()
 
@@ -396,10 +396,10 @@ def test_a_directory_that_a_link_leads_to_is_not_written_to(paths, tmp_path, bel
     elsewhere.mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     [warning] = metrics.record(swept(), paths._replace(textfiles=str(tmp_path / "link") + below))
-    assert (
-        warning
-        == "%s%s/zombie_reaper.prom cannot be written: Not a directory (no part of its path may be"
-        " a symbolic link)" % (tmp_path / "link", below)
+    assert warning == (
+        f"{tmp_path / 'link'}{below}/zombie_reaper.prom cannot be written: Not a directory"
+        " (no part of its path may be"
+        " a symbolic link)"
     )
     assert list(elsewhere.iterdir()) == []
 
@@ -408,14 +408,14 @@ def test_one_that_cannot_be_written_is_a_warning_and_leaves_nothing(paths, file)
     file.mkdir()
     (file / "keep").touch()
     [warning] = metrics.record(swept(), paths)
-    assert warning.startswith("%s cannot be written: " % file)
+    assert warning.startswith(f"{file} cannot be written: ")
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
 def test_a_directory_that_is_not_there_is_a_warning_and_is_not_made(paths, file):
     file.parent.rmdir()
     assert metrics.record(swept(), paths) == (
-        "%s cannot be written: No such file or directory" % file,
+        f"{file} cannot be written: No such file or directory",
     )
     assert not file.parent.exists()
 

@@ -66,7 +66,7 @@ def test_bad_value_is_refused_with_its_name_its_value_and_what_is_allowed(name, 
     with pytest.raises(policy.OptionError) as caught:
         policy.validate({name: value})
     message = str(caught.value)
-    assert message.startswith("%s: %r is not allowed: " % (name, value))
+    assert message.startswith(f"{name}: {value!r} is not allowed: ")
     assert allowed in message
 
 
@@ -101,7 +101,7 @@ def test_unknown_option_is_refused_with_the_names_there_are():
 def test_removed_option_is_refused_with_its_successor(name, successor, value):
     """Whatever its value: the default of old too, since it meant to act always."""
     with pytest.raises(
-        policy.OptionError, match="^%s: this option was removed; use %s$" % (name, successor)
+        policy.OptionError, match=f"^{name}: this option was removed; use {successor}$"
     ):
         policy.validate({name: value})
 

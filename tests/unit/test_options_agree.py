@@ -107,7 +107,7 @@ def test_removed_options_are_taken_by_the_modules_and_the_command_only_to_be_ref
         assert successor in NAMES and name not in NAMES
         given = agent._parse(["--" + name.replace("_", "-"), "0"]).options
         with pytest.raises(
-            policy.OptionError, match="^%s: this option was removed; use %s$" % (name, successor)
+            policy.OptionError, match=f"^{name}: this option was removed; use {successor}$"
         ):
             policy.validate(given)
         assert [entry for entry in specs.values() if PREFIX + name in entry["options"]] == []
@@ -196,7 +196,7 @@ def test_remedies_and_scopes_that_are_documented_are_those_there_are():
     documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
     for option, words in (("remedies", policy.REMEDIES), ("scope", policy.SCOPES)):
         text = " ".join(documented[option]["description"])
-        assert [word for word in words if "V(%s)" % word not in text] == []
+        assert [word for word in words if f"V({word})" not in text] == []
     assert [name for name in NAMES if name + ":" not in policy.Options.__doc__] == []
 
 

@@ -326,7 +326,7 @@ def test_without_terminate_nothing_moves_and_nothing_is_spared(remedies):
 def test_max_parents_lets_the_first_through_and_counts_those_ended_before():
     snapshot = node(
         *[
-            container_process(pid, init_pid=None, workload=workload(container_id="%064x" % pid))
+            container_process(pid, init_pid=None, workload=workload(container_id=f"{pid:064x}"))
             for pid in (61, 62, 63, 64)
         ]
     )
@@ -653,7 +653,7 @@ def test_of_the_replicas_of_a_workload_one_is_ended():
     pod = {"pod_uid": UID, "pod": ("lease-1", "web-0")}
     replicas = [
         container_process(
-            pid, init_pid=None, workload=workload(container_id="%064x" % (pid // 2), **pod)
+            pid, init_pid=None, workload=workload(container_id=f"{pid // 2:064x}", **pod)
         )
         for pid in (60, 61, 62)
     ]

@@ -294,7 +294,7 @@ VDSO_LINE = re.compile(r"^([0-9a-f]+)-[0-9a-f]+ .* \[vdso\]$", re.MULTILINE)
 
 def test_vdso_is_where_the_kernel_s_map_has_it():
     with child(lambda: None) as pid:
-        (start,) = VDSO_LINE.findall(Path("/proc/%d/maps" % pid).read_text(encoding="ascii"))
+        (start,) = VDSO_LINE.findall(Path(f"/proc/{pid}/maps").read_text(encoding="ascii"))
         proc = procfs.ProcFS()
         assert proc.vdso_address(pid) == int(start, 16)
         assert proc.memory(pid, proc.vdso_address(pid), 4) == b"\x7fELF"
@@ -339,7 +339,7 @@ def test_memory_is_read_as_far_as_it_goes():
         assert proc.memory(pid, start + page, 1) is None
         for nowhere in (0, 2**47, 2**63, 2**64 - 1, 2**64, 2**80):
             assert proc.memory(pid, nowhere, 8) is None
-        assert Path("/proc/%d/maps" % pid).exists(), "it lives on"
+        assert Path(f"/proc/{pid}/maps").exists(), "it lives on"
     libc.munmap(ctypes.c_void_p(start), ctypes.c_size_t(page))
 
 
@@ -406,7 +406,7 @@ def test_pidfd_on_a_kernel_that_tells_its_pid_only(tmp_path, pid, expected):
     """Before Linux 5.5: the rest is in the status of that process, if it is still there."""
     (tmp_path / "self/fdinfo").mkdir(parents=True)
     (tmp_path / "self/fdinfo/5").write_text(
-        "pos:\t0\nflags:\t02000002\nPid:\t%d\n" % pid, encoding="ascii"
+        f"pos:\t0\nflags:\t02000002\nPid:\t{pid}\n", encoding="ascii"
     )
     (tmp_path / "8").mkdir()
     (tmp_path / "8/status").write_bytes(status_text(procfs.Status(0, 0, (8, 3), 0, 0, 0, 0)))
@@ -607,7 +607,7 @@ def test_a_process_exits_with_its_last_thread():
 def test_namespaces_are_those_that_the_kernel_names(kind):
     real = procfs.ProcFS()
     with child(lambda: None) as pid:
-        inode = int(os.readlink("/proc/%d/ns/%s" % (pid, kind)).partition("[")[2].rstrip("]"))
+        inode = int(os.readlink(f"/proc/{pid}/ns/{kind}").partition("[")[2].rstrip("]"))
         opened = real.open_namespace(pid, kind)
         try:
             assert os.fstat(opened).st_ino == inode

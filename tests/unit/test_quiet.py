@@ -35,12 +35,12 @@ class Node:
 
     def list_tasks(self, number):
         (self.root / "cgroup.threads").write_text(
-            "".join("%d\n" % pid for pid in range(1, number + 1)), encoding="ascii"
+            "".join(f"{pid}\n" for pid in range(1, number + 1)), encoding="ascii"
         )
 
     def read_text(self, name):
         return {
-            "loadavg": "0.00 0.01 0.05 1/%d 500\n" % self.tasks,
+            "loadavg": f"0.00 0.01 0.05 1/{self.tasks} 500\n",
             "sys/kernel/random/boot_id": self.boot_id + "\n",
         }[name]
 
@@ -113,11 +113,7 @@ def test_something_is_new(node, noted, change):
 def told(node, noted, tmp_path):
     """The metrics of that sweep, told to a folder."""
     (tmp_path / "out").mkdir()
-    text = "%s 1\n%s 50\n%s 1000.000\n" % (
-        textfile.SUCCESS,
-        textfile.PIDS_USED,
-        textfile.LAST_SWEEP,
-    )
+    text = f"{textfile.SUCCESS} 1\n{textfile.PIDS_USED} 50\n{textfile.LAST_SWEEP} 1000.000\n"
     textfile.publish(str(noted[0]), node, str(tmp_path / "out"), "# TYPE first gauge\n" + text)
     return tmp_path / "out/zombie_reaper.prom"
 
@@ -156,7 +152,7 @@ def test_metrics_that_cannot_be_told_need_a_whole_sweep(node, noted, told):
 def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
     file = noted[0] / "quiet"
     boot_id, then, *rest = file.read_text(encoding="ascii").split()
-    file.write_text(" ".join([boot_id, "%.3f" % (float(then) - seconds), *rest]), encoding="ascii")
+    file.write_text(" ".join([boot_id, f"{float(then) - seconds:.3f}", *rest]), encoding="ascii")
     assert (asked(node, noted) is not None) is trusted
 
 
@@ -225,8 +221,8 @@ def test_a_wrong_configuration_is_a_sweep_that_could_not_be_done(
         metrics._written({**metrics.counted(""), textfile.SUCCESS: 1}),
     )
     assert agent.main(["--config", str(wrong), "--run", str(noted[0])]) == 2
-    assert "%s 1\n" % textfile.SUCCESS in told.read_text(encoding="ascii")
+    assert f"{textfile.SUCCESS} 1\n" in told.read_text(encoding="ascii")
     assert agent.main(["--syslog"]) == 2
-    assert "%s 0\n" % textfile.SUCCESS in told.read_text(encoding="ascii")
-    assert "%s 1\n" % metrics.ERRORS in told.read_text(encoding="ascii")
+    assert f"{textfile.SUCCESS} 0\n" in told.read_text(encoding="ascii")
+    assert f"{metrics.ERRORS} 1\n" in told.read_text(encoding="ascii")
     assert capsys.readouterr().err.count("min_age: -1 is not allowed") == 2

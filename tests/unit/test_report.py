@@ -322,9 +322,8 @@ def test_lines_for_people():
     assert lines[0] == "5 zombies on this node; 2 cleared, 0 left; 1 parent ended"
     assert lines[1] == "process table: 29492 of 32768 taken (90.0 %), bound by kernel.pid_max"
     assert (
-        lines[2]
-        == "PID 50 (python3) in container %s: 3 zombies, oldest 100 s: moved: terminate (ended by SIGKILL); left with PID 40"
-        % ("c" * 12)
+        lines[2] == f"PID 50 (python3) in container {'c' * 12}: 3 zombies, oldest 100 s: moved:"
+        " terminate (ended by SIGKILL); left with PID 40"
     )
     assert lines[3] == "PID 60 (python3) on the host: 1 zombie, oldest 100 s: left alone: because"
     assert lines[4] == r"warning: w\x0a"
@@ -493,10 +492,8 @@ PLACES = [  # (what is known of the workload, in words)
     ),
     (
         {"lease": {**dict.fromkeys(LEASE), "gseq": "1"}},
-        (
-            "in container cccccccccccc, claims lease ?/1/? of an unknown owner (which is not that"
-            " of its namespace)"
-        ),
+        "in container cccccccccccc, claims lease ?/1/? of an unknown owner (which is not that"
+        " of its namespace)",
     ),
     ({"user": 1000}, "in container cccccccccccc of user 1000"),
     ({"kind": "host", "service": "web.service"}, "on the host"),

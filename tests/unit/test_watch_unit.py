@@ -167,9 +167,9 @@ def test_more_signals_than_it_can_note_do_not_stop_it():
 def systemd(monkeypatch):
     """A socket that takes what is told."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
-        listening.bind("\0zombie-reaper-test-%d" % os.getpid())
+        listening.bind(f"\0zombie-reaper-test-{os.getpid()}")
         listening.settimeout(60)
-        monkeypatch.setenv("NOTIFY_SOCKET", "@zombie-reaper-test-%d" % os.getpid())
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@zombie-reaper-test-{os.getpid()}")
         yield listening
 
 
@@ -471,7 +471,7 @@ def test_what_a_sweep_may_need_is_loaded_before_there_is_one(tmp_path):
             PYTHON,
             "-IS",
             "-c",
-            BEGIN + "print([name for name in %r if name not in sys.modules])" % needed,
+            BEGIN + f"print([name for name in {needed!r} if name not in sys.modules])",
             ENGINE,
             tmp_path / "run",
             "/nonexistent",

@@ -31,74 +31,92 @@ UID, OTHER_UID, STATIC = (
 UID_ = UID.replace("-", "_")
 
 CONTAINERS = {  # cgroup path -> (container, pod, runtime, QoS class)
-    "/kubepods/besteffort/pod%s/%s" % (UID, CID): (CID, UID, None, "BestEffort"),
-    "/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID, None, "Burstable"),
-    "/kubepods/pod%s/%s" % (UID, CID): (CID, UID, None, "Guaranteed"),
-    "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice/cri-containerd-%s.scope"
-    % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
-    "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope" % (UID_, CID): (
-        CID,
-        UID,
-        "cri-o",
-        "Guaranteed",
-    ),
-    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/docker-%s.scope"
-    % (UID_, CID): (CID, UID, "docker", "Burstable"),
-    "/kubepods-besteffort-pod%s.slice:cri-containerd:%s" % (UID_, CID): (
+    f"/kubepods/besteffort/pod{UID}/{CID}": (CID, UID, None, "BestEffort"),
+    f"/kubepods/burstable/pod{UID}/{CID}": (CID, UID, None, "Burstable"),
+    f"/kubepods/pod{UID}/{CID}": (CID, UID, None, "Guaranteed"),
+    f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{UID_}.slice/cri-containerd-{CID}.scope": (
         CID,
         UID,
         "containerd",
         "BestEffort",
     ),
-    "/system.slice/containerd.service/kubepods-besteffort-pod%s.slice:cri-containerd:%s"
-    % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
-    "/libpod_parent/libpod-%s" % CID: (CID, None, "podman", None),
-    "/machine.slice/libpod-%s.scope" % CID: (CID, None, "podman", None),
-    "/machine.slice/libpod-%s.scope/container" % CID: (CID, None, "podman", None),
-    "/machine.slice/podman-1234.scope/libpod-payload-%s" % CID: (CID, None, "podman", None),
-    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-%s.scope/container" % CID: (
+    f"/kubepods.slice/kubepods-pod{UID_}.slice/crio-{CID}.scope": (
+        CID,
+        UID,
+        "cri-o",
+        "Guaranteed",
+    ),
+    f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_}.slice/docker-{CID}.scope": (
+        CID,
+        UID,
+        "docker",
+        "Burstable",
+    ),
+    f"/kubepods-besteffort-pod{UID_}.slice:cri-containerd:{CID}": (
+        CID,
+        UID,
+        "containerd",
+        "BestEffort",
+    ),
+    f"/system.slice/containerd.service/kubepods-besteffort-pod{UID_}.slice:cri-containerd:{CID}": (
+        CID,
+        UID,
+        "containerd",
+        "BestEffort",
+    ),
+    f"/libpod_parent/libpod-{CID}": (CID, None, "podman", None),
+    f"/machine.slice/libpod-{CID}.scope": (CID, None, "podman", None),
+    f"/machine.slice/libpod-{CID}.scope/container": (CID, None, "podman", None),
+    f"/machine.slice/podman-1234.scope/libpod-payload-{CID}": (CID, None, "podman", None),
+    f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{CID}.scope/container": (
         CID,
         None,
         "podman",
         None,
     ),
-    "/docker/%s" % CID: (CID, None, "docker", None),
-    "/system.slice/docker-%s.scope" % CID: (CID, None, "docker", None),
-    "/system.slice/docker.service/docker/%s" % CID: (CID, None, "docker", None),
+    f"/docker/{CID}": (CID, None, "docker", None),
+    f"/system.slice/docker-{CID}.scope": (CID, None, "docker", None),
+    f"/system.slice/docker.service/docker/{CID}": (CID, None, "docker", None),
     # Static pods: the kubelet makes their UID from a hash, without dashes.
-    "/kubepods/besteffort/pod%s/%s" % (STATIC, CID): (CID, STATIC, None, "BestEffort"),
-    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%s.slice/cri-containerd-%s.scope"
-    % (STATIC, CID): (CID, STATIC, "containerd", "Burstable"),
+    f"/kubepods/besteffort/pod{STATIC}/{CID}": (CID, STATIC, None, "BestEffort"),
+    f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{STATIC}.slice/cri-containerd-{CID}.scope": (
+        CID,
+        STATIC,
+        "containerd",
+        "Burstable",
+    ),
     # The pod's own cgroup, where runtimes put the helpers of sandboxes (Kata).
-    "/kubepods/besteffort/pod%s" % UID: (None, UID, None, "BestEffort"),
-    "/kubepods.slice/kubepods-pod%s.slice" % UID_: (None, UID, None, "Guaranteed"),
+    f"/kubepods/besteffort/pod{UID}": (None, UID, None, "BestEffort"),
+    f"/kubepods.slice/kubepods-pod{UID_}.slice": (None, UID, None, "Guaranteed"),
     # Below a prefix: k3d, kind before cgroup namespaces, --cgroup-root of the kubelet.
-    "/some/prefix/kubepods/besteffort/pod%s/%s" % (UID, CID): (CID, UID, None, "BestEffort"),
-    "/kubelet/kubepods/burstable/pod%s/%s" % (UID, CID): (CID, UID, None, "Burstable"),
-    "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod%s.slice"
-    "/cri-containerd-%s.scope" % (UID_, CID): (CID, UID, "containerd", "BestEffort"),
+    f"/some/prefix/kubepods/besteffort/pod{UID}/{CID}": (CID, UID, None, "BestEffort"),
+    f"/kubelet/kubepods/burstable/pod{UID}/{CID}": (CID, UID, None, "Burstable"),
+    (
+        f"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod{UID_}.slice"
+        f"/cri-containerd-{CID}.scope"
+    ): (CID, UID, "containerd", "BestEffort"),
     # Above the root of the sweep's cgroup namespace, as a sweep in a pod with hostPID sees its
     # neighbours.
-    "/../../pod%s/%s" % (UID, CID): (CID, UID, None, None),
-    "/../cri-containerd-%s.scope" % CID: (CID, None, "containerd", None),
+    f"/../../pod{UID}/{CID}": (CID, UID, None, None),
+    f"/../cri-containerd-{CID}.scope": (CID, None, "containerd", None),
     # A container in a container: the topmost was made by the node, what is below by the tenant.
-    "/kubepods/besteffort/pod%s/%s/docker/%s" % (UID, CID, OTHER): (CID, UID, None, "BestEffort"),
-    "/docker/%s/kubelet/kubepods/besteffort/pod%s/%s" % (CID, UID, OTHER): (
+    f"/kubepods/besteffort/pod{UID}/{CID}/docker/{OTHER}": (CID, UID, None, "BestEffort"),
+    f"/docker/{CID}/kubelet/kubepods/besteffort/pod{UID}/{OTHER}": (
         CID,
         None,
         "docker",
         None,
     ),
-    "/kubepods/besteffort/pod%s/%s/kubepods/pod%s/%s" % (UID, CID, OTHER_UID, OTHER): (
+    f"/kubepods/besteffort/pod{UID}/{CID}/kubepods/pod{OTHER_UID}/{OTHER}": (
         CID,
         UID,
         None,
         "BestEffort",
     ),
-    "/docker/%s/system.slice/kubelet.service" % CID: (CID, None, "docker", None),
-    "/docker/%s/init.scope" % CID: (CID, None, "docker", None),
-    "/docker/%s/pod%s" % (CID, OTHER_UID): (CID, None, "docker", None),
-    "/docker/%s/\udcff\x1b[2J" % CID: (CID, None, "docker", None),
+    f"/docker/{CID}/system.slice/kubelet.service": (CID, None, "docker", None),
+    f"/docker/{CID}/init.scope": (CID, None, "docker", None),
+    f"/docker/{CID}/pod{OTHER_UID}": (CID, None, "docker", None),
+    f"/docker/{CID}/\udcff\x1b[2J": (CID, None, "docker", None),
 }
 
 HOST = {  # cgroup path -> service
@@ -113,20 +131,20 @@ HOST = {  # cgroup path -> service
     "/system.slice/system-getty.slice/getty@tty1.service": "getty@tty1.service",
     "/kubelet.slice/kubelet.service": "kubelet.service",
     # Monitors of containers, which live on the host.
-    "/machine.slice/libpod-conmon-%s.scope" % CID: None,
-    "/libpod_parent/libpod-conmon-%s" % CID: None,
-    "/system.slice/crio-conmon-%s.scope" % CID: None,
-    "/kubepods.slice/crio-conmon-%s.scope" % CID: None,
-    "/system.slice:crio-conmon:%s" % CID: None,
+    f"/machine.slice/libpod-conmon-{CID}.scope": None,
+    f"/libpod_parent/libpod-conmon-{CID}": None,
+    f"/system.slice/crio-conmon-{CID}.scope": None,
+    f"/kubepods.slice/crio-conmon-{CID}.scope": None,
+    f"/system.slice:crio-conmon:{CID}": None,
     "/lxc.monitor.web": None,
     # Nearly a container.
-    "/docker/%s" % CID[1:]: None,
-    "/docker/%s0" % CID: None,
-    "/docker/%s" % CID.upper(): None,
-    "/docker/docker-%s.scope.d" % CID: None,
-    "/docker/x %s" % CID: None,
-    "/kubepods/besteffort/pod%s" % UID[1:]: None,
-    "/kubepods/besteffort/pod%s" % UID.replace("-", "_", 1): None,
+    f"/docker/{CID[1:]}": None,
+    f"/docker/{CID}0": None,
+    f"/docker/{CID.upper()}": None,
+    f"/docker/docker-{CID}.scope.d": None,
+    f"/docker/x {CID}": None,
+    f"/kubepods/besteffort/pod{UID[1:]}": None,
+    f"/kubepods/besteffort/pod{UID.replace('-', '_', 1)}": None,
     "/kubepods/besteffort": None,
 }
 
@@ -361,7 +379,7 @@ def test_service_of_a_task_of_swarm(container, service):
     assert names.service_of_task(container) == service
 
 
-NODE = "/docker/%s" % OTHER  # a node that is a container itself
+NODE = f"/docker/{OTHER}"  # a node that is a container itself
 
 OWN = {  # (path, the sweep's own path) -> (kind, container, pod, service)
     (NODE, NODE): ("host", None, None, None),
@@ -372,22 +390,22 @@ OWN = {  # (path, the sweep's own path) -> (kind, container, pod, service)
         None,
         "ssh.service",
     ),
-    (NODE + "/kubepods/pod%s/%s" % (UID, CID), NODE + "/system.slice/cron.service"): (
+    (NODE + f"/kubepods/pod{UID}/{CID}", NODE + "/system.slice/cron.service"): (
         "container",
         CID,
         UID,
         None,
     ),
-    (NODE + "/kubepods/pod%s/%s" % (UID, CID), NODE): ("container", CID, UID, None),
-    ("/docker/%s" % CID, NODE): ("container", CID, None, None),
+    (NODE + f"/kubepods/pod{UID}/{CID}", NODE): ("container", CID, UID, None),
+    (f"/docker/{CID}", NODE): ("container", CID, None, None),
     # The sweep in a pod: its own container is the host, the pod's other one is not.
-    ("/kubepods/pod%s/%s" % (UID, OTHER), "/kubepods/pod%s/%s" % (UID, OTHER)): (
+    (f"/kubepods/pod{UID}/{OTHER}", f"/kubepods/pod{UID}/{OTHER}"): (
         "host",
         None,
         None,
         None,
     ),
-    ("/kubepods/pod%s/%s" % (UID, CID), "/kubepods/pod%s/%s" % (UID, OTHER)): (
+    (f"/kubepods/pod{UID}/{CID}", f"/kubepods/pod{UID}/{OTHER}"): (
         "container",
         CID,
         None,
@@ -395,7 +413,7 @@ OWN = {  # (path, the sweep's own path) -> (kind, container, pod, service)
     ),
     # Another job of the same cron, and what only begins like the sweep's own path.
     ("/system.slice/cron.service", "/system.slice/cron.service"): ("host", None, None, None),
-    ("/system.slice/cron.service2/%s" % CID, "/system.slice/cron.service"): (
+    (f"/system.slice/cron.service2/{CID}", "/system.slice/cron.service"): (
         "container",
         CID,
         None,
@@ -439,28 +457,28 @@ def test_namespace_and_name_of_a_pod_come_from_the_folders_of_the_kubelet(tmp_pa
         (tmp_path / name).mkdir()
     pods = runtime_names.read_pods(str(tmp_path))
     assert pods == {UID: ("kube-system", "calico-x7x2p"), static: ("web", "api.v2-0")}
-    found = locate("/kubepods/besteffort/pod%s/%s" % (UID, CID), pods=pods)
+    found = locate(f"/kubepods/besteffort/pod{UID}/{CID}", pods=pods)
     assert (found.namespace, found.pod) == ("kube-system", "calico-x7x2p")
-    systemd = "/kubepods.slice/kubepods-pod%s.slice/crio-%s.scope" % (UID.replace("-", "_"), CID)
+    systemd = f"/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice/crio-{CID}.scope"
     assert locate(systemd, pods=pods).namespace == "kube-system"
-    assert locate("/kubepods/pod%s/%s" % (static, CID), pods=pods).pod == "api.v2-0"
+    assert locate(f"/kubepods/pod{static}/{CID}", pods=pods).pod == "api.v2-0"
 
 
 def test_what_is_not_known_of_a_pod_is_null(tmp_path):
     assert runtime_names.read_pods(str(tmp_path / "nowhere")) == {}
-    found = locate("/kubepods/pod%s/%s" % (UID, CID))
+    found = locate(f"/kubepods/pod{UID}/{CID}")
     assert (found.namespace, found.pod, found.pod_uid) == (None, None, UID)
 
 
 def test_identity_is_what_a_restart_keeps():
-    assert locate("/kubepods/pod%s/%s" % (UID, CID)).identity == UID
+    assert locate(f"/kubepods/pod{UID}/{CID}").identity == UID
     assert locate("/docker/" + CID).identity == CID
     assert locate("/user.slice", own_pid_namespace=False).identity == "cgroup/user.slice"
     assert locate("/user.slice").identity is None
 
 
 SEGMENTS = st.sampled_from(
-    [CID, OTHER, "pod" + UID, "kubepods", "docker-%s.scope" % CID, "a.slice", "a.service", "..", ""]
+    [CID, OTHER, "pod" + UID, "kubepods", f"docker-{CID}.scope", "a.slice", "a.service", "..", ""]
 )
 PATHS = st.text(max_size=100) | st.lists(SEGMENTS | st.text(max_size=10)).map("/".join)
 
@@ -476,7 +494,7 @@ def test_any_path_has_an_answer(path, own, own_pid_namespace):
 
 @given(st.lists(SEGMENTS | st.text(max_size=10)).map("/".join))
 def test_nothing_that_a_tenant_makes_below_its_container_changes_whose_it_is(below):
-    path = "/kubepods/besteffort/pod%s/%s" % (UID, CID)
+    path = f"/kubepods/besteffort/pod{UID}/{CID}"
     assert locate(path + "/" + below)._replace(cgroup=path) == locate(path)
 
 
@@ -492,14 +510,14 @@ def test_nothing_that_a_tenant_makes_below_its_container_changes_whose_it_is(bel
         "/x/besteffort/pod" + UID: None,
         "/elsewhere/pod" + UID: None,
         "/pod" + UID: None,
-        "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod%s.slice" % UID_: (
+        f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{UID_}.slice": (
             "BestEffort"
         ),
-        "/kubepods.slice/kubepods-pod%s.slice" % UID_: "Guaranteed",
-        "/kubepods-burstable-pod%s.slice:cri-containerd:%s" % (UID_, CID): "Burstable",
-        "/kubelet-kubepods-besteffort-pod%s.slice" % UID_: "BestEffort",
-        "/kubepods-mine-pod%s.slice" % UID_: None,
-        "/pod%s.slice" % UID_: None,
+        f"/kubepods.slice/kubepods-pod{UID_}.slice": "Guaranteed",
+        f"/kubepods-burstable-pod{UID_}.slice:cri-containerd:{CID}": "Burstable",
+        f"/kubelet-kubepods-besteffort-pod{UID_}.slice": "BestEffort",
+        f"/kubepods-mine-pod{UID_}.slice": None,
+        f"/pod{UID_}.slice": None,
     }.items(),
 )
 def test_qos_class_of_a_pod(path, qos):
@@ -511,31 +529,31 @@ def test_all_that_is_not_known_is_null():
         "container", "docker", CID, *[None] * 7, 4026531836, "/docker/" + CID, "/docker/" + CID
     )
     assert locate("/" + CID).runtime is None
-    assert locate("/unknown-%s.scope" % CID).runtime is None
+    assert locate(f"/unknown-{CID}.scope").runtime is None
 
 
 LEVELS = {  # cgroup lines -> (controllers, path) of the level whose tasks are counted
-    (("pids", "/docker/%s" % CID),): ("pids", "/docker/" + CID),
-    (("pids", "/docker/%s/made/by/the/tenant" % CID),): ("pids", "/docker/" + CID),
-    (("pids", "/kubepods/pod%s/%s/docker/%s" % (UID, CID, OTHER)),): (
+    (("pids", f"/docker/{CID}"),): ("pids", "/docker/" + CID),
+    (("pids", f"/docker/{CID}/made/by/the/tenant"),): ("pids", "/docker/" + CID),
+    (("pids", f"/kubepods/pod{UID}/{CID}/docker/{OTHER}"),): (
         "pids",
-        "/kubepods/pod%s/%s" % (UID, CID),
+        f"/kubepods/pod{UID}/{CID}",
     ),
-    (("pids", "/kubepods/pod%s" % UID),): ("pids", "/kubepods/pod" + UID),
-    (("", "/docker/%s/x" % CID),): ("", "/docker/" + CID),
-    (("", "/docker/%s" % CID), ("pids", "/docker/%s/x" % CID)): ("pids", "/docker/" + CID),
-    (("", "/docker/%s" % CID), ("memory", "/docker/%s" % CID)): ("", "/docker/" + CID),
+    (("pids", f"/kubepods/pod{UID}"),): ("pids", "/kubepods/pod" + UID),
+    (("", f"/docker/{CID}/x"),): ("", "/docker/" + CID),
+    (("", f"/docker/{CID}"), ("pids", f"/docker/{CID}/x")): ("pids", "/docker/" + CID),
+    (("", f"/docker/{CID}"), ("memory", f"/docker/{CID}")): ("", "/docker/" + CID),
     (
-        ("", "/docker/%s" % CID),
+        ("", f"/docker/{CID}"),
         ("pids", "/"),
     ): None,  # hybrid: version 1 counts, and there it is in no container
-    (("memory", "/docker/%s" % CID),): None,
-    (("cpu,pids", "/docker/%s" % CID),): ("cpu,pids", "/docker/" + CID),
-    (("mypids", "/docker/%s" % CID),): None,
+    (("memory", f"/docker/{CID}"),): None,
+    (("cpu,pids", f"/docker/{CID}"),): ("cpu,pids", "/docker/" + CID),
+    (("mypids", f"/docker/{CID}"),): None,
     (("pids", "/system.slice/cron.service"),): None,
-    (("pids", "/machine.slice/libpod-%s.scope/container/init.scope" % CID),): (
+    (("pids", f"/machine.slice/libpod-{CID}.scope/container/init.scope"),): (
         "pids",
-        "/machine.slice/libpod-%s.scope" % CID,
+        f"/machine.slice/libpod-{CID}.scope",
     ),
     (): None,
 }
@@ -549,7 +567,7 @@ def test_level_whose_tasks_are_counted(lines):
 def test_level_of_the_sweep_s_own_container_is_none():
     own = (CgroupLine("pids", NODE + "/system.slice"),)
     assert workloads.level_with_pids((CgroupLine("pids", NODE + "/init.scope"),), own) is None
-    below = "%s/kubepods/pod%s/%s" % (NODE, UID, CID)
+    below = f"{NODE}/kubepods/pod{UID}/{CID}"
     assert workloads.level_with_pids((CgroupLine("pids", below + "/x"),), own) == ("pids", below)
 
 
@@ -683,12 +701,12 @@ def test_any_environment_has_an_answer(environment):
 
 def test_names_of_containers_in_pods_come_from_the_links_of_the_kubelet(tmp_path):
     for name in (
-        "web-0_lease-1_app-%s.log" % CID,
-        "a.b-c_kube-system_my-side-car-%s.log" % OTHER,
-        "web-0_lease-1_app-%s.log" % CID[1:],
-        "app-%s.log" % ("a" * 64),
-        "web-0_lease-1_app-%s.log.1" % ("b" * 64),
-        "web-0_lease-1_-%s.log" % ("e" * 64),
+        f"web-0_lease-1_app-{CID}.log",
+        f"a.b-c_kube-system_my-side-car-{OTHER}.log",
+        f"web-0_lease-1_app-{CID[1:]}.log",
+        f"app-{'a' * 64}.log",
+        f"web-0_lease-1_app-{'b' * 64}.log.1",
+        f"web-0_lease-1_-{'e' * 64}.log",
         "x",
     ):
         (tmp_path / name).symlink_to("/nowhere")
@@ -781,7 +799,7 @@ def test_a_data_root_that_is_not_there_gives_no_name(docker, root):
         '{"Name": "/a\\n"}',
         '{"Name": "/\\u001b[2J"}',
         '{"Name": "/-x"}',
-        '{"Name": "/%s"}' % ("x" * 254),
+        f'{{"Name": "/{"x" * 254}"}}',
         '{"Name": "/\\u0661"}',
         "[" * 100000,
         b"\xff",
@@ -964,7 +982,7 @@ def processes(executable="/usr/bin/x", arguments="x", of_node=True):
 )
 @pytest.mark.parametrize("pid", [30, 31])
 def test_runtime_by_the_shim_above(tmp_path, namespace, runtime, pid):
-    table = Table(processes(SHIM[0], SHIM[1] % namespace), cgroup="/kubepods/pod%s/%s" % (UID, CID))
+    table = Table(processes(SHIM[0], SHIM[1] % namespace), cgroup=f"/kubepods/pod{UID}/{CID}")
     assert seen_by_locator(table, pid, tmp_path).runtime == runtime
 
 
@@ -979,9 +997,7 @@ def test_runtime_by_the_shim_above(tmp_path, namespace, runtime, pid):
 )
 def test_no_shim_of_the_node_no_runtime(tmp_path, executable, arguments, of_node):
     """What a tenant calls its own program says nothing."""
-    table = Table(
-        processes(executable, arguments, of_node), cgroup="/kubepods/pod%s/%s" % (UID, CID)
-    )
+    table = Table(processes(executable, arguments, of_node), cgroup=f"/kubepods/pod{UID}/{CID}")
     table.lines[20] = (CgroupLine("pids", "/system.slice/containerd.service"),)
     assert seen_by_locator(table, 31, tmp_path).runtime is None
 
@@ -990,19 +1006,19 @@ def test_no_shim_of_the_node_no_runtime(tmp_path, executable, arguments, of_node
     "arguments", ["moby", "x\0moby\0-namespace\0k8s.io", "x\0-id\0moby\0", "x\0-namespace", ""]
 )
 def test_moby_elsewhere_in_the_shim_s_arguments(tmp_path, arguments):
-    table = Table(processes(SHIM[0], arguments), cgroup="/kubepods/pod%s/%s" % (UID, CID))
+    table = Table(processes(SHIM[0], arguments), cgroup=f"/kubepods/pod{UID}/{CID}")
     assert seen_by_locator(table, 31, tmp_path).runtime == "containerd"
 
 
 def test_a_line_of_parents_without_end(tmp_path):
     table = Table(
         {**processes(), 20: (21, (20,), "/bin/x", "x"), 21: (20, (21,), "/bin/x", "x")},
-        cgroup="/kubepods/pod%s/%s" % (UID, CID),
+        cgroup=f"/kubepods/pod{UID}/{CID}",
     )
     assert seen_by_locator(table, 31, tmp_path).runtime is None
 
 
-IN_POD = "/kubepods/pod%s/%s" % (UID, CID)
+IN_POD = f"/kubepods/pod{UID}/{CID}"
 
 
 def test_lease_is_what_the_container_s_own_pid_1_says(tmp_path):
@@ -1037,9 +1053,9 @@ def test_names_are_asked_of_the_runtime_that_it_is(tmp_path):
     )
     for cgroup, name in (
         ("/docker/" + CID, "of-docker"),
-        ("/machine.slice/libpod-%s.scope" % CID, "of-podman"),
+        (f"/machine.slice/libpod-{CID}.scope", "of-podman"),
         (IN_POD, None),
-        ("/system.slice/crio-%s.scope" % CID, None),
+        (f"/system.slice/crio-{CID}.scope", None),
         ("/x/" + CID, None),
     ):
         assert seen_by_locator(Table(processes(), cgroup), 31, tmp_path).container_name == name
@@ -1048,7 +1064,7 @@ def test_names_are_asked_of_the_runtime_that_it_is(tmp_path):
 WITH_LINK = {  # cgroup path of a container -> pod UID that the path has, if any
     IN_POD: UID,
     "/docker/" + CID: None,
-    "/system.slice/crio-%s.scope" % CID: None,
+    f"/system.slice/crio-{CID}.scope": None,
     "/system.slice/system.slice:cri-containerd:" + CID: None,
     "/k8s.io/" + CID: None,
 }
@@ -1063,8 +1079,8 @@ def test_a_link_of_the_kubelet_s_tells_pod_and_namespace_where_nothing_else_does
     path.
     """
     (tmp_path / "log/containers").mkdir(parents=True)
-    (tmp_path / "log/containers" / ("web-7d9fc5b46b-x2x7z_shop_app-%s.log" % CID)).symlink_to(
-        "%s/shop_web-7d9fc5b46b-x2x7z_%s/app/0.log" % (podLogsDir, UID)
+    (tmp_path / "log/containers" / (f"web-7d9fc5b46b-x2x7z_shop_app-{CID}.log")).symlink_to(
+        f"{podLogsDir}/shop_web-7d9fc5b46b-x2x7z_{UID}/app/0.log"
     )
     found = seen_by_locator(Table(processes(), cgroup), 31, tmp_path)
     assert (found.namespace, found.pod, found.container_name, found.pod_uid) == (
@@ -1081,13 +1097,13 @@ def test_a_link_of_the_kubelet_s_tells_pod_and_namespace_where_nothing_else_does
     [
         "/x",
         "x",
-        "/var/log/pods/other_web_%s/app/0.log" % UID,
-        "/var/log/pods/shop_web_%s/app/0.log" % ("?" * 36),
+        f"/var/log/pods/other_web_{UID}/app/0.log",
+        f"/var/log/pods/shop_web_{'?' * 36}/app/0.log",
         "/a/b",
     ],
 )
 def test_a_link_to_elsewhere_tells_no_uid(tmp_path, target):
-    (tmp_path / ("web_shop_app-%s.log" % CID)).symlink_to(target)
+    (tmp_path / (f"web_shop_app-{CID}.log")).symlink_to(target)
     assert runtime_names.read_names_in_pods(str(tmp_path)) == {CID: ("app", "web", "shop", None)}
 
 
@@ -1143,20 +1159,20 @@ def test_a_container_of_ctr_has_the_name_that_its_shim_was_given(tmp_path):
         (SHIM[0], SHIM[1] % "moby", IN_POD, False),
         (
             "/usr/bin/conmon",
-            "conmon\0-c\0%s\0-n\0k8s_POD_web-0_shop_%s_0" % (CID, UID),
+            f"conmon\0-c\0{CID}\0-n\0k8s_POD_web-0_shop_{UID}_0",
             IN_POD.replace(CID, "crio-" + CID),
             True,
         ),
         (
             "/usr/bin/conmon",
-            "conmon\0-c\0%s\0-n\0k8s_app_web-0_shop_%s_0" % (CID, UID),
+            f"conmon\0-c\0{CID}\0-n\0k8s_app_web-0_shop_{UID}_0",
             IN_POD.replace(CID, "crio-" + CID),
             False,
         ),
         (
             "/usr/bin/conmon",
-            "conmon\0-n\0k8s_POD_web-0_shop_%s_0" % UID,
-            "/machine.slice/libpod-%s.scope" % CID,
+            f"conmon\0-n\0k8s_POD_web-0_shop_{UID}_0",
+            f"/machine.slice/libpod-{CID}.scope",
             False,
         ),
         ("/usr/bin/x", SHIM[1] % "k8s.io", IN_POD, False),
@@ -1177,9 +1193,9 @@ def test_sandbox_of_a_pod(tmp_path, shim, arguments, cgroup, sandbox):
 
 
 def test_sandbox_of_cri_dockerd(tmp_path):
-    Docker(tmp_path).container('{"Name": "/k8s_POD_web-0_shop_%s_0"}' % UID)
+    Docker(tmp_path).container(f'{{"Name": "/k8s_POD_web-0_shop_{UID}_0"}}')
     found = seen_by_locator(
-        Table(processes(), "/kubepods.slice/kubepods-pod%s.slice/docker-%s.scope" % (UID_, CID)),
+        Table(processes(), f"/kubepods.slice/kubepods-pod{UID_}.slice/docker-{CID}.scope"),
         30,
         tmp_path,
     )
@@ -1187,7 +1203,7 @@ def test_sandbox_of_cri_dockerd(tmp_path):
 
 
 def test_a_name_that_looks_like_kubernetes_proves_nothing(tmp_path):
-    Docker(tmp_path).container('{"Name": "/k8s_app_dns_kube-system_%s_0"}' % UID)
+    Docker(tmp_path).container(f'{{"Name": "/k8s_app_dns_kube-system_{UID}_0"}}')
     found = seen_by_locator(Table(processes(), "/docker/" + CID), 30, tmp_path)
     assert (found.kubernetes, found.namespace, found.pod_uid) == (False, None, None)
 
@@ -1243,7 +1259,7 @@ def test_podman_s_containers_that_remove_themselves(tmp_path):
 
 SLICE = "/user.slice/user-1234.slice/user@1234.service/user.slice/%s-" + CID + ".scope"
 OF_DOCKER, OF_PODMAN = (
-    ".local/share/docker/containers/%s/config.v2.json" % CID,
+    f".local/share/docker/containers/{CID}/config.v2.json",
     ".local/share/containers/storage/overlay-containers/%s.json",
 )
 
@@ -1254,7 +1270,7 @@ def home(tmp_path):
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", 1234, 1234)
     (tmp_path / "passwd").write_text(
-        "root:x:0:0::/root:/bin/sh\nme:x:1234:1234::%s:/bin/sh\n" % (tmp_path / "home")
+        f"root:x:0:0::/root:/bin/sh\nme:x:1234:1234::{tmp_path / 'home'}:/bin/sh\n"
     )
     return tmp_path / "home"
 
@@ -1316,12 +1332,12 @@ def a_pipe(tmp_path, home):
 
 
 def too_long(tmp_path, home):
-    put(home, OF_DOCKER, '{"Name": "/mine"%s}' % (" " * runtime_names.USER_BYTES), 1234)
+    put(home, OF_DOCKER, f'{{"Name": "/mine"{" " * runtime_names.USER_BYTES}}}', 1234)
 
 
 def no_home(tmp_path, home):
     put(home, OF_DOCKER, '{"Name": "/mine"}', 1234)
-    (tmp_path / "passwd").write_text("me:x:1235:1234::%s:/bin/sh\n" % home)
+    (tmp_path / "passwd").write_text(f"me:x:1235:1234::{home}:/bin/sh\n")
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,7 @@ def main(arguments=None) -> int:
     except CannotSweep as error:
         return _fail(log, EXIT_CANNOT_SWEEP, error)
     except OSError as error:
-        return _fail(
-            log, EXIT_CANNOT_SWEEP, "%s: %s" % (error.filename or "the node", error.strerror)
-        )
+        return _fail(log, EXIT_CANNOT_SWEEP, f"{error.filename or 'the node'}: {error.strerror}")
     return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
 
 
@@ -111,30 +109,29 @@ def read_config(path: str, must_exist: bool = True) -> dict:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not must_exist:
             return {}
-        raise policy.OptionError("%s cannot be read: %s" % (path, error.strerror)) from None
+        raise policy.OptionError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise policy.OptionError(
-            "%s cannot be read: it is not UTF-8 (%s)" % (path, error)
-        ) from None
+        raise policy.OptionError(f"{path} cannot be read: it is not UTF-8 ({error})") from None
     import json  # 7 ms of start-up that a node without a configuration does without
 
     try:
         options = json.loads(text)
     except ValueError as error:
-        raise policy.OptionError("%s is not JSON: %s" % (path, error)) from None
+        raise policy.OptionError(f"{path} is not JSON: {error}") from None
     except RecursionError:
         raise policy.OptionError(
-            '%s is nested too deeply; give one JSON object of options, like {"min_age": 60}' % path
+            f'{path} is nested too deeply; give one JSON object of options, like {{"min_age": 60}}'
         ) from None
     if not isinstance(options, dict):
         raise policy.OptionError(
-            '%s must hold one JSON object of options, like {"min_age": 60}' % path
+            f'{path} must hold one JSON object of options, like {{"min_age": 60}}'
         )
     for name, value in options.items():
         if _is_nested(value):  # what Python can just read it may not be able to show
             raise policy.OptionError(
-                "%s: the value of %.100r is nested too deeply; the most that an option takes is a"
-                " list of texts" % (path, name)
+                f"{path}: the value of {name!r:.100} is nested too deeply; the most that"
+                " an option takes is a"
+                " list of texts"
             )
     return options
 
@@ -152,15 +149,13 @@ def _config_text(path) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise policy.OptionError("%s cannot be read: it is not a regular file" % path)
+            raise policy.OptionError(f"{path} cannot be read: it is not a regular file")
         with open(fd, "rb", closefd=False) as file:
             text = file.read(MOST_CONFIG + 1)
     finally:
         os.close(fd)
     if len(text) > MOST_CONFIG:
-        raise policy.OptionError(
-            "%s cannot be read: it is longer than %d bytes" % (path, MOST_CONFIG)
-        )
+        raise policy.OptionError(f"{path} cannot be read: it is longer than {MOST_CONFIG} bytes")
     return text.decode("utf-8")
 
 
@@ -193,11 +188,11 @@ def _parse(arguments):
             "3 a signal asked it to end before it was done; 75 another sweep is at work."
         ),
     )
-    parser.add_argument("--version", action="version", version="zombie-reaper %s" % VERSION)
+    parser.add_argument("--version", action="version", version=f"zombie-reaper {VERSION}")
     parser.add_argument("--check", action="store_true", help="say what would be done, do nothing")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     parser.add_argument(
-        "--syslog", action="store_true", help="report to syslog with the tag %s" % SYSLOG_TAG
+        "--syslog", action="store_true", help=f"report to syslog with the tag {SYSLOG_TAG}"
     )
     parser.add_argument(
         "--wait",
@@ -244,9 +239,7 @@ def _parse(arguments):
         action="store_true",
         help="say what the process that watches this node told last",
     )
-    parser.add_argument(
-        "--config", metavar="FILE", help="default: %s, which need not exist" % CONFIG
-    )
+    parser.add_argument("--config", metavar="FILE", help=f"default: {CONFIG}, which need not exist")
     parser.add_argument(
         "--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s"
     )
@@ -285,7 +278,7 @@ def _pid(text) -> int:
         import argparse
 
         raise argparse.ArgumentTypeError(
-            "%r is no PID: give a whole number from 1 to %d" % (text[:20], MOST_PID)
+            f"{text[:20]!r} is no PID: give a whole number from 1 to {MOST_PID}"
         )
     return int(text)
 
@@ -299,7 +292,7 @@ def _interval(text) -> float:
         number = 0.0
     if not 1 <= number <= 3600:
         raise argparse.ArgumentTypeError(
-            "%r is not allowed: give seconds, from 1 to 3600" % text[:20]
+            f"{text[:20]!r} is not allowed: give seconds, from 1 to 3600"
         )
     return number
 
@@ -312,8 +305,8 @@ def _no_traceback_at_ctrl_c(kind, error, trace) -> None:
 
 def _fail(log, status, error) -> int:
     if log is to_syslog:
-        log("error: %s" % error)
-    sys.stderr.write("zombie-reaper: %s\n" % error)
+        log(f"error: {error}")
+    sys.stderr.write(f"zombie-reaper: {error}\n")
     return status
 
 
@@ -356,7 +349,7 @@ def _look(flags, options, paths, log) -> int:
     try:
         sentences = explain(flags.explain, options, paths)
     except NoSuchProcess as error:
-        return _fail(log, EXIT_USAGE, "--explain: %s" % error)
+        return _fail(log, EXIT_USAGE, f"--explain: {error}")
     _tell(
         (
             json.dumps({"schema": report.SCHEMA, "pid": flags.explain, "explanation": sentences})

@@ -112,7 +112,7 @@ def audit(options: policy.Options, paths, probe: bool = False) -> Audit:
         )
     )
     if len(members) > MOST_CONTAINERS:
-        warnings += ("only %d of %d containers are told" % (MOST_CONTAINERS, len(members)),)
+        warnings += (f"only {MOST_CONTAINERS} of {len(members)} containers are told",)
     return Audit(tuple(containers), left, warnings)
 
 
@@ -169,8 +169,8 @@ def as_lines(done: Audit) -> list:
     if len(entries) > report.MOST_LINES:
         lines.append("and %s" % report.plural(len(entries) - report.MOST_LINES, "more container"))
     if done.left:
-        lines.append("canaries that could not be collected again: %d" % done.left)
-    return lines + ["warning: %s" % report.printable(warning) for warning in done.warnings]
+        lines.append(f"canaries that could not be collected again: {done.left}")
+    return lines + [f"warning: {report.printable(warning)}" for warning in done.warnings]
 
 
 def _processes(procfs) -> tuple:
@@ -259,7 +259,7 @@ def _container(observer, processes, zombies, held, options) -> Container:
         if init.collected_ago is not None:
             ago = report.duration_in_words(init.collected_ago)
             evidence += (
-                Evidence("sweeps", inits.LEAKS, "a sweep collected zombies from it %s ago" % ago),
+                Evidence("sweeps", inits.LEAKS, f"a sweep collected zombies from it {ago} ago"),
             )
         if init.init_reaps is not None:
             evidence += (
@@ -284,11 +284,8 @@ def _by_zombies(kept, options) -> tuple:
             Evidence(
                 "zombies",
                 inits.LEAKS,
-                "it keeps %s, the oldest seen for %s"
-                % (
-                    report.plural(len(ripe), "zombie"),
-                    report.duration_in_words(max(zombie.age for zombie in ripe)),
-                ),
+                f"it keeps {report.plural(len(ripe), 'zombie')}, the oldest seen for"
+                f" {report.duration_in_words(max(zombie.age for zombie in ripe))}",
             ),
         )
     return (
@@ -296,7 +293,7 @@ def _by_zombies(kept, options) -> tuple:
             Evidence(
                 "zombies",
                 inits.UNKNOWN,
-                "it holds %s, none of min_age" % report.plural(len(kept), "zombie"),
+                f"it holds {report.plural(len(kept), 'zombie')}, none of min_age",
             ),
         )
         if kept
@@ -360,7 +357,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
         with locked(run):
             warnings = _saved(memory.canaries)
     except CannotSweep as error:
-        warnings = ("what the canaries showed is not remembered: %s" % error,)
+        warnings = (f"what the canaries showed is not remembered: {error}",)
     return {**fates, **unfit, **told}, harmed, warnings
 
 
@@ -419,7 +416,7 @@ def _saved(times) -> tuple:
     try:
         times.save()
     except OSError as error:
-        return ("%s cannot be written: %s" % (times.path, error.strerror),)
+        return (f"{times.path} cannot be written: {error.strerror}",)
     return ()
 
 
@@ -484,19 +481,18 @@ def _as_dict(container) -> dict:
 
 
 def _harm_in_words(entry) -> str:
-    return "PID 1 (%s) %s: %s" % (
-        _init_in_words(entry["init"]),
-        report.place(entry["workload"]),
-        entry["harm"],
+    return (
+        f"PID 1 ({_init_in_words(entry['init'])}) {report.place(entry['workload'])}:"
+        f" {entry['harm']}"
     )
 
 
 def _share(pids) -> str:
-    return "-" if pids is None else "%d of %s" % (pids["current"], pids["max"] or "any")
+    return "-" if pids is None else f"{pids['current']} of {pids['max'] or 'any'}"
 
 
 def _init_in_words(init) -> str:
-    return "not found" if init is None else "%d %s" % (init["pid"], init["name"])
+    return "not found" if init is None else f"{init['pid']} {init['name']}"
 
 
 def _why(entry) -> str:

@@ -90,7 +90,7 @@ def release(procfs, inits, note) -> tuple:
         except _Unfit as unfit:
             fates[pid] = Fate(None, None, str(unfit), None)
         except OSError as error:
-            fates[pid] = Fate(None, None, "no canary could be sent: %s" % error.strerror, None)
+            fates[pid] = Fate(None, None, f"no canary could be sent: {error.strerror}", None)
     return canaries, fates
 
 
@@ -114,7 +114,7 @@ def watch(canaries) -> dict:
             if each.init_pid not in fates and not is_there(each.pidfd):
                 seconds = time.monotonic() - began
                 fates[each.init_pid] = Fate(
-                    True, seconds, "it collected an orphan after %.2f s" % seconds, None
+                    True, seconds, f"it collected an orphan after {seconds:.2f} s", None
                 )
         time.sleep(0.005)
     for each in canaries:
@@ -124,7 +124,7 @@ def watch(canaries) -> dict:
             Fate(
                 False,
                 None,
-                "it did not collect an orphan within %.1f s" % PATIENCE,
+                f"it did not collect an orphan within {PATIENCE:.1f} s",
                 (each.stat.pid, each.stat.start_ticks),
             ),
         )

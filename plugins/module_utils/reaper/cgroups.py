@@ -109,7 +109,7 @@ class Ledger:
                     for each, number in below
                     if number is not None or os.path.exists(each)
                 ]
-                with open("%s/%s" % (folder, self.list_of_counted), "rb") as file:
+                with open(f"{folder}/{self.list_of_counted}", "rb") as file:
                     zombies = tasks - sum(number for _each, number in below) - _lines(file.fileno())
                 if zombies > 0:
                     found.append((folder, zombies))
@@ -174,7 +174,7 @@ class Ledger:
         while folders:
             folder = folders.pop()
             try:
-                fd = os.open("%s/%s" % (folder, self.list_name), os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(f"{folder}/{self.list_name}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 if error.errno not in REMOVED:
                     raise

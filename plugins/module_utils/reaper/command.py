@@ -20,7 +20,7 @@ def main() -> int:
         ago = quiet.quiet_for(RUN, CONFIG, CGROUP, ProcFS())
         if ago is not None:
             _say(
-                "0 zombies on this node; nothing else is new since the sweep %d s ago" % ago,
+                f"0 zombies on this node; nothing else is new since the sweep {int(ago)} s ago",
                 arguments,
             )
             return 0

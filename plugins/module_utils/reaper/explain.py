@@ -31,13 +31,14 @@ def explain(pid: int, options: policy.Options, paths) -> list:
     observer = observe.Observer(procfs, paths, memory.history(), time.monotonic())
     stat = procfs.stat(pid)
     if stat is None:
-        raise NoSuchProcess("there is no process %d on this node" % pid)
+        raise NoSuchProcess(f"there is no process {pid} on this node")
     if pid in verdicts:
         return _parent(verdicts[pid], verdicts, observer, options)
     if stat.state == "Z":
         sentences = [
-            "PID %d (%s) is a zombie: it has exited, and its parent has not waited for it. Nothing"
-            " can be done to it." % (pid, report.printable(stat.comm))
+            f"PID {pid} ({report.printable(stat.comm)}) is a zombie: it has exited, and"
+            " its parent has not waited for it. Nothing"
+            " can be done to it."
         ]
         if stat.ppid in verdicts:
             return (
@@ -51,7 +52,7 @@ def explain(pid: int, options: policy.Options, paths) -> list:
         ]
     process = observer.offender(pid)
     if process is None:
-        raise NoSuchProcess("process %d has just ended" % pid)
+        raise NoSuchProcess(f"process {pid} has just ended")
     return _who(process, verdicts, observer) + _without_zombies(process, options)
 
 
@@ -66,7 +67,7 @@ def _parent(verdict, verdicts, observer, options) -> list:
             else (
                 "All of them count"
                 if len(verdict.ripe) == len(offender.zombies)
-                else "%d of them count" % len(verdict.ripe)
+                else f"{len(verdict.ripe)} of them count"
             )
         ),
         options.min_age,
@@ -78,21 +79,21 @@ def _parent(verdict, verdicts, observer, options) -> list:
     ]
     if not verdict.remedies:
         return sentences + [
-            "A sweep now would leave it alone: %s (%s)."
-            % (report.printable(verdict.explanation, 1000), verdict.reason)
+            "A sweep now would leave it alone:"
+            f" {report.printable(verdict.explanation, 1000)} ({verdict.reason})."
         ]
     sentences.append(
         "A sweep now would act on it%s, one remedy after the other, as long as zombies are left:"
         % (": " + report.printable(verdict.explanation, 1000) if verdict.reason == "act" else "")
     )
     sentences += [
-        "  %d. %s: %s" % (place + 1, name, _REMEDIES[name](offender, options, observer.procfs))
+        f"  {place + 1}. {name}: {_REMEDIES[name](offender, options, observer.procfs)}"
         for place, name in enumerate(verdict.remedies)
     ]
     if verdict.reason != "act":
         sentences.append(
-            "It would go no further: %s (%s)."
-            % (report.printable(verdict.explanation, 1000), verdict.reason)
+            f"It would go no further: {report.printable(verdict.explanation, 1000)}"
+            f" ({verdict.reason})."
         )
     return sentences
 
@@ -103,9 +104,9 @@ def _claims(offender) -> list:
     for evidence in sorted({zombie.evidence for zombie in offender.zombies if zombie.is_orphan}):
         number = sum(zombie.evidence == evidence for zombie in offender.zombies if zombie.is_orphan)
         sentences.append(
-            "Nobody will ask for %d of them: %s." % (number, evidence)
+            f"Nobody will ask for {number} of them: {evidence}."
             if number > 1
-            else "Nobody will ask for one of them: %s." % evidence
+            else f"Nobody will ask for one of them: {evidence}."
         )
     if others:
         sentences.append(
@@ -116,7 +117,7 @@ def _claims(offender) -> list:
 
 
 def _room(room) -> str:
-    taken = "%s is taken" % policy.in_words(room)
+    taken = f"{policy.in_words(room)} is taken"
     return {
         pressure.ROOM: "There is room: %s.",
         pressure.PRESSURE: "Room is short: %s.",
@@ -129,9 +130,7 @@ def _without_zombies(process, options) -> list:
     sentences = ["It holds no zombies, so a sweep does nothing to it."]
     if alone:
         reason, why = alone[0], report.printable(alone[1].replace("the parent", "it"), 1000)
-        return sentences + [
-            "If it kept some, it would still be left alone: %s (%s)." % (why, reason)
-        ]
+        return sentences + [f"If it kept some, it would still be left alone: {why} ({reason})."]
     if not options.remedies:
         return sentences + ["If it kept some, a sweep would try nothing: remedies is empty."]
     return sentences + [
@@ -145,8 +144,8 @@ def _without_zombies(process, options) -> list:
                 else "leave them while there is room, since reap is not among the remedies"
             ),
         ),
-        "Where room is short (pressure: %g), a sweep would try %s."
-        % (options.pressure, ", then ".join(options.remedies)),
+        f"Where room is short (pressure: {options.pressure:g}), a sweep would try"
+        f" {', then '.join(options.remedies)}.",
     ]
 
 
@@ -154,14 +153,8 @@ def _who(process, verdicts, observer) -> list:
     """Which process it is, where, and who is PID 1 there."""
     executable = report.printable(process.executable) or "an executable that cannot be read"
     sentences = [
-        "PID %d (%s) runs %s as UID %d %s."
-        % (
-            process.pid,
-            report.printable(process.comm),
-            executable,
-            process.status.uid,
-            report.place(report.as_workload(process.workload)),
-        )
+        f"PID {process.pid} ({report.printable(process.comm)}) runs {executable} as UID"
+        f" {process.status.uid} {report.place(report.as_workload(process.workload))}."
     ]
     if process.status.in_own_pid_namespace:
         return sentences
@@ -174,7 +167,7 @@ def _who(process, verdicts, observer) -> list:
         else "PID %d (%s) is" % (process.init_pid, report.printable(init.comm) if init else "?")
     )
     return sentences + [
-        "%s PID 1 of its PID namespace%s." % (who, _reaps(process, init, verdicts, observer))
+        f"{who} PID 1 of its PID namespace{_reaps(process, init, verdicts, observer)}."
     ]
 
 
@@ -208,15 +201,15 @@ def _reap(_offender, _options, _procfs) -> str:
 def _terminate(offender, options, procfs) -> str:
     how = "SIGKILL, so that whoever waits for it sees that it failed"
     if gets_sigterm(procfs, offender):
-        how = "SIGTERM, and SIGKILL if it is there after %g s" % options.grace
+        how = f"SIGTERM, and SIGKILL if it is there after {options.grace:g} s"
         if ignores_sigterm(offender):
-            how = "SIGTERM, which has no effect on it, and SIGKILL after %g s" % options.grace
+            how = f"SIGTERM, which has no effect on it, and SIGKILL after {options.grace:g} s"
     ends = ends_container(procfs, offender)
     if ends:
-        return "%s. %s" % (how, ends)
+        return f"{how}. {ends}"
     return "%s; its zombies then go to %s" % (
         how,
-        "PID %d" % offender.init_pid if offender.init_pid else "PID 1 of its PID namespace",
+        f"PID {offender.init_pid}" if offender.init_pid else "PID 1 of its PID namespace",
     )
 
 

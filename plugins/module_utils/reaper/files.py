@@ -43,7 +43,7 @@ class _Lock:
             os.makedirs(self.run, mode=0o700, exist_ok=True)
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise CannotSweep("the lock %s cannot be opened: %s" % (path, error.strerror)) from None
+            raise CannotSweep(f"the lock {path} cannot be opened: {error.strerror}") from None
         try:
             self._take(path)
         except BaseException:
@@ -59,12 +59,12 @@ class _Lock:
             except OSError as error:
                 if error.errno not in (errno.EAGAIN, errno.EACCES):
                     raise CannotSweep(
-                        "the lock %s cannot be taken: %s" % (path, error.strerror)
+                        f"the lock {path} cannot be taken: {error.strerror}"
                     ) from None
                 if time.monotonic() > deadline:
                     raise Busy(
-                        "another process holds %s for longer than %d s: nothing was done"
-                        % (path, self.wait)
+                        f"another process holds {path} for longer than {self.wait} s:"
+                        " nothing was done"
                     ) from None
                 time.sleep(0.1)
 

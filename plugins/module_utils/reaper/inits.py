@@ -257,9 +257,9 @@ def by_name(executable: bytes | None, command_line: bytes | None, status, call) 
     for pattern, (verdict, of_that_program) in PROGRAMS.items():
         if name and re.fullmatch(pattern, name):
             if set(traits) & set(of_that_program):
-                return Evidence("name", verdict, "it is called %s" % name)
+                return Evidence("name", verdict, f"it is called {name}")
             return Evidence(
-                "name", UNKNOWN, "it is called %s, but does not handle signals as that does" % name
+                "name", UNKNOWN, f"it is called {name}, but does not handle signals as that does"
             )
     return Evidence("name", UNKNOWN, "it has no name that is known")
 

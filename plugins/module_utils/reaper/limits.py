@@ -76,7 +76,7 @@ def settable(procfs, name: str) -> bool:
 
     False in most containers, where ``/proc/sys`` is mounted read-only.
     """
-    return os.access("%s/%s" % (procfs.root, SYSCTLS[name]), os.W_OK)
+    return os.access(f"{procfs.root}/{SYSCTLS[name]}", os.W_OK)
 
 
 def bound_by(limits: Limits) -> str:

@@ -105,7 +105,7 @@ def claim(zombie, parent: Parent, has_moved: bool = False) -> tuple:
     if has_moved:
         return ORPHAN, "it had another parent before"
     if parent.never_waits:
-        return ORPHAN, "%s never waits for a child" % parent.never_waits
+        return ORPHAN, f"{parent.never_waits} never waits for a child"
     return MAY_BE_WAITED_FOR, NOBODY_ELSE
 
 

@@ -24,7 +24,7 @@ AUTO, OFF = "auto", "off"
 MOST_WORKLOADS = 50  # that have a series of their own
 WORKLOADS, ERRORS = "zombie_reaper_workload_zombies", "zombie_reaper_errors_total"
 SWEEPS, ENDED = "zombie_reaper_sweeps_total", "zombie_reaper_workloads_ended_total"
-CLEARED = {remedy: 'zombie_reaper_cleared_total{remedy="%s"}' % remedy for remedy in REMEDIES}
+CLEARED = {remedy: f'zombie_reaper_cleared_total{{remedy="{remedy}"}}' for remedy in REMEDIES}
 COUNTERS = (SWEEPS, ERRORS, *CLEARED.values(), ENDED)
 
 METRICS = {
@@ -44,10 +44,8 @@ METRICS = {
     ),
     "zombie_reaper_seconds_to_full": (
         "gauge",
-        (
-            "When the limit is reached at the rate of the last half hour; +Inf where there is no"
-            " growth, or none is known."
-        ),
+        "When the limit is reached at the rate of the last half hour; +Inf where there is no"
+        " growth, or none is known.",
     ),
     "zombie_reaper_pressure": (
         "gauge",
@@ -68,10 +66,8 @@ METRICS = {
     "zombie_reaper_last_sweep_duration_seconds": ("gauge", "How long the last whole sweep took."),
     WORKLOADS: (
         "gauge",
-        (
-            "Zombies of a workload at the end of the last sweep, of those with most; without"
-            " labels, of the host's own processes."
-        ),
+        "Zombies of a workload at the end of the last sweep, of those with most; without"
+        " labels, of the host's own processes.",
     ),
     "zombie_reaper_workloads_not_shown": (
         "gauge",
@@ -96,8 +92,8 @@ def directory(value) -> str:
 CHECKS = {"textfile_directory": directory}  # beside those of policy: no sweep is judged by it
 HELP = {
     "textfile_directory": (
-        "where metrics for node_exporter go: a directory; auto: the first there is of %s; or off"
-        % ", ".join(textfile.DIRECTORIES)
+        "where metrics for node_exporter go: a directory; auto: the first there is of"
+        f" {', '.join(textfile.DIRECTORIES)}; or off"
     )
 }
 
@@ -118,7 +114,7 @@ def as_text(done: Report, before: dict, now: float) -> str:
         "zombie_reaper_zombies": counts["zombies_left"],
         "zombie_reaper_orphans": counts["orphans"],
         "zombie_reaper_offenders": len(after.offenders),
-        "zombie_reaper_oldest_zombie_age_seconds": "%.1f" % max(ages, default=0.0),
+        "zombie_reaper_oldest_zombie_age_seconds": f"{max(ages, default=0.0):.1f}",
         textfile.PIDS_USED: after.limits.tasks,
         "zombie_reaper_pids_limit": after.limits.limit,
         "zombie_reaper_seconds_to_full": (
@@ -130,8 +126,8 @@ def as_text(done: Report, before: dict, now: float) -> str:
         SWEEPS: before[SWEEPS] + 1,
         ENDED: before[ENDED] + counts["parents_ended"],
         textfile.SUCCESS: 1,
-        textfile.LAST_SWEEP: "%.3f" % now,
-        "zombie_reaper_last_sweep_duration_seconds": "%.3f" % done.duration,
+        textfile.LAST_SWEEP: f"{now:.3f}",
+        "zombie_reaper_last_sweep_duration_seconds": f"{done.duration:.3f}",
         **dict(workloads[:MOST_WORKLOADS]),
         "zombie_reaper_workloads_not_shown": max(0, len(workloads) - MOST_WORKLOADS),
     }
@@ -170,7 +166,7 @@ def record(done: Report, paths) -> tuple:
             if isinstance(error, NotADirectoryError)
             else ""
         )
-        return ("%s cannot be written: %s%s" % (error.filename, error.strerror, why),)
+        return (f"{error.filename} cannot be written: {error.strerror}{why}",)
     return ()
 
 
@@ -221,7 +217,7 @@ def _series(workload: dict) -> str:
         container = (
             workload["container_name"]
             or (workload["container_id"] or "")[:12]
-            or "pid:[%s]" % workload["pid_namespace"]
+            or f"pid:[{workload['pid_namespace']}]"
         )
     labels = workload["namespace"] or "", workload["pod"] or workload["pod_uid"] or "", container
     return '%s{namespace="%s",pod="%s",container="%s"}' % (WORKLOADS, *map(_escaped, labels))
@@ -234,9 +230,9 @@ def _escaped(value: str) -> str:
 def _written(samples: dict) -> str:
     """``{series: value}`` as text, in the order of :data:`METRICS`."""
     of_metric = {name: [] for name in METRICS}
-    for series, value in {'zombie_reaper_info{version="%s"}' % VERSION: 1, **samples}.items():
-        of_metric[series.partition("{")[0]].append("%s %s" % (series, value))
+    for series, value in {f'zombie_reaper_info{{version="{VERSION}"}}': 1, **samples}.items():
+        of_metric[series.partition("{")[0]].append(f"{series} {value}")
     lines = []
     for name, (kind, text) in METRICS.items():
-        lines += ["# HELP %s %s" % (name, text), "# TYPE %s %s" % (name, kind), *of_metric[name]]
+        lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *of_metric[name]]
     return "\n".join(lines) + "\n"

@@ -69,4 +69,4 @@ def key(text: str) -> str:
     import hashlib  # only for a path that nobody would give
 
     digest = hashlib.sha256(word.encode("ascii")).hexdigest()
-    return "%s~%s" % (word[: LONGEST_KEY - len(digest) - 1], digest)
+    return f"{word[: LONGEST_KEY - len(digest) - 1]}~{digest}"

@@ -174,15 +174,15 @@ def checked(given, checks) -> dict:
     wrong, values = [], {}
     for name in given:
         if name in REMOVED:
-            wrong.append("%s: this option was removed; use %s" % (name, REMOVED[name]))
+            wrong.append(f"{name}: this option was removed; use {REMOVED[name]}")
         elif name not in checks:
-            wrong.append("%s: there is no such option; allowed are %s" % (name, ", ".join(checks)))
+            wrong.append(f"{name}: there is no such option; allowed are {', '.join(checks)}")
     for name, check in checks.items():
         if name in given:
             try:
                 values[name] = check(given[name])
             except ValueError as error:
-                wrong.append("%s: %r is not allowed: %s" % (name, given[name], error))
+                wrong.append(f"{name}: {given[name]!r} is not allowed: {error}")
     if wrong:
         raise OptionError("; ".join(wrong))
     return values
@@ -221,18 +221,18 @@ def spared(offender, options: Options, protect) -> tuple | None:
     if denied:
         return denied
     if options.scope == "containers" and workload.service:
-        return "host_service", "the parent belongs to the host's service %s" % workload.service
+        return "host_service", f"the parent belongs to the host's service {workload.service}"
     if options.scope == "containers" and workload.kind == "host":
         return "host_process", "the parent is a process of the host and the scope is containers"
     pattern = matching(offender.executable, offender.command_line, protect)
     if pattern:
-        return "protected", "the parent matches protect: %s" % pattern
+        return "protected", f"the parent matches protect: {pattern}"
     pattern = protecting(workload.namespace, options)
     if pattern:
         return (
             "protected_namespace",
-            "its pod %s is in the namespace %s (protect_namespaces: %s)"
-            % (workload.pod, workload.namespace, pattern),
+            f"its pod {workload.pod} is in the namespace {workload.namespace}"
+            f" (protect_namespaces: {pattern})",
         )
     if (
         (workload.pod_uid or workload.kubernetes)
@@ -278,7 +278,7 @@ def spare_for(verdict: Verdict, pid: int, pattern: str) -> Verdict:
     return verdict._replace(
         remedies=without_terminate(verdict.remedies),
         reason="protected",
-        explanation="PID %d would end with it, and matches protect: %s" % (pid, pattern),
+        explanation=f"PID {pid} would end with it, and matches protect: {pattern}",
     )
 
 
@@ -309,10 +309,10 @@ def never_touched(offender) -> tuple | None:
         return (
             "runtime",
             "the parent runs the work of others: a container runtime, its shim, the kubelet, a"
-            " batch system, ssh (%s)" % name,
+            f" batch system, ssh ({name})",
         )
     if re.fullmatch(SYSTEMD, name):
-        return "systemd", "the parent belongs to systemd (%s)" % name
+        return "systemd", f"the parent belongs to systemd ({name})"
     return None
 
 
@@ -341,7 +341,7 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if held_up:
         return verdict(*held_up)
     if len(countable) < options.min_zombies and not full:
-        return verdict("too_few", "fewer than min_zombies: %d" % options.min_zombies)
+        return verdict("too_few", f"fewer than min_zombies: {options.min_zombies}")
     if not options.remedies:
         return verdict("report_only", "remedies is empty: nothing is done, only reported")
     if not room.is_short:
@@ -349,15 +349,16 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     if len(ripe) < (1 if full else options.min_zombies):
         return verdict(
             "too_young",
-            "seen as a zombie for %.0f s so far, less than min_age: %s; the parent may yet wait"
-            " for it" % (max(_age(zombie, full) for zombie in countable), options.min_age),
+            f"seen as a zombie for {max(_age(zombie, full) for zombie in countable):.0f} s"
+            f" so far, less than min_age: {options.min_age}; the parent may yet wait"
+            " for it",
         )
     remedies = tuple(
         remedy for remedy in options.remedies if remedy != "reap" or not snapshot.refusal
     )
     if not remedies:
         return verdict(
-            "reap_impossible", "only reap is among the remedies, and %s" % snapshot.refusal[1]
+            "reap_impossible", f"only reap is among the remedies, and {snapshot.refusal[1]}"
         )
     less = (
         None
@@ -368,7 +369,7 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
         return verdict(*less, without_terminate(remedies))
     return verdict(
         "act",
-        "%d held for %.0f s or longer" % (len(ripe), min(_age(zombie, full) for zombie in ripe)),
+        f"{len(ripe)} held for {min(_age(zombie, full) for zombie in ripe):.0f} s or longer",
         remedies,
     )
 
@@ -402,7 +403,7 @@ def _held_by_others(offender) -> tuple:
     # the rest are canaries
     tracer = next(zombie.tracer_pid for zombie in offender.zombies if zombie.tracer_pid)
     return "traced", "held by its tracer, %s, and not by its parent" % (
-        "PID %d" % tracer if tracer > 0 else "which was not looked up"
+        f"PID {tracer}" if tracer > 0 else "which was not looked up"
     )
 
 
@@ -434,9 +435,10 @@ def _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, 
     if not due and any(zombie.is_orphan for zombie in countable):
         return verdict(
             "too_young",
-            "nobody will ask for the orphans, but the first of them was seen %.0f s ago, less than"
-            " min_age: %s"
-            % (max(zombie.age for zombie in countable if zombie.is_orphan), options.min_age),
+            "nobody will ask for the orphans, but the first of them was seen"
+            f" {max(zombie.age for zombie in countable if zombie.is_orphan):.0f} s ago,"
+            " less than"
+            f" min_age: {options.min_age}",
         )
     if not due:
         return verdict(
@@ -447,30 +449,30 @@ def _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, 
     if len(due) < options.min_zombies:
         return verdict(
             "too_few",
-            "fewer than min_zombies: %d are to be collected while there is room"
-            % options.min_zombies,
+            f"fewer than min_zombies: {options.min_zombies} are to be collected while"
+            " there is room",
             due=due,
         )
     if "reap" not in options.remedies:
         return verdict(
             "only_reap",
-            "there is room (%s taken), so only reap may be tried, and it is not among the remedies"
-            % in_words(room),
+            f"there is room ({in_words(room)} taken), so only reap may be tried, and it is"
+            " not among the remedies",
             due=due,
         )
     if snapshot.refusal:
         return verdict(
             "reap_impossible",
-            "there is room (%s taken), so only reap may be tried, and %s"
-            % (in_words(room), snapshot.refusal[1]),
+            f"there is room ({in_words(room)} taken), so only reap may be tried, and"
+            f" {snapshot.refusal[1]}",
             due=due,
         )
     what = (
-        "%d that nobody will ask for" % len(due)
+        f"{len(due)} that nobody will ask for"
         if all(zombie.is_orphan for zombie in due)
         else (
-            "%d, most of them old: more than tolerate: %d are older than %d s"
-            % (len(due), options.tolerate, TOLERATED_FOR)
+            f"{len(due)}, most of them old: more than tolerate: {options.tolerate} are"
+            f" older than {TOLERATED_FOR} s"
         )
     )
     return verdict("act", what, ("reap",), due)
@@ -494,8 +496,8 @@ def _not_to_be_ended(offender, options, room) -> tuple | None:
     if offender.ended_ago is not None and offender.ended_ago < options.cooldown:
         return (
             "cooldown",
-            "a parent of this workload was ended %.0f s ago, less than cooldown: %d"
-            % (offender.ended_ago, options.cooldown),
+            f"a parent of this workload was ended {offender.ended_ago:.0f} s ago, less"
+            f" than cooldown: {options.cooldown}",
         )
     if (
         offender.zombie_count > MOST_ORPHANS
@@ -504,9 +506,11 @@ def _not_to_be_ended(offender, options, room) -> tuple | None:
     ):
         return (
             "too_many_orphans",
-            "its end would give %d zombies to one adopter at once, more than %d, and nothing could"
-            " start for about %.1f s; there is room left to have it collect them, or to end its"
-            " whole container" % (offender.zombie_count, MOST_ORPHANS, offender.zombie_count / 1e6),
+            f"its end would give {offender.zombie_count} zombies to one adopter at once,"
+            f" more than {MOST_ORPHANS}, and nothing could"
+            f" start for about {offender.zombie_count / 1e6:.1f} s; there is room left to"
+            " have it collect them, or to end its"
+            " whole container",
         )
     return None
 
@@ -598,7 +602,7 @@ def _no_more_than_needed(verdicts, options, tried):
                     verdict.explanation
                     if ripe is verdict.ripe
                     else (
-                        "%d of the oldest, to make room" % len(ripe)
+                        f"{len(ripe)} of the oldest, to make room"
                         if verdict.reason == "act"
                         else verdict.explanation
                     )
@@ -641,8 +645,8 @@ def _spare_in_vain(verdicts, options):
                 remedies=remedies,
                 reason="ends_with_init",
                 explanation=(
-                    "its PID namespace ends with its init, PID %d, which keeps zombies itself"
-                    % init.offender.pid
+                    f"its PID namespace ends with its init, PID {init.offender.pid}, which"
+                    " keeps zombies itself"
                 ),
             )
         else:
@@ -650,31 +654,33 @@ def _spare_in_vain(verdicts, options):
                 remedies=remedies,
                 reason="adopter_does_not_reap",
                 explanation=(
-                    "its zombies would only move to PID %d, which keeps those it has and is left"
-                    " alone (%s)"
-                )
-                % (init.offender.pid, init.reason),
+                    f"its zombies would only move to PID {init.offender.pid}, which keeps"
+                    " those it has and is left"
+                    f" alone ({init.reason})"
+                ),
             )
 
 
 def _for_an_adopter_that_leaks(verdict, gentler) -> Verdict:
     adopter = (
-        "PID %d, the init of its PID namespace, which did not collect the canary of an audit"
-        % verdict.offender.init_pid
+        f"PID {verdict.offender.init_pid}, the init of its PID namespace, which did not"
+        " collect the canary of an audit"
     )
     if "reap" in gentler:
         return verdict._replace(
-            explanation="%s; if it is ended, its zombies go to %s: reap is then for that one"
-            % (verdict.explanation, adopter)
+            explanation=(
+                f"{verdict.explanation}; if it is ended, its zombies go to {adopter}: reap is"
+                " then for that one"
+            )
         )
     return verdict._replace(
         remedies=gentler,
         reason="adopter_does_not_reap",
         explanation=(
-            "its zombies would only move to %s; reap among the remedies would help, or the end of"
+            f"its zombies would only move to {adopter}; reap among the remedies would"
+            " help, or the end of"
             " that container"
-        )
-        % adopter,
+        ),
     )
 
 
@@ -695,7 +701,7 @@ def _cap(verdicts, options, already_terminated) -> tuple:
                 why = (
                     "cooldown",
                     "another container of this workload comes first; of its replicas only one is"
-                    " ended within cooldown: %d" % options.cooldown,
+                    f" ended within cooldown: {options.cooldown}",
                 )
                 spared_for[verdict.offender.pid] = why
             else:
@@ -703,8 +709,8 @@ def _cap(verdicts, options, already_terminated) -> tuple:
                 if options.max_parents and already_terminated > options.max_parents:
                     spared_for[verdict.offender.pid] = (
                         "max_parents",
-                        "parents with more zombies come first in this sweep (max_parents: %d)"
-                        % options.max_parents,
+                        "parents with more zombies come first in this sweep (max_parents:"
+                        f" {options.max_parents})",
                     )
             verdict = _leave_for_later(verdict, spared_for.get(verdict.offender.pid))
         capped.append(verdict)
@@ -744,7 +750,7 @@ def _whole(minimum, unit, maximum=MOST):
         if isinstance(value, str) and value.strip().isdecimal() and len(value) <= len(str(MOST)):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-            raise ValueError("give a whole number of %s, from %d to %d" % (unit, minimum, maximum))
+            raise ValueError(f"give a whole number of {unit}, from {minimum} to {maximum}")
         return value
 
     return check
@@ -757,7 +763,7 @@ def _number(minimum, maximum, what):
         except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not minimum <= number <= maximum:
-            raise ValueError("give %s" % what)
+            raise ValueError(f"give {what}")
         return number
 
     return check
@@ -769,13 +775,14 @@ def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
             value = value.split(",")
         elif isinstance(value, str) and "," in value and "\n" not in value:
             raise ValueError(
-                "a comma may part %s or belong to one; give a list, or text with each on a line of"
-                " its own" % what
+                f"a comma may part {what} or belong to one; give a list, or text with each"
+                " on a line of"
+                " its own"
             )
         elif isinstance(value, str):
             value = [value]
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-            raise ValueError("give a list of %s" % what)
+            raise ValueError(f"give a list of {what}")
         # Surveys of AWX: several answers are lines of one text, and an empty answer is ""
         items = tuple(line.strip() for item in value for line in item.split("\n") if line.strip())
         if items == (word_for_empty,):
@@ -790,7 +797,7 @@ def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
 def _one_of(allowed):
     def check(value):
         if value not in allowed:
-            raise ValueError("%r is none of: %s" % (value, ", ".join(allowed)))
+            raise ValueError(f"{value!r} is none of: {', '.join(allowed)}")
         return value
 
     return check
@@ -800,22 +807,22 @@ def _pattern(text):
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError("%r is not a regular expression: %s" % (text, error)) from None
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
 
 
 def _namespace(text):
     if not re.fullmatch("[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?", text):
         raise ValueError(
-            "%r is not a name that Kubernetes allows, nor a pattern of names (small letters,"
-            " digits, dashes and *)" % text
+            f"{text!r} is not a name that Kubernetes allows, nor a pattern of names (small letters,"
+            " digits, dashes and *)"
         )
 
 
 HELP = {
     "scope": "containers: only parents inside a container; all: processes of the host too",
     "remedies": (
-        "what may be tried, in order, separated by commas: %s; or %s, which only reports"
-        % (", ".join(REMEDIES), NONE)
+        f"what may be tried, in order, separated by commas: {', '.join(REMEDIES)}; or"
+        f" {NONE}, which only reports"
     ),
     "min_age": "seconds a zombie must have been seen with the same parent before it counts",
     "min_zombies": "zombies that count a parent must hold",

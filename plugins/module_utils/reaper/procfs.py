@@ -134,10 +134,10 @@ def parse_stat(data: bytes) -> Stat:
     """
     opening, closing = data.find(b" ("), data.rfind(b") ")
     if opening < 0 or closing < opening + 2:
-        raise ValueError("not a /proc/PID/stat line: %r" % data[:80])
+        raise ValueError(f"not a /proc/PID/stat line: {data[:80]!r}")
     rest = data[closing + 2 :].split(None, 20)
     if len(rest) < 20:
-        raise ValueError("a /proc/PID/stat line of only %d fields: %r" % (len(rest) + 2, data[:80]))
+        raise ValueError(f"a /proc/PID/stat line of only {len(rest) + 2} fields: {data[:80]!r}")
     return Stat(
         pid=int(data[:opening]),
         comm=data[opening + 2 : closing],
@@ -175,7 +175,7 @@ def parse_status(data: bytes) -> Status:
             pending=int(fields.get(b"SigPnd", b"0"), 16) | int(fields.get(b"ShdPnd", b"0"), 16),
         )
     except KeyError as missing:
-        raise ValueError("/proc/PID/status has no field %s" % missing.args[0].decode()) from None
+        raise ValueError(f"/proc/PID/status has no field {missing.args[0].decode()}") from None
     except IndexError:
         raise ValueError("/proc/PID/status has an empty field Uid") from None
     if not status.ns_pid:
@@ -242,7 +242,7 @@ class ProcFS:
 
     def _read(self, pid: int, name: str, most: int = 65536) -> bytes | None:
         try:
-            fd = os.open("%s/%d/%s" % (self.root, pid, name), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{self.root}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, ProcessLookupError):
             return None
         try:
@@ -267,7 +267,7 @@ class ProcFS:
             if not name.isdigit():
                 continue
             try:
-                fd = os.open("%s/%s/stat" % (root, name), os.O_RDONLY)
+                fd = os.open(f"{root}/{name}/stat", os.O_RDONLY)
             except (FileNotFoundError, ProcessLookupError):
                 continue
             try:
@@ -351,11 +351,11 @@ class ProcFS:
     def stats_of_threads(self, pid: int):
         """Yields the :class:`Stat` of each of its threads, as it is read; none when it has gone."""
         try:
-            names = os.listdir("%s/%d/task" % (self.root, pid))
+            names = os.listdir(f"{self.root}/{pid}/task")
         except (FileNotFoundError, ProcessLookupError):
             return
         for name in names:
-            data = self._read(pid, "task/%s/stat" % name, STAT_BYTES)
+            data = self._read(pid, f"task/{name}/stat", STAT_BYTES)
             if data:
                 yield parse_stat(data)
 
@@ -369,7 +369,7 @@ class ProcFS:
 
     def _namespace(self, pid, kind) -> int | None:
         try:
-            return os.stat("%s/%d/ns/%s" % (self.root, pid, kind)).st_ino
+            return os.stat(f"{self.root}/{pid}/ns/{kind}").st_ino
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
 
@@ -380,10 +380,10 @@ class ProcFS:
         A first thread that has exited is in the PID namespace still, and in no other; the other
         threads are.
         """
-        folder = "%s/%d/task" % (self.root, pid)
+        folder = f"{self.root}/{pid}/task"
         for thread in (str(pid), *os.listdir(folder)):
             try:
-                return os.open("%s/%s/ns/%s" % (folder, thread, kind), os.O_RDONLY | os.O_CLOEXEC)
+                return os.open(f"{folder}/{thread}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -413,7 +413,7 @@ class ProcFS:
         """PIDs of the children of its first thread, zombies too (proc_pid_task(5)); all PIDs are
         searched without CONFIG_PROC_CHILDREN.
         """
-        data = self._read(pid, "task/%d/children" % pid)
+        data = self._read(pid, f"task/{pid}/children")
         if data is not None:
             return [int(child) for child in data.split()]
         stats = (self.stat(each) for each in self.pids())
@@ -429,19 +429,19 @@ class ProcFS:
         """
         found = []
         try:
-            threads = os.listdir("%s/%d/task" % (self.root, pid))
+            threads = os.listdir(f"{self.root}/{pid}/task")
         except (FileNotFoundError, ProcessLookupError):
             return found, False
         for thread in threads:
             in_vain()
             try:
                 file = open(
-                    "%s/%d/task/%s/children" % (self.root, pid, thread),
+                    f"{self.root}/{pid}/task/{thread}/children",
                     "rb",
                     buffering=CHILDREN_BYTES,
                 )
             except FileNotFoundError:
-                if os.path.exists("%s/%d/task/%s/stat" % (self.root, pid, thread)):
+                if os.path.exists(f"{self.root}/{pid}/task/{thread}/stat"):
                     raise
                 continue
             with file:
@@ -474,18 +474,18 @@ class ProcFS:
         (Documentation/scheduler/sched-stats.rst; CONFIG_SCHED_INFO).
         """
         try:
-            tids = [int(name) for name in os.listdir("%s/%d/task" % (self.root, pid))]
+            tids = [int(name) for name in os.listdir(f"{self.root}/{pid}/task")]
         except (FileNotFoundError, ProcessLookupError):
             return []
         found = []
         for tid in sorted(tids)[:most]:
             fields = (
-                (self._read(pid, "task/%d/stat" % tid, STAT_BYTES) or b"")
+                (self._read(pid, f"task/{tid}/stat", STAT_BYTES) or b"")
                 .rpartition(b") ")[2]
                 .split()
             )
             if len(fields) > 31:
-                runs = (self._read(pid, "task/%d/schedstat" % tid, 256) or b"").split()
+                runs = (self._read(pid, f"task/{tid}/schedstat", 256) or b"").split()
                 call = self._system_call_of_thread(pid, tid)
                 found.append(
                     Thread(
@@ -503,7 +503,7 @@ class ProcFS:
         is below 4 GB.
         """
         try:
-            words = (self._read(pid, "task/%d/syscall" % tid, 256) or b"").split()
+            words = (self._read(pid, f"task/{tid}/syscall", 256) or b"").split()
             if words == [b"running"]:
                 return RUNNING
             return (
@@ -522,7 +522,7 @@ class ProcFS:
         """
         found, data = {}, b""
         try:
-            with open("%s/%d/mountinfo" % (self.root, pid), "rb") as file:
+            with open(f"{self.root}/{pid}/mountinfo", "rb") as file:
                 data = file.read(MOUNTS_BYTES)
         except OSError:
             pass
@@ -540,7 +540,7 @@ class ProcFS:
 
         ``/proc/self/fdinfo`` tells them since Linux 5.5 (proc_pid_fdinfo(5)).
         """
-        fd = os.open("%s/self/fdinfo/%d" % (self.root, pidfd), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"{self.root}/self/fdinfo/{pidfd}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             told = os.read(fd, 4096)
         finally:
@@ -567,7 +567,7 @@ class ProcFS:
         none.
         """
         try:
-            fd = os.open("%s/%d/mem" % (self.root, pid), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{self.root}/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
         try:
@@ -585,7 +585,7 @@ class ProcFS:
         seen = 0
         try:
             with open(
-                "%s/%d/maps" % (self.root, pid), "rb", buffering=CHILDREN_BYTES
+                f"{self.root}/{pid}/maps", "rb", buffering=CHILDREN_BYTES
             ) as file:  # a line at a time, for a node without memory
                 for line in file:
                     seen += len(line)
@@ -621,14 +621,14 @@ class ProcFS:
 
     def thread(self, pid: int, tid: int) -> Stat | None:
         """:class:`Stat` of one thread of a process; None when it has none of that TID."""
-        data = self._read(pid, "task/%d/stat" % tid, STAT_BYTES)
+        data = self._read(pid, f"task/{tid}/stat", STAT_BYTES)
         return parse_stat(data) if data else None
 
     def thread_ids(self, pid: int) -> list:
         """TIDs of its threads, the first one first; empty when it has gone."""
         try:
             return sorted(
-                (int(name) for name in os.listdir("%s/%d/task" % (self.root, pid))),
+                (int(name) for name in os.listdir(f"{self.root}/{pid}/task")),
                 key=lambda tid: tid != pid,
             )
         except (FileNotFoundError, ProcessLookupError):
@@ -639,7 +639,7 @@ class ProcFS:
         """Path of a folder that a process which is about to lose its rights can take as its root:
         nothing in it can be opened then.
         """
-        return "%s/self/fdinfo" % self.root
+        return f"{self.root}/self/fdinfo"
 
     def own_rights(self) -> Rights:
         """:class:`Rights` of this process. The first user namespace maps every UID to itself
@@ -664,5 +664,5 @@ class ProcFS:
         """A file of the kernel outside ``/proc/PID``, such as ``sys/kernel/pid_max``; raises
         ``OSError``.
         """
-        with open("%s/%s" % (self.root, name), encoding="utf-8", errors="surrogateescape") as file:
+        with open(f"{self.root}/{name}", encoding="utf-8", errors="surrogateescape") as file:
             return file.read()

@@ -407,7 +407,7 @@ class Tracee:
         """Why PTRACE_SEIZE was refused (ptrace(2), access mode checking)."""
         status = self.procfs.status(self.tid)
         if status and status.tracer_pid:
-            return Refused("traced", "it is traced already, by PID %d" % status.tracer_pid)
+            return Refused("traced", f"it is traced already, by PID {status.tracer_pid}")
         return Refused(
             "not_permitted",
             "the kernel does not permit it: a security module is in the way, or its user namespace"

@@ -29,7 +29,7 @@ def stamp(path: str) -> str:
         found = os.stat(path)
     except OSError:
         return "-"
-    return "%d:%d:%d:%d" % (found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size)
+    return f"{found.st_dev}:{found.st_ino}:{found.st_ctime_ns}:{found.st_size}"
 
 
 def note(run: str, config_stamp: str, limits, procfs) -> str:

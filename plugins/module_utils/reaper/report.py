@@ -84,7 +84,7 @@ def printable(text, most: int = MOST_TEXT) -> str | None:
         if character == "\\":
             character = "\\\\"
         elif 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
-            character = "\\x%02x" % (code - 0xDC00)
+            character = f"\\x{code - 0xDC00:02x}"
         elif not character.isprintable():
             character = (
                 "\\x%02x" if code < 0x100 else "\\u%04x" if code < 0x10000 else "\\U%08x"
@@ -194,8 +194,8 @@ def as_diff(report: Report) -> dict:
 
 def _listing(offenders) -> str:
     return "".join(
-        "PID %d (%s): %s\n"
-        % (offender.pid, printable(offender.comm), plural(offender.zombie_count, "zombie"))
+        f"PID {offender.pid} ({printable(offender.comm)}):"
+        f" {plural(offender.zombie_count, 'zombie')}\n"
         for offender in offenders
     )
 
@@ -203,25 +203,20 @@ def _listing(offenders) -> str:
 def as_lines(report: Report) -> list:
     """The report for people: one line for the node, one for its limits, one for each offender."""
     counts = totals(report)
-    found = "%s on this node" % plural(counts["zombies"], "zombie")
+    found = f"{plural(counts['zombies'], 'zombie')} on this node"
     if report.check_mode:
         would = [result for result in report.results if result.verdict.remedies]
-        found += "; would act on %s" % plural(len(would), "parent")
+        found += f"; would act on {plural(len(would), 'parent')}"
     else:
-        found += "; %d cleared, %d left" % (counts["cleared"], counts["zombies_left"])
+        found += f"; {counts['cleared']} cleared, {counts['zombies_left']} left"
         if counts["parents_ended"]:
-            found += "; %s ended" % plural(counts["parents_ended"], "parent")
+            found += f"; {plural(counts['parents_ended'], 'parent')} ended"
     table = report.after.limits
     lines = [
         found,
-        "process table: %d of %d taken (%.1f %%), bound by kernel.%s%s"
-        % (
-            table.tasks,
-            table.limit,
-            100 * table.usage,
-            limits_module.bound_by(table),
-            in_words(report.after.forecast),
-        ),
+        f"process table: {table.tasks} of {table.limit} taken ({100 * table.usage:.1f} %),"
+        " bound by"
+        f" kernel.{limits_module.bound_by(table)}{in_words(report.after.forecast)}",
     ]
     if counts["left_to_parents"]:
         lines.append(
@@ -240,17 +235,18 @@ def as_lines(report: Report) -> list:
         for result in report.results[:MOST_LINES]
     ]
     if len(report.results) > MOST_LINES:
-        lines.append("and %s" % plural(len(report.results) - MOST_LINES, "more parent"))
+        lines.append(f"and {plural(len(report.results) - MOST_LINES, 'more parent')}")
     for zombie in report.after.without_parent[:MOST_ZOMBIES]:
         lines.append(
-            "PID %d (%s): its parent is outside this PID namespace or has just ended: nothing can"
-            " be done here" % (zombie.pid, printable(zombie.comm))
+            f"PID {zombie.pid} ({printable(zombie.comm)}): its parent is outside this PID"
+            " namespace or has just ended: nothing can"
+            " be done here"
         )
     lines += [
         stuck.in_words(each, printable, lambda workload: place(as_workload(workload)))
         for each in report.stuck[:MOST_LINES]
     ]
-    return lines + ["warning: %s" % printable(warning) for warning in report.warnings]
+    return lines + [f"warning: {printable(warning)}" for warning in report.warnings]
 
 
 def _stuck(each) -> dict:
@@ -270,20 +266,15 @@ def watched_in_words(told, now: float) -> str:
     if told.pid is None:
         return "a process watches this node and has not told anything yet"
     last = (
-        "not yet"
-        if told.last_sweep is None
-        else "%s ago" % duration_in_words(now - told.last_sweep)
+        "not yet" if told.last_sweep is None else f"{duration_in_words(now - told.last_sweep)} ago"
     )
-    line = "PID %d has watched this node for %s, every %g s: %s, %s cleared, last sweep %s" % (
-        told.pid,
-        duration_in_words(now - told.since),
-        told.interval,
-        plural(told.sweeps, "sweep"),
-        plural(told.cleared, "zombie"),
-        last,
+    line = (
+        f"PID {told.pid} has watched this node for {duration_in_words(now - told.since)},"
+        f" every {told.interval:g} s: {plural(told.sweeps, 'sweep')},"
+        f" {plural(told.cleared, 'zombie')} cleared, last sweep {last}"
     )
     return line + (
-        "; its configuration is the one of before: %s" % told.configuration_error
+        f"; its configuration is the one of before: {told.configuration_error}"
         if told.configuration_error
         else ""
     )
@@ -291,11 +282,10 @@ def watched_in_words(told, now: float) -> str:
 
 def parent_in_words(offender) -> str:
     """One printable line on a parent that keeps zombies: which process, where, how many."""
-    return "PID %d (%s) %s, which kept %s" % (
-        offender.pid,
-        printable(offender.comm),
-        place(as_workload(offender.workload)),
-        plural(offender.zombie_count, "zombie"),
+    return (
+        f"PID {offender.pid} ({printable(offender.comm)})"
+        f" {place(as_workload(offender.workload))}, which kept"
+        f" {plural(offender.zombie_count, 'zombie')}"
     )
 
 
@@ -305,15 +295,15 @@ def in_words(forecast) -> str:
     """
     if forecast.seconds_to_full is None or forecast.seconds_to_full > SOON:
         return ""
-    return ", full in about %s at this rate" % duration_in_words(forecast.seconds_to_full)
+    return f", full in about {duration_in_words(forecast.seconds_to_full)} at this rate"
 
 
 def duration_in_words(seconds: float) -> str:
     """``40 s``, ``12 min``, ``5 h`` or ``3 days``."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
-            return "%d %s" % (seconds / length, unit)
-    return "%d s" % seconds
+            return f"{int(seconds / length)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def place(workload: dict) -> str:
@@ -322,16 +312,16 @@ def place(workload: dict) -> str:
         return "on the host"
     short_id = (workload["container_id"] or "")[:12]
     found = "in container %s" % (
-        workload["container_name"] or short_id or "of PID namespace %s" % workload["pid_namespace"]
+        workload["container_name"] or short_id or f"of PID namespace {workload['pid_namespace']}"
     )
     if workload["container_name"]:
-        found += " (%s)" % short_id
+        found += f" ({short_id})"
     if workload["pod"]:
-        found += " of pod %s/%s" % (workload["namespace"], workload["pod"])
+        found += f" of pod {workload['namespace']}/{workload['pod']}"
     elif workload["pod_uid"]:
-        found += " of pod %s" % workload["pod_uid"]
+        found += f" of pod {workload['pod_uid']}"
     if workload["user"] is not None:
-        found += " of user %d" % workload["user"]
+        found += f" of user {workload['user']}"
     lease = workload["lease"]
     if lease:
         numbers, owner = (
@@ -368,32 +358,27 @@ def _line(offender: dict, forecast) -> str:
         offender["name"],
         place(offender["workload"]),
         plural(offender["zombies"], "zombie"),
-        " (%s)" % plural(orphans, "orphan") if orphans else "",
+        f" ({plural(orphans, 'orphan')})" if orphans else "",
         offender["oldest_age"],
     )
     if offender["pids"] and offender["pids"]["max"]:
-        line = "%s%d of %d PIDs of its cgroup taken%s: " % (
-            line,
-            offender["pids"]["current"],
-            offender["pids"]["max"],
-            in_words(forecast),
+        line = (
+            f"{line}{offender['pids']['current']} of {offender['pids']['max']} PIDs of its"
+            f" cgroup taken{in_words(forecast)}: "
         )
     if offender["leaking_per_hour"]:
-        line += "leaking, about %d more an hour: " % round(offender["leaking_per_hour"])
+        line += f"leaking, about {round(offender['leaking_per_hour'])} more an hour: "
     if offender["outcome"] == "left_alone":
         return line + "left alone: " + offender["explanation"]
     if offender["outcome"] == "would_act":
-        return line + "would %s: %s" % (
-            ", then ".join(offender["remedies"]),
-            offender["explanation"],
-        )
+        return line + f"would {', then '.join(offender['remedies'])}: {offender['explanation']}"
     tried = [
         "%s (%s)" % (step["remedy"], step["detail"] or step["result"].replace("_", " "))
         for step in offender["steps"]
     ]
-    line += "%s: %s" % (offender["outcome"].replace("_", " "), ", ".join(tried))
+    line += f"{offender['outcome'].replace('_', ' ')}: {', '.join(tried)}"
     if offender["adopted_by"]:
-        line += "; left with PID %s" % ", ".join(str(pid) for pid in offender["adopted_by"])
+        line += f"; left with PID {', '.join(str(pid) for pid in offender['adopted_by'])}"
     if offender["reason"] != "act":
         line += "; no further: " + offender["explanation"]
     return line

@@ -67,7 +67,7 @@ def read_names_in_pods(logs: str) -> dict:
     """
     found = {}
     for name in _names_in(logs):
-        match = re.fullmatch(r"([^_]+)_([^_]+)_(%s)-(%s)\.log" % (NAME, ID), name)
+        match = re.fullmatch(rf"([^_]+)_([^_]+)_({NAME})-({ID})\.log", name)
         if match:
             pod, namespace, container, container_id = match.groups()
             try:
@@ -75,8 +75,8 @@ def read_names_in_pods(logs: str) -> dict:
             except OSError:
                 folder = []
             uid = (
-                "".join(folder)[len("%s_%s_" % (namespace, pod)) :]
-                if folder and folder[0].startswith("%s_%s_" % (namespace, pod))
+                "".join(folder)[len(f"{namespace}_{pod}_") :]
+                if folder and folder[0].startswith(f"{namespace}_{pod}_")
                 else None
             )
             found[container_id] = InPod(
@@ -266,7 +266,7 @@ def _home(passwd, uid) -> str | None:
 
 
 def _a_name(text) -> str | None:
-    found = re.fullmatch("/?(%s)" % NAME, text) if isinstance(text, str) else None
+    found = re.fullmatch(f"/?({NAME})", text) if isinstance(text, str) else None
     return found.group(1) if found else None
 
 

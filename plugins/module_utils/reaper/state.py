@@ -52,7 +52,7 @@ class Times:
             pass
         except OSError as error:
             if required:
-                raise CannotSweep("%s cannot be read: %s" % (self.path, error.strerror)) from None
+                raise CannotSweep(f"{self.path} cannot be read: {error.strerror}") from None
         for key, seen in self.stored.items():
             self.times[key] = self._merged(seen, self.times.get(key, seen))
 
@@ -69,7 +69,7 @@ class Times:
         return seen >= 0  # neither negative nor NaN
 
     def _line(self, key, seen) -> str:
-        return "%s %.3f" % (" ".join(map(str, key)), seen)
+        return f"{' '.join(map(str, key))} {seen:.3f}"
 
     def save(self) -> None:
         """Write the times where they have changed; ``OSError`` where that fails."""

@@ -101,7 +101,7 @@ def in_words(stuck, name, place) -> str:
             place(init.workload),
             zombie.pid,
             name(zombie.comm),
-            " and %d more" % more if more else "",
+            f" and {more} more" if more else "",
             holder.pid,
             name(holder.comm),
             place(holder.workload),

@@ -180,16 +180,16 @@ def last_sweep(paths: Paths) -> tuple:
                 or status.st_uid != os.geteuid()
                 or status.st_mode & 0o022
             ):
-                return None, "%s was not read: it is not a file that only root can write" % path
+                return None, f"{path} was not read: it is not a file that only root can write"
             if status.st_size > MOST_OF_LAST:
                 raise ValueError(path)
             return _acted_on(file.read(MOST_OF_LAST), status.st_mtime), None
     except FileNotFoundError:
         return None, None
     except OSError as error:
-        return None, "%s was not read: %s" % (path, error.strerror)
+        return None, f"{path} was not read: {error.strerror}"
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None, "%s was not read: it is no report of this version" % path
+        return None, f"{path} was not read: it is no report of this version"
 
 
 def _acted_on(text, at) -> dict:
@@ -224,15 +224,16 @@ def check_node(procfs) -> None:
     """Raise :class:`CannotSweep` where this node or this user lacks what every sweep needs."""
     if os.geteuid() != 0:
         raise CannotSweep(
-            "root is needed to see whose processes these are; this is UID %d (use become: true, or"
-            " sudo)" % os.geteuid()
+            f"root is needed to see whose processes these are; this is UID {os.geteuid()}"
+            " (use become: true, or"
+            " sudo)"
         )
     above = workloads.above_the_sweep(procfs)
     if above:
         raise CannotSweep(above)
     if procfs.stat(os.getpid()) is None:
         raise CannotSweep(
-            "%s does not show this process: mount the proc file system there" % procfs.root
+            f"{procfs.root} does not show this process: mount the proc file system there"
         )
     try:
         visible = procfs.stat(1) and procfs.status(1)
@@ -240,15 +241,16 @@ def check_node(procfs) -> None:
         visible = None
     if not visible:
         raise CannotSweep(
-            "%s hides other processes from this one (hidepid): remount it with hidepid=0, "
-            "or give the sweep CAP_SYS_PTRACE" % procfs.root
+            f"{procfs.root} hides other processes from this one (hidepid): remount it with"
+            " hidepid=0, "
+            "or give the sweep CAP_SYS_PTRACE"
         )
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError) as error:
         raise CannotSweep(
             "this kernel or Python has no pidfd_open (Linux 5.3 and Python 3.9 are needed), "
-            "so a signal could reach the wrong process: %s" % error
+            f"so a signal could reach the wrong process: {error}"
         ) from None
 
 
@@ -398,7 +400,7 @@ class _Run:
                             self.judged.setdefault(_key(verdict.offender), verdict)
                     self.down_the_ladder(verdicts, adopters)
             except CannotSweep as error:
-                return ("adopters were not followed up: %s" % error,)
+                return (f"adopters were not followed up: {error}",)
         return ()
 
     def refusals(self, snapshot) -> tuple:
@@ -408,11 +410,11 @@ class _Run:
         if "reap" not in self.options.remedies:
             return ()
         if self.refusal:
-            return ("reap is impossible on this node: %s" % self.refusal[1],)
+            return (f"reap is impossible on this node: {self.refusal[1]}",)
         filtered = any(offender.status.seccomp == SECCOMP_FILTER for offender in snapshot.offenders)
         refused = tracing.filter_refusal(self.procfs) if filtered else None
         return (
-            ("reap is impossible in most containers of this node: %s" % refused,) if refused else ()
+            (f"reap is impossible in most containers of this node: {refused}",) if refused else ()
         )
 
     def stuck(self, snapshot) -> tuple:
@@ -438,8 +440,8 @@ class _Run:
         import signal
 
         return (
-            "asked to end by %s: the rest is left to the next sweep"
-            % signal.Signals(self.asked_to_end[0]).name,
+            f"asked to end by {signal.Signals(self.asked_to_end[0]).name}: the rest is"
+            " left to the next sweep",
         )
 
     def _apply(self, name, acting) -> set:
@@ -557,7 +559,7 @@ class _Run:
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return report._replace(
-                warnings=report.warnings + ("%s cannot be written: %s" % (self.paths.run, reason),)
+                warnings=report.warnings + (f"{self.paths.run} cannot be written: {reason}",)
             )
         return report
 

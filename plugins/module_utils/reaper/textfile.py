@@ -83,7 +83,7 @@ def with_values(text: str, values: dict) -> str:
     for number, line in enumerate(lines):
         series = line.rpartition(" ")[0]
         if series in values:
-            lines[number] = "%s %s" % (series, values[series])
+            lines[number] = f"{series} {values[series]}"
     return "\n".join(lines)
 
 
@@ -97,13 +97,13 @@ def looked(run: str, procfs, tasks: int) -> bool:
     try:
         with locked(run, wait=0):
             directory, text = kept(run, procfs)
-            if "\n%s 1\n" % SUCCESS not in text:
+            if f"\n{SUCCESS} 1\n" not in text:
                 return False
             publish(
                 run,
                 procfs,
                 directory,
-                with_values(text, {LAST_SWEEP: "%.3f" % time.time(), PIDS_USED: tasks}),
+                with_values(text, {LAST_SWEEP: f"{time.time():.3f}", PIDS_USED: tasks}),
             )
     except (OSError, CannotSweep):
         return False

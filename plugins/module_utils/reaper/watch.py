@@ -78,17 +78,17 @@ def watch(load, paths, interval: float, log) -> None:
         watcher = _Watcher(options, paths._replace(textfiles=textfiles), procfs, interval, log)
         until_done.callback(watcher.ledger.close)
         watcher.get_ready()
-        notify("READY=1\nSTATUS=looking every %g s" % interval)
+        notify(f"READY=1\nSTATUS=looking every {interval:g} s")
         while True:
             numbers = _wait(signals, interval)
             if signal.SIGTERM in numbers or signal.SIGINT in numbers:
                 break
             if signal.SIGHUP in numbers:
-                notify("RELOADING=1\nMONOTONIC_USEC=%d" % (1e6 * time.monotonic()))
+                notify(f"RELOADING=1\nMONOTONIC_USEC={int(1e6 * time.monotonic())}")
                 watcher.reload(load)
                 notify("READY=1")
             watcher.tick()
-            notify("WATCHDOG=1\nSTATUS=%s" % watcher.said)
+            notify(f"WATCHDOG=1\nSTATUS={watcher.said}")
         notify("STOPPING=1")
 
 
@@ -118,7 +118,7 @@ class _Watcher:
         self.ledger = cgroups.Ledger(paths.cgroup, procfs, keep=True)
         self.memory = Memory(paths.run, procfs)
         self.told = Watched(os.getpid(), time.time(), interval, 0, 0, None, None)
-        self.said = "looking every %g s" % interval
+        self.said = f"looking every {interval:g} s"
         self.news = [], ()
         self.not_before = self.next_one = 0.0
 
@@ -153,8 +153,8 @@ class _Watcher:
         except policy.OptionError as error:
             self.told = self.told._replace(configuration_error=report.printable(str(error), 1000))
             self.log(
-                "the new configuration is invalid; still using the previous one: %s"
-                % self.told.configuration_error
+                "the new configuration is invalid; still using the previous one:"
+                f" {self.told.configuration_error}"
             )
         else:
             self.paths = self.paths._replace(textfiles=textfiles)
@@ -188,7 +188,7 @@ class _Watcher:
         try:
             return self._sweep_once()
         except Busy as error:
-            self.log("error: %s" % error)
+            self.log(f"error: {error}")
             return None
         except (CannotSweep, OSError, MemoryError, ImportError):
             if self.spare is not None:
@@ -196,9 +196,9 @@ class _Watcher:
         try:
             return self._sweep_once()
         except CannotSweep as error:
-            self.log("error: %s" % error)
+            self.log(f"error: {error}")
         except OSError as error:
-            self.log("error: %s: %s" % (error.filename or "the node", error.strerror))
+            self.log(f"error: {error.filename or 'the node'}: {error.strerror}")
         except (MemoryError, ImportError):
             self.log("error: out of memory")
         finally:

@@ -156,13 +156,13 @@ class Workload(
         if self.kind != "container":
             return None
         if self.user is not None:
-            return "user/%d" % self.user
+            return f"user/{self.user}"
         if self.namespace and self.pod:
-            return names.key("pod/%s/%s" % (self.namespace, names.owner_of_pod(self.pod)))
+            return names.key(f"pod/{self.namespace}/{names.owner_of_pod(self.pod)}")
         if self.pod_uid:
             return self.pod_uid
         if self.runtime and self.container_name:
-            return names.key("%s/%s" % (self.runtime, names.service_of_task(self.container_name)))
+            return names.key(f"{self.runtime}/{names.service_of_task(self.container_name)}")
         if self.container_id:
             return self.container_id
         return names.key("cgroup" + (self.outermost or self.cgroup))

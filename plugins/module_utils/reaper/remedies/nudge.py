@@ -85,7 +85,7 @@ def _nudge_slice(procfs, offenders, began) -> list:
             pidfd = open_to_signal(procfs, offender)
         except OSError as error:
             outcomes[offender.pid] = _outcome(
-                offender, "failed", 0, "it cannot be signalled: %s" % error.strerror, began
+                offender, "failed", 0, f"it cannot be signalled: {error.strerror}", began
             )
             continue
         if pidfd is None:
@@ -241,8 +241,8 @@ class _Nudged:
 
     def told(self) -> str:
         """What was done, for people."""
-        times = {0: "not sent", 1: "sent once"}.get(self.sent, "sent %d times" % self.sent)
-        return "SIGCHLD %s%s" % (times, ": %s" % self.why_not if self.left and self.why_not else "")
+        times = {0: "not sent", 1: "sent once"}.get(self.sent, f"sent {self.sent} times")
+        return "SIGCHLD %s%s" % (times, f": {self.why_not}" if self.left and self.why_not else "")
 
 
 def _outcome(offender, result, cleared, detail, began) -> Outcome:

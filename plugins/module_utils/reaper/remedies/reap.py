@@ -61,7 +61,7 @@ def reap(procfs, offenders, asked_to_end=()) -> list:
     """
     refusal = node_refusal(procfs)
     if refusal:
-        detail = "%s: %s" % (refusal.word, refusal)
+        detail = f"{refusal.word}: {refusal}"
         return [
             Outcome(each.pid, each.start_ticks, "reap", "refused", 0, detail, 0.0, refusal.word)
             for each in offenders
@@ -130,7 +130,7 @@ class _Job:
             own_fault = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
             self._finish(
                 "unfinished" if own_fault else "failed",
-                "the sweep cannot go on: %s" % error.strerror,
+                f"the sweep cannot go on: {error.strerror}",
             )
         self.seconds += time.monotonic() - began
         if self.late and self.result is None:
@@ -152,17 +152,17 @@ class _Job:
                     )
                 ),
                 (
-                    "waitid(2) does not give %d of them" % left
+                    f"waitid(2) does not give {left} of them"
                     if left
                     else "stopped for %.1f ms%s"
                     % (
                         1000 * self.longest_stop,
-                        " at most, %d times" % self.stops if self.stops > 1 else "",
+                        f" at most, {self.stops} times" if self.stops > 1 else "",
                     )
                 ),
             )
         elif self.result is None and self.seconds > LONGEST:
-            self._finish("unfinished", "more of them than fit into %d s" % LONGEST)
+            self._finish("unfinished", f"more of them than fit into {LONGEST} s")
 
     def outcome(self) -> Outcome:
         """What came of it. Where it was not finished, that is said too."""
@@ -219,7 +219,7 @@ class _Job:
         if status is None:
             return False
         if status.tracer_pid:
-            raise Refused("traced", "it is traced already, by PID %d" % status.tracer_pid)
+            raise Refused("traced", f"it is traced already, by PID {status.tracer_pid}")
         if status.seccomp == SECCOMP_STRICT:
             raise Refused("seccomp_strict", "seccomp allows it hardly any system call (Seccomp: 1)")
         return True
@@ -314,7 +314,7 @@ class _Job:
         )
 
     def _refuse(self, refused) -> None:
-        explanation = "%s: %s" % (refused.word, refused)
+        explanation = f"{refused.word}: {refused}"
         if refused.word in ("busy", "uninterruptible"):
             self._another_try(TRIES, "refused", explanation)
         elif refused.word in IN_EXECVE:

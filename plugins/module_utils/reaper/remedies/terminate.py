@@ -106,8 +106,9 @@ def ends_container(procfs, offender) -> str | None:
         and _oldest_child(procfs, parent.pid) == offender.pid
     ):
         return (
-            "It is the program for which PID %d (%s) was started, which ends when that does: its"
-            " container ends too." % (parent.pid, name)
+            f"It is the program for which PID {parent.pid} ({name}) was started, which"
+            " ends when that does: its"
+            " container ends too."
         )
     return None
 
@@ -162,7 +163,7 @@ def _terminate_slice(procfs, offenders, grace, kubelet) -> list:
             except OSError as error:
                 results[offender.pid] = (
                     "failed",
-                    "it cannot be signalled: %s" % error.strerror,
+                    f"it cannot be signalled: {error.strerror}",
                     began,
                 )
                 continue

@@ -59,11 +59,12 @@ def _cure(offender) -> str:
     is_init = offender.status.ns_pid[-1] == 1
     sentences = []
     if orphans and is_init:
-        sentences.append("%d were started by other programs and left to it: %s." % (orphans, INIT))
+        sentences.append(f"{orphans} were started by other programs and left to it: {INIT}.")
     elif orphans:
         sentences.append(
-            "%d were started by other programs and left to it as their subreaper (prctl(2)), which"
-            " has to wait for them (waitpid(2))." % orphans
+            f"{orphans} were started by other programs and left to it as their subreaper"
+            " (prctl(2)), which"
+            " has to wait for them (waitpid(2))."
         )
     if others and is_init:
         sentences.append(
@@ -73,8 +74,9 @@ def _cure(offender) -> str:
         )
     elif others:
         sentences.append(
-            "%d count as its own: it has to wait (waitpid(2)) for each child that it starts. An"
-            " init as PID 1 does not help against these." % others
+            f"{others} count as its own: it has to wait (waitpid(2)) for each child that"
+            " it starts. An"
+            " init as PID 1 does not help against these."
         )
     return " ".join(sentences)
 
