@@ -2,7 +2,7 @@
 are gone. JSON.
 
 HOW: "check" (one sweep that only says what it would do), "reap" (sweeps, one after the other),
-"watch" (the resident one, by reap), "terminate".
+"daemon" (the resident one, by reap), "terminate".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 
 sys.path.append(sys.argv[1])
-from reaper.procfs import ProcFS  # noqa: E402
+from reaper.kernel.procfs import ProcFS  # noqa: E402
 
 AGENT = """
 import sys
@@ -45,7 +45,7 @@ OPTIONS = [
 FLAGS = {
     "check": ["--check"],
     "reap": ["--remedies", "reap"],
-    "watch": ["--remedies", "reap", "--watch", "--interval", "1"],
+    "daemon": ["--remedies", "reap", "--daemon", "--interval", "1"],
     "terminate": ["--remedies", "terminate"],
 }
 PROCFS = ProcFS()
@@ -71,7 +71,7 @@ def agent(how, folder) -> tuple:
         (os.POSIX_SPAWN_OPEN, 2, told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
     ]
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=files)
-    if how == "watch":
+    if how == "daemon":
         wait_until_gone()
         os.kill(pid, signal.SIGTERM)
     _pid, status, usage = os.wait4(pid, 0)

@@ -11,7 +11,9 @@ import tempfile
 import time
 
 sys.path.append(sys.argv[1])
-from reaper import observe, procfs, sweep
+from reaper.kernel import procfs
+from reaper.node import observe
+from reaper.paths import Paths
 from reaper.remedies.reap import reap
 
 
@@ -53,7 +55,7 @@ def by_gdb() -> dict:
 
 def leaking_parent():
     offenders = observe.snapshot(
-        procfs.ProcFS(), sweep.Paths(), observe.NOTHING, time.monotonic()
+        procfs.ProcFS(), Paths(), observe.NOTHING, time.monotonic()
     ).offenders
     return next((offender for offender in offenders if offender.pid == 1), None)
 

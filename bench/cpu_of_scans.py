@@ -13,7 +13,7 @@ import sys
 import psutil
 
 sys.path.append(sys.argv[1])
-from reaper.procfs import ProcFS
+from reaper.kernel.procfs import ProcFS
 
 
 def with_psutil():

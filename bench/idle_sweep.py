@@ -25,7 +25,7 @@ zombie_reaper.CONFIG, zombie_reaper.RUN = "%(folder)s/config.json", "%(folder)s/
 from zombie_reaper.command import main
 raise SystemExit(main())
 """
-WAYS = {"zombie-reaper": "", "whole sweep": "from zombie_reaper import quiet; quiet.TRUSTED = -1"}
+WAYS = {"zombie-reaper": "", "whole sweep": "from zombie_reaper import idle; idle.TRUSTED = -1"}
 CONFIG = {
     "scope": "containers",
     "remedies": ["reap", "nudge", "terminate"],

@@ -18,8 +18,9 @@ from collections import Counter
 import psutil
 
 sys.path.append(sys.argv[1])
-from reaper import cgroups, zombies  # noqa: E402
-from reaper.procfs import ProcFS  # noqa: E402
+from reaper.kernel import cgroups  # noqa: E402
+from reaper.kernel.procfs import ProcFS  # noqa: E402
+from reaper.node import zombies  # noqa: E402
 
 AWK = (
     "ps -eo pid,ppid,stat,comm | awk '$3 ~ /^Z/ { held[$2]++ } END { for (parent in held) print"

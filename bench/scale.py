@@ -42,7 +42,7 @@ NAMES = {
 }
 SLOW = ["psutil", "bash"]  # left out at a million, where they take minutes
 MILLION = 1000000
-WAYS_TO_CLEAR = ("check", "terminate"), ("reap",), ("watch",)
+WAYS_TO_CLEAR = ("check", "terminate"), ("reap",), ("daemon",)
 LIVING = "ledger", "resident", "scan", "psutil", "ps", "bash"
 KNOWN = (
     "All ways on the same processes, in turns. The ledger alone tells how many zombies there are,"
@@ -176,7 +176,7 @@ def measure_cleared(counts, ways=WAYS_TO_CLEAR) -> str:
 WHAT = {
     "check": "a sweep that only reports",
     "reap": "`reap`, sweeps",
-    "watch": "`reap`, resident",
+    "daemon": "`reap`, resident",
     "terminate": "`terminate`",
 }
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 sys.path.append(sys.argv[1])
-from reaper.procfs import ProcFS  # noqa: E402
+from reaper.kernel.procfs import ProcFS  # noqa: E402
 
 # What it shall not do to so many is what is measured.
 AGENT = (

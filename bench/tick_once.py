@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 sys.path.append(sys.argv[1])
-from reaper import cgroups  # noqa: E402
-from reaper.procfs import ProcFS  # noqa: E402
+from reaper.kernel import cgroups  # noqa: E402
+from reaper.kernel.procfs import ProcFS  # noqa: E402
 
 TICKS = 50
 PROCFS = ProcFS()

@@ -22,7 +22,7 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 LONGEST = (
     "molecule/",
     "collection/test_sanity.py",
-    "integration/test_watch_soak.py",
+    "integration/test_daemon_soak.py",
     "collection/test_awx_jobs.py",
     "collection/test_fresh_machine.py",
     "integration/test_reap_killed.py",

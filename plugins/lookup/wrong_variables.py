@@ -49,7 +49,7 @@ import os
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.policy import REMOVED
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMOVED
 
 PREFIX = "zombie_reaper_"
 SPECS = os.path.join(os.path.dirname(__file__), "../../roles/zombie_reaper/meta/argument_specs.yml")

@@ -19,7 +19,7 @@ MINIMUM_PYTHON = (3, 9)
 
 
 def argument_spec():
-    """The options of a sweep. Values are judged by policy.validate, which knows the ranges."""
+    """The options of a sweep. Values are judged by options.validate, which knows the ranges."""
     return dict(
         scope=dict(type="str", choices=["containers", "all"], default="containers"),
         remedies=dict(type="list", elements="str", default=["reap", "nudge", "terminate"]),
@@ -64,7 +64,7 @@ def argument_spec():
         cooldown=dict(type="int", default=3600),
         min_usage=dict(
             type="raw"
-            # removed: policy.validate names the successor, where Ansible would only list what it
+            # removed: options.validate names the successor, where Ansible would only list what it
             # knows
         ),
         act_within=dict(type="raw"),
@@ -87,9 +87,10 @@ def validated(module):
     """The module's options as the engine's, those of a sweep that it has; the others have their
     defaults.
     """
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
 
-    return policy.validate(
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import validate
+
+    return validate(
         given({name: module.params[name] for name in argument_spec() if name in module.params})
     )
 
@@ -105,11 +106,15 @@ def given(options):
 def plain_errors(module):
     """Whatever the engine raises on purpose fails the module with its one sentence."""
     require_python(module)
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import files, policy
+
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import (
+        CannotSweep,
+        OptionError,
+    )
 
     try:
         yield
-    except (policy.OptionError, files.CannotSweep) as error:
+    except (OptionError, CannotSweep) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename or "the node", error.strerror))

@@ -184,11 +184,12 @@ def main():
         supports_check_mode=True,
     )
     with sweep_module.plain_errors(module):
-        from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit, sweep
+        from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit
+        from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 
         done = audit.audit(
             sweep_module.validated(module),
-            sweep.Paths(),
+            Paths(),
             module.params["probe"] and not module.check_mode,
         )
     module.exit_json(

@@ -146,10 +146,14 @@ def main():
         supports_check_mode=True,
     )
     result = sweep_module.run_sweep(module, check_mode=True, wait=False)
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import limits, procfs, sweep
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.last_report import (
+        last_sweep,
+    )
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 
     result["changed"] = False
-    result["last_sweep"], warning = sweep.last_sweep(sweep.Paths())
+    result["last_sweep"], warning = last_sweep(Paths())
     if warning:
         module.warn(warning)
     result["limits_settable"] = {

@@ -95,12 +95,11 @@ files:
 found:
   description: >-
     What a schedule can rest on here. C(cron) is the path of the cron daemon, C(systemd) whether
-    systemd runs, C(timer) and C(watch)
-    whether a timer of this project is installed, or its agent as a service that stays; C(watching)
-    whether such an agent runs.
+    systemd runs, C(timer) and C(daemon) whether a timer of this project is installed, or its
+    daemon as a service; C(daemon_runs) whether that daemon runs.
   returned: success
   type: dict
-  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "watch": true, "watching":
+  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "daemon": true, "daemon_runs":
     true}
 scheduled:
   description: >-
@@ -126,14 +125,13 @@ limits_settable:
 
 import json
 import os
-import pkgutil
 import shutil
 import stat
 import sys
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
+from ansible_collections.provider.fleet.plugins.module_utils import engine_sources, sweep_module
 
 ENGINE = "/usr/local/lib/zombie_reaper"
 COMMAND = "/usr/local/sbin/zombie-reaper"
@@ -164,40 +162,17 @@ exec %(command)s "$@"  # the name that operators know; managed by Ansible (provi
 """  # noqa: E501
 
 
-def engine_files(package):
-    """{path: text} of the engine, all of which this module was shipped with. Hardly any of it is
-    imported: a node would compile it for nothing.
-    """
-    files = {}
-    paths = [(package.__name__, package.__path__)]
-    while paths:
-        name, path = paths.pop()
-        folder = "/".join([ENGINE] + name[len(package.__name__) :].strip(".").split(".")).rstrip(
-            "/"
-        )
-        loader = sys.modules[name].__loader__
-        files[folder + "/__init__.py"] = loader.get_source(name)
-        for finder, inner, is_package in pkgutil.iter_modules(path, name + "."):
-            if is_package:
-                paths.append((inner, __import__(inner, fromlist=["__path__"]).__path__))
-            else:
-                # in a zip file, or not
-                loader = finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader
-                files["%s/%s.py" % (folder, inner.rpartition(".")[2])] = loader.get_source(inner)
-    return files
-
-
 def ships_with_the_engine():
     """Never called: Ansible sends along what a module imports anywhere."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
         agent,
         audit,
         command,
+        daemon,
         explain,
-        watch,
     )
 
-    return agent, audit, command, explain, watch
+    return agent, audit, command, daemon, explain
 
 
 def command_text(module):
@@ -251,16 +226,16 @@ def write(module, path, text, mode):
 def metrics_files():
     """Paths of the metrics that this node's agent may have written, whole or not."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-        agent,
         files,
-        policy,
-        procfs,
         textfile,
     )
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import read_config
 
     try:
-        configured = agent.read_config(CONFIG, must_exist=False).get("textfile_directory")
-    except policy.OptionError:
+        configured = read_config(CONFIG, must_exist=False).get("textfile_directory")
+    except OptionError:
         configured = None
     found = textfile.DIRECTORIES + (configured, textfile.kept(RUN, procfs.ProcFS())[0])
     folders = {folder for folder in found if isinstance(folder, str) and folder.startswith("/")}
@@ -271,14 +246,19 @@ def metrics_files():
 
 def present(module, options, textfile_directory):
     from ansible_collections.provider.fleet.plugins.module_utils import reaper
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import metrics, policy
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import metrics
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+        checked,
+        validate,
+    )
 
     try:
-        values = dict(policy.validate(sweep_module.given(options))._asdict())
-        values.update(policy.checked(dict(textfile_directory=textfile_directory), metrics.CHECKS))
-    except policy.OptionError as error:
+        values = dict(validate(sweep_module.given(options))._asdict())
+        values.update(checked(dict(textfile_directory=textfile_directory), metrics.CHECKS))
+    except OptionError as error:
         module.fail_json(msg=str(error))
-    engine = engine_files(reaper)
+    engine = engine_sources.of(reaper, ENGINE)
     wanted = {path: (text, 0o644) for path, text in engine.items()}
     wanted[COMMAND] = (command_text(module), 0o755)
     wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)
@@ -326,21 +306,21 @@ def absent(module):
 
 def found():
     """What a schedule can rest on."""
-    stays = "--watch" in (read(SERVICE) or "")
+    stays = "--daemon" in (read(SERVICE) or "")
     return dict(
         cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
         systemd=os.path.isdir("/run/systemd/system"),
         timer=os.path.exists(TIMER),
-        watch=stays,
-        watching=stays and is_watching(),
+        daemon=stays,
+        daemon_runs=stays and daemon_runs(),
     )
 
 
-def is_watching():
-    """Whether the resident agent runs."""
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import watch
+def daemon_runs():
+    """Whether the daemon runs."""
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import daemon
 
-    return watch.status(RUN) is not None
+    return daemon.status(RUN) is not None
 
 
 def is_scheduled(module, wanted, found):
@@ -384,11 +364,8 @@ def main():
             )
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-        limits,
-        procfs,
-        report,
-    )
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import report
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
 
     proc, here = procfs.ProcFS(), found()
     module.exit_json(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.policy import REMEDIES
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import LEVELS
 
 from .node_row import LOOKED, node_row, tenant_of

@@ -220,7 +220,7 @@ class History:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise HistoryError(
-                    f"{self.path} was held by another process for longer than {LOCK_WAIT} s"
+                    f"{self.path} was held by another process for longer than {LOCK_WAIT:g} s"
                 ) from None
             raise HistoryError(f"{self.path} cannot be used: {error}") from None
         except sqlite3.DatabaseError as error:

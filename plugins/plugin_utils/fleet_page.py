@@ -44,7 +44,7 @@ class Column(
 
 class Cell(namedtuple("Cell", ("text", "sort", "figure", "tone"), defaults=(None, "", ""))):
     """text: str. sort: float, what a number is sorted by. figure: Markup shown before the text.
-    tone: str, ``warn``, ``bad``, ``quiet`` or empty.
+    tone: str, ``warn``, ``bad``, ``muted`` or empty.
     """
 
     __slots__ = ()
@@ -122,7 +122,7 @@ def _percent(share) -> str:
         if share is None
         else f"{100 * share:.1f} %"
         if share < 0.1
-        else f"{100 * share + 1e-9} %"
+        else f"{int(100 * share + 1e-9)} %"
     )
 
 
@@ -280,7 +280,7 @@ def _nodes(fleet, trends, at) -> Table:
                 Cell(
                     _ago(node["swept_at"], at),
                     node["swept_at"],
-                    tone="quiet" if node["swept_at"] is None else "",
+                    tone="muted" if node["swept_at"] is None else "",
                 ),
             ]
         )
@@ -320,7 +320,7 @@ def _workloads(fleet) -> Table:
         [
             Cell(row["host"]),
             Cell(row["workload"]),
-            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "quiet"),
+            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "muted"),
             Cell(row["name"]),
             Cell("" if row["pid"] is None else str(row["pid"]), row["pid"]),
             Cell(_number(row["zombies"]), row["zombies"]),
@@ -332,7 +332,7 @@ def _workloads(fleet) -> Table:
             Cell(_percent(row["usage"]), row["usage"], tone=_tone(row["usage"])),
             Cell(
                 ("would act: " if row["verdict"] == "act" else "left alone: ") + row["explanation"],
-                tone="quiet" if row["verdict"] != "act" else "",
+                tone="muted" if row["verdict"] != "act" else "",
             ),
         ]
         for row in fleet["offenders"][:MOST_ROWS]
@@ -363,7 +363,7 @@ def _workloads(fleet) -> Table:
 def _tenants(fleet) -> Table:
     rows = [
         [
-            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "quiet"),
+            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "muted"),
             Cell(_number(row["zombies"]), row["zombies"]),
             Cell(_number(row["offenders"]), row["offenders"]),
             Cell(_number(row["hosts"]), row["hosts"]),
@@ -388,7 +388,7 @@ def _tenants(fleet) -> Table:
 def _leaked(trends) -> Table:
     rows = [
         [
-            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "quiet"),
+            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "muted"),
             Cell(_number(row["leaked"]), row["leaked"]),
             Cell(_number(row["cleared"]), row["cleared"]),
             Cell(_number(row["ended"]), row["ended"]),
@@ -415,7 +415,7 @@ def _inits(fleet) -> Table:
         [
             Cell(row["host"]),
             Cell(row["workload"]),
-            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "quiet"),
+            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "muted"),
             Cell(row["name"]),
             Cell(_number(row["zombies"]), row["zombies"]),
             Cell(row["explanation"]),
@@ -446,7 +446,7 @@ def _actions(fleet, at) -> Table:
             Cell(row["host"], tone=""),
             Cell(_ago(row["at"], at), row["at"]),
             Cell(row["workload"]),
-            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "quiet"),
+            Cell(row["tenant"] or "not known", tone="" if row["tenant"] else "muted"),
             Cell(row["name"]),
             Cell(row["remedy"] or "none helped"),
             Cell(_number(row["cleared"]), row["cleared"]),
@@ -490,7 +490,7 @@ def _bar(usage, points) -> Markup:
 def _spark(points) -> Cell:
     """Zombies over time, as high as their own most."""
     if len(points) < 2:
-        return Cell("", tone="quiet")
+        return Cell("", tone="muted")
     most = max(zombies for _place, zombies, _usage in points)
     words = "%s at first, %s at last, %s at most" % tuple(
         _number(number) for number in (points[0][1], points[-1][1], most)

@@ -7,7 +7,7 @@ hundred that need a look.
 
 from __future__ import annotations
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.policy import REMEDIES
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
 
 from .node_row import FAILED, LOOKED, SWEPT, UNREACHABLE
 

@@ -10,7 +10,7 @@ import re
 import signal
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import ptrace
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import ptrace
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import (
     nudge as nudge_module,
 )
@@ -23,12 +23,12 @@ from .test_architecture import ENGINE, FILES, attributes, calls, imports, name_o
 PTRACE, TRACING, REAP, NUDGE, CANARY, WATCH = (
     ENGINE / name
     for name in (
-        "ptrace.py",
-        "tracing.py",
+        "kernel/ptrace.py",
+        "kernel/tracing.py",
         "remedies/reap.py",
         "remedies/nudge.py",
         "canary.py",
-        "watch.py",
+        "daemon.py",
     )
 )
 

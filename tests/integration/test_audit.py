@@ -127,13 +127,13 @@ WAITS_FOR_ITS_OWN = (
 FIRST_THOSE_THAT_COLLECT = """
 from reaper import canary
 patience, canary.QUIET = %s, 2.0
-def watch(canaries, real=canary.watch):
+def watch(canaries, real=canary.wait_for_fates):
     collecting = [each for each in canaries if each.init_pid in %r]
     canary.PATIENCE = %r
     fates = real(collecting)
     canary.PATIENCE = patience
     return {**fates, **real([each for each in canaries if each not in collecting])}
-canary.watch = watch
+canary.wait_for_fates = watch
 """
 # Until there is a file
 UNTIL_TOLD = """
@@ -685,7 +685,9 @@ IN_PROCESS = (
     """
 import json, os, sys
 sys.path.append(sys.argv[1])
-from reaper import audit, canary, policy, sweep
+from reaper import audit, canary
+from reaper.options import Options
+from reaper.paths import Paths
 """
     + PATIENTLY
     + """
@@ -698,7 +700,7 @@ def seen():
     return sorted(os.listdir("/proc/self/fd")), children, os.getcwd(), os.getuid(), os.readlink("/proc/self/root")
 before = seen()
 for _turn in range(3):
-    done = audit.audit(policy.Options(), sweep.Paths(run=sys.argv[2]), probe=True)
+    done = audit.audit(Options(), Paths(run=sys.argv[2]), probe=True)
 print(json.dumps([before == seen(), [each.verdict for each in done.containers]]))
 """
 )
@@ -721,13 +723,15 @@ WHAT_IT_IS = (
     """
 import json, os, sys
 sys.path.append(sys.argv[1])
-from reaper import audit, canary, policy, sweep
+from reaper import audit, canary
+from reaper.options import Options
+from reaper.paths import Paths
 """
     + PATIENTLY
     + """
 canary.PATIENCE = 0.4
 os.environ["SECRET"], secret = "x", open(sys.argv[1] + "/sweep_module.py")
-watch = canary.watch
+watch = canary.wait_for_fates
 def told(pid):
     status = dict(line.split(":\t", 1) for line in open("/proc/%d/status" % pid).read().splitlines())
     link = lambda name: os.readlink("/proc/%d/%s" % (pid, name))
@@ -738,8 +742,8 @@ def told(pid):
 def watched(canaries):
     seen.extend(told(each.stat.pid) for each in canaries)
     return watch(canaries)
-seen, canary.watch = [], watched
-audit.audit(policy.Options(), sweep.Paths(run=sys.argv[2]), probe=True)
+seen, canary.wait_for_fates = [], watched
+audit.audit(Options(), Paths(run=sys.argv[2]), probe=True)
 print(json.dumps([seen, os.getsid(0)]))
 """
 )
@@ -1143,12 +1147,12 @@ IN_NO_MOOD_TO_WAIT = agent_that("canary.PATIENCE, files.LOCK_WAIT = 0.4, 0.3")
 UNTIL_THE_LOCK_IS_TAKEN = """
 import os, time
 from reaper import canary
-def watch(canaries, real=canary.watch):
+def watch(canaries, real=canary.wait_for_fates):
     open(%r, "w").close()
     while not os.path.exists(%r):
         time.sleep(0.01)
     return real(canaries)
-canary.PATIENCE, canary.watch = 0.4, watch
+canary.PATIENCE, canary.wait_for_fates = 0.4, watch
 """
 HOLDS_THE_LOCK = """
 import fcntl

@@ -12,9 +12,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.preflight import check_node
+from rig.daemon_node import Daemon
 from rig.node import AGENT, CHECKOUT, ENGINE, PYTHON, offender_of, old_pythons, wait_until
-from rig.watched import Watch
 
 LEAK = "zombie()\nready()\nforever()"
 
@@ -141,7 +143,7 @@ def test_no_configuration_ends_the_resident_agent(node, tmp_path):
     """
     config = tmp_path / "config.json"
     config.write_text('{"remedies": "none", "min_age": 0}', encoding="ascii")
-    watching = Watch(node, tmp_path, config=config)
+    watching = Daemon(node, tmp_path, config=config)
     try:
         init = node.container(LEAK)
         open_files = None
@@ -292,7 +294,7 @@ def test_without_pidfd(monkeypatch, breakage):
     else:
         monkeypatch.setattr(os, "pidfd_open", no_such_call)
     with pytest.raises(sweep.CannotSweep, match="Linux 5.3 and Python 3.9 are needed"):
-        sweep.check_node(procfs.ProcFS())
+        check_node(procfs.ProcFS())
 
 
 def test_a_run_folder_that_cannot_be_made(node):

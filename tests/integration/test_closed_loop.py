@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from rig.daemon_node import Daemon
 from rig.daemons import (
     Alertmanager,
     NodeExporter,
@@ -23,7 +24,6 @@ from rig.daemons import (
     modules_run,
 )
 from rig.node import CHECKOUT, wait_until
-from rig.watched import Watch
 
 TOKEN = "token-of-the-test"
 # Orphans: there is room, so others would be left to their parent, and raise no alert
@@ -93,7 +93,7 @@ def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
         Prometheus, tmp_path, hastened_rules(), {"node1:9100": exporter.port}, alertmanager.port
     )
     start(
-        Watch,
+        Daemon,
         node,
         tmp_path,
         "--remedies",

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, procfs, workloads
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import workloads
 from rig.agents import UNTIL_SETTLED, sweep
 from rig.node import ENGINE, is_alive, wait_until
 from rig.own_cgroup import own_cgroup
@@ -164,7 +166,8 @@ def test_a_container_of_podman_s_has_its_name_also_where_it_removes_itself(
 SAYS_WHETHER_IT_IS_ABOVE = """
 import sys
 sys.path.insert(0, %r)
-from reaper import procfs, workloads
+from reaper.kernel import procfs
+from reaper.node import workloads
 print(workloads.above_the_sweep(procfs.ProcFS()))
 """ % str(ENGINE)
 

@@ -11,12 +11,10 @@ import signal
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    explain,
-    policy,
-    procfs,
-    sweep,
-)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import explain
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import Options
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from rig.agents import PATIENT_WITH_INITS
 from rig.node import Node, ns_pids, offender_of, wait_until
 from rig.reaping import agent_that
@@ -252,9 +250,7 @@ def test_a_kernel_thread(tmp_path):
     kthread = min((stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD), default=None)
     if kthread is None:
         pytest.skip("no kernel thread is visible here: this is a PID namespace")
-    said = explain.explain(
-        kthread, policy.Options(scope="all"), sweep.Paths(run=str(tmp_path / "run"))
-    )
+    said = explain.explain(kthread, Options(scope="all"), Paths(run=str(tmp_path / "run")))
     assert "runs an executable that cannot be read as UID 0 on the host." in said[0]
     assert (
         said[-1]

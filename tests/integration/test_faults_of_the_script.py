@@ -144,7 +144,7 @@ forever()
 
 
 # As where cgroups do not account for all zombies
-BY_SCAN = "from reaper import zombies; zombies._among_children = lambda *_: None"
+BY_SCAN = "from reaper.node import zombies; zombies._among_children = lambda *_: None"
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,11 @@ while True:
 HUNDRED_SWEEPS = """
 import json, os, signal, sys, time
 sys.path.append(sys.argv[1])
-from reaper import policy, procfs, report, sweep
-supervisor, proc, options, paths = int(sys.argv[3]), procfs.ProcFS(), policy.validate({"min_age": 1800, "pressure": 0}), sweep.Paths(run=sys.argv[2])
+from reaper import report, sweep
+from reaper.options import validate
+from reaper.paths import Paths
+from reaper.kernel import procfs
+supervisor, proc, options, paths = int(sys.argv[3]), procfs.ProcFS(), validate({"min_age": 1800, "pressure": 0}), Paths(run=sys.argv[2])
 def zombies():
     return {(zombie.pid, zombie.start_ticks) for zombie in proc.zombies() if zombie.ppid == supervisor}
 for _ in range(100):
@@ -298,7 +301,7 @@ def wait(alive, deadline, results, how, real=terminate._wait):
         time.sleep(0.01)
     real(alive, deadline, results, how)
 def bystanders():
-    from reaper.procfs import ProcFS
+    from reaper.kernel.procfs import ProcFS
     return [stat for stat in map(ProcFS("/proc").stat, ProcFS("/proc").pids()) if stat and stat.comm == b"bystander"]
 terminate._wait = wait
 """)
@@ -550,8 +553,10 @@ import sys
 seen = set()
 sys.addaudithook(lambda event, _: seen.add(event))
 sys.path.append(%r)
-from reaper import sweep, policy
-done = sweep.sweep(policy.validate({"min_age": 0, "grace": 0.3, "pressure": 0, "remedies": ["nudge", %r]}), sweep.Paths(run=%r))
+from reaper import sweep
+from reaper.options import validate
+from reaper.paths import Paths
+done = sweep.sweep(validate({"min_age": 0, "grace": 0.3, "pressure": 0, "remedies": ["nudge", %r]}), Paths(run=%r))
 assert done.after.offenders == ()
 for event in ("os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen", "_thread.start_new_thread"):
     assert event not in seen, event

@@ -9,9 +9,9 @@ import re
 import signal
 
 import pytest
+from rig.daemon_node import Daemon
 from rig.node import Node, Program, wait_until
 from rig.own_cgroup import entering, own_cgroup
-from rig.watched import Watch
 
 MEMORY = 64 << 20
 TASKS = 200
@@ -119,13 +119,13 @@ def child_count(program) -> int:
         return 0
 
 
-def freed_in_time(watch, parent, before) -> bool:
+def freed_in_time(daemon, parent, before) -> bool:
     """Fails when it is not free after three looks. Ticks come first, since this test may be stopped
     between the two.
     """
-    ticks = watch.ticks_after(before)
+    ticks = daemon.ticks_after(before)
     free = child_count(parent) < 20
-    assert free or ticks <= TICKS, watch.text()
+    assert free or ticks <= TICKS, daemon.text()
     return free
 
 
@@ -138,7 +138,7 @@ def told_to_fill(program):
 @pytest.mark.parametrize("oom_killer", ["takes the hog", "may take nobody"])
 def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
     """Stopped while both are filled up, so that it meets both at once."""
-    watch = Watch(
+    daemon = Daemon(
         short.node,
         tmp_path,
         "--min-age",
@@ -162,8 +162,8 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
             FILL_TABLE,
             2,
         )
-        watch.after_ticks(2)
-        watch.suspend_at_rest()
+        daemon.after_ticks(2)
+        daemon.suspend_at_rest()
         told_to_fill(parent)
         assert int(short.pids.read("pids.current")) == TASKS
         assert child_count(parent) > TASKS - 20
@@ -176,19 +176,19 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
         else:
             hog.process.send_signal(signal.SIGUSR1)
             wait_until(lambda: not hog.alive or short.used() > MEMORY - (1 << 20))
-        before = watch.mark()
-        watch.resume()
-        wait_until(lambda: freed_in_time(watch, parent, before), 120)
+        before = daemon.mark()
+        daemon.resume()
+        wait_until(lambda: freed_in_time(daemon, parent, before), 120)
         if "reap" in remedies:
             assert parent.alive
         else:
             assert parent.ends()
-        watch.after_ticks(1)
-        assert watch.process.is_running()
+        daemon.after_ticks(1)
+        assert daemon.process.is_running()
         # a sweep each minute, and a file that may not be written yet
-        wait_until(lambda: (watch.status() or {}).get("cleared", 0) > TASKS - 20, 150)
+        wait_until(lambda: (daemon.status() or {}).get("cleared", 0) > TASKS - 20, 150)
     finally:
-        watch.stop()
+        daemon.stop()
 
 
 def test_the_memory_of_the_agent_is_locked_and_in_reserve(tmp_path):
@@ -196,30 +196,30 @@ def test_the_memory_of_the_agent_is_locked_and_in_reserve(tmp_path):
     sweep.
     """
     node = Node(tmp_path)
-    watch = Watch(node, tmp_path, "--min-age", "0", "--remedies", "reap")
+    daemon = Daemon(node, tmp_path, "--min-age", "0", "--remedies", "reap")
     try:
-        locked, resident = lines(watch, "VmLck", "VmRSS")
+        locked, resident = lines(daemon, "VmLck", "VmRSS")
         assert locked >= resident - 64 > 0, "but for the few pages that nobody may lock, in KB"
         node.container("for _ in range(1000): zombie()\nready()\nforever()")
-        wait_until(lambda: (watch.status() or {}).get("cleared") == 1000, 120)
-        assert lines(watch, "VmRSS")[0] <= resident + 256, "it had to ask for more, in KB"
-        assert {"Size": 1024, "Rss": 1024}.items() <= spare(watch).items(), (
+        wait_until(lambda: (daemon.status() or {}).get("cleared") == 1000, 120)
+        assert lines(daemon, "VmRSS")[0] <= resident + 256, "it had to ask for more, in KB"
+        assert {"Size": 1024, "Rss": 1024}.items() <= spare(daemon).items(), (
             "what it can give back, and is joined with nothing, in KB"
         )
     finally:
-        watch.stop()
+        daemon.stop()
         node.stop()
 
 
-def lines(watch, *names):
-    with open(f"/proc/{watch.process.pid}/status", encoding="ascii") as file:
+def lines(daemon, *names):
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     return [int(fields[name].split()[0]) for name in names]
 
 
-def spare(watch) -> dict:
+def spare(daemon) -> dict:
     """What the kernel tells of the memory that it shares with nobody (proc_pid_smaps(5)); KB."""
-    with open(f"/proc/{watch.process.pid}/smaps", encoding="utf-8") as file:
+    with open(f"/proc/{daemon.process.pid}/smaps", encoding="utf-8") as file:
         shared = re.findall(
             r"^\S+ rw-s \S+ \S+ \d+ +/dev/zero \(deleted\)\n((?:\w+:.*\n)*)",
             file.read(),

@@ -13,10 +13,10 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from rig.daemon_node import Daemon
 from rig.node import OLD_SCRIPT, wait_until
 from rig.own_cgroup import entering, own_cgroup
 from rig.reaping import PatientNode, built
-from rig.watched import Watch
 
 FULL = 200
 TIMES = int(os.environ.get("REAPER_FULL_TABLES", "20"))
@@ -124,7 +124,7 @@ def recoveries(limit, folder, remedy) -> int:
     The agent is stopped while it is filled, or it would now and then have acted before it is full.
     """
     tries = limit.program(TRIES_WHEN_ASKED)
-    watch = Watch(
+    daemon = Daemon(
         limit.node,
         folder,
         "--min-age",
@@ -143,19 +143,19 @@ def recoveries(limit, folder, remedy) -> int:
             parent = parent or limit.container(FILLS_WHEN_TOLD)
             # then it is not stopped in the middle of anything
             wait_until(lambda parent=parent: not parent.zombies())
-            watch.after_ticks(1)
-            watch.suspend_at_rest()
-            before = watch.mark()
+            daemon.after_ticks(1)
+            daemon.suspend_at_rest()
+            before = daemon.mark()
             assert asked(parent) == "full"
             assert asked(tries) == "cannot"
-            watch.resume()
+            daemon.resume()
             wait_until(
                 lambda before=before: (
-                    watch.ticks_after(before) >= TICKS or watch.popen.poll() is not None
+                    daemon.ticks_after(before) >= TICKS or daemon.popen.poll() is not None
                 )
             )
             assert not parent.alive or not parent.zombies(), (
-                f"round {number}: not freed: {watch.text()}"
+                f"round {number}: not freed: {daemon.text()}"
             )
             assert asked(tries) == "can"
             if remedy == "reap":
@@ -165,10 +165,10 @@ def recoveries(limit, folder, remedy) -> int:
                 parent.popen.wait()
                 limit.node.programs.remove(parent)
                 parent = None
-        assert watch.end() == 0
+        assert daemon.end() == 0
         return ROUNDS[remedy]
     finally:
-        watch.stop()
+        daemon.stop()
 
 
 def test_the_resident_agent_frees_a_full_table_within_two_ticks_each_time(tmp_path, stack):
@@ -256,7 +256,7 @@ def test_a_tenant_cannot_keep_a_full_table_full(tmp_path, stack, evasions, evasi
     """
     limit = limited("namespace", tmp_path / "node", stack)
     tries = limit.program(TRIES_WHEN_ASKED)
-    watch = Watch(
+    daemon = Daemon(
         limit.node,
         tmp_path,
         "--min-age",
@@ -269,13 +269,13 @@ def test_a_tenant_cannot_keep_a_full_table_full(tmp_path, stack, evasions, evasi
     )
     try:
         program = limit.container(evasions[evasion])
-        watch.after_ticks(1)
-        watch.suspend_at_rest()
-        before = watch.mark()
+        daemon.after_ticks(1)
+        daemon.suspend_at_rest()
+        before = daemon.mark()
         assert asked(program) == "full"
         assert asked(tries) == "cannot"
-        watch.resume()
-        wait_until(lambda: watch.ticks_after(before) >= 3 or watch.popen.poll() is not None)
-        assert asked(tries) == "can", watch.text()
+        daemon.resume()
+        wait_until(lambda: daemon.ticks_after(before) >= 3 or daemon.popen.poll() is not None)
+        assert asked(tries) == "can", daemon.text()
     finally:
-        watch.stop()
+        daemon.stop()

@@ -58,7 +58,7 @@ MOMENT = 1.0
 GATED = """
 import os, time
 from reaper import canary
-def watch(canaries, real=canary.watch):
+def watch(canaries, real=canary.wait_for_fates):
     open(%r, "w").close()
     while not os.path.exists(%r):
         time.sleep(0.01)
@@ -68,7 +68,7 @@ def watch(canaries, real=canary.watch):
     fates = real(collecting)
     canary.PATIENCE = 0.4
     return {**fates, **real([each for each in canaries if each not in collecting])}
-canary.watch = watch
+canary.wait_for_fates = watch
 """
 
 # The engine's own audit, that waits until the hunter in the container has done what it lies in wait

@@ -19,8 +19,9 @@ from collections import namedtuple
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, zombies
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import ProcFS
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import ProcFS
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import zombies
 from rig.node import ENGINE, Node, Program, wait_until
 from rig.own_cgroup import ROOT, UNIFIED, entering, own_cgroup
 
@@ -105,8 +106,9 @@ ANSWERS = """
 import json, os, sys
 import psutil
 sys.path.append(sys.argv[1])
-from reaper import cgroups, zombies
-from reaper.procfs import ProcFS
+from reaper.kernel import cgroups
+from reaper.node import zombies
+from reaper.kernel.procfs import ProcFS
 ROOT, PROCFS = "/sys/fs/cgroup", ProcFS()
 
 def ledger(keep, *by_hand):

@@ -11,8 +11,8 @@ import signal
 import subprocess
 
 import pytest
+from rig.daemon_node import Daemon
 from rig.node import wait_until
-from rig.watched import Watch
 
 LEAK = """
 for _ in range(3): zombie()
@@ -193,7 +193,7 @@ def test_a_sweep_that_fails_is_told(node, folder, metrics):
 @pytest.fixture
 def watching(node, tmp_path, folder):
     """The resident agent, with metrics."""
-    started = Watch(
+    started = Daemon(
         node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder)
     )
     yield started
@@ -244,7 +244,7 @@ def test_the_resident_agent_goes_on_where_the_disk_is_full(node, tmp_path, folde
     done = node.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder))
     assert done.returncode == 0, done.stderr
     assert node.run("sh", "-c", f"echo full > {folder}/other").returncode == 0
-    watching = Watch(
+    watching = Daemon(
         node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder)
     )
     try:

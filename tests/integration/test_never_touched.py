@@ -8,13 +8,11 @@ import shutil
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    limits,
-    observe,
-    policy,
-    procfs,
-    sweep,
-)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import observe
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import validate
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from rig.node import Node, offender_of, wait_until
 
 LEAK = "zombie()\nready()\nforever()"
@@ -140,10 +138,10 @@ def test_a_kernel_thread():
     # others come and go
     kthread = min(stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD)
     zombie = observe.Zombie(4000000, 1, kthread, b"x", 1, 0, 1e6)
-    observer = observe.Observer(real, sweep.Paths(), observe.NOTHING, 0.0)
+    observer = observe.Observer(real, Paths(), observe.NOTHING, 0.0)
     offender = observer.offender(kthread, (zombie,))
     snapshot = observe.Snapshot((offender,), (), limits.read(real))
-    (verdict,) = policy.judge(snapshot, policy.validate({"scope": "all", "min_age": 0}))
+    (verdict,) = policy.judge(snapshot, validate({"scope": "all", "min_age": 0}))
     assert (verdict.reason, verdict.remedies) == ("kernel_thread", ())
 
 

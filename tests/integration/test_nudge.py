@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
 from rig.node import Program, ns_pids, offender_of, wait_until
 from rig.podman import Podman, offenders_in
 from rig.reaping import said, said_so_far
@@ -165,10 +165,11 @@ forever()
 """)
     code = """
 import sys; sys.path.append(sys.argv.pop(1))
-from reaper import observe, sweep
-from reaper.procfs import ProcFS
+from reaper.node import observe
+from reaper.paths import Paths
+from reaper.kernel.procfs import ProcFS
 from reaper.remedies.nudge import nudge
-offenders = observe.snapshot(ProcFS(), sweep.Paths(), observe.NOTHING, 0.0).offenders
+offenders = observe.snapshot(ProcFS(), Paths(), observe.NOTHING, 0.0).offenders
 (offender,) = [each for each in offenders if each.pid == int(sys.argv[1])]
 assert [zombie.num_threads for zombie in offender.zombies] == [2]
 print(nudge(ProcFS(), [offender])[0].detail)

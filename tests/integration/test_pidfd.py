@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import observe, procfs, remedies
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.pidfd import open_pidfd
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import observe
 from rig.node import wait_until
 
 
@@ -19,9 +21,7 @@ def test_the_start_time_has_to_match(node, offset):
     program = node.program("ready()\nforever()")
     real = procfs.ProcFS()
     descriptors = len(os.listdir("/proc/self/fd"))
-    pidfd = remedies.open_pidfd(
-        real, offender(program, real.stat(program.process.pid).start_ticks + offset)
-    )
+    pidfd = open_pidfd(real, offender(program, real.stat(program.process.pid).start_ticks + offset))
     if offset:
         assert pidfd is None
     else:
@@ -34,4 +34,4 @@ def test_a_process_that_has_ended_has_none(node):
     gone = offender(program, procfs.ProcFS().stat(program.process.pid).start_ticks)
     program.stop()
     wait_until(lambda: not program.process.is_running())
-    assert remedies.open_pidfd(procfs.ProcFS(), gone) is None
+    assert open_pidfd(procfs.ProcFS(), gone) is None

@@ -37,7 +37,7 @@ MOMENTS = (*HARMLESS, "anywhere")
 # A sweep that makes a file at that moment, and goes on when there is another
 HELD_AT = """
 import os, time
-from reaper import ptrace
+from reaper.kernel import ptrace
 from reaper.remedies import reap
 passed = {}
 def pass_by(moment):

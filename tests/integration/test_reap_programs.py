@@ -50,7 +50,7 @@ ALL_AT_ONCE = "for start in /w/*/start; do setsid sh $start & done; wait"
 # Reminders go on as long as usual, and until these (PIDs) hold no zombie any more: they need CPU
 # time to collect them
 UNTIL_COLLECTED = """
-from reaper.procfs import ProcFS
+from reaper.kernel.procfs import ProcFS
 from reaper.remedies import nudge
 class UntilCollected(float):
     def __gt__(self, seconds):

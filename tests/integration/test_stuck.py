@@ -37,10 +37,13 @@ forever()
 LOOK = """
 import json, sys
 sys.path.append(sys.argv[1])
-from reaper import observe, procfs, report, stuck, sweep
+from reaper.node import observe, stuck
+from reaper.kernel import procfs
+from reaper import report
+from reaper.paths import Paths
 for name, value in json.loads(sys.argv[2]).items():
     setattr(stuck, name, value)
-proc, paths = procfs.ProcFS(), sweep.Paths()
+proc, paths = procfs.ProcFS(), Paths()
 snapshot = observe.snapshot(proc, paths, observe.NOTHING, 0.0)
 found = stuck.stuck_namespaces(observe.Observer(proc, paths, observe.NOTHING, 0.0), snapshot)
 place = lambda workload: report.place(report.as_workload(workload))

@@ -519,7 +519,8 @@ forever()
 """
 THE_CHILD_ENDS_AT_REAP = lines("""
 import os, time
-from reaper import observe, sweep
+from reaper.node import observe
+from reaper import sweep
 def reap(procfs, found, asked, real=sweep.reap):
     (child,) = [each for each in found if each.pid != each.init_pid]
     os.kill(child.pid, 9)

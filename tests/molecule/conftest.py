@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13", "fleet-watch")
+NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13", "fleet-daemon")
 # cron, the known script and the oldest Python; the agent that stays
-QUICK = ("fleet-debian11", "fleet-watch")
+QUICK = ("fleet-debian11", "fleet-daemon")
 
 
 @pytest.fixture

@@ -17,19 +17,19 @@ POLICY, AUDIT, CANARY, INITS, WORKLOADS, OBSERVE, STATE, CGROUPS, PROCFS, AGENT,
         "policy",
         "audit",
         "canary",
-        "inits",
-        "workloads",
-        "observe",
+        "node/inits",
+        "node/workloads",
+        "node/observe",
         "state",
-        "cgroups",
-        "procfs",
+        "kernel/cgroups",
+        "kernel/procfs",
         "agent",
         "explain",
-        "stuck",
+        "node/stuck",
     )
 )
 LEASE, MONITORS, NAMES, RUNTIME_NAMES = (
-    name + ".py" for name in ("lease", "monitors", "names", "runtime_names")
+    name + ".py" for name in ("node/lease", "node/monitors", "node/names", "node/runtime_names")
 )
 IN_AUDIT, IN_STUCK = (f"tests/integration/test_{name}.py::test_" for name in ("audit", "stuck"))
 IN_POLICY, IN_INITS, IN_WORKLOADS, IN_STATE, IN_CGROUPS, IN_PROCFS = (
@@ -656,7 +656,7 @@ MUTATIONS = {
         IN_PROTECTED + "a_star_stands_for_any_text",
     ),
     "any_text_is_a_pattern": (
-        POLICY,
+        "options.py",
         'if not re.fullmatch("[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?", text):',
         "if not text:",
         IN_PROTECTED + "what_is_no_pattern_is_an_error_that_says_what_is_allowed",

@@ -33,13 +33,13 @@ MUTATIONS = {
         FAULTS + "::test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed[sweep]",
     ),
     "the_start_time_is_not_compared": (
-        "remedies/__init__.py",
+        "kernel/pidfd.py",
         "stat is not None and stat.start_ticks == offender.start_ticks",
         "stat is not None",
         "tests/integration/test_pidfd.py",
     ),
     "the_state_is_the_third_word": (
-        "procfs.py",
+        "kernel/procfs.py",
         'after_name = data.rfind(b") ") + 2',
         'after_name = data.find(b") ") + 2',
         FAULTS + "::test_row_2_names_do_not_confuse",

@@ -18,7 +18,7 @@ LOOK = HOSTILE + "where_a_tenant_may_look_into_other_processes_no_canary_is_sent
 # fail)
 MUTATIONS = {
     "a_path_that_is_too_long_stops_every_sweep": (
-        "procfs.py",
+        "kernel/procfs.py",
         '/exe" % (os.fsencode(self.root), pid))\n        except OSError:',
         '/exe" % (os.fsencode(self.root), pid))\n        except (FileNotFoundError,'
         " ProcessLookupError, PermissionError):",
@@ -64,37 +64,37 @@ MUTATIONS = {
         HOSTILE + "a_container_that_is_paused_during_a_probe_is_not_judged",
     ),
     "any_text_is_a_lease": (
-        "lease.py",
+        "node/lease.py",
         "value if re.fullmatch(shape, value) else None",
         "value or None",
         HOSTILE + "a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_is",
     ),
     "a_lease_is_that_of_any_pid_1": (
-        "observe.py",
+        "node/observe.py",
         "self.inits.outermost(init_pid))",
         "init_pid)",
         HOSTILE + "only_the_container_s_own_pid_1_tells_its_lease",
     ),
     "the_lowest_container_is_the_true_one": (
-        "workloads.py",
+        "node/workloads.py",
         "            level = place + 1\n            break",
         "            level = place + 1",
         HOSTILE + "a_cgroup_made_in_a_container_gives_it_nobody_else_s_name_or_protection",
     ),
     "the_lowest_pod_is_the_true_one": (
-        "workloads.py",
+        "node/workloads.py",
         "if pod and pod_uid is None:",
         "if pod:",
         HOSTILE + "the_topmost_pod_in_a_path_is_the_true_one",
     ),
     "what_is_called_a_canary_is_one": (
-        "observe.py",
+        "node/observe.py",
         "age, key in self.history.left_canaries,",
         'age, stat.comm == b"zr-canary",',
         HOSTILE + "one_that_collects_canaries_only_deceives_neither_audit_nor_sweep",
     ),
     "a_name_of_an_init_is_enough": (
-        "inits.py",
+        "node/inits.py",
         "if set(traits) & set(of_that_program):",
         "if True:",
         HOSTILE

@@ -14,37 +14,37 @@ INPUT = "tests/integration/test_bad_input.py::"
 # fail)
 MUTATIONS = {
     "a_configuration_that_is_not_there_sets_nothing": (
-        "agent.py",
+        "options.py",
         "if isinstance(error, FileNotFoundError) and not must_exist:",
         "if isinstance(error, FileNotFoundError):",
         INPUT + "test_a_configuration_that_is_not_there",
     ),
     "anything_is_a_configuration": (
-        "agent.py",
+        "options.py",
         "if not stat.S_ISREG(os.fstat(fd).st_mode):",
         "if False:",
         INPUT + "test_a_configuration_that_is_no_file[fifo]",
     ),
     "a_configuration_may_be_as_long_as_it_likes": (
-        "agent.py",
+        "options.py",
         "if len(text) > MOST_CONFIG:",
         "if False:",
         INPUT + "test_no_configuration_ends_the_resident_agent",
     ),
     "brackets_end_the_resident_agent": (
-        "agent.py",
+        "options.py",
         "except RecursionError:",
         "except MemoryError:",
         INPUT + "test_no_configuration_ends_the_resident_agent",
     ),
     "what_cannot_be_shown_is_shown": (
-        "agent.py",
+        "options.py",
         "if _is_nested(value):",
         "if False:",
         INPUT + "test_no_configuration_ends_the_resident_agent",
     ),
     "a_removed_option_is_just_unknown": (
-        "policy.py",
+        "options.py",
         "if name in REMOVED:",
         "if False:",
         "tests/unit/test_options.py::test_removed_option_is_refused_with_its_successor",

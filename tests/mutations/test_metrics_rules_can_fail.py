@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-TEXT, QUIET = (f"tests/unit/test_{name}.py::test_" for name in ("metrics", "quiet"))
+TEXT, IDLE = (f"tests/unit/test_{name}.py::test_" for name in ("metrics", "idle_unit"))
 HOSTILE = TEXT + "whatever_a_tenant_is_called_is_one_line_that_can_be_read"
 FAILS = TEXT + "one_that_fails_is_told_and_the_other_figures_stay"
 
@@ -154,19 +154,19 @@ MUTATIONS = {
         "",
         TEXT + "one_that_finds_another_at_work_is_no_error",
     ),
-    "a_quiet_look_does_not_tell_when_it_was": (
-        "quiet.py",
-        "if os.path.exists(os.path.join(run, METRICS)):",
+    "an_idle_look_does_not_tell_when_it_was": (
+        "idle.py",
+        "if os.path.exists(os.path.join(run, METRICS_COPY)):",
         "if False:",
-        QUIET + "nothing_is_new_and_metrics_say_when_that_was_seen",
+        IDLE + "nothing_is_new_and_metrics_say_when_that_was_seen",
     ),
-    "a_quiet_look_that_cannot_tell_is_enough": (
+    "an_idle_look_that_cannot_tell_is_enough": (
         "textfile.py",
         "    except (OSError, CannotSweep):\n        return False",
         "    except (OSError, CannotSweep):\n        return True",
-        QUIET + "metrics_that_cannot_be_told_need_a_whole_sweep",
+        IDLE + "metrics_that_cannot_be_told_need_a_whole_sweep",
     ),
-    "a_quiet_look_hides_a_failure": (
+    "an_idle_look_hides_a_failure": (
         "textfile.py",
         'if f"\\n{SUCCESS} 1\\n" not in text:',
         "if directory is None:",

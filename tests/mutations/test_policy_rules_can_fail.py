@@ -11,16 +11,16 @@ pytestmark = pytest.mark.full
 LINEAGE, PRESSURE, POLICY, OBSERVE, SWEEP, STATE, LIMITS, ZOMBIES, REPORT, CGROUPS = (
     name + ".py"
     for name in (
-        "lineage",
+        "node/lineage",
         "pressure",
         "policy",
-        "observe",
+        "node/observe",
         "sweep",
         "state",
-        "limits",
-        "zombies",
+        "kernel/limits",
+        "node/zombies",
         "report",
-        "cgroups",
+        "kernel/cgroups",
     )
 )
 IN_LINEAGE, IN_POLICY, IN_STATE, IN_FIND, IN_CGROUPS, IN_FIRST_SEEN = (

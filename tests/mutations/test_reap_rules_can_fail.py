@@ -24,7 +24,12 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-REAP, PTRACE, REMEDIES, SWEEP = "remedies/reap.py", "ptrace.py", "remedies/__init__.py", "sweep.py"
+REAP, PTRACE, REMEDIES, SWEEP = (
+    "remedies/reap.py",
+    "kernel/ptrace.py",
+    "remedies/__init__.py",
+    "sweep.py",
+)
 REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE = (
     f"tests/integration/test_{name}.py::"
     for name in (

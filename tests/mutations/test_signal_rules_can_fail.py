@@ -37,7 +37,7 @@ MUTATIONS = {
         IN_NUDGE + "a_handler_that_waits_for_the_child_that_a_signal_is_about_collects_it",
     ),
     "a_status_that_may_not_be_seen_is_zero": (
-        "procfs.py",
+        "kernel/procfs.py",
         "        if self.pid_namespace(pid) is None:\n            return None\n        data",
         "        data",
         IN_NUDGE + "a_wait_status_that_may_not_be_seen_is_not_zero",
@@ -67,7 +67,7 @@ MUTATIONS = {
         IN_NUDGE + "a_zombie_that_a_wait_would_block_for_is_never_named",
     ),
     "a_shortage_of_files_is_a_node_without_reap": (
-        "tracing.py",
+        "kernel/tracing.py",
         "if error.errno in (errno.ENOSYS, errno.EPERM):",
         "if True:",
         "tests/unit/test_tracing.py::test_a_shortage_of_this_moment_is_none_of_the_node",
@@ -79,20 +79,20 @@ MUTATIONS = {
         CAN_ASK + "[PID 1]",
     ),
     "a_child_may_exit_with_0": (
-        "lineage.py",
+        "node/lineage.py",
         "if zombie.session < 0 or parent.session < 0 or zombie.session in (zombie.pid,"
         " parent.session):",
         "if False:",
         CAN_ASK + "[a child]",
     ),
     "a_child_that_made_a_session_counts_as_adopted": (
-        "lineage.py",
+        "node/lineage.py",
         "zombie.session in (zombie.pid, parent.session)",
         "zombie.session == parent.session",
         CAN_ASK + "[a child that made a session]",
     ),
     "whoever_leads_a_session_has_adopted_all_others": (
-        "lineage.py",
+        "node/lineage.py",
         "return parent.session != parent.pid or parent.led_from_start",
         "return True",
         CAN_ASK + "[a child of one that leads a session since then]",
@@ -152,7 +152,7 @@ MUTATIONS = {
         LOG + "the_cure_is_that_for_the_cause",
     ),
     "an_end_is_no_warning": (
-        "sweep.py",
+        "log.py",
         "syslog.LOG_WARNING if warning else syslog.LOG_INFO",
         "syslog.LOG_INFO",
         LOG + "the_journal_says_who_was_ended",

@@ -36,8 +36,8 @@ WITHOUT_SETTLING = "from reaper import sweep; sweep.SETTLE = 0.0"
 PATIENT_WITH_INITS = lines("""
 import os, time
 from reaper import canary
-from reaper.procfs import ProcFS
-real_watch, patience = canary.watch, canary.PATIENCE
+from reaper.kernel.procfs import ProcFS
+real_watch, patience = canary.wait_for_fates, canary.PATIENCE
 def has_exited(each):
     stat = ProcFS("/proc").stat(each.stat.pid)
     return stat is None or stat.start_ticks != each.stat.start_ticks or stat.state == "Z"
@@ -57,7 +57,7 @@ def watch(canaries):
         if not left or time.monotonic() > end and not any(is_about_to_run(each.init_pid) for each in left):
             return real_watch([each._replace(goes=os.dup(0)) for each in canaries])
         time.sleep(0.01)
-canary.watch, canary.PATIENCE = watch, 0.1
+canary.wait_for_fates, canary.PATIENCE = watch, 0.1
 """)
 
 

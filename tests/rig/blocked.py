@@ -90,7 +90,7 @@ def blocked(call) -> Program:
             wait_until(lambda: len(running.out.splitlines()) > len(before))
         result, signals, mask, milliseconds = running.out.splitlines()[-1].rsplit(None, 3)
         assert result == call.result
-        assert signals == f"signals={result == '-1 EINTR'}"
+        assert signals == f"signals={int(result == '-1 EINTR')}"
         assert mask == "blocked=%x" % (0 if call.name == "pause" else USR1)
         if timed:
             assert SLEEP <= int(milliseconds.split("=")[1]) < SLEEP + running.head_start, (

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import math
 
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import pressure
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import (
     cgroups,
     limits,
-    observe,
-    pressure,
     procfs,
-    workloads,
 )
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import observe, workloads
 
 # room is short, and it is not full
 PRESSED = pressure.at(900, 1000, limits.Forecast(None, None), 0.5)

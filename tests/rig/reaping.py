@@ -52,7 +52,7 @@ while True:
 # numbers only guard against hanging.
 PATIENTLY = "; ".join(
     (
-        "from reaper import canary, files, ptrace",
+        "from reaper import canary, files; from reaper.kernel import ptrace",
         "from reaper.remedies import nudge, reap, terminate",
         "ptrace.UNTIL_STOPPED = ptrace.UNTIL_CALLED = terminate.AFTER_SIGKILL = nudge.LONGEST ="
         " canary.MOMENT = files.LOCK_WAIT = 60.0",
@@ -87,11 +87,13 @@ sys.path.append(sys.argv[1])
 """
     + PATIENTLY
     + """
-from reaper import observe, procfs, ptrace, sweep
+from reaper.node import observe
+from reaper.kernel import procfs, ptrace
+from reaper.paths import Paths
 from reaper.remedies import reap as remedy
 PID, proc = int(sys.argv[2]), procfs.ProcFS()
 def offender():
-    seen = observe.snapshot(proc, sweep.Paths(), observe.NOTHING, 0.0)
+    seen = observe.snapshot(proc, Paths(), observe.NOTHING, 0.0)
     return next((one for one in seen.offenders if one.pid == PID), None)
 def until(condition):
     deadline = time.monotonic() + %d

@@ -13,10 +13,10 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from reaper import observe  # noqa: E402
-from reaper.procfs import ProcFS  # noqa: E402
+from reaper.kernel.procfs import ProcFS  # noqa: E402
+from reaper.node import observe  # noqa: E402
+from reaper.paths import Paths  # noqa: E402
 from reaper.remedies.reap import reap  # noqa: E402
-from reaper.sweep import Paths  # noqa: E402
 
 os.nice(-15)  # it is to be done in a time that can be waited for, on a busy machine too
 ROUNDS, LEAST = int(sys.argv[2]), int(sys.argv[3])

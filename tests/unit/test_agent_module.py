@@ -143,7 +143,7 @@ def test_the_service_that_stays_may_write_its_metrics_and_termination_logs_and_n
         **yaml.safe_load((role / "vars/main.yml").read_text()),
     }
     template = jinja2.Environment(trim_blocks=True).from_string(
-        (role / "templates/zombie-reaper-watch.service.j2").read_text()
+        (role / "templates/zombie-reaper-daemon.service.j2").read_text()
     )
     text = template.render(
         {**variables, "ansible_managed": "", "zombie_reaper_textfile_directory": given}

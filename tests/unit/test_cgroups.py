@@ -11,12 +11,9 @@ import sys
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    cgroups,
-    procfs,
-    workloads,
-)
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import CgroupLine
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import workloads
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.own_cgroup import own_cgroup

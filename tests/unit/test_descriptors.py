@@ -8,7 +8,11 @@ import json
 import os
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs, remedies
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import pidfd, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.pidfd import (
+    open_pidfd,
+    slices,
+)
 from rig.handmade import container_process
 from rig.node import AGENT, Node
 
@@ -39,10 +43,10 @@ forever()
     [(1000, [5]), (37, [5]), (36, [4, 1]), (34, [2, 2, 1]), (33, [1] * 5), (10, [1] * 5)],
 )
 def test_slices(monkeypatch, limit, sizes):
-    monkeypatch.setattr(remedies, "raise_descriptor_limit", lambda wanted: limit)
-    monkeypatch.setattr(remedies.os, "listdir", lambda path: [])
+    monkeypatch.setattr(pidfd, "raise_descriptor_limit", lambda wanted: limit)
+    monkeypatch.setattr(pidfd.os, "listdir", lambda path: [])
     some = list(range(5))
-    parts = list(remedies.slices(some))
+    parts = list(slices(some))
     assert [len(part) for part in parts] == sizes
     assert sum(parts, []) == some
 
@@ -54,7 +58,7 @@ def test_no_descriptor_is_lost_when_there_is_none_left_to_read_with(monkeypatch)
     before = os.listdir("/proc/self/fd")
     monkeypatch.setattr(procfs.ProcFS, "stat", refuse)
     with pytest.raises(OSError):
-        remedies.open_pidfd(procfs.ProcFS(), container_process(os.getpid()))
+        open_pidfd(procfs.ProcFS(), container_process(os.getpid()))
     assert os.listdir("/proc/self/fd") == before
 
 

@@ -5,7 +5,8 @@ are looked at.
 from __future__ import annotations
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups, procfs, zombies
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import zombies
 
 
 def zombie(pid, ppid):

@@ -12,11 +12,13 @@ import sys
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
     files,
-    policy,
-    procfs,
     state,
     sweep,
 )
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import Busy, CannotSweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import Options
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.handmade import container_process, node, zombie
@@ -123,7 +125,7 @@ def test_any_file_is_read_or_ignored(tmp_path_factory, data):
 
 def test_folder_in_its_place_is_said_in_one_sentence(tmp_path):
     (tmp_path / "first_seen").mkdir()
-    with pytest.raises(files.CannotSweep, match="first_seen cannot be read: Is a directory"):
+    with pytest.raises(CannotSweep, match="first_seen cannot be read: Is a directory"):
         loaded(tmp_path)
     state.FirstSeen(str(tmp_path), procfs.ProcFS()).load(required=False)
 
@@ -216,14 +218,14 @@ def test_folder_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_
 def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with (
-        pytest.raises(files.CannotSweep, match="file/lock cannot be opened: File exists"),
+        pytest.raises(CannotSweep, match="file/lock cannot be opened: File exists"),
         files.locked(str(tmp_path / "file")),
     ):
         pass
     monkeypatch.setattr(files, "LOCK_WAIT", 0)
     with (
         files.locked(str(tmp_path)),
-        pytest.raises(files.Busy, match="nothing was done"),
+        pytest.raises(Busy, match="nothing was done"),
         files.locked(str(tmp_path)),
     ):
         pass
@@ -234,7 +236,7 @@ def test_lock_that_cannot_be_had_is_said_in_one_sentence(tmp_path, monkeypatch):
 def test_lock_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
     with (
-        pytest.raises(files.CannotSweep, match="lock cannot be opened"),
+        pytest.raises(CannotSweep, match="lock cannot be opened"),
         files.locked(str(tmp_path)),
     ):
         pass
@@ -242,9 +244,7 @@ def test_lock_that_is_a_link_is_not_followed(tmp_path):
 
 
 def test_check_mode_writes_nothing(tmp_path, root, real_zombies):
-    sweep.sweep(
-        policy.Options(remedies=()), sweep.Paths(run=str(tmp_path / "run")), check_mode=True
-    )
+    sweep.sweep(Options(remedies=()), Paths(run=str(tmp_path / "run")), check_mode=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -8,7 +8,8 @@ import os
 import signal
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import inits, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import inits
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.handmade import status

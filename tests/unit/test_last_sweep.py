@@ -7,7 +7,12 @@ import os
 
 import pytest
 import yaml
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import sweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.last_report import (
+    MOST_ACTED_ON,
+    MOST_OF_LAST,
+    last_sweep,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from ansible_collections.provider.fleet.plugins.modules import zombie_info, zombie_reap
 from rig import fleet as rig
 
@@ -21,7 +26,7 @@ LAST = {
 
 @pytest.fixture
 def paths(tmp_path):
-    return sweep.Paths(run=str(tmp_path))
+    return Paths(run=str(tmp_path))
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def file(tmp_path):
 
 
 def test_what_it_acted_on_and_when(paths, file):
-    assert sweep.last_sweep(paths) == (
+    assert last_sweep(paths) == (
         {
             "at": 1000.5,
             "counts": LAST["counts"],
@@ -47,17 +52,17 @@ def test_what_it_acted_on_and_when(paths, file):
 
 
 def test_none_before_the_first(paths):
-    assert sweep.last_sweep(paths) == (None, None)
+    assert last_sweep(paths) == (None, None)
 
 
 def test_it_is_bounded(paths, file):
     file.write_text(json.dumps({**LAST, "offenders": [rig.acted(1)] * 1000}))
-    assert len(sweep.last_sweep(paths)[0]["offenders"]) == sweep.MOST_ACTED_ON
+    assert len(last_sweep(paths)[0]["offenders"]) == MOST_ACTED_ON
 
 
 def test_the_documentation_names_every_key(paths, file):
     documented = yaml.safe_load(zombie_info.RETURN)["last_sweep"]["contains"]
-    assert set(documented) == set(sweep.last_sweep(paths)[0])
+    assert set(documented) == set(last_sweep(paths)[0])
     assert set(yaml.safe_load(zombie_reap.RETURN)["counts"]["sample"]) >= {
         "parents_ended",
         "cleared",
@@ -105,7 +110,7 @@ def too_deep(file):
 
 def too_big(file):
     with open(file, "a") as out:
-        out.write(" " * sweep.MOST_OF_LAST + "x")
+        out.write(" " * MOST_OF_LAST + "x")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +131,6 @@ def too_big(file):
 )
 def test_anything_else_is_not_read_and_is_told(paths, file, spoil):
     spoil(file)
-    told, warning = sweep.last_sweep(paths)
+    told, warning = last_sweep(paths)
     assert told is None
     assert str(file) in warning and " was not read: " in warning

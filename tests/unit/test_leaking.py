@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    observe,
-    procfs,
-    state,
-    sweep,
-)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import state
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import observe
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from rig.handmade import container_process, zombie
 
 
@@ -91,7 +89,7 @@ def test_observation_tells_how_long_ago_it_was():
     real, me = procfs.ProcFS(), real_parent(os.getpid())
     for start_ticks, ago in ((me.start_ticks, 30.0), (me.start_ticks - 1, None)):
         history = observe.NOTHING._replace(collected={(me.pid, start_ticks): 70.0})
-        found = observe.Observer(real, sweep.Paths(), history, 100.0).offender(
+        found = observe.Observer(real, Paths(), history, 100.0).offender(
             me.pid, (zombie(7, me.pid, age=5.0),)
         )
         assert found.collected_ago == ago

@@ -10,7 +10,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import cgroups
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups
 
 # what is counted there
 LAYOUTS = {
@@ -128,7 +128,7 @@ def test_where_cgroups_are_too_many_to_stay_open_each_is_opened_when_it_is_read(
     "loads, said",
     [
         ([(6, 100)], 1),  # nothing happened
-        # a look at which something began, and a quiet one
+        # a look at which something began, and an idle one
         ([(5, 100), (5, 101), (6, 101), (6, 101)], 1),
         ([(5, 100), (5, 101)] * 3, 1),  # it is not taken for none, however often that happens
         ([(5, 100), (4, 101)] * 3, 1),  # nor where one more has ended since

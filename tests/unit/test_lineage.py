@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import lineage, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import lineage
 from rig.node import ENGINE, wait_until
 from rig.reaping import built
 
@@ -119,7 +120,8 @@ def test_programs_that_never_wait(command, expected):
 TREES = """
 import json, os, signal, sys
 sys.path.append(sys.argv[1])
-from reaper import lineage, procfs
+from reaper.node import lineage
+from reaper.kernel import procfs
 PROC = procfs.ProcFS()
 def grown(number):
     there, here = os.pipe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import files
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import Busy
 
 
 class Clock:
@@ -31,7 +32,7 @@ def clock(monkeypatch):
 def test_it_is_waited_for_so_long_and_no_longer(tmp_path, clock, wait, seconds):
     with (
         files.locked(str(tmp_path)),
-        pytest.raises(files.Busy, match=f"for longer than {seconds} s: nothing was done"),
+        pytest.raises(Busy, match=f"for longer than {seconds} s: nothing was done"),
         files.locked(str(tmp_path), wait=wait),
     ):
         raise AssertionError("two hold it")
@@ -60,5 +61,5 @@ def test_it_is_free_again_whatever_happens_to_whoever_held_it(tmp_path):
 
 
 def test_each_name_is_a_lock_of_its_own(tmp_path):
-    with files.locked(str(tmp_path), "watch.lock", wait=0), files.locked(str(tmp_path), wait=0):
+    with files.locked(str(tmp_path), "daemon.lock", wait=0), files.locked(str(tmp_path), wait=0):
         pass

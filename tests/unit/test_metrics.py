@@ -13,14 +13,24 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
     files,
-    limits,
     metrics,
     policy,
-    procfs,
     report,
     sweep,
     textfile,
 )
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import (
+    Busy,
+    CannotSweep,
+    OptionError,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+    REMEDIES,
+    Options,
+    checked,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import Outcome
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -60,7 +70,7 @@ def swept(
 ):
     """A report at whose end these offenders are there."""
     after = node(*offenders, without_parent=without_parent)._replace(forecast=forecast)
-    fields = {"options": policy.Options(), "check_mode": False, "duration": 1.5, "warnings": ()}
+    fields = {"options": Options(), "check_mode": False, "duration": 1.5, "warnings": ()}
     return report.Report(after, after, tuple(results), **{**fields, **changes})
 
 
@@ -157,7 +167,7 @@ def test_what_is_there_at_the_end_is_told():
                 host_process(60),
                 without_parent=(zombie(900, 0, age=77.5),),
                 forecast=limits.Forecast(60.0, 7200.4),
-                options=policy.Options(remedies=()),
+                options=Options(remedies=()),
             ),
             NOTHING,
             NOW,
@@ -251,7 +261,7 @@ def test_promtool_finds_nothing_to_say(name):
 
 
 def acted(parent, *outcomes, left=()):
-    verdict = policy.Verdict(parent, parent.zombies, policy.REMEDIES, "act", "because", PRESSED)
+    verdict = policy.Verdict(parent, parent.zombies, REMEDIES, "act", "because", PRESSED)
     return report.Result(
         verdict,
         tuple(
@@ -304,7 +314,7 @@ def paths(tmp_path):
     """Those of an agent whose metrics go into a directory, which is there."""
     (tmp_path / "run").mkdir()
     (tmp_path / "out").mkdir()
-    return sweep.Paths(run=str(tmp_path / "run"), textfiles=str(tmp_path / "out"))
+    return Paths(run=str(tmp_path / "run"), textfiles=str(tmp_path / "out"))
 
 
 @pytest.fixture
@@ -456,7 +466,7 @@ def test_modules_go_on_with_what_the_agent_began_and_begin_nothing(
 ):
     monkeypatch.setattr(textfile, "DIRECTORIES", [str(file.parent)])
     module = paths._replace(textfiles=None)
-    assert sweep.Paths().textfiles is None
+    assert Paths().textfiles is None
     metrics.record(swept(), module)
     metrics.failed(module)
     assert not file.exists() and list((tmp_path / "run").iterdir()) == []
@@ -491,8 +501,8 @@ def test_totals_that_are_broken_count_from_zero(paths, file, tmp_path, broken):
 
 
 def cannot_sweep(paths, **changes):
-    with pytest.raises(files.CannotSweep):
-        sweep.sweep(policy.Options(remedies=()), paths, **changes)
+    with pytest.raises(CannotSweep):
+        sweep.sweep(Options(remedies=()), paths, **changes)
 
 
 @pytest.fixture
@@ -544,7 +554,7 @@ def test_the_first_one_that_fails_tells_what_is_known(broken, file):
 
 
 def test_in_check_mode_nothing_is_told(paths, file, tmp_path):
-    sweep.sweep(policy.Options(), paths, check_mode=True)
+    sweep.sweep(Options(), paths, check_mode=True)
     assert not file.exists() and list((tmp_path / "run").iterdir()) == []
 
 
@@ -552,7 +562,7 @@ def test_one_that_finds_another_at_work_is_no_error(paths, file, monkeypatch):
     metrics.record(swept(), paths)
 
     def busy(*_arguments):
-        raise files.Busy("another process holds it")
+        raise Busy("another process holds it")
 
     monkeypatch.setattr(sweep, "_sweep", busy)
     cannot_sweep(paths)
@@ -569,7 +579,7 @@ def test_that_it_cannot_be_told_is_not_another_failure(broken, file):
 # A look that found nothing new
 
 
-def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file, monkeypatch):
+def test_an_idle_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file, monkeypatch):
     metrics.record(swept(container_process()), paths)
     before = read(file.read_text(encoding="utf-8"))
     inode = file.stat().st_ino
@@ -589,7 +599,7 @@ def test_a_quiet_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
     )
 
 
-def test_a_quiet_look_that_cannot_tell_needs_a_whole_sweep(paths, file):
+def test_an_idle_look_that_cannot_tell_needs_a_whole_sweep(paths, file):
     metrics.record(swept(), paths)
     with files.locked(paths.run):
         assert not textfile.looked(paths.run, REAL, 5), "a sweep is at work"
@@ -639,7 +649,7 @@ def test_it_is_auto_off_or_a_path(value, taken):
 )
 def test_anything_else_is_refused_with_what_is_right(value):
     with pytest.raises(
-        policy.OptionError,
+        OptionError,
         match="textfile_directory: .* is not allowed: give auto, off or the absolute path",
     ):
-        policy.checked({"textfile_directory": value}, metrics.CHECKS)
+        checked({"textfile_directory": value}, metrics.CHECKS)

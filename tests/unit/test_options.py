@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+    HELP,
+    Options,
+    validate,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,18 +68,16 @@ BAD = [  # option, value, what the message says is allowed
 
 @pytest.mark.parametrize("name, value, allowed", BAD, ids=lambda value: repr(value)[:30])
 def test_bad_value_is_refused_with_its_name_its_value_and_what_is_allowed(name, value, allowed):
-    with pytest.raises(policy.OptionError) as caught:
-        policy.validate({name: value})
+    with pytest.raises(OptionError) as caught:
+        validate({name: value})
     message = str(caught.value)
     assert message.startswith(f"{name}: {value!r} is not allowed: ")
     assert allowed in message
 
 
 def test_everything_wrong_is_said_at_once():
-    with pytest.raises(policy.OptionError) as caught:
-        policy.validate(
-            {"scope": "host", "min_age": -1, "grace": "x", "min_agee": 5, "protect": "("}
-        )
+    with pytest.raises(OptionError) as caught:
+        validate({"scope": "host", "min_age": -1, "grace": "x", "min_agee": 5, "protect": "("})
     message = str(caught.value)
     for name in (
         "scope: 'host'",
@@ -88,22 +91,20 @@ def test_everything_wrong_is_said_at_once():
 
 def test_unknown_option_is_refused_with_the_names_there_are():
     with pytest.raises(
-        policy.OptionError,
+        OptionError,
         match=(
             "max_age: there is no such option; allowed are scope, remedies, .*max_parents, cooldown"
         ),
     ):
-        policy.validate({"max_age": 5})
+        validate({"max_age": 5})
 
 
 @pytest.mark.parametrize("name, successor", [("min_usage", "pressure"), ("act_within", "pressure")])
 @pytest.mark.parametrize("value", [0, 0.0, 0.5, "0.5", None, ""])
 def test_removed_option_is_refused_with_its_successor(name, successor, value):
     """Whatever its value: the default of old too, since it meant to act always."""
-    with pytest.raises(
-        policy.OptionError, match=f"^{name}: this option was removed; use {successor}$"
-    ):
-        policy.validate({name: value})
+    with pytest.raises(OptionError, match=f"^{name}: this option was removed; use {successor}$"):
+        validate({name: value})
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_removed_option_is_refused_with_its_successor(name, successor, value):
     ],
 )
 def test_value_as_it_may_be_given(given, expected):
-    assert policy.validate(given) == policy.Options()._replace(**expected)
+    assert validate(given) == Options()._replace(**expected)
 
 
 VALUES = (
@@ -152,11 +153,11 @@ VALUES = (
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(policy.HELP)) | st.text(max_size=10), VALUES))
+@given(st.dictionaries(st.sampled_from(sorted(HELP)) | st.text(max_size=10), VALUES))
 def test_any_configuration_is_refused_or_gives_options_that_are_accepted_again(given_options):
     try:
-        options = policy.validate(given_options)
-    except policy.OptionError as error:
+        options = validate(given_options)
+    except OptionError as error:
         assert str(error)
         return
-    assert policy.validate(options._asdict()) == options
+    assert validate(options._asdict()) == options

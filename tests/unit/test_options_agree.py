@@ -13,13 +13,22 @@ from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
     agent,
     metrics,
-    policy,
     textfile,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+    CHECKS,
+    HELP,
+    REMEDIES,
+    REMOVED,
+    SCOPES,
+    Options,
+    validate,
 )
 from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent
 
-NAMES = policy.Options._fields
-DEFAULTS = policy.Options()._asdict()
+NAMES = Options._fields
+DEFAULTS = Options()._asdict()
 PREFIX = "zombie_reaper_"
 OTHER_THAN_DEFAULT = {
     "scope": "all",
@@ -59,19 +68,17 @@ def role(root):
 
 
 def test_engine_has_a_check_and_a_help_text_for_every_option():
-    assert tuple(policy.HELP) == tuple(policy.CHECKS) == NAMES == tuple(OTHER_THAN_DEFAULT)
-    assert policy.validate(DEFAULTS) == policy.Options()
+    assert tuple(HELP) == tuple(CHECKS) == NAMES == tuple(OTHER_THAN_DEFAULT)
+    assert validate(DEFAULTS) == Options()
 
 
 def test_modules():
     spec = {
-        name: option
-        for name, option in sweep_module.argument_spec().items()
-        if name not in policy.REMOVED
+        name: option for name, option in sweep_module.argument_spec().items() if name not in REMOVED
     }
     assert tuple(spec) == NAMES
     assert {name: as_engine(option["default"]) for name, option in spec.items()} == DEFAULTS
-    assert tuple(spec["scope"]["choices"]) == policy.SCOPES
+    assert tuple(spec["scope"]["choices"]) == SCOPES
 
 
 def test_documentation_of_the_modules():
@@ -92,24 +99,24 @@ def test_role_defaults_and_argument_specs(role):
         assert {name: common(entry_point["options"][PREFIX + name]) for name in NAMES} == {
             name: common(option)
             for name, option in sweep_module.argument_spec().items()
-            if name not in policy.REMOVED
+            if name not in REMOVED
         }
 
 
 def test_removed_options_are_taken_by_the_modules_and_the_command_only_to_be_refused(role):
     """By a sentence that names the successor, which is an option that there is."""
     spec = sweep_module.argument_spec()
-    assert {name: spec[name] for name in policy.REMOVED} == {
+    assert {name: spec[name] for name in REMOVED} == {
         name: {"type": "raw"} for name in ("min_usage", "act_within")
     }
     specs = load(role / "meta/argument_specs.yml")["argument_specs"]
-    for name, successor in policy.REMOVED.items():
+    for name, successor in REMOVED.items():
         assert successor in NAMES and name not in NAMES
         given = agent._parse(["--" + name.replace("_", "-"), "0"]).options
         with pytest.raises(
-            policy.OptionError, match=f"^{name}: this option was removed; use {successor}$"
+            OptionError, match=f"^{name}: this option was removed; use {successor}$"
         ):
-            policy.validate(given)
+            validate(given)
         assert [entry for entry in specs.values() if PREFIX + name in entry["options"]] == []
 
 
@@ -133,8 +140,8 @@ def test_command_has_a_flag_for_every_option():
         )
         for single in values:
             arguments += ["--" + name.replace("_", "-"), str(single)]
-    given = policy.validate(agent._parse(arguments).options)
-    assert given == policy.validate(OTHER_THAN_DEFAULT)
+    given = validate(agent._parse(arguments).options)
+    assert given == validate(OTHER_THAN_DEFAULT)
     assert [name for name in NAMES if getattr(given, name) == DEFAULTS[name]] == []
 
 
@@ -167,19 +174,19 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     config.write_text('{"textfile_directory": "/of/configuration", "min_age": 7}', encoding="ascii")
     of_config = ["--config", str(config)]
     assert agent._options(agent._parse(of_config)) == (
-        policy.Options(min_age=7),
+        Options(min_age=7),
         "/of/configuration",
     )
     assert agent._options(agent._parse([*of_config, "--textfile-directory", "off"]))[1] == "off"
     config.write_text("{}", encoding="ascii")
-    assert agent._options(agent._parse(of_config)) == (policy.Options(), "auto")
+    assert agent._options(agent._parse(of_config)) == (Options(), "auto")
 
 
 def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"textfile_directory": 5, "min_age": -1, "textfile": 1}', encoding="ascii")
     with pytest.raises(
-        policy.OptionError,
+        OptionError,
         match=(
             "textfile: there is no such option; allowed are .*, cooldown, textfile_directory;"
             " min_age: .*; textfile_directory: 5 is not allowed"
@@ -194,10 +201,10 @@ def test_flag_that_is_not_given_is_left_to_the_configuration():
 
 def test_remedies_and_scopes_that_are_documented_are_those_there_are():
     documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
-    for option, words in (("remedies", policy.REMEDIES), ("scope", policy.SCOPES)):
+    for option, words in (("remedies", REMEDIES), ("scope", SCOPES)):
         text = " ".join(documented[option]["description"])
         assert [word for word in words if f"V({word})" not in text] == []
-    assert [name for name in NAMES if name + ":" not in policy.Options.__doc__] == []
+    assert [name for name in NAMES if name + ":" not in Options.__doc__] == []
 
 
 def test_help_explains_every_exit_status(capsys):

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    cgroups,
-    limits,
-    policy,
-    pressure,
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, pressure
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups, limits
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import PF_KTHREAD
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+    REMEDIES,
+    SCOPES,
+    Options,
 )
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import PF_KTHREAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig.handmade import container_process, host_process, node, orphan, status, workload, zombie
 
-DEFAULTS = policy.Options()
+DEFAULTS = Options()
 UID = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"
 ALL = DEFAULTS._replace(scope="all")
 # the options that would touch most
@@ -415,9 +416,9 @@ SNAPSHOTS = st.builds(
     FORECASTS,
 )
 OPTIONS = st.builds(
-    policy.Options,
-    st.sampled_from(policy.SCOPES),
-    st.lists(st.sampled_from(policy.REMEDIES), unique=True).map(tuple),
+    Options,
+    st.sampled_from(SCOPES),
+    st.lists(st.sampled_from(REMEDIES), unique=True).map(tuple),
     st.integers(0, 500),
     st.integers(1, 4),
     st.floats(0, 1),
@@ -558,9 +559,9 @@ OLD = [orphan(1, age=60.0), zombie(2, age=60.0), zombie(3, age=100.0)]
     "usage, remedies, ripe",
     [
         (ROOM, ("reap",), {1}),
-        (SHORT, policy.REMEDIES, {1}),
-        (0.9, policy.REMEDIES, {1, 2, 3}),
-        (FULL, policy.REMEDIES, {1, 2, 3}),
+        (SHORT, REMEDIES, {1}),
+        (0.9, REMEDIES, {1, 2, 3}),
+        (FULL, REMEDIES, {1, 2, 3}),
     ],
 )
 def test_orphans_are_collected_always_and_others_where_room_is_short(usage, remedies, ripe):
@@ -622,13 +623,13 @@ def test_what_one_parent_keeps_beyond_measure_is_collected_though_there_is_room(
 )
 def test_in_a_full_table_no_reason_spares(changes):
     offender = container_process(**changes)
-    assert verdict_on(offender).remedies != policy.REMEDIES
+    assert verdict_on(offender).remedies != REMEDIES
     (verdict,) = policy.judge(
         node(offender, usage=FULL),
         DEFAULTS._replace(max_parents=1, min_zombies=5),
         already_terminated=5,
     )
-    assert (verdict.reason, verdict.remedies) == ("act", policy.REMEDIES)
+    assert (verdict.reason, verdict.remedies) == ("act", REMEDIES)
 
 
 @pytest.mark.parametrize(
@@ -693,7 +694,7 @@ def test_a_full_cgroup_hides_no_full_node():
     assert (verdict.room.level, verdict.room.where, verdict.remedies) == (
         "full",
         "node",
-        policy.REMEDIES,
+        REMEDIES,
     )
 
 
@@ -747,7 +748,7 @@ def test_pressure_0_is_always():
     (verdict,) = policy.judge(
         node(container_process(), usage=0.001), DEFAULTS._replace(pressure=0.0)
     )
-    assert (verdict.reason, verdict.remedies) == ("act", policy.REMEDIES)
+    assert (verdict.reason, verdict.remedies) == ("act", REMEDIES)
 
 
 def test_without_reap_on_this_node_signals_are_left_where_room_is_short():
@@ -834,7 +835,7 @@ def test_a_canary_does_not_make_its_init_one_that_keeps_zombies():
     canary's own word.
     """
     init = INIT._replace(zombies=(CANARY._replace(ppid=40, age=1e6),))
-    assert policy.judge(node(container_process(), init), DEFAULTS)[0].remedies == policy.REMEDIES
+    assert policy.judge(node(container_process(), init), DEFAULTS)[0].remedies == REMEDIES
 
 
 LEAKING = container_process(init_reaps=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.node import Node, ns_pids, wait_until

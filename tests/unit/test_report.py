@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy, report
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import (
     cgroups,
     limits,
-    policy,
     ptrace,
-    report,
     tracing,
 )
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES, Options
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import (
     PASSING,
     Outcome,
@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rig.handmade import PRESSED, container_process, host_process, node, workload, zombie
 
-OPTIONS = policy.Options()
+OPTIONS = Options()
 HOSTILE = {
     b"\x1b[2J\x1b]0;owned\x07": r"\x1b[2J\x1b]0;owned\x07",
     b"a\nPID 1: cleared\r\t": r"a\x0aPID 1: cleared\x0d\x09",
@@ -79,7 +79,7 @@ def outcome(parent, remedy, result, cleared=0, detail="", **more):
     return Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, detail, 0.25, **more)
 
 
-def result(parent, *outcomes, left=None, reason="act", remedies=policy.REMEDIES, ripe=None):
+def result(parent, *outcomes, left=None, reason="act", remedies=REMEDIES, ripe=None):
     verdict = policy.Verdict(
         parent, parent.zombies if ripe is None else ripe, remedies, reason, "because", PRESSED
     )
@@ -232,7 +232,7 @@ PARENTS = st.builds(
     st.sets(st.integers(1, 20), min_size=1, max_size=5),
 )
 STEPS = st.tuples(
-    st.sampled_from(policy.REMEDIES),
+    st.sampled_from(REMEDIES),
     st.sampled_from(
         ["no_effect", "gone", "failed", "refused", "unfinished", "survived", "parent_ended"]
     ),
@@ -251,7 +251,7 @@ def results(draw):
         parent,
         *steps,
         left=left,
-        remedies=policy.REMEDIES if steps else draw(st.sampled_from([(), policy.REMEDIES])),
+        remedies=REMEDIES if steps else draw(st.sampled_from([(), REMEDIES])),
     )
 
 

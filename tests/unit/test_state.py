@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    files,
-    limits,
-    observe,
-    procfs,
-    state,
-    sweep,
-)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import state
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import CannotSweep
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import observe
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.handmade import workload, zombie
@@ -196,7 +193,7 @@ def test_memory_comes_back_as_the_history_of_an_observation(tmp_path):
 def test_a_folder_in_the_place_of_any_file_is_said_in_one_sentence(tmp_path, name):
     (tmp_path / name).mkdir()
     memory = state.Memory(str(tmp_path), REAL)
-    with pytest.raises(files.CannotSweep, match=name + " cannot be read: Is a directory"):
+    with pytest.raises(CannotSweep, match=name + " cannot be read: Is a directory"):
         memory.load(required=True)
     memory.load(required=False)
 
@@ -215,7 +212,7 @@ def test_a_zombie_that_was_noted_is_seen_as_a_canary_and_no_other(tmp_path):
             ((pid + 1, stat.start_ticks), False),
         ):
             history = observe.NOTHING._replace(left_canaries={noted})
-            (found,) = observe.Observer(REAL, sweep.Paths(), history, 0.0).zombies([stat])
+            (found,) = observe.Observer(REAL, Paths(), history, 0.0).zombies([stat])
             assert found.canary is expected
     finally:
         os.waitpid(pid, 0)
@@ -225,7 +222,7 @@ def test_an_observation_tells_what_the_canary_of_its_init_showed():
     for ticks, expected in ((start_ticks(1), False), (start_ticks(1) + 1, None)):
         history = observe.NOTHING._replace(canaries={(1, ticks): False})
         assert (
-            observe.Observer(REAL, sweep.Paths(), history, 0.0)
+            observe.Observer(REAL, Paths(), history, 0.0)
             .offender(os.getpid(), (zombie(7, os.getpid()),))
             .init_reaps
             is expected

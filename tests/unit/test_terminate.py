@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import terminate
 from rig import handmade
 

@@ -9,8 +9,11 @@ import os
 import types
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import tracing
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import ProcFS, Rights
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import tracing
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import (
+    ProcFS,
+    Rights,
+)
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import (
     OF_THE_NODE,
     OF_THE_PARENT,

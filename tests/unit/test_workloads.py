@@ -9,15 +9,16 @@ import os
 from collections import namedtuple
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import lease as leases
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import CgroupLine
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import lease as leases
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import (
     names,
-    policy,
-    procfs,
     runtime_names,
     workloads,
 )
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import CgroupLine
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import Options
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.handmade import container_process, status, workload
@@ -1116,11 +1117,10 @@ def test_what_a_shim_of_kubernetes_runs_is_kubernetes_and_its_namespace_may_be_u
     assert found.container_id == (CID if CID in cgroup else None), (
         "the shim of a pod has the id of its sandbox"
     )
-    verdict = policy.spared(container_process(workload=found), policy.Options(), ())
+    verdict = policy.spared(container_process(workload=found), Options(), ())
     assert verdict[0] == "namespace_unknown" and "/var/log/containers" in verdict[1]
     assert (
-        policy.spared(container_process(workload=found), policy.Options(protect_namespaces=()), ())
-        is None
+        policy.spared(container_process(workload=found), Options(protect_namespaces=()), ()) is None
     )
 
 
@@ -1137,7 +1137,7 @@ def test_no_other_shim_makes_it_kubernetes(tmp_path, why):
     found = seen_by_locator(table, 31, tmp_path)
     assert not found.kubernetes and not found.sandbox
     assert found.user == (1000 if "user" in why else None)
-    assert policy.spared(container_process(workload=found), policy.Options(), ()) is None
+    assert policy.spared(container_process(workload=found), Options(), ()) is None
 
 
 def test_a_container_of_ctr_has_the_name_that_its_shim_was_given(tmp_path):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import Options, validate
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.handmade import container_process, host_process, workload
 
-ALL = policy.Options(scope="all")
+ALL = Options(scope="all")
 
 
-def spared(namespace, options=policy.Options()):
+def spared(namespace, options=Options()):
     return policy.spared(
         container_process(workload=workload(pod=(namespace, "web-0"))), options, ()
     )
@@ -71,7 +73,7 @@ def test_what_tenants_have_is_not(namespace):
 
 @given(st.text("0123456789abcdefghijklmnopqrstuv", min_size=45, max_size=45))
 def test_no_lease_on_akash_has_a_protected_namespace(namespace):
-    assert policy.protecting(namespace, policy.Options()) is None
+    assert policy.protecting(namespace, Options()) is None
 
 
 @pytest.mark.parametrize(
@@ -92,8 +94,7 @@ def test_no_lease_on_akash_has_a_protected_namespace(namespace):
 )
 def test_a_star_stands_for_any_text(pattern, namespace, matches):
     assert (
-        bool(policy.protecting(namespace, policy.validate({"protect_namespaces": [pattern]})))
-        is matches
+        bool(policy.protecting(namespace, validate({"protect_namespaces": [pattern]}))) is matches
     )
 
 
@@ -101,8 +102,8 @@ def test_a_star_stands_for_any_text(pattern, namespace, matches):
     "value", ["kube_system", "Kube", "a?", "[a]*", "a.b", "-a", "a-", "a b", "a/*"]
 )
 def test_what_is_no_pattern_is_an_error_that_says_what_is_allowed(value):
-    with pytest.raises(policy.OptionError, match=r"small letters, digits, dashes and \*"):
-        policy.validate({"protect_namespaces": [value]})
+    with pytest.raises(OptionError, match=r"small letters, digits, dashes and \*"):
+        validate({"protect_namespaces": [value]})
 
 
 @pytest.mark.parametrize(

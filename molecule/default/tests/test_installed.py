@@ -21,7 +21,7 @@ BY_DEFAULT = yaml.safe_load(
 
 @pytest.fixture
 def schedule(host) -> str:
-    return {"fleet-debian13": "timer", "fleet-watch": "watch"}.get(host.backend.name, "cron")
+    return {"fleet-debian13": "timer", "fleet-daemon": "daemon"}.get(host.backend.name, "cron")
 
 
 def test_engine_is_that_of_the_collection(host):
@@ -105,11 +105,11 @@ def test_cron(host, schedule):
 
 
 def test_units(host, schedule):
-    """Of the resident agent more in test_watch.py."""
+    """Of the resident agent more in test_daemon.py."""
     units = {
         "cron": "",
         "timer": "zombie-reaper.service\nzombie-reaper.timer",
-        "watch": "zombie-reaper.service",
+        "daemon": "zombie-reaper.service",
     }
     assert host.run("ls /etc/systemd/system | grep zombie").stdout.strip() == units[schedule]
     if schedule != "timer":

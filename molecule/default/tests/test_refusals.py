@@ -47,7 +47,7 @@ WRONG = [
         ["zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies?"],
     ),
     ("every_minutes", 7, ["every_minutes", "7", "10, 12, 15"]),
-    ("schedule", "hourly", ["schedule", "hourly", "cron, timer, watch"]),
+    ("schedule", "hourly", ["schedule", "hourly", "cron, timer, daemon"]),
     ("interval", 0, ["interval: 0", "whole number of seconds, from 1 to 3600"]),
 ]
 

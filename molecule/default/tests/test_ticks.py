@@ -56,7 +56,7 @@ def test_metrics_are_written_where_a_collector_reads_them(host, report):
     directory. See prepare.yml.
     """
     file = host.file("/var/lib/prometheus/node-exporter/zombie_reaper.prom")
-    assert file.exists == (host.backend.name in ("fleet-debian13", "fleet-watch"))
+    assert file.exists == (host.backend.name in ("fleet-debian13", "fleet-daemon"))
     if file.exists:
         assert (file.user, file.mode) == ("root", 0o644)
         assert "\nzombie_reaper_last_sweep_success 1\n" in file.content_string

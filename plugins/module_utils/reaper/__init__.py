@@ -4,17 +4,14 @@
 """The engine of provider.fleet: zombies on a node, whose they are, and what is done about them.
 
 Standard library only, Python 3.9 and later. The modules import it; the node's own command is the
-same files. From the bottom to the top, each file importing only from those before it: procfs,
-ptrace, tracing, limits, pressure, cgroups, files, textfile, quiet, zombies, inits, names, lease,
-runtime_names, monitors, workloads, lineage, observe, stuck, remedies, canary, policy, state,
-report, metrics, sweep, watch, audit, explain, agent, command.
+same files. From the bottom to the top, each file importing only from those before it:
+kernel.procfs, kernel.ptrace, kernel.tracing, kernel.pidfd, kernel.limits, kernel.cgroups, errors,
+paths, log, files, textfile, idle, pressure, options, node.zombies, node.inits, node.names,
+node.lease, node.runtime_names, node.monitors, node.workloads, node.lineage, node.observe,
+node.stuck, remedies, canary, policy, state, preflight, report, last_report, metrics, sweep, daemon,
+audit, explain, agent, command.
 """
 
 from __future__ import annotations
 
 VERSION = "0.1.0"  # of the collection too: galaxy.yml
-CONFIG = "/etc/zombie_reaper/config.json"
-RUN = "/run/zombie_reaper"
-METRICS = "metrics"  # in there: a copy of what node_exporter reads
-CGROUP = "/sys/fs/cgroup"
-SYSLOG_TAG = "zombie_reaper"

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import sys
 import time
 
-from . import CONFIG, SYSLOG_TAG, VERSION, metrics, policy, quiet, report, zombies
-from .files import Busy, CannotSweep, locked, write
-from .procfs import ProcFS
-from .sweep import Paths, sweep, to_syslog
+from . import VERSION, idle, metrics, report
+from .errors import Busy, CannotSweep, OptionError
+from .files import locked, write
+from .kernel.procfs import ProcFS
+from .log import SYSLOG_TAG, to_stdout, to_syslog
+from .node import zombies
+from .options import CHECKS, HELP, REMOVED, Options, checked, read_config
+from .paths import CONFIG, IDLE_NOTE, Paths
+from .sweep import sweep
 
-MOST_CONFIG = 1 << 18  # bytes of a configuration; hundreds of long patterns are a tenth of that
 MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
 # 75: EX_TEMPFAIL of sysexits.h
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = (0, 1, 2, 3, 75)
@@ -34,8 +37,8 @@ def main(arguments=None) -> int:
     """
     sys.excepthook = _no_traceback_at_ctrl_c
     arguments = sys.argv[1:] if arguments is None else arguments
-    flags = _Flags(arguments) if arguments in quiet.SCHEDULED else _parse(arguments)
-    log = to_syslog if flags.syslog else _to_stdout
+    flags = _Flags(arguments) if arguments in idle.SCHEDULED else _parse(arguments)
+    log = to_syslog if flags.syslog else to_stdout
     if sys.stdout:
         # the locale may lack a character that a name has
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -44,16 +47,16 @@ def main(arguments=None) -> int:
         with contextlib.ExitStack() as until_reported:
             if flags.status:  # even where the configuration is wrong, and just then
                 return _tell_status(flags, paths, log)
-            config_stamp = quiet.stamp(flags.config or CONFIG)
+            config_stamp = idle.stamp(flags.config or CONFIG)
             options, textfiles = _options(flags)
             if flags.audit or flags.explain is not None:
                 return _look(flags, options, paths, log)
-            if flags.watch:
-                from .watch import watch
+            if flags.daemon:
+                from . import daemon
 
                 if sys.stdout:
                     sys.stdout.reconfigure(line_buffering=True)
-                watch(lambda: _options(flags), paths, flags.interval, log)
+                daemon.run(lambda: _options(flags), paths, flags.interval, log)
                 return EXIT_OK
             done = sweep(
                 options,
@@ -63,10 +66,10 @@ def main(arguments=None) -> int:
                 until_reported,
             )
             _tell(report.as_json(done) if flags.json else report.as_lines(done), log)
-            if arguments in quiet.SCHEDULED:
-                _note_if_quiet(done, paths, config_stamp)
-    except policy.OptionError as error:
-        if arguments in quiet.SCHEDULED or flags.watch:  # not where somebody mistypes
+            if arguments in idle.SCHEDULED:
+                _note_if_idle(done, paths, config_stamp)
+    except OptionError as error:
+        if arguments in idle.SCHEDULED or flags.daemon:  # not where somebody mistypes
             metrics.failed(paths)
         return _fail(log, EXIT_USAGE, error)
     except Busy as error:
@@ -78,85 +81,23 @@ def main(arguments=None) -> int:
     return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
 
 
-def _note_if_quiet(done, paths, config_stamp) -> None:
+def _note_if_idle(done, paths, config_stamp) -> None:
     if done.after.way == zombies.LEDGER and not done.results and not done.warnings:
         with contextlib.suppress(OSError, CannotSweep), locked(paths.run, wait=0):
             write(
-                os.path.join(paths.run, quiet.NOTE),
-                quiet.note(paths.run, config_stamp, done.after.limits, ProcFS(paths.proc)),
+                os.path.join(paths.run, IDLE_NOTE),
+                idle.note(paths.run, config_stamp, done.after.limits, ProcFS(paths.proc)),
             )
 
 
 def _options(flags) -> tuple:
-    """(:class:`.policy.Options`, where metrics go) as the configuration and the flags say."""
+    """(:class:`.options.Options`, where metrics go) as the configuration and the flags say."""
     configured = (
         read_config(CONFIG, must_exist=False) if flags.config is None else read_config(flags.config)
     )
-    values = policy.checked({**configured, **flags.options}, {**policy.CHECKS, **metrics.CHECKS})
+    values = checked({**configured, **flags.options}, {**CHECKS, **metrics.CHECKS})
     textfiles = values.pop("textfile_directory", metrics.AUTO)
-    return policy.Options(**values), textfiles
-
-
-def read_config(path: str, must_exist: bool = True) -> dict:
-    """The options set in a configuration file, as they stand there; none where there is no such
-    file and it need not exist.
-
-    Raises :class:`.policy.OptionError` when it cannot be read, is longer than :data:`MOST_CONFIG`,
-    or is not a JSON object.
-    """
-    try:
-        text = _config_text(path)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not must_exist:
-            return {}
-        raise policy.OptionError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise policy.OptionError(f"{path} cannot be read: it is not UTF-8 ({error})") from None
-    import json  # 7 ms of start-up that a node without a configuration does without
-
-    try:
-        options = json.loads(text)
-    except ValueError as error:
-        raise policy.OptionError(f"{path} is not JSON: {error}") from None
-    except RecursionError:
-        raise policy.OptionError(
-            f'{path} is nested too deeply; give one JSON object of options, like {{"min_age": 60}}'
-        ) from None
-    if not isinstance(options, dict):
-        raise policy.OptionError(
-            f'{path} must hold one JSON object of options, like {{"min_age": 60}}'
-        )
-    for name, value in options.items():
-        if _is_nested(value):  # what Python can just read it may not be able to show
-            raise policy.OptionError(
-                f"{path}: the value of {name!r:.100} is nested too deeply; the most that"
-                " an option takes is a"
-                " list of texts"
-            )
-    return options
-
-
-def _is_nested(value) -> bool:
-    """Whether there is a list or an object inside this list or object."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(isinstance(each, (list, dict)) for each in inside)
-
-
-def _config_text(path) -> str:
-    """Of a regular file that is not too long. Opened so that a FIFO holds nobody up (open(2),
-    O_NONBLOCK), and no terminal is taken.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise policy.OptionError(f"{path} cannot be read: it is not a regular file")
-        with open(fd, "rb", closefd=False) as file:
-            text = file.read(MOST_CONFIG + 1)
-    finally:
-        os.close(fd)
-    if len(text) > MOST_CONFIG:
-        raise policy.OptionError(f"{path} cannot be read: it is longer than {MOST_CONFIG} bytes")
-    return text.decode("utf-8")
+    return Options(**values), textfiles
 
 
 class _Flags:
@@ -164,7 +105,7 @@ class _Flags:
     schedule uses.
     """
 
-    check = json = wait = audit = probe = watch = status = False
+    check = json = wait = audit = probe = daemon = status = False
     explain = None
     config = None  # then CONFIG, where it is there
     run = Paths().run
@@ -220,7 +161,7 @@ def _parse(arguments):
         ),
     )
     parser.add_argument(
-        "--watch",
+        "--daemon",
         action="store_true",
         help=(
             "stay, look every --interval seconds, and sweep when there are zombies; SIGHUP "
@@ -232,7 +173,7 @@ def _parse(arguments):
         metavar="SECONDS",
         type=_interval,
         default=10.0,
-        help="with --watch, 1 to 3600; default: 10",
+        help="with --daemon, 1 to 3600; default: 10",
     )
     parser.add_argument(
         "--status",
@@ -243,7 +184,7 @@ def _parse(arguments):
     parser.add_argument(
         "--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s"
     )
-    texts = {**policy.HELP, **metrics.HELP}
+    texts = {**HELP, **metrics.HELP}
     for name, text in texts.items():
         parser.add_argument(
             "--" + name.replace("_", "-"),
@@ -252,7 +193,7 @@ def _parse(arguments):
             help=text,
             action="append" if name == "protect" else "store",
         )
-    for name in policy.REMOVED:  # refused with the others that are wrong
+    for name in REMOVED:  # refused with the others that are wrong
         parser.add_argument(
             "--" + name.replace("_", "-"), dest="option_" + name, help=argparse.SUPPRESS
         )
@@ -261,14 +202,14 @@ def _parse(arguments):
         parser.error("--probe belongs to --audit")
     asked_for = [
         name
-        for name in ("explain", "audit", "watch", "status")
+        for name in ("explain", "audit", "daemon", "status")
         if getattr(flags, name) not in (None, False)
     ]
     if len(asked_for) > 1:
         parser.error("--%s or --%s, not both" % tuple(asked_for[:2]))
-    if flags.watch and (flags.check or flags.json or flags.wait):
-        parser.error("--watch does not go with --check, --json or --wait")
-    given = {name: getattr(flags, "option_" + name) for name in (*texts, *policy.REMOVED)}
+    if flags.daemon and (flags.check or flags.json or flags.wait):
+        parser.error("--daemon does not go with --check, --json or --wait")
+    given = {name: getattr(flags, "option_" + name) for name in (*texts, *REMOVED)}
     flags.options = {name: value for name, value in given.items() if value is not None}
     return flags
 
@@ -314,20 +255,20 @@ def _tell_status(flags, paths, log) -> int:
     """Of the resident process."""
     import json
 
-    from .watch import status
+    from .daemon import status
 
     told = status(paths.run)
     if told is None:
         return _fail(
             log,
             EXIT_CANNOT_SWEEP,
-            "no resident process watches this node (schedule: watch, or zombie-reaper --watch)",
+            "no resident process watches this node (schedule: daemon, or zombie-reaper --daemon)",
         )
     _tell(
         (
             json.dumps({"schema": report.SCHEMA, **told._asdict()}) + "\n"
             if flags.json
-            else [report.watched_in_words(told, time.time())]
+            else [report.daemon_in_words(told, time.time())]
         ),
         log,
     )
@@ -371,7 +312,3 @@ def _tell(said, log) -> None:
             log(line)
     if sys.stdout:
         sys.stdout.flush()
-
-
-def _to_stdout(line: str) -> None:
-    sys.stdout.write(line + "\n")

@@ -15,13 +15,16 @@ import os
 import time
 from collections import Counter, namedtuple
 
-from . import canary, inits, observe, policy, report, workloads
-from .files import CannotSweep, locked
-from .inits import Evidence
-from .procfs import PF_KTHREAD, ProcFS
+from . import canary, policy, report
+from .errors import CannotSweep
+from .files import locked
+from .kernel.procfs import PF_KTHREAD, ProcFS
+from .node import inits, observe, workloads
+from .node.inits import Evidence
+from .options import Options
+from .preflight import check_node
 from .remedies.reap import reap
 from .state import Memory
-from .sweep import check_node
 
 # include/uapi/linux/capability.h
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = (1 << 19, 1 << 21, 1 << 38)
@@ -65,11 +68,11 @@ class _Process(namedtuple("_Process", ("stat", "status", "lines", "pid_namespace
     __slots__ = ()
 
 
-def audit(options: policy.Options, paths, probe: bool = False) -> Audit:
+def audit(options: Options, paths, probe: bool = False) -> Audit:
     """Look at every container. options: whom a canary is not sent to, and from which age on a
     zombie counts.
 
-    paths: :class:`.sweep.Paths`. Raises :class:`.files.CannotSweep`.
+    paths: :class:`.paths.Paths`. Raises :class:`.errors.CannotSweep`.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
@@ -336,7 +339,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
         memory.load(required=True)
         memory.left_canaries.forget_ended()
         canaries, unfit = canary.release(observer.procfs, fit, note)
-    told, harmed = canary.watch(canaries), {}
+    told, harmed = canary.wait_for_fates(canaries), {}
     if any(fate.collected for fate in told.values()):
         time.sleep(canary.SETTLES)
     for pid, start_ticks in fit:

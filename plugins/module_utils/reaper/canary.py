@@ -23,7 +23,7 @@ import os
 import time
 from collections import namedtuple
 
-from .remedies import is_there, open_descriptors, open_pidfd, raise_descriptor_limit, send
+from .kernel.pidfd import is_there, open_descriptors, open_pidfd, raise_descriptor_limit, send
 
 CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000  # include/uapi/linux/sched.h
 PR_SET_DUMPABLE, PR_SET_NAME = 4, 15  # include/uapi/linux/prctl.h
@@ -76,7 +76,7 @@ def release(procfs, inits, note) -> tuple:
     note: called with the :class:`.procfs.Stat` of each canary while it cannot become a zombie of
     theirs yet; where it raises ``OSError``, none is sent. This process may be killed at any time,
     and no sweep is to blame anybody for what that leaves. Returns (list of :class:`Canary`, ``{pid:
-    Fate}`` of those that none could be sent to). :func:`watch` has to follow.
+    Fate}`` of those that none could be sent to). :func:`daemon` has to follow.
     """
     canaries, fates = [], {}
     raise_descriptor_limit(DESCRIPTORS * len(inits))
@@ -94,7 +94,7 @@ def release(procfs, inits, note) -> tuple:
     return canaries, fates
 
 
-def watch(canaries) -> dict:
+def wait_for_fates(canaries) -> dict:
     """Let them exit, all at once, and see which of them are collected: ``{pid of the init: Fate}``.
     Closes their descriptors.
 

@@ -9,31 +9,21 @@ from __future__ import annotations
 
 import sys
 
-from . import CGROUP, CONFIG, RUN, SYSLOG_TAG, quiet
-from .procfs import ProcFS
+from . import idle
+from .kernel.procfs import ProcFS
+from .log import to_stdout, to_syslog
+from .paths import CGROUP, CONFIG, RUN
 
 
 def main() -> int:
     """Run the command and return its exit status."""
     arguments = sys.argv[1:]
-    if arguments in quiet.SCHEDULED:
-        ago = quiet.quiet_for(RUN, CONFIG, CGROUP, ProcFS())
+    if arguments in idle.SCHEDULED:
+        ago = idle.idle_for(RUN, CONFIG, CGROUP, ProcFS())
         if ago is not None:
-            _say(
-                f"0 zombies on this node; nothing else is new since the sweep {int(ago)} s ago",
-                arguments,
-            )
+            say = to_syslog if arguments else to_stdout
+            say(f"0 zombies on this node; nothing else is new since the sweep {int(ago)} s ago")
             return 0
     from .agent import main as agent
 
     return agent(arguments)
-
-
-def _say(line, arguments) -> None:
-    if arguments:
-        import syslog
-
-        syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
-        syslog.syslog(line)
-    else:
-        sys.stdout.write(line + "\n")

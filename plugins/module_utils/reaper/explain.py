@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import time
 
-from . import inits, observe, policy, pressure, report
-from .procfs import ProcFS
+from . import policy, pressure, report
+from .errors import NoSuchProcess
+from .kernel.procfs import ProcFS
+from .node import inits, observe
+from .options import Options
 from .remedies.terminate import ends_container, gets_sigterm, ignores_sigterm
 from .state import Memory
 from .sweep import sweep
 
 
-class NoSuchProcess(Exception):
-    """There is no process with that PID on this node. The message says so."""
+def explain(pid: int, options: Options, paths) -> list:
+    """Sentences (str, printable) about this process. paths: :class:`.paths.Paths`.
 
-
-def explain(pid: int, options: policy.Options, paths) -> list:
-    """Sentences (str, printable) about this process. paths: :class:`.sweep.Paths`.
-
-    Raises :class:`NoSuchProcess`, and :class:`.files.CannotSweep` as a sweep does.
+    Raises :class:`NoSuchProcess`, and :class:`.errors.CannotSweep` as a sweep does.
     """
     procfs = ProcFS(paths.proc)
     done = sweep(options, paths, check_mode=True)

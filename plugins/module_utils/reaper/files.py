@@ -12,20 +12,12 @@ import fcntl
 import os
 import time
 
+from .errors import Busy, CannotSweep
+
 LOCK_WAIT = (
     20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
 )
 NEW = ".new"  # what is added to a name until the file is whole
-
-
-class CannotSweep(Exception):
-    """Something that a sweep needs is missing on this node. The message is one sentence that says
-    what.
-    """
-
-
-class Busy(CannotSweep):
-    """Another sweep holds the lock."""
 
 
 class _Lock:
@@ -63,7 +55,7 @@ class _Lock:
                     ) from None
                 if time.monotonic() > deadline:
                     raise Busy(
-                        f"another process holds {path} for longer than {self.wait} s:"
+                        f"another process holds {path} for longer than {self.wait:g} s:"
                         " nothing was done"
                     ) from None
                 time.sleep(0.1)

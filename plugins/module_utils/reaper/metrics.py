@@ -15,9 +15,10 @@ import re
 import time
 
 from . import VERSION, pressure, textfile
-from .files import CannotSweep, locked
-from .policy import REMEDIES
-from .procfs import ProcFS
+from .errors import CannotSweep
+from .files import locked
+from .kernel.procfs import ProcFS
+from .options import REMEDIES
 from .report import Report, as_workload, totals
 
 AUTO, OFF = "auto", "off"
@@ -148,7 +149,7 @@ def counted(text: str) -> dict:
 def record(done: Report, paths) -> tuple:
     """Write the metrics of a sweep; returns warnings. The lock is held.
 
-    paths: :class:`.sweep.Paths`. Its ``textfiles`` is the option, or None: then they go where those
+    paths: :class:`.paths.Paths`. Its ``textfiles`` is the option, or None: then they go where those
     of before went, if there were any.
     """
     procfs = ProcFS(paths.proc)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options, validated once, and the one place that decides what is done to whom.
+"""The one place that decides what is done to whom.
 
 :func:`judge` reads nothing: the same snapshot and options always give the same verdicts, each with
 its reason.
@@ -14,13 +14,9 @@ import re
 from collections import namedtuple
 
 from . import pressure
-from .procfs import PF_KTHREAD
+from .kernel.procfs import PF_KTHREAD
+from .options import Options
 
-SCOPES = ("containers", "all")
-REMEDIES = ("reap", "nudge", "terminate")
-NONE = (  # in place of remedies: a survey of AWX drops an empty choice, and would leave all of them
-    "none"
-)
 LEAST_ZOMBIES = 0.1  # of the limit of a cgroup; where they take less, it is the living that fill it
 SETTLED = 5.0  # seconds after which an adopter that waits has collected; supervisord needs up to 2
 # seconds; more than ``tolerate`` zombies of one parent that are all older than that are a leak
@@ -28,7 +24,6 @@ TOLERATED_FOR = 3600
 # that an adopter is given at once: the most that was measured, 0.35 s in which nothing could fork
 # (bench/run, "The storm")
 MOST_ORPHANS = 300000
-MOST = 10**9  # of seconds, zombies or parents in an option
 
 # The executables of what runs the work of others: container runtimes, their shims, monitors and
 # helpers, the kubelet in its various distributions, and the daemons of Nomad, Slurm and other batch
@@ -43,98 +38,6 @@ RUNTIMES = (
     r"|sshd(-.*)?|dropbear"
 )
 SYSTEMD = r"systemd(-.*)?|init"
-
-# The namespaces of what clusters run for themselves; the tenants of a provider on Akash have names
-# that are a hash, without a dash. By their installation guides: Kubernetes, kubeadm, KubeEdge and
-# Flannel (kube-*); Akash's providers (akash.network/docs/providers: akash-services, akash-gateway,
-# nginx-gateway, ingress-nginx, cert-manager, rook-ceph, nvidia-device-plugin, lens-metrics); Calico
-# (calico-*, tigera-operator); Cilium (cilium, cilium-secrets, cilium-spire); NVIDIA (gpu-operator,
-# nvidia-gpu-operator, nvidia-network-operator), Node Feature Discovery; MetalLB; Longhorn; OpenEBS;
-# kind and k3s (local-path-storage); Rancher (cattle-*); OpenShift (openshift-*); GKE (gke-*,
-# gmp-*); Istio; Prometheus (monitoring).
-PROTECTED_NAMESPACES = (
-    "kube-*",
-    "akash-services",
-    "akash-gateway",
-    "nginx-gateway",
-    "ingress-nginx",
-    "cert-manager",
-    "rook-ceph",
-    "lens-metrics",
-    "nvidia-*",
-    "gpu-operator",
-    "node-feature-discovery",
-    "calico-*",
-    "tigera-operator",
-    "cilium*",
-    "metallb-system",
-    "longhorn-system",
-    "openebs",
-    "local-path-storage",
-    "cattle-*",
-    "openshift-*",
-    "gke-*",
-    "gmp-*",
-    "istio-system",
-    "monitoring",
-)
-
-
-# Options of earlier versions, and what took their place. A value of theirs means nothing to the
-# successor, so none is taken over.
-REMOVED = {"min_usage": "pressure", "act_within": "pressure"}
-
-
-class OptionError(ValueError):
-    """An option that is not allowed. The message names the option, its value and what is
-    allowed.
-    """
-
-
-class Options(
-    namedtuple(
-        "Options",
-        (
-            "scope",
-            "remedies",
-            "min_age",
-            "min_zombies",
-            "pressure",
-            "tolerate",
-            "grace",
-            "protect",
-            "protect_namespaces",
-            "max_parents",
-            "cooldown",
-        ),
-        defaults=(
-            "containers",
-            REMEDIES,
-            60,
-            1,
-            pressure.USUAL,
-            1000,
-            10,
-            (),
-            PROTECTED_NAMESPACES,
-            10,
-            3600,
-        ),
-    )
-):
-    """The options of a sweep, as :func:`validate` returns them.
-
-    scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this
-    order; empty only reports.
-    min_age: int, seconds. min_zombies: int.
-    pressure: float, 0 to 1, the share taken of the limit that binds first. tolerate: int, zombies
-    of one parent. grace: float, seconds.
-    protect: tuple of str, regular expressions. protect_namespaces: tuple of str, names in which
-    ``*`` stands for any text. max_parents: int, 0 for no limit.
-    cooldown: int, seconds.
-    """
-
-    __slots__ = ()
 
 
 class Verdict(
@@ -157,35 +60,6 @@ class Verdict(
     """
 
     __slots__ = ()
-
-
-def validate(given) -> Options:
-    """:class:`Options` from a mapping of names to values; what is missing gets its default.
-
-    Raises :class:`OptionError` that lists everything wrong at once.
-    """
-    return Options(**checked(given, CHECKS))
-
-
-def checked(given, checks) -> dict:
-    """What is given, by name, as its check returns it. checks: of all names there are, functions
-    that raise ``ValueError``.
-    """
-    wrong, values = [], {}
-    for name in given:
-        if name in REMOVED:
-            wrong.append(f"{name}: this option was removed; use {REMOVED[name]}")
-        elif name not in checks:
-            wrong.append(f"{name}: there is no such option; allowed are {', '.join(checks)}")
-    for name, check in checks.items():
-        if name in given:
-            try:
-                values[name] = check(given[name])
-            except ValueError as error:
-                wrong.append(f"{name}: {given[name]!r} is not allowed: {error}")
-    if wrong:
-        raise OptionError("; ".join(wrong))
-    return values
 
 
 def judge(snapshot, options: Options, already_terminated: int = 0, tried=frozenset()) -> tuple:
@@ -743,128 +617,3 @@ def without_terminate(remedies) -> tuple:
 
 def _words(command_line) -> bytes | None:
     return command_line.replace(b"\0", b" ").strip() if command_line else None
-
-
-def _whole(minimum, unit, maximum=MOST):
-    def check(value):
-        if isinstance(value, str) and value.strip().isdecimal() and len(value) <= len(str(MOST)):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-            raise ValueError(f"give a whole number of {unit}, from {minimum} to {maximum}")
-        return value
-
-    return check
-
-
-def _number(minimum, maximum, what):
-    def check(value):
-        try:
-            number = float("nan" if isinstance(value, bool) else value)
-        except (TypeError, ValueError, OverflowError):
-            number = float("nan")
-        if not minimum <= number <= maximum:
-            raise ValueError(f"give {what}")
-        return number
-
-    return check
-
-
-def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
-    def check(value):
-        if isinstance(value, str) and splits_at_commas:
-            value = value.split(",")
-        elif isinstance(value, str) and "," in value and "\n" not in value:
-            raise ValueError(
-                f"a comma may part {what} or belong to one; give a list, or text with each"
-                " on a line of"
-                " its own"
-            )
-        elif isinstance(value, str):
-            value = [value]
-        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-            raise ValueError(f"give a list of {what}")
-        # Surveys of AWX: several answers are lines of one text, and an empty answer is ""
-        items = tuple(line.strip() for item in value for line in item.split("\n") if line.strip())
-        if items == (word_for_empty,):
-            return ()
-        for item in items:
-            check_item(item)
-        return items
-
-    return check
-
-
-def _one_of(allowed):
-    def check(value):
-        if value not in allowed:
-            raise ValueError(f"{value!r} is none of: {', '.join(allowed)}")
-        return value
-
-    return check
-
-
-def _pattern(text):
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
-
-
-def _namespace(text):
-    if not re.fullmatch("[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?", text):
-        raise ValueError(
-            f"{text!r} is not a name that Kubernetes allows, nor a pattern of names (small letters,"
-            " digits, dashes and *)"
-        )
-
-
-HELP = {
-    "scope": "containers: only parents inside a container; all: processes of the host too",
-    "remedies": (
-        f"what may be tried, in order, separated by commas: {', '.join(REMEDIES)}; or"
-        f" {NONE}, which only reports"
-    ),
-    "min_age": "seconds a zombie must have been seen with the same parent before it counts",
-    "min_zombies": "zombies that count a parent must hold",
-    "pressure": (
-        "share taken (0 to 1) of the limit that binds first, from which zombies that a parent may"
-        " still ask for are collected too, and parents may be ended; 0 is always"
-    ),
-    "tolerate": (
-        "zombies of one parent, each older than an hour, that are left alone while there is room;"
-        " beyond that the oldest are collected"
-    ),
-    "grace": (
-        "seconds that an adopted daemon gets between SIGTERM and SIGKILL; every other parent gets"
-        " SIGKILL at once"
-    ),
-    "protect": (
-        "regular expression, searched for in a parent's executable and command line: never touched;"
-        " may be given again"
-    ),
-    "protect_namespaces": (
-        "Kubernetes namespaces whose pods are never touched, separated by commas; * stands for any"
-        " text (kube-*)"
-    ),
-    "max_parents": (
-        "most parents ended in one sweep of a node, those with most zombies first; 0 for no limit"
-    ),
-    "cooldown": (
-        "seconds before a parent of the same workload (the owner of the pod, else the container)"
-        " may be ended again"
-    ),
-}
-
-CHECKS = {
-    "scope": _one_of(SCOPES),
-    "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True, word_for_empty=NONE),
-    "min_age": _whole(0, "seconds"),
-    "min_zombies": _whole(1, "zombies"),
-    "pressure": _number(0, 1, "a share from 0 to 1"),
-    "tolerate": _whole(0, "zombies"),
-    "grace": _number(0, 300, "seconds, from 0 to 300"),
-    "protect": _list("regular expressions", _pattern),
-    "protect_namespaces": _list("namespaces", _namespace, splits_at_commas=True),
-    "max_parents": _whole(0, "parents"),
-    "cooldown": _whole(0, "seconds", 7 * 86400),
-}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 
-from .limits import Forecast
+from .kernel.limits import Forecast
 
 ROOM, PRESSURE, FULL = LEVELS = ("room", "pressure", "full")
 FULL_SHARE = 0.95  # of a limit; from there on there is no time left to be patient

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from . import limits as limits_module
-from . import pressure, stuck
-from .lineage import MAY_BE_WAITED_FOR, ORPHAN
+from . import pressure
+from .kernel import limits as limits_module
+from .node import stuck
+from .node.lineage import MAY_BE_WAITED_FOR, ORPHAN
 
 SCHEMA = 1
 MOST_ZOMBIES = 100
@@ -58,7 +59,7 @@ class Report(
     """A whole sweep.
 
     before, after: :class:`.observe.Snapshot`. results: tuple of :class:`Result`. options:
-    :class:`.policy.Options`.
+    :class:`.options.Options`.
     check_mode: bool. duration: float, seconds. warnings: tuple of str. ended_early: bool, a signal
     asked the sweep to end.
     stuck: tuple of :class:`.stuck.Stuck`, containers that cannot end.
@@ -261,8 +262,8 @@ def _stuck(each) -> dict:
     }
 
 
-def watched_in_words(told, now: float) -> str:
-    """:class:`.watch.Watched` in one line. now: seconds since the epoch."""
+def daemon_in_words(told, now: float) -> str:
+    """:class:`.daemon.Status` in one line. now: seconds since the epoch."""
     if told.pid is None:
         return "a process watches this node and has not told anything yet"
     last = (

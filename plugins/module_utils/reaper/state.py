@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 
-from . import observe
-from .files import CannotSweep, write
+from .errors import CannotSweep
+from .files import write
+from .node import observe
 
 # seconds for which it is remembered that a workload had a parent ended; the longest cooldown
 KEEP_ENDED = 7 * 86400

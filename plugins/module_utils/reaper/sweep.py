@@ -16,69 +16,30 @@ import re
 import time
 from collections import namedtuple
 
-from . import CGROUP, RUN, SYSLOG_TAG, metrics, observe, policy, pressure, stuck, tracing, workloads
-from .files import Busy, CannotSweep, locked, write
-from .procfs import ProcFS
-from .quiet import LAST
+from . import metrics, policy, pressure
+from .errors import Busy, CannotSweep
+from .files import locked, write
+from .kernel import tracing
+from .kernel.procfs import SECCOMP_FILTER, ProcFS
+from .log import to_syslog
+from .node import observe, stuck
+from .options import Options
+from .paths import LAST_REPORT, Paths
+from .preflight import check_node
 from .remedies.nudge import nudge
 from .remedies.reap import reap
 from .remedies.terminate import terminate
-from .report import SCHEMA, Report, Result, as_json, parent_in_words
+from .report import Report, Result, as_json, parent_in_words
 from .state import Memory
 
-SECCOMP_FILTER = 2  # seccomp(2)
 PASSES = 3  # of reap, where older zombies that were to make room could not be collected
 # a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
 ROUNDS = 3
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
-MOST_OF_LAST = 16 << 20  # bytes; five times what the biggest report is
-MOST_ACTED_ON = 100
-
-
-class Paths(
-    namedtuple(
-        "Paths",
-        (
-            "proc",
-            "cgroup",
-            "logs",
-            "docker",
-            "docker_config",
-            "podman",
-            "run",
-            "textfiles",
-            "kubelet",
-            "podman_run",
-            "passwd",
-        ),
-        defaults=(
-            "/proc",
-            CGROUP,
-            "/var/log",
-            "/var/lib/docker",
-            "/etc/docker/daemon.json",
-            "/var/lib/containers/storage",
-            RUN,
-            None,
-            "/var/lib/kubelet",
-            "/run/containers/storage",
-            "/etc/passwd",
-        ),
-    )
-):
-    """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps
-    its own (run: lock, times, last report).
-
-    kubelet: its root folder, with the termination logs of its containers.
-    textfiles: where metrics go, as :func:`.metrics.directory` returns it, or None: where the agent
-    of this node had them, if it had any.
-    """
-
-    __slots__ = ()
 
 
 def sweep(
-    options: policy.Options,
+    options: Options,
     paths: Paths = Paths(),
     check_mode: bool = False,
     wait: bool = False,
@@ -94,7 +55,7 @@ def sweep(
     until_reported: a contextlib.ExitStack. Once something is done, SIGTERM and its like end nothing
     before that is closed; without one, not before this function returns.
     resident: :class:`Resident`, of a process that sweeps again and again. Raises
-    :class:`.files.CannotSweep` before anything was done.
+    :class:`.errors.CannotSweep` before anything was done.
     """
     try:
         return _sweep(options, paths, check_mode, wait, until_reported, resident)
@@ -158,100 +119,6 @@ class Resident(namedtuple("Resident", ("memory", "ledger"))):
     """
 
     __slots__ = ()
-
-
-def last_sweep(paths: Paths) -> tuple:
-    """(what the last sweep on this node did, warning); None where there is none of it.
-
-    The first is a dictionary with ``at`` (float, seconds since the epoch at its end), ``counts``,
-    ``duration``, ``ended_early`` and ``offenders``, those that it acted on and at most
-    :data:`MOST_ACTED_ON`, as :func:`.report.as_dict` has them.
-    """
-    import stat
-
-    path = os.path.join(paths.run, LAST)
-    try:
-        with open(
-            os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb"
-        ) as file:
-            status = os.fstat(file.fileno())
-            if (
-                not stat.S_ISREG(status.st_mode)
-                or status.st_uid != os.geteuid()
-                or status.st_mode & 0o022
-            ):
-                return None, f"{path} was not read: it is not a file that only root can write"
-            if status.st_size > MOST_OF_LAST:
-                raise ValueError(path)
-            return _acted_on(file.read(MOST_OF_LAST), status.st_mtime), None
-    except FileNotFoundError:
-        return None, None
-    except OSError as error:
-        return None, f"{path} was not read: {error.strerror}"
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None, f"{path} was not read: it is no report of this version"
-
-
-def _acted_on(text, at) -> dict:
-    import json
-
-    told = json.loads(text)
-    if told["schema"] != SCHEMA:
-        raise ValueError(told["schema"])
-    acted = [
-        offender
-        for offender in told["offenders"]
-        if offender["outcome"] not in ("left_alone", "would_act")
-    ]
-    return {
-        "at": round(at, 3),
-        **{key: told[key] for key in ("counts", "duration", "ended_early")},
-        "offenders": acted[:MOST_ACTED_ON],
-    }
-
-
-def to_syslog(line: str, warning: bool = False) -> None:
-    """One line to syslog(3), from where it goes to the journal. warning: its priority, for what a
-    person should see; else info.
-    """
-    import syslog
-
-    syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
-    syslog.syslog(syslog.LOG_WARNING if warning else syslog.LOG_INFO, line)
-
-
-def check_node(procfs) -> None:
-    """Raise :class:`CannotSweep` where this node or this user lacks what every sweep needs."""
-    if os.geteuid() != 0:
-        raise CannotSweep(
-            f"root is needed to see whose processes these are; this is UID {os.geteuid()}"
-            " (use become: true, or"
-            " sudo)"
-        )
-    above = workloads.above_the_sweep(procfs)
-    if above:
-        raise CannotSweep(above)
-    if procfs.stat(os.getpid()) is None:
-        raise CannotSweep(
-            f"{procfs.root} does not show this process: mount the proc file system there"
-        )
-    try:
-        visible = procfs.stat(1) and procfs.status(1)
-    except PermissionError:
-        visible = None
-    if not visible:
-        raise CannotSweep(
-            f"{procfs.root} hides other processes from this one (hidepid): remount it with"
-            " hidepid=0, "
-            "or give the sweep CAP_SYS_PTRACE"
-        )
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except (AttributeError, OSError) as error:
-        raise CannotSweep(
-            "this kernel or Python has no pidfd_open (Linux 5.3 and Python 3.9 are needed), "
-            f"so a signal could reach the wrong process: {error}"
-        ) from None
 
 
 class _Run:
@@ -555,7 +422,7 @@ class _Run:
                 report = report._replace(
                     warnings=report.warnings + metrics.record(report, self.paths)
                 )
-                write(os.path.join(self.paths.run, LAST), as_json(report))
+                write(os.path.join(self.paths.run, LAST_REPORT), as_json(report))
         except (OSError, CannotSweep) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             return report._replace(

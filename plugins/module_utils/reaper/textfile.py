@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import time
 
-from . import METRICS
-from .files import NEW, CannotSweep, locked, write
+from .errors import CannotSweep
+from .files import NEW, locked, write
+from .paths import METRICS_COPY
 
 NAME = "zombie_reaper.prom"
 # Debian's first
@@ -36,7 +37,7 @@ def kept(run: str, procfs) -> tuple:
     was.
     """
     try:
-        with open(os.path.join(run, METRICS), encoding="utf-8") as file:
+        with open(os.path.join(run, METRICS_COPY), encoding="utf-8") as file:
             boot_id, directory, text = file.read().split("\n", 2)
     except (OSError, ValueError):
         return None, ""
@@ -47,7 +48,7 @@ def publish(run: str, procfs, directory: str, text: str) -> None:
     """Write the copy, then the file. The lock is held. ``OSError`` where that fails; ``filename``
     of it says which.
     """
-    copy = os.path.join(run, METRICS)
+    copy = os.path.join(run, METRICS_COPY)
     write(copy, "\n".join((_boot_id(procfs), directory, text)))
     try:
         folder = _opened(directory)
@@ -65,7 +66,7 @@ def remove(run: str, directory: str) -> None:
     lock is held.
     """
     for path in (
-        os.path.join(run, METRICS),
+        os.path.join(run, METRICS_COPY),
         os.path.join(directory, NAME),
         os.path.join(directory, NAME + NEW),
     ):

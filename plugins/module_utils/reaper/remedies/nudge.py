@@ -32,8 +32,9 @@ import time
 from collections import deque
 from itertools import islice
 
-from .. import observe
-from . import Outcome, open_pidfd, open_to_signal, slices
+from ..kernel.pidfd import open_pidfd, open_to_signal, slices
+from ..node import observe
+from . import Outcome
 
 # seconds between two looks: the shortest while reminders help, the longest when they do not
 PAUSES = (0.005, 0.1)

@@ -30,10 +30,12 @@ import time
 from collections import deque
 from itertools import islice
 
-from ..observe import parent_now
-from ..ptrace import AddressSpace, Ended, Interrupted, Refused, Tracee, architecture
-from ..tracing import node_refusal
-from . import Outcome, is_there, open_pidfd, slices
+from ..kernel.pidfd import is_there, open_pidfd, slices
+from ..kernel.procfs import SECCOMP_STRICT
+from ..kernel.ptrace import AddressSpace, Ended, Interrupted, Refused, Tracee, architecture
+from ..kernel.tracing import node_refusal
+from ..node.observe import parent_now
+from . import Outcome
 
 # seconds of a stop in which a further call is begun; the rest of its 20 ms is reserve for a node
 # that is busy
@@ -50,7 +52,6 @@ LOOKING = 0.05  # seconds in which further threads are looked at for one that ca
 IN_EXECVE = ("not_permitted", "no_instruction", "traced")
 P_PID = 1  # include/uapi/linux/wait.h
 WEXITED_WNOHANG_WALL = 0x40000005
-SECCOMP_STRICT = 1
 
 
 def reap(procfs, offenders, asked_to_end=()) -> list:
@@ -162,7 +163,7 @@ class _Job:
                 ),
             )
         elif self.result is None and self.seconds > LONGEST:
-            self._finish("unfinished", f"more of them than fit into {LONGEST} s")
+            self._finish("unfinished", f"more of them than fit into {LONGEST:g} s")
 
     def outcome(self) -> Outcome:
         """What came of it. Where it was not finished, that is said too."""

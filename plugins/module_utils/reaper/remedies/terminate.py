@@ -24,8 +24,9 @@ import re
 import select
 import time
 
-from .. import inits, lineage, observe
-from . import Outcome, open_to_signal, send, slices, termination_log
+from ..kernel.pidfd import open_to_signal, send, slices
+from ..node import inits, lineage, observe
+from . import Outcome, termination_log
 
 AFTER_SIGKILL = (
     3.0  # seconds a process may take to die of SIGKILL; longer means uninterruptible sleep

@@ -14,15 +14,24 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    daemon,
     files,
-    policy,
-    procfs,
-    sweep,
-    watch,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import (
+    Busy,
+    CannotSweep,
+    OptionError,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import validate
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import (
+    DAEMON_LOCK,
+    DAEMON_STATUS,
+    Paths,
 )
 from rig.node import ENGINE, PYTHON, Node
 
-DEFAULTS, OTHERS = policy.validate({}), policy.validate({"min_age": 7})
+DEFAULTS, OTHERS = validate({}), validate({"min_age": 7})
 TERM, INTERRUPT, HANGUP = (
     bytes([number]) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 )
@@ -44,25 +53,25 @@ class Clock:
 
 
 def wrong():
-    raise policy.OptionError("min_age: -1 is not allowed\n")
+    raise OptionError("min_age: -1 is not allowed\n")
 
 
 @pytest.fixture
 def paths(tmp_path):
-    return sweep.Paths(run=str(tmp_path / "run"), cgroup=str(tmp_path / "cgroup"))
+    return Paths(run=str(tmp_path / "run"), cgroup=str(tmp_path / "cgroup"))
 
 
 @pytest.fixture
 def watcher(paths):
     """One with these default options; ``said``: what it logged."""
     said = []
-    made = watch._Watcher(DEFAULTS, paths, procfs.ProcFS(), 10.0, said.append)
-    made.spare, made.lines = watch._spare(), said
+    made = daemon._Daemon(DEFAULTS, paths, procfs.ProcFS(), 10.0, said.append)
+    made.spare, made.lines = daemon._spare(), said
     return made
 
 
 def told(paths) -> dict:
-    with open(os.path.join(paths.run, watch.STATUS), encoding="utf-8") as file:
+    with open(os.path.join(paths.run, DAEMON_STATUS), encoding="utf-8") as file:
         return json.load(file)
 
 
@@ -104,9 +113,9 @@ def watched(paths, monkeypatch):
             assert coming, "it went on"
             return coming.pop(0)
 
-        monkeypatch.setattr(watch, "_Watcher", begin)
-        monkeypatch.setattr(watch, "_wait", wait)
-        watch.watch(load, paths, 10.0, events.append)
+        monkeypatch.setattr(daemon, "_Daemon", begin)
+        monkeypatch.setattr(daemon, "_wait", wait)
+        daemon.run(load, paths, 10.0, events.append)
         assert not coming
         return events
 
@@ -127,15 +136,15 @@ def test_sighup_has_the_options_read_again_before_the_next_look(watched):
 
 
 def test_it_does_not_begin_with_a_bad_configuration(watched, paths):
-    with pytest.raises(policy.OptionError):
+    with pytest.raises(OptionError):
         watched(TERM, load=wrong)
     assert not os.path.exists(paths.run)
 
 
 def test_there_is_only_one_of_a_node(watched, paths):
     with (
-        files.locked(paths.run, watch.LOCK, wait=0),
-        pytest.raises(files.Busy, match=r"watch\.lock"),
+        files.locked(paths.run, DAEMON_LOCK, wait=0),
+        pytest.raises(Busy, match=r"daemon\.lock"),
     ):
         watched(TERM)
     assert watched(TERM) == ["ready", "close"], "the one before has ended"
@@ -144,20 +153,20 @@ def test_there_is_only_one_of_a_node(watched, paths):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_is_noted_and_not_lost_before_it_waits(number):
     before = signal.getsignal(number)
-    with watch._signals() as signals:
+    with daemon._signals() as signals:
         assert callable(signal.getsignal(number)) and signal.getsignal(number) != before
         os.kill(os.getpid(), number)
-        assert watch._wait(signals, 60) == bytes([number])
-        assert watch._wait(signals, 0) == b""
+        assert daemon._wait(signals, 60) == bytes([number])
+        assert daemon._wait(signals, 0) == b""
     assert signal.getsignal(number) == before
 
 
 def test_more_signals_than_it_can_note_do_not_stop_it():
-    with watch._signals() as signals:
+    with daemon._signals() as signals:
         assert not os.get_blocking(signals)
         for _number in range(70000):
             os.kill(os.getpid(), signal.SIGHUP)
-        assert set(watch._wait(signals, 60)) == {signal.SIGHUP}
+        assert set(daemon._wait(signals, 60)) == {signal.SIGHUP}
 
 
 # What it tells systemd
@@ -190,7 +199,7 @@ def test_it_does_not_wait_for_systemd(systemd, monkeypatch):
     """Nobody reads: its socket is full after some messages. SIGALRM would end a wait without
     end.
     """
-    monkeypatch.setattr(watch, "NOTIFY_WAIT", 0.01)
+    monkeypatch.setattr(daemon, "NOTIFY_WAIT", 0.01)
 
     def ring(_number, _frame):
         raise AssertionError("it waits")
@@ -198,7 +207,7 @@ def test_it_does_not_wait_for_systemd(systemd, monkeypatch):
     before = signal.signal(signal.SIGALRM, ring)
     try:
         with contextlib.ExitStack() as until_done:
-            notify = watch._notifier(until_done)
+            notify = daemon._notifier(until_done)
             signal.alarm(60)
             for _message in range(20):
                 notify("x" * 50000)
@@ -259,8 +268,8 @@ def ticking(watcher, monkeypatch):
     ``count``, a sweep takes ``cpu`` and ``wall``.
     """
     clock = Clock()
-    monkeypatch.setattr(watch, "time", clock)
-    monkeypatch.setattr(watch.report, "changed", lambda done: done.changed)
+    monkeypatch.setattr(daemon, "time", clock)
+    monkeypatch.setattr(daemon.report, "changed", lambda done: done.changed)
 
     def call(count, cpu=0.0, wall=0.0, changed=False, tried=False):
         swept = []
@@ -344,7 +353,7 @@ FAILURES = [
     MemoryError(),
     OSError(12, "Cannot allocate memory", "/proc/7/stat"),
     OSError(24, "Too many open files"),
-    files.CannotSweep("why"),
+    CannotSweep("why"),
 ]
 KINDS = ["memory", "a file", "descriptors", "something missing"]
 
@@ -378,7 +387,7 @@ def test_a_sweep_that_fails_twice_is_said_and_ends_nothing(watcher, sweeping, fa
 
 
 def test_a_node_that_somebody_else_sweeps_is_left_to_them(watcher, sweeping):
-    assert sweeping(files.Busy("another process holds it")) == (None, [True])
+    assert sweeping(Busy("another process holds it")) == (None, [True])
     assert watcher.lines == ["error: another process holds it"]
 
 
@@ -386,7 +395,7 @@ def test_without_any_memory_there_is_no_spare_and_that_ends_nothing(watcher, swe
     def refuse(*_arguments, **_more):
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(watch.mmap, "mmap", refuse)
+    monkeypatch.setattr(daemon.mmap, "mmap", refuse)
     assert sweeping(MemoryError(), "done")[0] == "done"
     assert watcher.spare is None
 
@@ -395,17 +404,17 @@ def test_without_any_memory_there_is_no_spare_and_that_ends_nothing(watcher, swe
 
 
 def test_status_is_that_of_the_process_that_holds_the_lock(watcher, paths):
-    assert watch.status(paths.run) is None
+    assert daemon.status(paths.run) is None
     assert not os.path.exists(paths.run), "whoever asks leaves nothing"
-    with files.locked(paths.run, watch.LOCK, wait=0):
-        assert watch.status(paths.run) == watch.Watched(*[None] * 7), "it has just begun"
+    with files.locked(paths.run, DAEMON_LOCK, wait=0):
+        assert daemon.status(paths.run) == daemon.Status(*[None] * 7), "it has just begun"
         watcher._write_status()
-        assert watch.status(paths.run) == watcher.told
-        with open(os.path.join(paths.run, watch.STATUS), "w", encoding="ascii") as file:
+        assert daemon.status(paths.run) == watcher.told
+        with open(os.path.join(paths.run, DAEMON_STATUS), "w", encoding="ascii") as file:
             file.write('{"pid": 5, "sin')
-        assert watch.status(paths.run) == watch.Watched(*[None] * 7)
+        assert daemon.status(paths.run) == daemon.Status(*[None] * 7)
     watcher._write_status()
-    assert watch.status(paths.run) is None, (
+    assert daemon.status(paths.run) is None, (
         "nobody holds it: what stands there is of one that has ended"
     )
 
@@ -415,11 +424,14 @@ def test_status_is_that_of_the_process_that_holds_the_lock(watcher, paths):
 BEGIN = """
 import json, os, sys
 sys.path.append(sys.argv[1])
-from reaper import policy, procfs, sweep, watch
+from reaper import daemon
+from reaper.options import validate
+from reaper.paths import Paths
+from reaper.kernel import procfs
 def options(**values):
-    return policy.validate({"min_age": 0, "grace": 0.3, "pressure": 0, **values})
-paths = sweep.Paths(proc=sys.argv[3], run=sys.argv[2], textfiles=os.path.dirname(sys.argv[2]))
-watcher = watch._Watcher(options(remedies=["nudge", "reap"]), paths, procfs.ProcFS(), 1.0, print)
+    return validate({"min_age": 0, "grace": 0.3, "pressure": 0, **values})
+paths = Paths(proc=sys.argv[3], run=sys.argv[2], textfiles=os.path.dirname(sys.argv[2]))
+watcher = daemon._Daemon(options(remedies=["nudge", "reap"]), paths, procfs.ProcFS(), 1.0, print)
 watcher.get_ready()
 """
 LOCKED = """
@@ -450,7 +462,7 @@ def test_its_memory_is_locked(tmp_path):
         timeout=60,
         check=True,
     )
-    assert int(done.stdout.split()[-1]) * 1024 > watch.RESERVE
+    assert int(done.stdout.split()[-1]) * 1024 > daemon.RESERVE
 
 
 def test_what_a_sweep_may_need_is_loaded_before_there_is_one(tmp_path):
@@ -461,7 +473,7 @@ def test_what_a_sweep_may_need_is_loaded_before_there_is_one(tmp_path):
         "ctypes",
         "encodings.ascii",
         "json",
-        "reaper.ptrace",
+        "reaper.kernel.ptrace",
         "reaper.remedies.reap",
         "reaper.remedies.terminate",
         "syslog",

@@ -16,10 +16,10 @@ import signal
 import time
 
 import pytest
+from rig.daemon_node import Daemon
 from rig.node import wait_until
 from rig.own_cgroup import ROOT, UNIFIED, own_cgroup
 from rig.reaping import agent_that
-from rig.watched import Watch
 
 SECONDS = float(os.environ.get("REAPER_SOAK_SECONDS", "180"))
 MIN_AGE = 2
@@ -108,10 +108,10 @@ class Churn:
     it must be.
     """
 
-    def __init__(self, node, watch, config, stack):
+    def __init__(self, node, daemon, config, stack):
         self.node = node
         self.stack = stack
-        self.watch = watch
+        self.daemon = daemon
         self.config = config
         self.containers = []
         self.to_be_ended = []
@@ -187,7 +187,7 @@ class Churn:
         if not container.alive:
             raise AssertionError(
                 f"PID {container.pids[1]}, which {container.kind}, has ended, and nsenter"
-                f" with {container.popen.wait(20)}: {self.watch.text()[-4000:]}"
+                f" with {container.popen.wait(20)}: {self.daemon.text()[-4000:]}"
             )
 
     def leak(self):
@@ -199,7 +199,7 @@ class Churn:
         new = self.config.with_suffix(".new")
         new.write_text(text, encoding="utf-8")
         new.rename(self.config)
-        self.watch.signal(signal.SIGHUP)
+        self.daemon.signal(signal.SIGHUP)
 
     def reload(self):
         self.configure(
@@ -254,67 +254,69 @@ class Churn:
                 seen[zombie] = self.first_seen.get(zombie, now)
         self.first_seen = seen
         self.oldest = max([self.oldest] + [now - since for since in seen.values()])
-        assert self.oldest < MIN_AGE + PATIENCE, self.watch.text()[-2000:]
+        assert self.oldest < MIN_AGE + PATIENCE, self.daemon.text()[-2000:]
         for since, container in list(self.to_be_ended):
             if not container.alive:
                 self.to_be_ended.remove((since, container))
                 self.forget(container)
             else:
                 assert now - since < MIN_AGE + PATIENCE, (
-                    "it was not ended: " + self.watch.text()[-2000:]
+                    "it was not ended: " + self.daemon.text()[-2000:]
                 )
-        assert self.watch.popen.poll() is None, self.watch.text()
+        assert self.daemon.popen.poll() is None, self.daemon.text()
 
 
-def footprint(watch) -> tuple:
+def footprint(daemon) -> tuple:
     """(KB resident, number of open files but for those of cgroups: the fewest of three looks, for a
     sweep may be at work).
     """
-    with open(f"/proc/{watch.process.pid}/status", encoding="ascii") as file:
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
         fields = dict(line.split(":", 1) for line in file)
     assert fields["Threads"].split() == ["1"]
-    looks = [len(kept_open(watch)) for _look in range(3) if not time.sleep(0.2)]
+    looks = [len(kept_open(daemon)) for _look in range(3) if not time.sleep(0.2)]
     return int(fields["VmRSS"].split()[0]), min(looks)
 
 
-def kept_open(watch) -> list:
+def kept_open(daemon) -> list:
     """Open files but for those of cgroups, which others make and remove, and the lock, which is
     held for a moment at the end of each sweep.
     """
     return sorted(
-        name for name in open_files(watch) if "/cgroup" not in name and not name.endswith("/lock")
+        name for name in open_files(daemon) if "/cgroup" not in name and not name.endswith("/lock")
     )
 
 
-def as_at_first(watch, first) -> bool:
+def as_at_first(daemon, first) -> bool:
     """It has no more open than it had before the first zombie, but for the one socket to
     syslog(3).
     """
-    now = kept_open(watch)
+    now = kept_open(daemon)
     return set(now) == set(first) and len(now) <= len(first) + 1
 
 
-def open_files(watch) -> list:
+def open_files(daemon) -> list:
     """Those of one moment, in which a sweep may be at work."""
-    folder, found = f"/proc/{watch.process.pid}/fd", []
+    folder, found = f"/proc/{daemon.process.pid}/fd", []
     for fd in os.listdir(folder):
         with contextlib.suppress(FileNotFoundError):
             found.append(re.sub(r"socket:.*", "socket", os.readlink(f"{folder}/{fd}")))
     return found
 
 
-def no_more_cgroups_open_than_there_are(watch) -> bool:
-    return sum("/cgroup" in name for name in open_files(watch)) <= 1 + sum(
+def no_more_cgroups_open_than_there_are(daemon) -> bool:
+    return sum("/cgroup" in name for name in open_files(daemon)) <= 1 + sum(
         1 for _folder in os.walk(UNIFIED or ROOT)
     )
 
 
-def ended_by(watch) -> set:
+def ended_by(daemon) -> set:
     """PIDs of all parents that it says it has ended, or tried to, as the node counts."""
     return {
         int(pid)
         for pid in re.findall(
-            r"^PID (\d+) .*\bterminate \((?:ended|SIGKILL is pending)", watch.text(), re.MULTILINE
+            r"^PID (\d+) .*\bterminate \((?:ended|SIGKILL is pending)",
+            daemon.text(),
+            re.MULTILINE,
         )
     }
 
@@ -331,18 +333,18 @@ def test_churn(node, tmp_path):
     random.seed(seed)
     with contextlib.ExitStack() as stack:
         protected = [node.container(PROTECTED), node.program(PROTECTED), node.container(HEALTHY)]
-        watch = Watch(node, tmp_path, config=config)
-        stack.callback(watch.stop)
-        churn = Churn(node, watch, config, stack)
-        watch.after_ticks(2)
-        first = watch.at_rest(lambda: kept_open(watch))
-        footprints = [footprint(watch)]
+        daemon = Daemon(node, tmp_path, config=config)
+        stack.callback(daemon.stop)
+        churn = Churn(node, daemon, config, stack)
+        daemon.after_ticks(2)
+        first = daemon.at_rest(lambda: kept_open(daemon))
+        footprints = [footprint(daemon)]
         began = time.monotonic()
         while time.monotonic() < began + SECONDS:
             churn.step()
-            assert all(program.alive for program in protected), watch.text()[-4000:]
+            assert all(program.alive for program in protected), daemon.text()[-4000:]
             if time.monotonic() > began + SECONDS * (len(footprints) + 1) / 20:
-                footprints.append(footprint(watch))
+                footprints.append(footprint(daemon))
         churn.reload()
         wait_until(
             lambda: not any(zombies_of(container.process.pid) for container in churn.containers),
@@ -352,15 +354,15 @@ def test_churn(node, tmp_path):
             lambda: not any(container.alive for _since, container in churn.to_be_ended),
             MIN_AGE + PATIENCE,
         )
-        watch.after_ticks(1)
+        daemon.after_ticks(1)
         assert [len(zombies_of(program.process.pid)) for program in protected[:2]] == [3, 3]
-        assert ended_by(watch) and ended_by(watch) <= churn.may_end, watch.text()[-4000:]
-        wait_until(lambda: no_more_cgroups_open_than_there_are(watch))
-        wait_until(lambda: as_at_first(watch, first), MIN_AGE + PATIENCE)
-        told = watch.status()
+        assert ended_by(daemon) and ended_by(daemon) <= churn.may_end, daemon.text()[-4000:]
+        wait_until(lambda: no_more_cgroups_open_than_there_are(daemon))
+        wait_until(lambda: as_at_first(daemon, first), MIN_AGE + PATIENCE)
+        told = daemon.status()
         print(
             f"{SECONDS} s, {churn.steps}, {told['sweeps']} sweeps, {told['cleared']}"
-            f" zombies cleared, {len(ended_by(watch))} parents ended, the oldest"
+            f" zombies cleared, {len(ended_by(daemon))} parents ended, the oldest"
             " zombie stayed"
             f" {churn.oldest:.1f} s"
         )
@@ -374,5 +376,5 @@ def test_churn(node, tmp_path):
             max(resident for resident, _number in footprints[third:])
             <= footprints[third][0] + GROWTH
         )
-        assert "Traceback" not in watch.text()
-        assert watch.end() == 0
+        assert "Traceback" not in daemon.text()
+        assert daemon.end() == 0

@@ -11,7 +11,8 @@ import os
 from collections import namedtuple
 from itertools import islice
 
-from . import cgroups, limits, lineage, workloads, zombies
+from ..kernel import cgroups, limits
+from . import lineage, workloads, zombies
 from .inits import Inits
 
 TRACERS_LOOKED_UP = 50  # in one look, of zombies that a sweep asked for in vain

@@ -62,6 +62,9 @@ class Stat(
     __slots__ = ()
 
 
+SECCOMP_STRICT, SECCOMP_FILTER = 1, 2  # seccomp(2)
+
+
 class Status(
     namedtuple(
         "Status",

@@ -20,11 +20,15 @@ import signal
 import time
 from collections import namedtuple
 
-from . import cgroups, policy, report
-from .files import Busy, CannotSweep, locked, write
-from .procfs import ProcFS
+from . import report
+from .errors import Busy, CannotSweep, OptionError
+from .files import locked, write
+from .kernel import cgroups
+from .kernel.procfs import ProcFS
+from .paths import DAEMON_LOCK, DAEMON_STATUS
+from .preflight import check_node
 from .state import Memory
-from .sweep import Resident, check_node, sweep
+from .sweep import Resident, sweep
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
@@ -41,12 +45,11 @@ SHARE = (
 )
 MOMENT = 1.0  # seconds for which it may be held by one that only asks who watches
 NOTIFY_WAIT = 1.0  # seconds for systemd to take a message; it may be stuck on a node that is full
-LOCK, STATUS = "watch.lock", "watch.json"
 
 
-class Watched(
+class Status(
     namedtuple(
-        "Watched",
+        "Status",
         ("pid", "since", "interval", "sweeps", "cleared", "last_sweep", "configuration_error"),
     )
 ):
@@ -60,24 +63,24 @@ class Watched(
     __slots__ = ()
 
 
-def watch(load, paths, interval: float, log) -> None:
+def run(load, paths, interval: float, log) -> None:
     """Look every ``interval`` seconds until SIGTERM or SIGINT comes.
 
-    load: a function that returns (:class:`.policy.Options`, ``textfiles`` of :class:`.sweep.Paths`)
-    and raises :class:`.policy.OptionError`; called now and at each SIGHUP.
-    log: a function that takes one line. Raises :class:`.files.CannotSweep`, :class:`.files.Busy`
-    where another process watches, and :class:`.policy.OptionError`, before it has begun.
+    load: a function that returns (:class:`.options.Options`, ``textfiles`` of
+    :class:`.paths.Paths`) and raises :class:`.errors.OptionError`; called now and at each SIGHUP.
+    log: a function that takes one line. Raises :class:`.errors.CannotSweep`, :class:`.errors.Busy`
+    where another process watches, and :class:`.errors.OptionError`, before it has begun.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
     options, textfiles = load()
     with contextlib.ExitStack() as until_done:
-        until_done.enter_context(locked(paths.run, LOCK, wait=MOMENT))
+        until_done.enter_context(locked(paths.run, DAEMON_LOCK, wait=MOMENT))
         signals = until_done.enter_context(_signals())
         notify = _notifier(until_done)
-        watcher = _Watcher(options, paths._replace(textfiles=textfiles), procfs, interval, log)
-        until_done.callback(watcher.ledger.close)
-        watcher.get_ready()
+        daemon = _Daemon(options, paths._replace(textfiles=textfiles), procfs, interval, log)
+        until_done.callback(daemon.ledger.close)
+        daemon.get_ready()
         notify(f"READY=1\nSTATUS=looking every {interval:g} s")
         while True:
             numbers = _wait(signals, interval)
@@ -85,29 +88,29 @@ def watch(load, paths, interval: float, log) -> None:
                 break
             if signal.SIGHUP in numbers:
                 notify(f"RELOADING=1\nMONOTONIC_USEC={int(1e6 * time.monotonic())}")
-                watcher.reload(load)
+                daemon.reload(load)
                 notify("READY=1")
-            watcher.tick()
-            notify(f"WATCHDOG=1\nSTATUS={watcher.said}")
+            daemon.tick()
+            notify(f"WATCHDOG=1\nSTATUS={daemon.said}")
         notify("STOPPING=1")
 
 
-def status(run: str) -> Watched | None:
+def status(run: str) -> Status | None:
     """What the resident process of this node last told about itself; None where there is none."""
-    if not os.path.exists(os.path.join(run, LOCK)):
+    if not os.path.exists(os.path.join(run, DAEMON_LOCK)):
         return None
-    with contextlib.suppress(Busy), locked(run, LOCK, wait=0):
+    with contextlib.suppress(Busy), locked(run, DAEMON_LOCK, wait=0):
         return None
     import json
 
     try:
-        with open(os.path.join(run, STATUS), encoding="utf-8") as file:
-            return Watched(**json.load(file))
+        with open(os.path.join(run, DAEMON_STATUS), encoding="utf-8") as file:
+            return Status(**json.load(file))
     except (OSError, ValueError, TypeError):
-        return Watched(None, None, None, None, None, None, None)  # it has just begun
+        return Status(None, None, None, None, None, None, None)  # it has just begun
 
 
-class _Watcher:
+class _Daemon:
     """options, and what is kept from tick to tick."""
 
     def __init__(self, options, paths, procfs, interval, log) -> None:
@@ -117,7 +120,7 @@ class _Watcher:
         self.say = log
         self.ledger = cgroups.Ledger(paths.cgroup, procfs, keep=True)
         self.memory = Memory(paths.run, procfs)
-        self.told = Watched(os.getpid(), time.time(), interval, 0, 0, None, None)
+        self.told = Status(os.getpid(), time.time(), interval, 0, 0, None, None)
         self.said = f"looking every {interval:g} s"
         self.news = [], ()
         self.not_before = self.next_one = 0.0
@@ -150,7 +153,7 @@ class _Watcher:
         """Take new options; keep those of before where they are wrong."""
         try:
             self.options, textfiles = load()
-        except policy.OptionError as error:
+        except OptionError as error:
             self.told = self.told._replace(configuration_error=report.printable(str(error), 1000))
             self.log(
                 "the new configuration is invalid; still using the previous one:"
@@ -240,7 +243,9 @@ class _Watcher:
 
         # the report says it where /run is full
         with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):
-            write(os.path.join(self.paths.run, STATUS), json.dumps(self.told._asdict()) + "\n")
+            write(
+                os.path.join(self.paths.run, DAEMON_STATUS), json.dumps(self.told._asdict()) + "\n"
+            )
 
 
 def _reserved(libc) -> list:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections import namedtuple
 
-from . import cgroups
+from ..kernel import cgroups
 
 LEDGER, CHILDREN, SCAN = "ledger", "children", "scan"
 # looks among children that find no zombie, at some 15 us each; a tenant may have any number of

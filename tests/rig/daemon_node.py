@@ -20,8 +20,8 @@ from rig.node import NO_OPTIONS, wait_until
 POLL = 7  # arch/x86/entry/syscalls/syscall_64.tbl
 
 
-class Watch:
-    """``zombie-reaper --watch`` in a node. before: words before its command. messages: (seconds on
+class Daemon:
+    """``zombie-reaper --daemon`` in a node. before: words before its command. messages: (seconds on
     CLOCK_MONOTONIC, what it told systemd).
 
     listens: whether what it tells is read; else the socket is full from the beginning.
@@ -34,24 +34,24 @@ class Watch:
     ):
         self.node = node
         self.interval = interval
-        Watch.number += 1
+        Daemon.number += 1
         self.messages = []
         self.told = threading.Condition()
-        self.address = str(folder / (f"notify{Watch.number}"))
+        self.address = str(folder / (f"notify{Daemon.number}"))
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.address)
         if listens:
             threading.Thread(target=self._listen, daemon=True).start()
         else:
             self._fill_up()
-        self.said = folder / (f"said{Watch.number}")
+        self.said = folder / (f"said{Daemon.number}")
         with open(self.said, "wb") as said:
             self.popen = subprocess.Popen(
                 [
                     *node.enter,
                     *before,
                     *node.agent_command(
-                        "--watch", "--interval", str(interval), *flags, config=config
+                        "--daemon", "--interval", str(interval), *flags, config=config
                     ),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -127,7 +127,7 @@ class Watch:
     def status(self):
         """Its status file; None before there is one."""
         try:
-            return json.loads((self.node.run_folder / "watch.json").read_text(encoding="utf-8"))
+            return json.loads((self.node.run_folder / "daemon.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
 

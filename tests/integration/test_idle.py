@@ -12,8 +12,10 @@ from rig.own_cgroup import own_cgroup
 COMMAND = """
 import sys
 sys.path.append(%r)
-import reaper
-reaper.RUN, reaper.CONFIG = %r, %r
+from reaper import paths
+run, config = %r, %r
+paths.Paths.__new__.__defaults__ = paths.Paths(run=run)
+paths.RUN, paths.CONFIG = run, config
 import reaper.textfile
 reaper.textfile.DIRECTORIES = ()
 from reaper.command import main
@@ -61,11 +63,11 @@ def scheduled(node, tmp_path):
         done = node.run(PYTHON, "-IS", "-c", COMMAND % (str(ENGINE), str(run), str(config)))
         return done.returncode, done.stdout.splitlines(), done.stderr
 
-    call.config, call.last, call.note = config, run / "last.json", run / "quiet"
+    call.config, call.last, call.note = config, run / "last.json", run / "idle"
     return call
 
 
-def quiet_again(scheduled):
+def idle_again(scheduled):
     """A whole sweep and one that ends at once; zombies of a parent that was ended may be there for
     a moment, so not at once.
     """
@@ -93,9 +95,9 @@ def test_many_more_tasks_are_something_new(node, scheduled):
         for name in ("pid_max", "threads-max")
     )
     scheduled()
-    for tasks, is_quiet in ((TASKS + limit // 200, True), (TASKS + limit // 50, False)):
+    for tasks, is_idle in ((TASKS + limit // 200, True), (TASKS + limit // 50, False)):
         machine_has(node, tasks)
-        assert scheduled()[1][0].startswith(AGAIN) is is_quiet
+        assert scheduled()[1][0].startswith(AGAIN) is is_idle
 
 
 @pytest.fixture
@@ -137,12 +139,12 @@ def test_one_that_cannot_tell_it_is_a_whole_sweep(scheduled, told):
         assert not lines[0].startswith(AGAIN)
         assert f"warning: {told} cannot be written: No such file or directory" in lines
     told.parent.mkdir()
-    assert quiet_again(scheduled)
+    assert idle_again(scheduled)
     assert told.exists()
 
 
 def test_whatever_is_new_is_looked_at_by_a_whole_sweep(node, scheduled):
-    assert quiet_again(scheduled)
+    assert idle_again(scheduled)
     parent = node.program("zombie()\nready()\nforever()")
     assert scheduled()[1][0] == "1 zombie on this node; 0 cleared, 1 left"
     assert json.loads(scheduled.last.read_text(encoding="utf-8"))["zombies"]["count"] == 1
@@ -150,7 +152,7 @@ def test_whatever_is_new_is_looked_at_by_a_whole_sweep(node, scheduled):
         "nothing was noted while there is one"
     )
     parent.stop()
-    assert quiet_again(scheduled)
+    assert idle_again(scheduled)
     scheduled.config.write_text('{"min_age": -1}', encoding="utf-8")
     status, lines, errors = scheduled()
     assert (status, lines, errors.count("\n")) == (
@@ -160,12 +162,12 @@ def test_whatever_is_new_is_looked_at_by_a_whole_sweep(node, scheduled):
     ) and "min_age: -1 is not allowed" in errors
     scheduled.config.write_text('{"min_age": 5}', encoding="utf-8")
     assert scheduled()[1][0].endswith("0 left")
-    assert quiet_again(scheduled)
+    assert idle_again(scheduled)
 
 
 def test_a_sweep_by_hand_in_between_is_something_new(node, scheduled):
     """It may have found what the schedule would, with other options."""
-    assert quiet_again(scheduled)
+    assert idle_again(scheduled)
     assert node.agent("--min-age", "5").returncode == 0
     assert not scheduled()[1][0].startswith(AGAIN)
 

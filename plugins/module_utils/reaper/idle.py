@@ -14,13 +14,12 @@ from __future__ import annotations
 import os
 import time
 
-from . import METRICS, cgroups
+from .kernel import cgroups
+from .paths import IDLE_NOTE, LAST_REPORT, METRICS_COPY
 
 TRUSTED = 600.0  # seconds; after that a whole sweep looks again, and writes a new last.json
 GROWN = 0.01  # of the limit that binds; with so many tasks more than then a whole sweep looks again
 SCHEDULED = [], ["--syslog"]  # the arguments of a call by cron or the timer
-# in the run folder: what is noted here, and the report that it belongs to
-NOTE, LAST = ("quiet", "last.json")
 
 
 def stamp(path: str) -> str:
@@ -43,12 +42,12 @@ def note(run: str, config_stamp: str, limits, procfs) -> str:
         str(int(time.monotonic())),
         str(int(limits.tasks + GROWN * limits.limit)),
         config_stamp,
-        stamp(os.path.join(run, LAST)),
+        stamp(os.path.join(run, LAST_REPORT)),
     ]
     return " ".join(words) + "\n"
 
 
-def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
+def idle_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
     """Seconds since the sweep that noted it, where all is as it was then and there is no zombie;
     None where a whole sweep has to look.
 
@@ -56,10 +55,13 @@ def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
     config: path of the configuration, which is not read: it is the very file which that sweep read.
     """
     try:
-        with open(os.path.join(run, NOTE), encoding="ascii") as file:
+        with open(os.path.join(run, IDLE_NOTE), encoding="ascii") as file:
             boot_id, then, most_tasks, *stamps = file.read().split()
         ago = time.monotonic() - float(then)
-        if not 0 <= ago <= TRUSTED or stamps != [stamp(config), stamp(os.path.join(run, LAST))]:
+        if not 0 <= ago <= TRUSTED or stamps != [
+            stamp(config),
+            stamp(os.path.join(run, LAST_REPORT)),
+        ]:
             return None
         if boot_id != procfs.read_text("sys/kernel/random/boot_id").strip():
             return None
@@ -68,7 +70,7 @@ def quiet_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
         tasks = ledger.tasks()[0]
         if count is None or count > 0 or tasks > int(most_tasks):
             return None
-        if os.path.exists(os.path.join(run, METRICS)):
+        if os.path.exists(os.path.join(run, METRICS_COPY)):
             from . import textfile
 
             return ago if textfile.looked(run, procfs, tasks) else None

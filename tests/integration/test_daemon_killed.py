@@ -18,13 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from rig.daemon_node import Daemon
 from rig.fed import Fed, build_worker
 from rig.node import Node, wait_until
-from rig.watched import Watch
 
 NODES = 5
 KILLS = int(os.environ.get("REAPER_WATCH_KILLS", "40"))
-FILES = "last.json", "watch.json"
+FILES = "last.json", "daemon.json"
 # each begins with the boot and ends with a newline
 TEXTS = ("first_seen", "collected", "sizes", "ended")
 # their PID 1 checks its own work all the time; test_reap_killed.py: these go on whatever happens
@@ -83,30 +83,30 @@ def started(node, tmp_path, worker, kind):
     return program
 
 
-def when_it_is_ready(watch):
+def when_it_is_ready(daemon):
     """Which it is."""
 
 
-def when_it_looks(watch):
+def when_it_looks(daemon):
     """For the first time, if this test gets its turn as soon."""
-    wait_until(lambda: watch.is_at_rest() or watch.ticks())
-    wait_until(lambda: not watch.is_at_rest() or watch.ticks())
+    wait_until(lambda: daemon.is_at_rest() or daemon.ticks())
+    wait_until(lambda: not daemon.is_at_rest() or daemon.ticks())
 
 
-def when_it_has_looked(watch):
-    watch.after_ticks(1)
+def when_it_has_looked(daemon):
+    daemon.after_ticks(1)
 
 
 MOMENTS = (when_it_is_ready, when_it_looks, when_it_has_looked, when_it_looks)
 
 
-def kill(watch, moment):
+def kill(daemon, moment):
     """At a random time after that moment."""
-    moment(watch)
+    moment(daemon)
     time.sleep(random.uniform(0, LATEST))
-    watch.process.kill()
-    watch.popen.wait(60)
-    watch.stop()
+    daemon.process.kill()
+    daemon.popen.wait(60)
+    daemon.stop()
 
 
 def runs_freely(program) -> bool:
@@ -149,33 +149,33 @@ def lives_and_deaths(node, folder, worker) -> tuple:
     reader = Reader(node.run_folder)
     flags = ("--min-age", "0", "--remedies", "reap")
     harmed = 0
-    watch = None
+    daemon = None
     try:
         for turn in range(KILLS // NODES):
             for program in parents.values():
                 program.feed(60)
-            watch = Watch(node, folder, *flags)
-            kill(watch, MOMENTS[turn % 4])
-            assert "Traceback" not in watch.text(), watch.text()
+            daemon = Daemon(node, folder, *flags)
+            kill(daemon, MOMENTS[turn % 4])
+            assert "Traceback" not in daemon.text(), daemon.text()
             for kind, program in list(parents.items()):
                 wait_until(lambda program=program: runs_freely(program))
                 if not well(program):
                     harmed += 1
                     program.stop()
                     parents[kind] = started(node, folder, worker, kind)
-        watch = Watch(node, folder, *flags)
+        daemon = Daemon(node, folder, *flags)
         for program in parents.values():
             program.feed(5)
         wait_until(
             lambda: (
-                (watch.status() or {}).get("sweeps")
+                (daemon.status() or {}).get("sweeps")
                 and not any(zombies(program) for program in parents.values())
             ),
             60,
         )
-        assert "warning" not in watch.text() and "error" not in watch.text(), watch.text()
+        assert "warning" not in daemon.text() and "error" not in daemon.text(), daemon.text()
         assert node.agent("--status").returncode == 0
-        assert watch.end() == 0
+        assert daemon.end() == 0
         assert [name for name in os.listdir(node.run_folder) if name.endswith(".json.new")] == [], (
             "half a report is left"
         )
@@ -184,8 +184,8 @@ def lives_and_deaths(node, folder, worker) -> tuple:
         # those that no kill can have made short
         wait_until(lambda: all(reader.reads[name] > KILLS for name in FILES))
     finally:
-        if watch:
-            watch.stop()
+        if daemon:
+            daemon.stop()
         reader.stop()
     assert reader.torn == []
     return harmed, reader.reads
@@ -223,7 +223,7 @@ def test_killed_where_reap_is_not_in_the_middle_every_parent_stays_well(node, tm
             for program in parents.values():
                 program.feed(20)
             flags = ("--min-age", "0", "--remedies", "nudge") if turn % 2 else ("--min-age", "3600")
-            kill(Watch(node, tmp_path, *flags), MOMENTS[1 + turn // 2 % 3])
+            kill(Daemon(node, tmp_path, *flags), MOMENTS[1 + turn // 2 % 3])
         for kind, program in parents.items():
             assert well(program) and program.masks() == masks[kind] and program.held_by() == []
     finally:
@@ -271,18 +271,18 @@ def test_killed_while_its_run_folder_is_full(node, tmp_path):
             fill(folder, (0, 4096, 8192, ROOM << 10)[turn % 4])
             parent.process.send_signal(signal.SIGUSR1)
             kill(
-                Watch(node, tmp_path, "--min-age", "0", "--remedies", "nudge"),
+                Daemon(node, tmp_path, "--min-age", "0", "--remedies", "nudge"),
                 MOMENTS[1 + turn // 4],
             )
         (folder / "filled").unlink()
-        watch = Watch(node, tmp_path, "--min-age", "0", "--remedies", "nudge,reap")
+        daemon = Daemon(node, tmp_path, "--min-age", "0", "--remedies", "nudge,reap")
         wait_until(lambda: not parent.zombies(), 60)
-        watch.after_ticks(2)
-        assert "cannot be written" not in watch.text() and "Traceback" not in watch.text(), (
-            watch.text()
+        daemon.after_ticks(2)
+        assert "cannot be written" not in daemon.text() and "Traceback" not in daemon.text(), (
+            daemon.text()
         )
         assert node.agent("--status").returncode == 0
-        assert watch.end() == 0
+        assert daemon.end() == 0
         assert json.loads(node.agent("--json", "--remedies", "reap").stdout)["warnings"] == []
         assert json.loads((folder / "last.json").read_text(encoding="utf-8"))["schema"] == 1
         assert [name for name in os.listdir(folder) if name.endswith(".json.new")] == [], (
@@ -297,7 +297,7 @@ def test_killed_while_its_run_folder_is_full(node, tmp_path):
 def test_ages_of_one_that_was_killed_count_for_the_next(node, tmp_path, parents):
     for program in parents.values():
         program.feed(3)
-    watch = Watch(node, tmp_path, "--min-age", "3600")
+    daemon = Daemon(node, tmp_path, "--min-age", "3600")
     seen = wait_until(
         lambda: (
             (node.run_folder / "first_seen").exists()
@@ -305,8 +305,8 @@ def test_ages_of_one_that_was_killed_count_for_the_next(node, tmp_path, parents)
             and (node.run_folder / "first_seen").read_text(encoding="ascii")
         )
     )
-    kill(watch, when_it_is_ready)
-    again = Watch(node, tmp_path, "--min-age", "3600")
+    kill(daemon, when_it_is_ready)
+    again = Daemon(node, tmp_path, "--min-age", "3600")
     again.after_ticks(2)
     assert (node.run_folder / "first_seen").read_text(encoding="ascii") == seen
     again.stop()

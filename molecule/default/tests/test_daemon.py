@@ -14,7 +14,7 @@ import testinfra
 
 SCENARIO = Path(__file__).parents[1]
 ROOT = SCENARIO.parents[1]
-NODE = "fleet-watch"
+NODE = "fleet-daemon"
 SERVICE = "zombie-reaper.service"
 CONFIG = "/etc/zombie_reaper/config.json"
 # include/uapi/linux/capability.h

@@ -11,9 +11,9 @@ import signal
 import time
 
 import pytest
+from rig.daemon_node import Daemon
 from rig.node import AGENT, first_child, wait_until
 from rig.reaping import DAEMON
-from rig.watched import Watch
 
 LEAK = """
 for _ in range(3): zombie()
@@ -28,12 +28,12 @@ forever()
 
 
 @pytest.fixture
-def watch(node, tmp_path):
-    """Starts one; the arguments are those of rig.watched.Watch after the first two."""
+def start_daemon(node, tmp_path):
+    """Starts one; the arguments are those of rig.daemon_node.Daemon after the first two."""
     with contextlib.ExitStack() as stack:
 
         def start(*flags, **kwargs):
-            started = Watch(node, tmp_path, *flags, **kwargs)
+            started = Daemon(node, tmp_path, *flags, **kwargs)
             stack.callback(started.stop)
             return started
 
@@ -47,19 +47,19 @@ def children(program) -> int:
         return len(file.read().split())
 
 
-def cleared(watch, number):
+def cleared(start_daemon, number):
     def enough():
-        status = watch.status() or {}
+        status = start_daemon.status() or {}
         return status.get("cleared", 0) >= number and status
 
     return wait_until(enough, 120)
 
 
-def test_it_sees_what_comes_and_status_tells(node, watch):
+def test_it_sees_what_comes_and_status_tells(node, start_daemon):
     began = time.time()
-    watching = watch("--min-age", "1", "--remedies", "reap")
+    daemon = start_daemon("--min-age", "1", "--remedies", "reap")
     init = node.container(LEAK)
-    told = cleared(watching, 3)
+    told = cleared(daemon, 3)
     assert init.alive and children(init) == 0
     done = node.agent("--status", "--json")
     assert done.returncode == 0, done.stderr
@@ -76,29 +76,29 @@ def test_it_sees_what_comes_and_status_tells(node, watch):
         ),
         line,
     )
-    assert sum(int(number) for number in re.findall(r"(\d+) cleared", watching.text())) == 3
+    assert sum(int(number) for number in re.findall(r"(\d+) cleared", daemon.text())) == 3
     last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
     assert last["schema"] == 1
 
 
-def test_status_where_nobody_watches_says_so(node, watch):
+def test_status_where_nobody_watches_says_so(node, start_daemon):
     done = node.agent("--status")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no resident process watches this node" in done.stderr
     assert not node.run_folder.exists()
-    watching = watch()
+    daemon = start_daemon()
     assert node.agent("--status").returncode == 0
-    assert watching.end() == 0
+    assert daemon.end() == 0
     assert node.agent("--status").returncode == 1, "what it has left is not taken for a live one"
 
 
-def test_a_second_one_is_refused_and_the_first_goes_on(node, watch):
-    watching = watch("--remedies", "reap", "--min-age", "0")
-    done = node.agent("--watch", "--interval", "1")
+def test_a_second_one_is_refused_and_the_first_goes_on(node, start_daemon):
+    daemon = start_daemon("--remedies", "reap", "--min-age", "0")
+    done = node.agent("--daemon", "--interval", "1")
     assert done.returncode != 0
-    assert re.search(r"another .*holds .*/watch\.lock", done.stderr), done.stderr
+    assert re.search(r"another .*holds .*/daemon\.lock", done.stderr), done.stderr
     init = node.container(LEAK)
-    cleared(watching, 3)
+    cleared(daemon, 3)
     assert init.alive
 
 
@@ -109,53 +109,51 @@ def configured(path, **options):
 
 
 def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad(
-    node, watch, tmp_path
+    node, start_daemon, tmp_path
 ):
     config = tmp_path / "config.json"
     configured(config, min_age=0, remedies=[])
-    watching = watch(config=config)
+    daemon = start_daemon(config=config)
     init = node.container(LEAK)
-    watching.after_ticks(3)
+    daemon.after_ticks(3)
     assert children(init) == 3
 
     config.write_text('{"min_age": 0, "remedies": ["reap"', encoding="utf-8")
-    watching.signal(signal.SIGHUP)
-    error = wait_until(lambda: (watching.status() or {}).get("configuration_error"))
+    daemon.signal(signal.SIGHUP)
+    error = wait_until(lambda: (daemon.status() or {}).get("configuration_error"))
     assert "is not JSON" in error
-    watching.after_ticks(2)
+    daemon.after_ticks(2)
     assert children(init) == 3, "still by the previous configuration"
     assert "its configuration is the one of before: " in node.agent("--status").stdout
-    assert "the new configuration is invalid" in watching.text()
+    assert "the new configuration is invalid" in daemon.text()
 
     configured(config, min_age=-1)
-    watching.signal(signal.SIGHUP)
-    wait_until(lambda: "min_age" in ((watching.status() or {}).get("configuration_error") or ""))
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: "min_age" in ((daemon.status() or {}).get("configuration_error") or ""))
 
     configured(config, min_age=0, remedies=["reap"])
-    watching.signal(signal.SIGHUP)
-    told = cleared(watching, 3)
-    watching.after_ticks(1)
+    daemon.signal(signal.SIGHUP)
+    told = cleared(daemon, 3)
+    daemon.after_ticks(1)
     assert told["configuration_error"] is None
     assert init.alive
     assert "configuration is the one of before" not in node.agent("--status").stdout
-    said = [message for _when, message in watching.messages]
+    said = [message for _when, message in daemon.messages]
     assert sum(message.startswith("RELOADING=1\nMONOTONIC_USEC=") for message in said) == 3
     for place, message in enumerate(said):
         if message.startswith("RELOADING=1"):
             assert said[place + 1].startswith("READY=1")
-    assert watching.end() == 0
+    assert daemon.end() == 0
 
 
-def test_what_it_tells_systemd(watch):
+def test_what_it_tells_systemd(start_daemon):
     began = time.monotonic()
-    watching = watch()
-    watching.after_ticks(3)
-    assert watching.end() == 0
-    assert watching.ticks() <= time.monotonic() - began, (
-        "one look each interval, the first after one"
-    )
-    wait_until(lambda: watching.sent("STOPPING=1"))
-    said = [message for _when, message in watching.messages]
+    daemon = start_daemon()
+    daemon.after_ticks(3)
+    assert daemon.end() == 0
+    assert daemon.ticks() <= time.monotonic() - began, "one look each interval, the first after one"
+    wait_until(lambda: daemon.sent("STOPPING=1"))
+    said = [message for _when, message in daemon.messages]
     assert said[0].split("\n")[0] == "READY=1"
     assert said[-1] == "STOPPING=1"
     assert all(
@@ -163,34 +161,34 @@ def test_what_it_tells_systemd(watch):
     )
 
 
-def test_systemd_that_does_not_listen_does_not_stop_it(node, watch):
+def test_systemd_that_does_not_listen_does_not_stop_it(node, start_daemon):
     """Its socket is full: on a node that is full systemd may be stuck, and that is when this is
     needed.
     """
-    watching = watch("--min-age", "0", "--remedies", "reap", listens=False, interval=2)
+    daemon = start_daemon("--min-age", "0", "--remedies", "reap", listens=False, interval=2)
     init = node.container(LEAKS_WHEN_TOLD)
-    wait_until(lambda: watching.status() is not None)
-    watching.find()
+    wait_until(lambda: daemon.status() is not None)
+    daemon.find()
     for number in range(1, 4):
         init.process.send_signal(signal.SIGUSR1)
-        cleared(watching, number)
+        cleared(daemon, number)
 
     def sleeps_until_there_is_room():
-        watching.signal(signal.SIGHUP)  # of which it tells systemd
-        return (watching.polls() or 2) < 2
+        daemon.signal(signal.SIGHUP)  # of which it tells systemd
+        return (daemon.polls() or 2) < 2
 
     wait_until(sleeps_until_there_is_room)
-    assert watching.end() == 0
+    assert daemon.end() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_when_it_is_idle(watch, number):
-    watching = watch(interval=3600)
-    watching.signal(number)
-    assert watching.popen.wait(60) == 0
-    wait_until(lambda: watching.sent("STOPPING=1"))
-    assert [message for _when, message in watching.messages][-1] == "STOPPING=1"
-    assert "Traceback" not in watching.text()
+def test_a_signal_ends_it_when_it_is_idle(start_daemon, number):
+    daemon = start_daemon(interval=3600)
+    daemon.signal(number)
+    assert daemon.popen.wait(60) == 0
+    wait_until(lambda: daemon.sent("STOPPING=1"))
+    assert [message for _when, message in daemon.messages][-1] == "STOPPING=1"
+    assert "Traceback" not in daemon.text()
 
 
 # PID 1 of a container with a daemon, which says when it is to end, and ends when the test wants it:
@@ -218,58 +216,58 @@ while True:
 GRACE = 250
 
 
-def test_sigterm_during_a_sweep_ends_it_when_that_is_reported(node, watch):
+def test_sigterm_during_a_sweep_ends_it_when_that_is_reported(node, start_daemon):
     """It is waiting for a parent to end, half way: it goes on with that, takes up nothing new, and
     says so.
     """
-    watching = watch("--min-age", "0", "--grace", str(GRACE), "--remedies", "terminate")
+    daemon = start_daemon("--min-age", "0", "--grace", str(GRACE), "--remedies", "terminate")
     init = node.container(SLOW)
     init.process.send_signal(signal.SIGUSR1)
     assert init.popen.stdout.readline() == b"told\n"
-    watching.takes(signal.SIGTERM)
+    daemon.takes(signal.SIGTERM)
     assert init.alive
     init.process.send_signal(signal.SIGUSR2)
-    assert watching.popen.wait(60) == 0
+    assert daemon.popen.wait(60) == 0
     assert init.ends()
-    assert "asked to end by SIGTERM" in watching.text()
-    assert "Traceback" not in watching.text()
+    assert "asked to end by SIGTERM" in daemon.text()
+    assert "Traceback" not in daemon.text()
     last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
     assert last["ended_early"] and last["counts"]["parents_ended"] == 1
 
 
-def test_sighup_during_a_sweep_is_taken_up_after_it(node, watch, tmp_path):
+def test_sighup_during_a_sweep_is_taken_up_after_it(node, start_daemon, tmp_path):
     config = tmp_path / "config.json"
     configured(config, min_age=0, grace=GRACE, remedies=["terminate"])
-    watching = watch(config=config)
+    daemon = start_daemon(config=config)
     init = node.container(SLOW)
     init.process.send_signal(signal.SIGUSR1)
     assert init.popen.stdout.readline() == b"told\n"
     configured(config, min_age=0, remedies=[])
-    watching.takes(signal.SIGHUP)
-    assert "the configuration was read again" not in watching.text() and init.alive
+    daemon.takes(signal.SIGHUP)
+    assert "the configuration was read again" not in daemon.text() and init.alive
     init.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "the configuration was read again" in watching.text())
+    wait_until(lambda: "the configuration was read again" in daemon.text())
     assert init.ends()
     other = node.container(LEAK)
-    watching.after_ticks(3)
+    daemon.after_ticks(3)
     assert children(other) == 3
 
 
-def test_ages_survive_a_restart(node, watch):
+def test_ages_survive_a_restart(node, start_daemon):
     """A zombie that the one before had seen for long enough counts at once; no zombie ever counts
     earlier than that.
     """
-    first = watch("--min-age", "3600", "--remedies", "reap")
+    first = start_daemon("--min-age", "3600", "--remedies", "reap")
     init = node.container(LEAK)
     wait_until(lambda: (node.run_folder / "first_seen").exists() and len(ages(node)) == 3)
     seen = ages(node)
     assert first.end() == 0
     assert ages(node) == seen, "it forgets nothing at its end"
-    second = watch("--min-age", "3600", "--remedies", "reap")
+    second = start_daemon("--min-age", "3600", "--remedies", "reap")
     second.after_ticks(3)  # so they are two seconds old
     assert ages(node) == seen
     assert second.end() == 0
-    third = watch("--min-age", "2", "--remedies", "reap")
+    third = start_daemon("--min-age", "2", "--remedies", "reap")
     cleared(third, 3)
     wait_until(third.text)
     assert third.text().startswith("3 zombies on this node; 3 cleared, 0 left\n"), (
@@ -285,48 +283,48 @@ def ages(node) -> list:
     )
 
 
-def test_ages_are_kept_in_memory_where_the_file_is_lost(node, watch):
+def test_ages_are_kept_in_memory_where_the_file_is_lost(node, start_daemon):
     """Again and again: whoever had only the file would never see a zombie that is older than a
     second.
     """
-    watching = watch("--min-age", "4", "--remedies", "reap")
+    daemon = start_daemon("--min-age", "4", "--remedies", "reap")
     init = node.container(LEAK)
 
     def lost_and_cleared():
         with contextlib.suppress(FileNotFoundError):
             os.unlink(node.run_folder / "first_seen")
-        return (watching.status() or {}).get("cleared") == 3
+        return (daemon.status() or {}).get("cleared") == 3
 
     wait_until(lost_and_cleared)
     assert init.alive
 
 
-def test_a_sweep_by_hand_beside_it_takes_turns(node, watch):
+def test_a_sweep_by_hand_beside_it_takes_turns(node, start_daemon):
     """While a sweep by hand holds the lock the resident one does nothing; then it goes on."""
-    watching = watch("--min-age", "0", "--remedies", "reap")
-    watching.after_ticks(1)
+    daemon = start_daemon("--min-age", "0", "--remedies", "reap")
+    daemon.after_ticks(1)
     with open(node.run_folder / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         init = node.container(LEAK)
-        wait_until(lambda: waits_for_the_lock(watching))
+        wait_until(lambda: waits_for_the_lock(daemon))
         assert children(init) == 3
-        assert not watching.status() or watching.status()["cleared"] == 0
-    cleared(watching, 3)
+        assert not daemon.status() or daemon.status()["cleared"] == 0
+    cleared(daemon, 3)
     for _turn in range(5):
         assert node.agent("--min-age", "0", "--remedies", "reap").returncode == 0
     other = node.container(LEAK)
     results = [node.sweep(remedies="reap") for _turn in range(3)]
     wait_until(lambda: children(other) == 0)
     by_hand = sum(result["counts"]["cleared"] for result in results)
-    wait_until(lambda: watching.status()["cleared"] + by_hand == 6)
+    wait_until(lambda: daemon.status()["cleared"] + by_hand == 6)
     assert init.alive and other.alive
 
 
-def waits_for_the_lock(watching) -> bool:
-    return "lock" in [os.path.basename(name) for name in watching.open_files()]
+def waits_for_the_lock(daemon) -> bool:
+    return "lock" in [os.path.basename(name) for name in daemon.open_files()]
 
 
-def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, watch):
+def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, start_daemon):
     code = AGENT.replace(
         "from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent"
     )
@@ -334,33 +332,33 @@ def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, watch):
         node.agent_command,
         lambda *flags, **kwargs: really(*flags, **{**kwargs, "code": code}),
     )
-    watching = watch("--min-age", "0", "--remedies", "reap")
-    watching.after_ticks(1)
+    daemon = start_daemon("--min-age", "0", "--remedies", "reap")
+    daemon.after_ticks(1)
     with open(node.run_folder / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         init = node.container(LEAK)
-        wait_until(lambda: "error: another process holds" in watching.text(), 60)
+        wait_until(lambda: "error: another process holds" in daemon.text(), 60)
         assert children(init) == 3
-    cleared(watching, 3)
+    cleared(daemon, 3)
 
 
 FULL_RUN = 'mkdir -p "$0" && mount -t tmpfs -o size=64k none "$0" && exec "$@"'
 
 
-def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
+def test_a_full_run_folder_is_said_and_stops_nothing(node, start_daemon):
     """In its own mount namespace: a file system of 64 KB, filled to its last byte, and emptied
     again.
     """
     before = ["unshare", "--mount", "sh", "-c", FULL_RUN, str(node.run_folder)]
-    watching = watch("--min-age", "2", "--remedies", "reap", before=before)
-    folder = f"/proc/{watching.process.pid}/root{node.run_folder}"
-    watching.after_ticks(1)
+    daemon = start_daemon("--min-age", "2", "--remedies", "reap", before=before)
+    folder = f"/proc/{daemon.process.pid}/root{node.run_folder}"
+    daemon.after_ticks(1)
 
     def said():
         with open(folder + "/filled", "ab", buffering=0) as filled, contextlib.suppress(OSError):
             while True:  # what it gave back while it wrote is taken too
                 filled.write(bytes(512))
-        return "cannot be written: No space left on device" in watching.text()
+        return "cannot be written: No space left on device" in daemon.text()
 
     said()
     init = node.container("for _ in range(3): zombie()\n" + LEAKS_WHEN_TOLD)
@@ -377,13 +375,13 @@ def test_a_full_run_folder_is_said_and_stops_nothing(node, watch):
     init.process.send_signal(signal.SIGUSR1)
 
     def told():
-        with open(folder + "/watch.json", encoding="utf-8") as file:
+        with open(folder + "/daemon.json", encoding="utf-8") as file:
             return json.load(file)["cleared"] == 4
 
     wait_until(told)
 
 
-def test_no_process_no_thread_and_no_other_program_ever(node, watch, tmp_path):
+def test_no_process_no_thread_and_no_other_program_ever(node, start_daemon, tmp_path):
     """From its first system call on, start-up included; strace notes each such call, and those of
     its children.
     """
@@ -399,27 +397,27 @@ def test_no_process_no_thread_and_no_other_program_ever(node, watch, tmp_path):
     ]
     config = tmp_path / "config.json"
     configured(config, min_age=0, grace=0.3, remedies=["nudge", "reap", "terminate"])
-    watching = watch(config=config, before=before)
+    daemon = start_daemon(config=config, before=before)
     node.container(LEAK)
-    cleared(watching, 3)
+    cleared(daemon, 3)
     configured(config, min_age=0, grace=0.3, remedies=["terminate"], cooldown=0)
-    watching.find()
-    agent = first_child(watching.process)
+    daemon.find()
+    agent = first_child(daemon.process)
     agent.send_signal(signal.SIGHUP)
-    wait_until(lambda: "the configuration was read again" in watching.text())
+    wait_until(lambda: "the configuration was read again" in daemon.text())
     init = node.container(LEAKS_WHEN_TOLD)
     init.process.send_signal(signal.SIGUSR1)
-    cleared(watching, 4)
+    cleared(daemon, 4)
     assert init.ends()
     assert agent.num_threads() == 1 and agent.children() == []
     agent.send_signal(signal.SIGTERM)
-    assert watching.popen.wait(60) == 0
+    assert daemon.popen.wait(60) == 0
     calls = [line for line in trace.read_text(encoding="utf-8").splitlines() if "(" in line]
     assert len(calls) == 1 and " execve(" in calls[0], calls
 
 
-def test_descriptors_and_memory_stay_as_they_are(node, watch):
-    watching = watch("--min-age", "0", "--remedies", "nudge,reap")
+def test_descriptors_and_memory_stay_as_they_are(node, start_daemon):
+    daemon = start_daemon("--min-age", "0", "--remedies", "nudge,reap")
     init = node.container("""
 def more(*_):
     for _ in range(20): zombie()
@@ -429,21 +427,21 @@ forever()
 """)
     for turn in range(8):
         init.process.send_signal(signal.SIGUSR1)
-        cleared(watching, 20 * (turn + 1))
+        cleared(daemon, 20 * (turn + 1))
         if turn == 2:
-            resident, descriptors = watching.at_rest(
-                lambda: (resident_kb(watching), watching.open_files())
+            resident, descriptors = daemon.at_rest(
+                lambda: (resident_kb(daemon), daemon.open_files())
             )
-    assert watching.at_rest(watching.open_files) == descriptors
-    assert resident_kb(watching) <= resident + 512
+    assert daemon.at_rest(daemon.open_files) == descriptors
+    assert resident_kb(daemon) <= resident + 512
 
 
-def resident_kb(watch) -> int:
-    with open(f"/proc/{watch.process.pid}/status", encoding="ascii") as file:
+def resident_kb(daemon) -> int:
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
 
 
-def test_nothing_that_is_protected_is_ended(node, watch):
+def test_nothing_that_is_protected_is_ended(node, start_daemon):
     protected = node.container("# spare me\n" + LEAK)
     daemon = node.program(LEAK)
     young = node.container(CREATES_AND_COLLECTS)
@@ -452,7 +450,7 @@ def test_nothing_that_is_protected_is_ended(node, watch):
     seen_at_boot(node, {program.pids[1] for program in (protected, daemon, other)})
     # those are older than that, and of no other will anything ever be
     half_of_its_time = str(int(time.monotonic() / 2))
-    watching = watch(
+    daemon = start_daemon(
         "--min-age",
         half_of_its_time,
         "--grace",
@@ -463,7 +461,7 @@ def test_nothing_that_is_protected_is_ended(node, watch):
         "spare me",
     )
     wait_until(lambda: not other.alive)
-    watching.after_ticks(2)
+    daemon.after_ticks(2)
     assert protected.alive and daemon.alive and young.alive
     assert children(protected) == children(daemon) == 3
 
@@ -493,13 +491,13 @@ def seen_at_boot(node, parents) -> None:
     "flags, said",
     [
         (["--interval", "0.5"], "is not allowed: give seconds, from 1 to 3600"),
-        (["--check"], "--watch does not go with"),
-        (["--json"], "--watch does not go with"),
+        (["--check"], "--daemon does not go with"),
+        (["--json"], "--daemon does not go with"),
         (["--status"], "not both"),
     ],
 )
 def test_flags_that_do_not_go_with_it(node, flags, said):
-    done = node.agent("--watch", *flags)
+    done = node.agent("--daemon", *flags)
     assert done.returncode == 2
     assert said in done.stderr
 
@@ -507,6 +505,6 @@ def test_flags_that_do_not_go_with_it(node, flags, said):
 def test_a_bad_configuration_at_its_start_is_refused(node, tmp_path):
     config = tmp_path / "config.json"
     config.write_text("[]", encoding="utf-8")
-    done = node.agent("--watch", config=config)
+    done = node.agent("--daemon", config=config)
     assert done.returncode == 2
     assert "must hold one JSON object" in done.stderr

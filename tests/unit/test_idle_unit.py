@@ -11,13 +11,13 @@ import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
     agent,
     command,
+    idle,
     metrics,
-    quiet,
-    sweep,
     textfile,
 )
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.limits import Limits
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.procfs import ProcFS
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.limits import Limits
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import ProcFS
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 
 BOOT = "6f5902ac-237c-4c2f-9d4a-5b6a4f0f1d6e"
 
@@ -59,13 +59,13 @@ def noted(node, tmp_path):
     run.mkdir()
     config.write_text("{}", encoding="ascii")
     (run / "last.json").write_text("{}", encoding="ascii")
-    text = quiet.note(str(run), quiet.stamp(str(config)), Limits(2000, 1000, 50, 1000), node)
-    (run / "quiet").write_text(text, encoding="ascii")
+    text = idle.note(str(run), idle.stamp(str(config)), Limits(2000, 1000, 50, 1000), node)
+    (run / "idle").write_text(text, encoding="ascii")
     return run, config
 
 
 def asked(node, noted):
-    return quiet.quiet_for(str(noted[0]), str(noted[1]), str(node.root), node)
+    return idle.idle_for(str(noted[0]), str(noted[1]), str(node.root), node)
 
 
 def rewritten(path, text):
@@ -85,12 +85,12 @@ CHANGES = {
     "the configuration gone": lambda node, run, config: config.unlink(),
     "the report of another sweep": lambda node, run, config: rewritten(run / "last.json", "{}"),
     "the report gone": lambda node, run, config: (run / "last.json").unlink(),
-    "no note": lambda node, run, config: (run / "quiet").unlink(),
+    "no note": lambda node, run, config: (run / "idle").unlink(),
     "a note that is torn": (
-        lambda node, run, config: (run / "quiet").write_text((run / "quiet").read_text()[:60])
+        lambda node, run, config: (run / "idle").write_text((run / "idle").read_text()[:60])
     ),
-    "a note that is empty": lambda node, run, config: (run / "quiet").write_text(""),
-    "a note that is no text": lambda node, run, config: (run / "quiet").write_bytes(b"\xff\xfe"),
+    "a note that is empty": lambda node, run, config: (run / "idle").write_text(""),
+    "a note that is no text": lambda node, run, config: (run / "idle").write_bytes(b"\xff\xfe"),
     "no cgroups": lambda node, run, config: (node.root / "cgroup.threads").unlink(),
 }
 
@@ -147,10 +147,10 @@ def test_metrics_that_cannot_be_told_need_a_whole_sweep(node, noted, told):
 
 @pytest.mark.parametrize(
     "seconds, trusted",
-    [(0, True), (quiet.TRUSTED - 60, True), (quiet.TRUSTED + 1, False), (-60, False)],
+    [(0, True), (idle.TRUSTED - 60, True), (idle.TRUSTED + 1, False), (-60, False)],
 )
 def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
-    file = noted[0] / "quiet"
+    file = noted[0] / "idle"
     boot_id, then, *rest = file.read_text(encoding="ascii").split()
     file.write_text(" ".join([boot_id, f"{float(then) - seconds:.3f}", *rest]), encoding="ascii")
     assert (asked(node, noted) is not None) is trusted
@@ -158,8 +158,8 @@ def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
 
 def test_no_configuration_is_a_configuration_too(node, noted):
     noted[1].unlink()
-    (noted[0] / "quiet").write_text(
-        quiet.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000), node), encoding="ascii"
+    (noted[0] / "idle").write_text(
+        idle.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000), node), encoding="ascii"
     )
     assert asked(node, noted) is not None
     noted[1].write_text("{}", encoding="ascii")
@@ -179,8 +179,9 @@ def test_no_configuration_is_a_configuration_too(node, noted):
 def test_only_the_schedule_s_own_calls_end_early(monkeypatch, capsys, arguments, ends_early):
     """Whoever asks for more has to get it, and the ledger says nothing of options."""
     monkeypatch.setattr(command.sys, "argv", ["zombie-reaper", *arguments])
-    monkeypatch.setattr(command.quiet, "quiet_for", lambda *_arguments: 5.0)
-    monkeypatch.setattr(command, "_say", lambda line, _arguments: None)
+    monkeypatch.setattr(command.idle, "idle_for", lambda *_arguments: 5.0)
+    for name in ("to_stdout", "to_syslog"):
+        monkeypatch.setattr(command, name, lambda line: None)
     monkeypatch.setattr(agent, "main", lambda arguments: 70)
     assert command.main() == (0 if ends_early else 70)
 
@@ -201,8 +202,8 @@ def test_only_a_sweep_that_found_nothing_is_noted(tmp_path, way, results, warnin
         results=results,
         warnings=warnings,
     )
-    agent._note_if_quiet(done, sweep.Paths(run=str(tmp_path)), "-")
-    assert (tmp_path / "quiet").exists() is noted
+    agent._note_if_idle(done, Paths(run=str(tmp_path)), "-")
+    assert (tmp_path / "idle").exists() is noted
 
 
 def test_a_wrong_configuration_is_a_sweep_that_could_not_be_done(

@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the engine raises where it cannot go on. Each message is one sentence for people."""
+
+from __future__ import annotations
+
+
+class CannotSweep(Exception):
+    """Something that a sweep needs is missing on this node. The message is one sentence that says
+    what.
+    """
+
+
+class Busy(CannotSweep):
+    """Another sweep holds the lock."""
+
+
+class OptionError(ValueError):
+    """An option that is not allowed. The message names the option, its value and what is
+    allowed.
+    """
+
+
+class NoSuchProcess(Exception):
+    """There is no process with that PID on this node. The message says so."""

@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where lines go: standard output or syslog(3)."""
+
+from __future__ import annotations
+
+import sys
+
+SYSLOG_TAG = "zombie_reaper"
+
+
+def to_stdout(line: str) -> None:
+    """One line to whoever started this."""
+    sys.stdout.write(line + "\n")
+
+
+def to_syslog(line: str, warning: bool = False) -> None:
+    """One line to syslog(3), from where it goes to the journal. warning: its priority, for what a
+    person should see; else info.
+    """
+    import syslog
+
+    syslog.openlog(SYSLOG_TAG, syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_WARNING if warning else syslog.LOG_INFO, line)
