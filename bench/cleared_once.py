@@ -49,10 +49,10 @@ FLAGS = {
     "terminate": ["--remedies", "terminate"],
 }
 PROCFS = ProcFS()
-MOST_SECONDS = 300
+MAX_SECONDS = 300
 
 
-def agent(how, folder) -> tuple:
+def agent(how, directory) -> tuple:
     """(seconds, CPU seconds, MB) of one run."""
     command = [
         sys.executable,
@@ -61,11 +61,11 @@ def agent(how, folder) -> tuple:
         AGENT,
         sys.argv[1],
         "--run",
-        folder,
+        directory,
         *OPTIONS,
         *FLAGS[how],
     ]
-    began, told = time.monotonic(), os.path.join(folder, "told")
+    began, told = time.monotonic(), os.path.join(directory, "told")
     files = [
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
@@ -91,17 +91,17 @@ def is_gone() -> bool:
 def wait_until_gone() -> None:
     began = time.monotonic()
     while not is_gone():
-        if time.monotonic() - began > MOST_SECONDS:
-            sys.exit(f"its zombies are still there after {MOST_SECONDS} s")
+        if time.monotonic() - began > MAX_SECONDS:
+            sys.exit(f"its zombies are still there after {MAX_SECONDS} s")
         time.sleep(0.02)
 
 
-with tempfile.TemporaryDirectory() as folder:
+with tempfile.TemporaryDirectory() as directory:
     began, figures = time.monotonic(), []
     while not figures or sys.argv[2] == "reap" and not is_gone():
-        if time.monotonic() - began > MOST_SECONDS:
-            sys.exit(f"its zombies are still there after {MOST_SECONDS} s")
-        figures.append(agent(sys.argv[2], folder))
+        if time.monotonic() - began > MAX_SECONDS:
+            sys.exit(f"its zombies are still there after {MAX_SECONDS} s")
+        figures.append(agent(sys.argv[2], directory))
     if sys.argv[2] == "terminate":
         while PROCFS.stat(int(sys.argv[3])) is not None:
             time.sleep(0.02)

@@ -16,7 +16,7 @@ from tables import table
 HERE = Path(__file__).resolve().parent
 USUAL_TABLE = 30000  # processes that fit into kernel.pid_max as it usually is
 FEW_RUNS = 5
-MOST_BY_GDB = 1000  # above that the rest is computed
+MAX_BY_GDB = 1000  # above that the rest is computed
 
 
 def measure(counts, few_runs=FEW_RUNS) -> str:
@@ -24,7 +24,7 @@ def measure(counts, few_runs=FEW_RUNS) -> str:
     for count in counts:
         apart = [once(count, "reap") for _run in range(few_runs if count <= 100 else 1)]
         together = once(count, "reap", cpus={min(os.sched_getaffinity(0))})
-        gdb = once(min(count, MOST_BY_GDB), "gdb")["seconds"] * max(1, count / MOST_BY_GDB)
+        gdb = once(min(count, MAX_BY_GDB), "gdb")["seconds"] * max(1, count / MAX_BY_GDB)
         seconds = statistics.median(result["seconds"] for result in apart)
         rows.append(
             [
@@ -33,7 +33,7 @@ def measure(counts, few_runs=FEW_RUNS) -> str:
                 format(round(count / seconds), ","),
                 format(round(count / together["seconds"]), ","),
                 "%.1f ms" % statistics.median(result["longest_stop_ms"] for result in apart),
-                "%.2f%s" % (gdb, " (computed)" if count > MOST_BY_GDB else ""),
+                "%.2f%s" % (gdb, " (computed)" if count > MAX_BY_GDB else ""),
                 f"{gdb / seconds:.0f} times",
             ]
         )
@@ -41,7 +41,7 @@ def measure(counts, few_runs=FEW_RUNS) -> str:
         "Collecting zombies from inside their living parent",
         "The remedy `reap` beside a debugger told to do the same: `gdb -p PID`, one `call (int)"
         " waitpid(…)` for each. With gdb the parent is stopped all the time; above"
-        f" {format(MOST_BY_GDB, ',')} zombies its"
+        f" {format(MAX_BY_GDB, ',')} zombies its"
         " time is computed from those. A parent stopped by `reap` runs at least as long before it"
         " is stopped again, which is in the seconds. It is to be 5,000 a second, and less than 2 ms"
         " of stop for one zombie. Each zombie takes two changes from the sweep to the parent and"

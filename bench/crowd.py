@@ -63,9 +63,9 @@ while True:
 @functools.cache
 def compiled() -> Path:
     """The program crowd.c, which is removed when this process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="zr-")
-    atexit.register(folder.cleanup)
-    program = Path(folder.name, "crowd")
+    directory = tempfile.TemporaryDirectory(prefix="zr-")
+    atexit.register(directory.cleanup)
+    program = Path(directory.name, "crowd")
     subprocess.run(
         [
             "gcc",
@@ -94,7 +94,7 @@ def crowd_of(command, cgroups=()):
     """Yields a function that runs a program, with arguments, among the processes and returns the
     JSON that it prints.
 
-    command: the PID 1 of the namespace, with its arguments. cgroups: folders of those that it and
+    command: the PID 1 of the namespace, with its arguments. cgroups: directories of those that it and
     all its processes are in.
     """
     # Ctrl-C is for this process alone; where that is killed all the same, these end too

@@ -163,17 +163,17 @@ print("exitcode", child.exitcode)
 }
 
 
-def seen(name, folder, is_short: bool) -> tuple:
+def seen(name, directory, is_short: bool) -> tuple:
     """(whether there was a zombie to collect, the line that the program prints) of one case.
     is_short: whether room is, for the sweep.
     """
-    folder.mkdir()
+    directory.mkdir()
     program, flags, text = CASES[name]
-    go, file = folder / "go", folder / ("Late.java" if program == "java" else "late")
+    go, file = directory / "go", directory / ("Late.java" if program == "java" else "late")
     text = text.replace("GO", str(go))
     file.write_text(text, encoding="utf-8")
     command = [path_of(program), *flags, text if flags else str(file)]
-    node = Node(folder)
+    node = Node(directory)
     try:
         # A container whose init stays, and which has it as an ordinary process
         init = node.container(
@@ -235,9 +235,9 @@ def path_of(program) -> str | None:
     return None
 
 
-def row(name, folder) -> str:
-    held, with_room = seen(name, folder / "room", False)
-    _held, where_short = seen(name, folder / "short", True)
+def row(name, directory) -> str:
+    held, with_room = seen(name, directory / "room", False)
+    _held, where_short = seen(name, directory / "short", True)
     return "| %s | %s | `%s` | `%s` |" % (
         name,
         "yes" if held else "no: it waits at once",
@@ -258,8 +258,8 @@ def table() -> list:
             # as it was when it was last installed
             lines += [line for line in documented() if line.startswith(f"| {name} |")]
             continue
-        with tempfile.TemporaryDirectory(prefix="zr-") as folder:
-            lines.append(row(name, Path(folder)))
+        with tempfile.TemporaryDirectory(prefix="zr-") as directory:
+            lines.append(row(name, Path(directory)))
     return lines
 
 

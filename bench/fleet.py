@@ -43,7 +43,7 @@ PING = [
 
 
 @contextlib.contextmanager
-def nodes(count, folder):
+def nodes(count, directory):
     """An inventory of so many nodes, each with an interpreter that runs in it."""
     started, hosts = [], {}
     try:
@@ -73,17 +73,17 @@ def nodes(count, folder):
             if process.stdout.readline() != "ready\n":
                 raise SystemExit("a node did not start")
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            python = folder / (f"python-{place:03d}")
+            python = directory / (f"python-{place:03d}")
             python.write_text(PYTHON % int(children), encoding="utf-8")
             python.chmod(0o755)
             hosts[f"node-{place:03d}"] = {"ansible_python_interpreter": str(python)}
-        inventory = folder / "inventory.json"
+        inventory = directory / "inventory.json"
         inventory.write_text(
             json.dumps(
                 {
                     "all": {
                         "hosts": hosts,
-                        "vars": {**VARIABLES, "zombie_reaper_report_dest": str(folder)},
+                        "vars": {**VARIABLES, "zombie_reaper_report_dest": str(directory)},
                     }
                 }
             ),
@@ -97,11 +97,11 @@ def nodes(count, folder):
             process.communicate()
 
 
-def play(playbook, inventory, folder) -> tuple:
+def play(playbook, inventory, directory) -> tuple:
     """(seconds, CPU seconds of all, MiB of the largest process), of a run in which nothing
     failed.
     """
-    output = folder / "output"
+    output = directory / "output"
     with open(output, "w", encoding="utf-8") as file:
         begun = time.monotonic()
         process = subprocess.Popen(
@@ -139,16 +139,16 @@ def play(playbook, inventory, folder) -> tuple:
 
 def measure(count, runs) -> str:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ping = folder / "ping.json"
+        directory = Path(name)
+        ping = directory / "ping.json"
         ping.write_text(json.dumps(PING), encoding="utf-8")
         playbooks = {"ping": ping} | {Path(path).name: CHECKOUT / path for path in PLAYBOOKS}
-        with nodes(count, folder) as inventory:
-            play(playbooks["site.yml"], inventory, folder)  # installs
+        with nodes(count, directory) as inventory:
+            play(playbooks["site.yml"], inventory, directory)  # installs
             taken = {name: [] for name in playbooks}
             for _run in range(runs):
                 for name, playbook in playbooks.items():
-                    *figures, changed = play(playbook, inventory, folder)
+                    *figures, changed = play(playbook, inventory, directory)
                     if changed:
                         raise SystemExit(
                             f"{name} changed something on {changed} nodes the second time"

@@ -14,13 +14,13 @@ HERE = Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"  # the node's own, with which the agent is installed
 
 # The installed command (COMMAND_TEXT in plugins/modules/zombie_reaper_agent.py), with its paths in
-# a folder of the measurement.
+# a directory of the measurement.
 COMMAND = """\
 #!%(python)s -IS
 import sys
-sys.path.append("%(folder)s")
+sys.path.append("%(directory)s")
 import zombie_reaper
-zombie_reaper.CONFIG, zombie_reaper.RUN = "%(folder)s/config.json", "%(folder)s/run"
+zombie_reaper.CONFIG, zombie_reaper.RUN = "%(directory)s/config.json", "%(directory)s/run"
 %(also)s
 from zombie_reaper.command import main
 raise SystemExit(main())
@@ -36,20 +36,20 @@ CONFIG = {
 
 
 def measure(processes, runs) -> str:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         shutil.copytree(
             ENGINE / "reaper",
-            Path(folder, "zombie_reaper"),
+            Path(directory, "zombie_reaper"),
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-        Path(folder, "config.json").write_text(
-            json.dumps({**CONFIG, "textfile_directory": folder}), encoding="utf-8"
+        Path(directory, "config.json").write_text(
+            json.dumps({**CONFIG, "textfile_directory": directory}), encoding="utf-8"
         )
         commands = {}
         for name, also in WAYS.items():
-            command = Path(folder, name.replace(" ", "-"))
+            command = Path(directory, name.replace(" ", "-"))
             command.write_text(
-                COMMAND % {"python": PYTHON, "folder": folder, "also": also}, encoding="utf-8"
+                COMMAND % {"python": PYTHON, "directory": directory, "also": also}, encoding="utf-8"
             )
             command.chmod(0o755)
             commands[name] = [str(command)]

@@ -74,10 +74,10 @@ def written() -> str:
     """All that stands between the marks. What is not installed here stays as it was when it last
     was.
     """
-    with tempfile.TemporaryDirectory(prefix="zr-") as folder:
+    with tempfile.TemporaryDirectory(prefix="zr-") as directory:
         measured = {
             row.case.name: row
-            for row in inits.rows(Path(folder), [case for case in inits.CASES if case.installed])
+            for row in inits.rows(Path(directory), [case for case in inits.CASES if case.installed])
         }
     programs, misleading = (
         "\n".join(

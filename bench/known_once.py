@@ -28,8 +28,8 @@ AWK = (
 )
 BASH = r"""
 declare -A held
-for folder in /proc/[0-9]*; do
-    { read -r -d '' line <"$folder/stat"; } 2>/dev/null
+for directory in /proc/[0-9]*; do
+    { read -r -d '' line <"$directory/stat"; } 2>/dev/null
     set -- ${line##*) }
     [ "$1" = Z ] && (( held[$2] += 1 ))
 done
@@ -66,17 +66,17 @@ def named():
     """
     book = Ledger("/sys/fs/cgroup", PROCFS)
     if book.zombies():
-        for folder, _number in book.holding():
-            for pid in cgroups.processes(folder):
+        for directory, _number in book.holding():
+            for pid in cgroups.processes(directory):
                 if PROCFS.zombie_children(pid, 1)[0]:
                     return {pid: 1}
     return {}
 
 
 def found():
-    """As a sweep does it: each zombie looked at, of one parent at most zombies.MOST_LISTED."""
+    """As a sweep does it: each zombie looked at, of one parent at most zombies.MAX_LISTED."""
     result = zombies.find(PROCFS, Ledger("/sys/fs/cgroup", PROCFS))
-    assert result.way != zombies.SCAN
+    assert result.found_by != zombies.SCAN
     return Counter(stat.ppid for stat in result.stats) + Counter(result.more)
 
 

@@ -51,10 +51,10 @@ def measure(seconds) -> str:
 
 def _measure(kind, seconds, sweeping) -> tuple:
     collected = 0
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-        node = Node(Path(folder))
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor() as pool:
+        node = Node(Path(directory))
         try:
-            server = kind(node, Path(folder))
+            server = kind(node, Path(directory))
             try:
                 load = pool.submit(server.load, seconds)
                 while not load.done():

@@ -18,13 +18,13 @@ from tables import table
 
 HERE = Path(__file__).resolve().parent
 HIERARCHIES = [
-    folder
-    for folder in (
+    directory
+    for directory in (
         Path("/sys/fs/cgroup/pids"),
         Path("/sys/fs/cgroup/unified"),
         Path("/sys/fs/cgroup"),
     )
-    if (folder / "cgroup.procs").exists()
+    if (directory / "cgroup.procs").exists()
 ]
 USUAL_TABLE = 30000  # processes that fit into kernel.pid_max as it usually is
 BYTES = {"living": 120000, "zombies": 14000}  # of memory for each, with some to spare
@@ -309,32 +309,32 @@ def _cgroups(hierarchy, number):
     where number is 0.
     """
     outer = hierarchy / (f"zr-bench-{os.getpid()}-{number}")
-    folders = [outer / str(place) for place in range(number)]
+    directories = [outer / str(place) for place in range(number)]
     try:
-        for folder in [outer, *folders]:
-            folder.mkdir()
-        yield folders or [outer]
+        for directory in [outer, *directories]:
+            directory.mkdir()
+        yield directories or [outer]
     finally:
-        for folder in [*folders, outer]:
-            _remove(folder)
+        for directory in [*directories, outer]:
+            _remove(directory)
 
 
-def _remove(folder) -> None:
+def _remove(directory) -> None:
     """Move what is left in it one up, and remove a cgroup, if it is there. The last of its
     processes may take a moment to go.
     """
     for _try in range(100):
-        if not folder.exists():
+        if not directory.exists():
             return
-        for pid in (folder / "cgroup.procs").read_text().split():
+        for pid in (directory / "cgroup.procs").read_text().split():
             with contextlib.suppress(OSError):
-                (folder.parent / "cgroup.procs").write_text(pid)
+                (directory.parent / "cgroup.procs").write_text(pid)
         try:
-            folder.rmdir()
+            directory.rmdir()
             return
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError(f"{folder} cannot be removed")
+    raise RuntimeError(f"{directory} cannot be removed")
 
 
 def has_memory(kind, count) -> bool:

@@ -9,7 +9,7 @@ from crowd import LIVING, ZOMBIES, crowd
 from tables import ratio, table
 
 HERE = Path(__file__).resolve().parent
-MOST_LIVING = 10000  # a living one takes 30 times the memory of a zombie
+MAX_LIVING = 10000  # a living one takes 30 times the memory of a zombie
 RUNS = {1000: 11, 10000: 5}
 LIMITS = "pid_max", "threads-max"
 ROOM = 150000
@@ -18,7 +18,7 @@ ROOM = 150000
 def measure(counts) -> str:
     rows = []
     for count in counts:
-        living = count <= MOST_LIVING
+        living = count <= MAX_LIVING
         with (
             nullcontext() if living else room_for_many(),
             crowd(LIVING if living else ZOMBIES, count) as run,

@@ -34,10 +34,10 @@ OPTIONS = [
     "nudge,terminate",
 ]
 
-with tempfile.TemporaryDirectory() as folder:
+with tempfile.TemporaryDirectory() as directory:
     command = [sys.argv[2]]
     if command == ["zombie-reaper"]:
-        command = [sys.executable, "-IS", "-c", AGENT, sys.argv[1], "--run", folder, *OPTIONS]
+        command = [sys.executable, "-IS", "-c", AGENT, sys.argv[1], "--run", directory, *OPTIONS]
     began = time.monotonic()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     while psutil.Process(1).children(recursive=True):

@@ -20,7 +20,7 @@ from reaper.kernel.procfs import ProcFS  # noqa: E402
 # What it shall not do to so many is what is measured.
 AGENT = (
     "import sys; sys.path.append(sys.argv.pop(1)); from reaper import agent, policy;"
-    " policy.MOST_ORPHANS = 10**9; sys.exit(agent.main())"
+    " policy.MAX_ORPHANS = 10**9; sys.exit(agent.main())"
 )
 NO_OPTIONS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json"
@@ -38,7 +38,7 @@ OPTIONS = [
     "0",
 ]
 CALM = float(sys.argv[6])
-MOST_SECONDS = 120
+MAX_SECONDS = 120
 
 
 class Meter:
@@ -66,7 +66,7 @@ def is_over() -> bool:
 with Meter() as calm:
     time.sleep(CALM)
 procfs, parent = ProcFS(), int(sys.argv[4])
-with tempfile.TemporaryDirectory() as folder, Meter() as storm:
+with tempfile.TemporaryDirectory() as directory, Meter() as storm:
     began = time.monotonic()
     command = [
         sys.executable,
@@ -75,13 +75,13 @@ with tempfile.TemporaryDirectory() as folder, Meter() as storm:
         AGENT,
         sys.argv[1],
         "--run",
-        folder,
+        directory,
         *OPTIONS,
         "--remedies",
         sys.argv[3],
     ]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    while sys.argv[3] == "terminate" and not is_over() and time.monotonic() - began < MOST_SECONDS:
+    while sys.argv[3] == "terminate" and not is_over() and time.monotonic() - began < MAX_SECONDS:
         time.sleep(0.05)
     over = time.monotonic() - began
     time.sleep(CALM)

@@ -19,12 +19,12 @@ TICKS = 50
 PROCFS = ProcFS()
 
 
-def ledger_of(folder, keep):
+def ledger_of(directory, keep):
     """One that counts in that hierarchy, whichever it would take by itself."""
     ledger = cgroups.Ledger("/sys/fs/cgroup", PROCFS, keep=keep)
-    ledger.folder, ledger.list_name = (
-        folder,
-        ("cgroup.threads" if os.path.exists(folder + "/cgroup.threads") else "tasks"),
+    ledger.directory, ledger.list_name = (
+        directory,
+        ("cgroup.threads" if os.path.exists(directory + "/cgroup.threads") else "tasks"),
     )
     ledger.keep = keep and ledger.list_name == "cgroup.threads"
     return ledger
@@ -42,16 +42,16 @@ def cpu_of_a_tick(ledger) -> float:
 
 
 pids = [pid for pid in PROCFS.children(1) if pid != os.getpid()]
-for folder in sys.argv[4:]:
+for directory in sys.argv[4:]:
     for _each in range(int(sys.argv[3])):
-        Path(folder, "cgroup.procs").write_text(str(pids.pop()))
+        Path(directory, "cgroup.procs").write_text(str(pids.pop()))
 print(
     json.dumps(
         {
             "list": ledger_of(sys.argv[2], True).list_name,
             "resident": cpu_of_a_tick(ledger_of(sys.argv[2], True)),
             "afresh": cpu_of_a_tick(ledger_of(sys.argv[2], False)),
-            "cgroups": sum(1 for _folder in Path(sys.argv[2]).glob("**/cgroup.procs")),
+            "cgroups": sum(1 for _directory in Path(sys.argv[2]).glob("**/cgroup.procs")),
         }
     )
 )

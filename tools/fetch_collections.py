@@ -1,5 +1,5 @@
-"""fetch_collections.py FOLDER: puts the collections that the tests need below
-FOLDER/ansible_collections.
+"""fetch_collections.py DIRECTORY: puts the collections that the tests need below
+DIRECTORY/ansible_collections.
 
 They are taken out of PyPI's ansible wheels, so that the tests need no Galaxy. Those that are there
 are not fetched again.
@@ -22,14 +22,14 @@ COLLECTIONS = {
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    directory = Path(sys.argv[1])
     for name, wheel in COLLECTIONS.items():
         prefix = f"ansible_collections/{name}/"
-        if not (folder / prefix / "MANIFEST.json").exists():
-            fetch(wheel, prefix, folder)
+        if not (directory / prefix / "MANIFEST.json").exists():
+            fetch(wheel, prefix, directory)
 
 
-def fetch(wheel, prefix, folder):
+def fetch(wheel, prefix, directory):
     """Unpacks what a wheel has below a prefix."""
     with tempfile.TemporaryDirectory() as temporary:
         # The wheel may ask for a newer Python; only files are taken out, so this Python does not
@@ -49,7 +49,7 @@ def fetch(wheel, prefix, folder):
             names = [name for name in archive.namelist() if name.startswith(prefix)]
             # MANIFEST.json last: it says that the rest is there
             archive.extractall(
-                folder, sorted(names, key=lambda name: name.endswith("MANIFEST.json"))
+                directory, sorted(names, key=lambda name: name.endswith("MANIFEST.json"))
             )
 
 

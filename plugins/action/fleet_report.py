@@ -25,7 +25,7 @@ ARGUMENTS = {
     "dest": {"type": "str", "default": "zombie-reports"},
     "keep_days": {"type": "int", "default": 400},
 }
-MOST_DAYS = 36500
+MAX_DAYS = 36500
 HISTORY = "history.sqlite"
 
 
@@ -40,24 +40,24 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
-        if not 1 <= options["keep_days"] <= MOST_DAYS:
+        if not 1 <= options["keep_days"] <= MAX_DAYS:
             raise AnsibleActionFail(
-                "keep_days is %d: days from 1 to %d are right" % (options["keep_days"], MOST_DAYS)
+                "keep_days is %d: days from 1 to %d are right" % (options["keep_days"], MAX_DAYS)
             )
         if not options["dest"].strip() or "\0" in options["dest"]:
             raise AnsibleActionFail(
-                "dest is %r: the name of a folder on the controller is right" % options["dest"]
+                "dest is %r: the name of a directory on the controller is right" % options["dest"]
             )
         looks = _registered(task_vars, options["looks"])
         audits = _registered(task_vars, options["audits"]) if options["audits"] else None
         at, check_mode = int(time.time()), self._task.check_mode
         fleet = fleet_data.fleet(looks, audits, at)
         try:
-            folder = fleet_files.make_folder(options["dest"], check_mode)
-            no_trends, written = _written(folder, fleet, at, options["keep_days"], check_mode)
+            directory = fleet_files.make_directory(options["dest"], check_mode)
+            no_trends, written = _written(directory, fleet, at, options["keep_days"], check_mode)
         except OSError as error:
             raise AnsibleActionFail(
-                "the report cannot be written to %s: %s: %s. dest names the folder"
+                "the report cannot be written to %s: %s: %s. dest names the directory"
                 % (options["dest"], error.filename, error.strerror)
             ) from None
         told = "%s of %s: %s" % (
@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
         result.update(
             changed=True,
             failed=bool(no_trends),
-            dest=folder,
+            dest=directory,
             files=written,
             totals=fleet["totals"],
             msg="%s, but its trends are missing: %s" % (told, no_trends) if no_trends else told,
@@ -84,11 +84,11 @@ def _registered(task_vars, name) -> dict:
     return {host: hostvars.raw_get(host).get(name) for host in task_vars["ansible_play_hosts_all"]}
 
 
-def _written(folder, fleet, at, keep_days, check_mode) -> tuple:
+def _written(directory, fleet, at, keep_days, check_mode) -> tuple:
     """(why there are no trends, paths). The page does without a history that cannot be used, which
     the task then fails for.
     """
-    history, trends, no_trends = os.path.join(folder, HISTORY), fleet_history.NO_TRENDS, ""
+    history, trends, no_trends = os.path.join(directory, HISTORY), fleet_history.NO_TRENDS, ""
     try:
         if not check_mode:
             with fleet_history.History(history) as opened:
@@ -106,7 +106,7 @@ def _written(folder, fleet, at, keep_days, check_mode) -> tuple:
     }
     for name in texts:
         if not check_mode:
-            fleet_files.write(os.path.join(folder, name), texts[name])
-    return no_trends, [os.path.join(folder, name) for name in texts] + (
+            fleet_files.write(os.path.join(directory, name), texts[name])
+    return no_trends, [os.path.join(directory, name) for name in texts] + (
         [] if no_trends else [history]
     )

@@ -80,8 +80,8 @@ options:
     description:
       - Kubernetes namespaces whose pods are never touched. In a name C(*) stands for any text.
       - The default has what clusters run for themselves.
-      - A pod's namespace is known where the kubelet keeps its log folder in C(/var/log/pods), or a
-        link to it in C(/var/log/containers).
+      - A pod's namespace is known where the kubelet keeps its log directory in C(/var/log/pods), or
+        a link to it in C(/var/log/containers).
     type: list
     elements: str
     default:

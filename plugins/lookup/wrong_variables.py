@@ -80,7 +80,7 @@ OF_PLAYBOOKS = (
 OF_THE_RULEBOOK = ("listen", "port", TOKEN)
 RESULTS = ("sweep", "audit")  # registered by the role and by audit.yml, for what comes after them
 PLAIN = (str, int, float)  # neither what Ansible Vault has encrypted, nor what is long
-LONGEST = 60  # characters of a value that is shown
+MAX_SHOWN = 60  # characters of a value that is shown
 
 
 class LookupModule(LookupBase):
@@ -140,7 +140,10 @@ def _given(variables, variable, secret=False) -> str:
     value = variables[variable]
     shown = repr(value) if isinstance(value, PLAIN) and not secret else ""
     place = _place(value, next(name for name in variables if name == variable))
-    told = ["it is " + shown if 0 < len(shown) <= LONGEST else "", "from " + place if place else ""]
+    told = [
+        "it is " + shown if 0 < len(shown) <= MAX_SHOWN else "",
+        "from " + place if place else "",
+    ]
     return " (%s)" % ", ".join(filter(None, told)) if any(told) else ""
 
 

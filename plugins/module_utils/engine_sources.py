@@ -11,9 +11,9 @@ import pkgutil
 import sys
 
 
-def of(package, folder):
-    """{path: text} of a package and those in it, as they would lie below a folder. Hardly any of it
-    is imported: a node would compile it for nothing.
+def of(package, directory):
+    """{path: text} of a package and those in it, as they would lie below a directory. Hardly any of
+    it is imported: a node would compile it for nothing.
     """
     files = {}
     paths = [(package.__name__, package.__path__)]
@@ -21,14 +21,14 @@ def of(package, folder):
         name, path = paths.pop()
         inside = name[len(package.__name__) :].replace(".", "/")
         loader = sys.modules[name].__loader__
-        files[folder + inside + "/__init__.py"] = loader.get_source(name)
+        files[directory + inside + "/__init__.py"] = loader.get_source(name)
         for finder, inner, is_package in pkgutil.iter_modules(path, name + "."):
             if is_package:
                 paths.append((inner, __import__(inner, fromlist=["__path__"]).__path__))
             else:
                 # in a zip file, or not
                 loader = finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader
-                files["%s/%s.py" % (folder + inside, inner.rpartition(".")[2])] = loader.get_source(
-                    inner
+                files["%s/%s.py" % (directory + inside, inner.rpartition(".")[2])] = (
+                    loader.get_source(inner)
                 )
     return files

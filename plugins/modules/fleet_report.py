@@ -36,8 +36,8 @@ options:
     type: str
   dest:
     description:
-      - Folder on the controller; it is made where it is not there.
-      - A relative one is below the folder that C(ansible-playbook) was started in.
+      - Directory on the controller; it is made where it is not there.
+      - A relative one is below the directory that C(ansible-playbook) was started in.
     type: str
     default: zombie-reports
   keep_days:
@@ -82,7 +82,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dest:
-  description: The folder.
+  description: The directory.
   returned: success
   type: str
   sample: /home/op/zombie-reports

@@ -130,7 +130,7 @@ offenders:
     zombies:
       description: Zombies it holds.
       type: int
-    ripe:
+    due:
       description: Those of them that a remedy is for, being of O(min_age) and held by no tracer and
         no living thread.
       type: int

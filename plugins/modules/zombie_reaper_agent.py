@@ -198,12 +198,12 @@ def read(path):
 
 
 def strangers():
-    """What lies in the engine's folder and was not put there by this version, caches of Python
+    """What lies in the engine's directory and was not put there by this version, caches of Python
     apart.
     """
-    for folder, _folders, names in os.walk(ENGINE):
+    for directory, _directories, names in os.walk(ENGINE):
         for name in names:
-            yield os.path.join(folder, name)
+            yield os.path.join(directory, name)
 
 
 def is_right(path, text, mode):
@@ -212,9 +212,9 @@ def is_right(path, text, mode):
 
 def write(module, path, text, mode):
     """Replace a file whole or not at all."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        os.makedirs(folder, 0o755)
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        os.makedirs(directory, 0o755)
     handle, new = tempfile.mkstemp(dir=module.tmpdir)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
@@ -238,9 +238,13 @@ def metrics_files():
     except OptionError:
         configured = None
     found = textfile.DIRECTORIES + (configured, textfile.kept(RUN, procfs.ProcFS())[0])
-    folders = {folder for folder in found if isinstance(folder, str) and folder.startswith("/")}
+    directories = {
+        directory for directory in found if isinstance(directory, str) and directory.startswith("/")
+    }
     return sorted(
-        os.path.join(folder, textfile.NAME + end) for folder in folders for end in ("", files.NEW)
+        os.path.join(directory, textfile.NAME + end)
+        for directory in directories
+        for end in ("", files.NEW)
     )
 
 
@@ -265,8 +269,8 @@ def present(module, options, textfile_directory):
     wanted[CONFIG] = (json.dumps(values, indent=2, sort_keys=True) + "\n", 0o644)
     caches = set()
     for path in engine:
-        folder, name = os.path.split(path)
-        caches.add((os.path.join(folder, "__pycache__"), name[: -len(".py")]))
+        directory, name = os.path.split(path)
+        caches.add((os.path.join(directory, "__pycache__"), name[: -len(".py")]))
     removed = [
         path
         for path in strangers()

@@ -20,8 +20,8 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure imp
 from .node_row import LOOKED, node_row, tenant_of
 
 SCHEMA = 1
-MOST_TEXT = 300
-MOST_ROWS = 5000  # of one node in any list; modules return less
+MAX_TEXT = 300
+MAX_ROWS = 5000  # of one node in any list; modules return less
 
 
 def fleet(looks: dict, audits: dict | None, at: float) -> dict:
@@ -70,7 +70,7 @@ def fleet(looks: dict, audits: dict | None, at: float) -> dict:
     }
 
 
-def text(value, most: int = MOST_TEXT) -> str:
+def text(value, most: int = MAX_TEXT) -> str:
     """Any value as at most so many printable characters; control characters, bidirectional
     overrides and lone surrogates are escaped.
     """
@@ -326,7 +326,7 @@ def _dict(value) -> dict:
 
 
 def _list(value) -> list:
-    return value[:MOST_ROWS] if isinstance(value, list) else []
+    return value[:MAX_ROWS] if isinstance(value, list) else []
 
 
 def _whole(value) -> int:

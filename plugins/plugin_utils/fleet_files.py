@@ -88,8 +88,8 @@ def _cell(value):
     return value
 
 
-def make_folder(path: str, check_mode: bool) -> str:
-    """The folder's absolute path; made where it is not there, but not in check mode. ``OSError``
+def make_directory(path: str, check_mode: bool) -> str:
+    """The directory's absolute path; made where it is not there, but not in check mode. ``OSError``
     where that cannot be.
     """
     path = os.path.abspath(os.path.expanduser(path))
@@ -99,7 +99,7 @@ def make_folder(path: str, check_mode: bool) -> str:
     while not os.path.lexists(there):
         there = os.path.dirname(there)
     if not os.path.isdir(there):
-        raise NotADirectoryError(20, "it is there and is no folder", there)
+        raise NotADirectoryError(20, "it is there and is no directory", there)
     if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(13, "this user cannot write there", there)
     return path

@@ -21,8 +21,8 @@ APPLICATION_ID = 0x5A4F4D42  # PRAGMA application_id, to tell its files from oth
 LOCK_WAIT = 30.0  # seconds for another run to end its transaction
 TREND = 30 * 86400  # seconds that trends go back
 POINTS = 60  # of a trend
-MOST_TENANTS = 20  # of a node in one run, those with most zombies
-MOST_RANKED = 100
+MAX_TENANTS = 20  # of a node in one run, those with most zombies
+MAX_RANKED = 100
 
 MIGRATIONS = (
     (
@@ -143,7 +143,7 @@ class History:
                 "step": step,
                 "looked": LOOKED,
                 "trend": TREND,
-                "most": MOST_RANKED,
+                "most": MAX_RANKED,
             }
             nodes = {}
             for host, place, zombies, usage in self.connection.execute(_SERIES, values):
@@ -165,13 +165,13 @@ class History:
         if application != APPLICATION_ID and (application or version or tables):
             raise HistoryError(
                 f"{self.path} is a database of another program; it was left as it is. Name"
-                " another folder"
+                " another directory"
             )
         if version > len(MIGRATIONS):
             raise HistoryError(
                 f"{self.path} is of a newer version of this collection (its schema is {version},"
                 f" this one knows up to {len(MIGRATIONS)}); it was left as it is. Use that version,"
-                " or another folder"
+                " or another directory"
             )
         return version
 
@@ -246,9 +246,7 @@ def _by_tenant(fleet, new) -> list:
     return [
         (host, tenant, *numbers)
         for host, tenants in found.items()
-        for tenant, numbers in sorted(tenants.items(), key=lambda item: -sum(item[1]))[
-            :MOST_TENANTS
-        ]
+        for tenant, numbers in sorted(tenants.items(), key=lambda item: -sum(item[1]))[:MAX_TENANTS]
     ]
 
 

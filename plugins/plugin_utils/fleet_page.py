@@ -27,8 +27,8 @@ from markupsafe import Markup
 from .fleet_table import plural
 from .node_row import LOOKED
 
-MOST_ROWS = 500  # of a table on the page
-MOST_NODES = 1000  # of that of all nodes
+MAX_ROWS = 500  # of a table on the page
+MAX_NODES = 1000  # of that of all nodes
 HERE = Path(__file__).parent
 
 
@@ -219,7 +219,7 @@ def _history(trends, no_trends) -> str:
     return f"{plural(trends.runs, 'report')} since {_day(trends.since)}, of the last 30 days."
 
 
-def _table(name, title, about, columns, rows, nothing, most=MOST_ROWS) -> Table:
+def _table(name, title, about, columns, rows, nothing, most=MAX_ROWS) -> Table:
     return Table(name, title, about, columns, rows[:most], max(0, len(rows) - most), nothing)
 
 
@@ -302,7 +302,7 @@ def _nodes(fleet, trends, at) -> Table:
         ),
         rows,
         "No node could be looked at.",
-        MOST_NODES,
+        MAX_NODES,
     )
 
 
@@ -335,7 +335,7 @@ def _workloads(fleet) -> Table:
                 tone="muted" if row["verdict"] != "act" else "",
             ),
         ]
-        for row in fleet["offenders"][:MOST_ROWS]
+        for row in fleet["offenders"][:MAX_ROWS]
     ]
     columns = (
         Column("Node", wide=True),
@@ -355,7 +355,7 @@ def _workloads(fleet) -> Table:
         "Parents that hold zombies now.",
         columns,
         rows,
-        max(0, len(fleet["offenders"]) - MOST_ROWS),
+        max(0, len(fleet["offenders"]) - MAX_ROWS),
         "No zombies anywhere.",
     )
 

@@ -11,9 +11,9 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.options impo
 
 from .node_row import FAILED, LOOKED, SWEPT, UNREACHABLE
 
-FEW = 3  # nodes up to which all that each of them reported is shown
-MOST_LINES = 40  # of the report of one node, or of the table
-MOST_NAMES = 8  # nodes or tenants named in one line
+MAX_SHOWN_IN_FULL = 3  # nodes up to which all that each of them reported is shown
+MAX_LINES = 40  # of the report of one node, or of the table
+MAX_NAMES = 8  # nodes or tenants named in one line
 WIDEST_NAME = 40  # characters of the name of a node
 
 
@@ -26,8 +26,8 @@ def as_lines(rows) -> list:
     lines = [_states(rows)]
     if known:
         lines += _totals(known)
-    lines += [f"{row.state}: {row.host}: {row.why}" for row in rows if row.why][:MOST_LINES]
-    lines += _each(known) if len(rows) <= FEW else _table(known)
+    lines += [f"{row.state}: {row.host}: {row.why}" for row in rows if row.why][:MAX_LINES]
+    lines += _each(known) if len(rows) <= MAX_SHOWN_IN_FULL else _table(known)
     return [
         "".join(character if character.isprintable() else "?" for character in line)
         for line in lines
@@ -125,7 +125,7 @@ def _each(known) -> list:
     """What each of a few nodes reported."""
     lines = []
     for row in known:
-        shown = list(row.lines[:MOST_LINES])
+        shown = list(row.lines[:MAX_LINES])
         if len(row.lines) > len(shown):
             shown.append(f"and {plural(len(row.lines) - len(shown), 'more line')}")
         lines += [""] + [f"{row.host}: {line}" for line in shown]
@@ -137,7 +137,7 @@ def _table(known) -> list:
     which most zombies are left.
     """
     rows = [row for row in known if row.zombies or row.short_of_pids]
-    shown = rows[:MOST_LINES]
+    shown = rows[:MAX_LINES]
     cells = [("node", "zombies", "cleared", "left", "by", "PIDs taken")] + [
         (
             row.host[:WIDEST_NAME],
@@ -182,8 +182,8 @@ def _pids(row) -> str:
 
 
 def _names(names) -> str:
-    rest = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def number(count) -> str:

@@ -251,7 +251,7 @@ def test_the_termination_log_follows_no_link_and_makes_no_file():
     assert [
         call
         for call in opened
-        if "dir_fd=folder" not in call
+        if "dir_fd=dir_fd" not in call
         and not call.startswith("os.open(os.path.join(kubelet, 'pods'), ")
     ] == []
     assert "procfs" not in imports(path)[1]  # no way into a container's own files

@@ -324,7 +324,7 @@ def test_a_canary_loses_its_rights_before_it_can_be_seen():
         for text in (
             "os.close(fd)",
             "libc.setns(",
-            "os.chroot(empty_folder)",
+            "os.chroot(empty_directory)",
             "os.chdir('/')",
             "os.setgroups([])",
             "os.setresgid(NOBODY, NOBODY, NOBODY)",
@@ -366,7 +366,7 @@ def test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc():
     ] == [
         "libc.mlockall(MCL_CURRENT | MCL_FUTURE)",
         "libc.mallopt(M_MMAP_MAX, 0)",
-        "libc.mallopt(M_TRIM_THRESHOLD, 8 * RESERVE)",
+        "libc.mallopt(M_TRIM_THRESHOLD, 8 * RESERVE_BYTES)",
     ]
     assert whereabouts(WATCH, "libc") == 5, (
         "made, locked by, handed to _reserved, and used there twice"

@@ -1,7 +1,7 @@
 """The report's page in a real browser: seen, sorted, filtered, without scripts, in the dark, on a
 phone, and with a big fleet.
 
-Screenshots are kept in pytest's folder of the run; its path is printed.
+Screenshots are kept in pytest's directory of the run; its path is printed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rig import fleet as rig
 from rig.browser import DESKTOP, PHONE, Browser
 from selenium.webdriver.common.by import By
 
-PATIENCE = 300  # seconds
+TIMEOUT = 300  # seconds
 HOSTILE = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
 CELLS = (
     "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].filter(row =>"
@@ -23,10 +23,10 @@ CELLS = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    print("screenshots are in", folder)
-    return folder
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("report")
+    print("screenshots are in", directory)
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +40,20 @@ def fleet():
 
 
 @pytest.fixture(scope="module")
-def page(folder, fleet):
+def page(directory, fleet):
     """Of that fleet, with a month of history."""
-    file = folder / "fleet.html"
+    file = directory / "fleet.html"
     file.write_text(
-        fleet_page.page(fleet, rig.history_of(folder / "history", 30, 400, 30), rig.AT),
+        fleet_page.page(fleet, rig.history_of(directory / "history", 30, 400, 30), rig.AT),
         encoding="utf-8",
     )
     return file
 
 
 @pytest.fixture(scope="module")
-def browser(folder):
-    opened = Browser(folder / "profile")
-    opened.driver.set_script_timeout(PATIENCE)
+def browser(directory):
+    opened = Browser(directory / "profile")
+    opened.driver.set_script_timeout(TIMEOUT)
     yield opened
     opened.close()
 
@@ -81,9 +81,9 @@ def click(browser, table, title):
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_it_fits_and_nothing_is_wrong_with_it(browser, page, folder, size, dark):
+def test_it_fits_and_nothing_is_wrong_with_it(browser, page, directory, size, dark):
     browser.open(page, size, dark)
-    browser.screenshot(folder / ("%d-%s.png" % (size[0], "dark" if dark else "light")))
+    browser.screenshot(directory / ("%d-%s.png" % (size[0], "dark" if dark else "light")))
     assert browser.run("return document.documentElement.scrollWidth") <= size[0], (
         "the page scrolls sideways"
     )
@@ -179,11 +179,11 @@ def test_a_filter_shows_the_rows_that_have_all_its_words(browser, page):
     assert len(cells(browser, "#nodes", 0)) == 28, "the other tables are as they were"
 
 
-def test_it_reads_without_scripts(page, folder, fleet):
-    browser = Browser(folder / "without", scripts=False)
+def test_it_reads_without_scripts(page, directory, fleet):
+    browser = Browser(directory / "without", scripts=False)
     try:
         browser.open(page)
-        browser.screenshot(folder / "without-scripts.png")
+        browser.screenshot(directory / "without-scripts.png")
         rows = browser.driver.find_elements(By.CSS_SELECTOR, "#workloads tbody tr")
         assert len(rows) == len(fleet["offenders"])
         assert rows[0].is_displayed() and HOSTILE in rows[0].text
@@ -260,16 +260,16 @@ def test_every_text_stands_out_from_its_ground(browser, page, dark):
 
 
 @pytest.mark.full
-def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
+def test_500_nodes_and_20000_offenders_open_at_once(browser, directory):
     """Within 2 s on a machine with nothing else to do. What is asserted holds on any: how often all
     of it had to be laid out anew.
     """
     looks, audits = rig.big(500, 20000)
-    trends = rig.history_of(folder / "big-history", 500, 2000, 30, step=72)
+    trends = rig.history_of(directory / "big-history", 500, 2000, 30, step=72)
     began = time.perf_counter()
     text = fleet_page.page(rig.fleet_of(looks, audits), trends, rig.AT)
     made = time.perf_counter() - began
-    file = folder / "big.html"
+    file = directory / "big.html"
     file.write_text(text, encoding="utf-8")
     began = time.perf_counter()
     browser.open(file)
@@ -287,7 +287,7 @@ def test_500_nodes_and_20000_offenders_open_at_once(browser, folder):
         f" opened in {opened:.2f} s, sorted and"
         f" filtered in {used:.2f} s with {layouts} layouts"
     )
-    browser.screenshot(folder / "big.png")
+    browser.screenshot(directory / "big.png")
     assert len(cells(browser, "#nodes", 0)) == 498
     assert set(cells(browser, "#workloads", 0)) <= {f"node01{digit}" for digit in range(10)}
     assert browser.complaints() == [] and browser.requests() == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rig.node import OWN_FILES
 
-FOLDER = "ansible_collections/provider/fleet"
+DIRECTORY = "ansible_collections/provider/fleet"
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +69,8 @@ def bin() -> Path:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
-    """once(name, make): the folder of that name, which all workers of pytest-xdist share.
-    make(folder) fills it, in the first that asks.
+    """once(name, make): the directory of that name, which all workers of pytest-xdist share.
+    make(directory) fills it, in the first that asks.
     """
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -91,16 +91,19 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def collection(root, once) -> Path:
-    """A copy of what git would take, in a folder where ansible-test and ansible-galaxy agree to
+    """A copy of what git would take, in a directory where ansible-test and ansible-galaxy agree to
     work.
     """
-    return once("collections", lambda folder: copy_checkout(root, folder / FOLDER)) / FOLDER
+    return (
+        once("collections", lambda directory: copy_checkout(root, directory / DIRECTORY))
+        / DIRECTORY
+    )
 
 
 @pytest.fixture
 def scratch(collection, tmp_path) -> Path:
     """A copy of that for tools which write into it."""
-    return Path(shutil.copytree(collection, tmp_path / FOLDER, symlinks=True))
+    return Path(shutil.copytree(collection, tmp_path / DIRECTORY, symlinks=True))
 
 
 def copy_checkout(root, copy) -> None:
@@ -127,13 +130,13 @@ def copy_checkout(root, copy) -> None:
 @pytest.fixture(scope="session")
 def tarball(collection, bin, run, once) -> Path:
     """The collection as it is uploaded."""
-    folder = once(
+    directory = once(
         "tarball",
-        lambda folder: run(
-            bin / "ansible-galaxy", "collection", "build", "--output-path", folder, collection
+        lambda directory: run(
+            bin / "ansible-galaxy", "collection", "build", "--output-path", directory, collection
         ),
     )
-    return next(folder.glob("provider-fleet-*.tar.gz"))
+    return next(directory.glob("provider-fleet-*.tar.gz"))
 
 
 @pytest.fixture(scope="session")
@@ -142,15 +145,15 @@ def pythons() -> dict[tuple[int, int], Path]:
     asked for by name.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv"))
-    folders = [Path(folder) for folder in os.environ["PATH"].split(":")]
-    folders += sorted(pyenv.glob("versions/*/bin"))
+    directories = [Path(directory) for directory in os.environ["PATH"].split(":")]
+    directories += sorted(pyenv.glob("versions/*/bin"))
     found = {}
-    for folder in folders:
+    for directory in directories:
         # a shim of pyenv stands for a Python that may not be there; a venv's python is none of its
         # own
-        if folder == pyenv / "shims" or (folder.parent / "pyvenv.cfg").exists():
+        if directory == pyenv / "shims" or (directory.parent / "pyvenv.cfg").exists():
             continue
-        for path in sorted(folder.glob("python3.*")):
+        for path in sorted(directory.glob("python3.*")):
             version = re.fullmatch(r"python3\.(\d+)", path.name)
             if not version or int(version[1]) < 9 or (3, int(version[1])) in found:
                 continue
@@ -203,6 +206,6 @@ def core(request, bin) -> Path:
 
 
 def _venv(root, run, name, python, requirements) -> Path:
-    folder = root / ".cache" / name
-    run(root / "tools" / "venv", folder, python, root / "tools" / requirements)
-    return folder / "bin"
+    directory = root / ".cache" / name
+    run(root / "tools" / "venv", directory, python, root / "tools" / requirements)
+    return directory / "bin"

@@ -37,7 +37,7 @@ PATHS = [
 
 
 def fetch_collections(project, bin, run) -> Path:
-    """What a project sync does with collections/requirements.yml; the folder that jobs find them
+    """What a project sync does with collections/requirements.yml; the directory that jobs find them
     in.
     """
     stage = project.parent / "requirements_collections"
@@ -62,8 +62,8 @@ def fetch_collections(project, bin, run) -> Path:
 @pytest.fixture(scope="module")
 def checkout(collection, bin, run, tmp_path_factory):
     """Jobs of a project that is a git clone of this repository."""
-    folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(collection, folder / "origin", symlinks=True)
+    directory = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(collection, directory / "origin", symlinks=True)
     git = [
         "/usr/bin/git",
         "-c",
@@ -71,24 +71,28 @@ def checkout(collection, bin, run, tmp_path_factory):
         "-c",
         "user.email=test@localhost",
         "-C",
-        folder / "origin",
+        directory / "origin",
     ]
     run(*git, "init", "--quiet")
     run(*git, "add", "--all")
     run(*git, "commit", "--quiet", "--message=as it is")
-    run("/usr/bin/git", "clone", "--quiet", folder / "origin", folder / "project")
-    return Jobs(folder, bin, folder / "project", fetch_collections(folder / "project", bin, run))
+    run("/usr/bin/git", "clone", "--quiet", directory / "origin", directory / "project")
+    return Jobs(
+        directory, bin, directory / "project", fetch_collections(directory / "project", bin, run)
+    )
 
 
 @pytest.fixture(scope="module")
 def built(tarball, bin, run, tmp_path_factory):
     """Jobs of a project as docs/awx.md has it for the built collection."""
-    folder = tmp_path_factory.mktemp("built")
+    directory = tmp_path_factory.mktemp("built")
     for name, text in BLOCK.findall((CHECKOUT / "docs/awx.md").read_text(encoding="utf-8")):
-        (folder / "project" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "project" / name).write_text(text, encoding="utf-8")
-    shutil.copy(tarball, folder / "project")
-    return Jobs(folder, bin, folder / "project", fetch_collections(folder / "project", bin, run))
+        (directory / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / "project" / name).write_text(text, encoding="utf-8")
+    shutil.copy(tarball, directory / "project")
+    return Jobs(
+        directory, bin, directory / "project", fetch_collections(directory / "project", bin, run)
+    )
 
 
 @pytest.fixture(params=["checkout", pytest.param("built", marks=pytest.mark.full)])
@@ -106,12 +110,12 @@ def play(request):
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     """Three nodes by name, and what AWX knows of them."""
-    folder = tmp_path_factory.mktemp("nodes")
+    directory = tmp_path_factory.mktemp("nodes")
     nodes = {}
     for name in ("control1", "node1", "node2"):
-        (folder / name).mkdir()
-        nodes[name] = Node(folder / name)
-    yield nodes, {name: host(folder, node, PYTHON) for name, node in nodes.items()}
+        (directory / name).mkdir()
+        nodes[name] = Node(directory / name)
+    yield nodes, {name: host(directory, node, PYTHON) for name, node in nodes.items()}
     for node in nodes.values():
         node.stop()
 

@@ -20,7 +20,7 @@ HEADINGS = [
     "Related Information",
     "License Information",
 ]
-FOLDERS = {
+DIRECTORIES = {
     "modules": "module",
     "callback": "callback",
     "filter": "filter",
@@ -37,8 +37,8 @@ def plugins(collection) -> list:
     """
     found = [
         (kind, "provider.fleet." + path.stem)
-        for folder, kind in FOLDERS.items()
-        for path in sorted(collection.glob(f"plugins/{folder}/*.py"))
+        for directory, kind in DIRECTORIES.items()
+        for path in sorted(collection.glob(f"plugins/{directory}/*.py"))
         if path.stem != "__init__"
     ]
     return found + [

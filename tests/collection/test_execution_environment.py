@@ -10,22 +10,22 @@ import shutil
 import pytest
 import yaml
 
-FOLDER = "ansible_collections/provider/fleet"
+DIRECTORY = "ansible_collections/provider/fleet"
 
 
 @pytest.fixture(scope="module")
 def context(root, tarball, bin, run, tmp_path_factory):
     """What ansible-builder makes for the container engine."""
-    folder = tmp_path_factory.mktemp("environment")
+    directory = tmp_path_factory.mktemp("environment")
     text = re.search(
         r"^```yaml execution-environment.yml\n(.*?)^```$",
         (root / "docs/awx.md").read_text(encoding="utf-8"),
         re.M | re.S,
     )[1]
-    (folder / "execution-environment.yml").write_text(text, encoding="utf-8")
-    shutil.copy(tarball, folder)
-    run(bin / "ansible-builder", "create", cwd=folder)
-    return folder / "context"
+    (directory / "execution-environment.yml").write_text(text, encoding="utf-8")
+    shutil.copy(tarball, directory)
+    run(bin / "ansible-builder", "create", cwd=directory)
+    return directory / "context"
 
 
 def test_the_collection_is_installed_where_the_build_does_it(context, bin, run, tmp_path):
@@ -40,7 +40,7 @@ def test_the_collection_is_installed_where_the_build_does_it(context, bin, run, 
         tmp_path,
         cwd=context / "_build",
     )
-    assert (tmp_path / FOLDER / "MANIFEST.json").is_file()
+    assert (tmp_path / DIRECTORY / "MANIFEST.json").is_file()
 
 
 def test_the_collection_needs_nothing_there(context, tarball, bin, run, tmp_path):
@@ -56,7 +56,9 @@ def test_the_collection_needs_nothing_there(context, tarball, bin, run, tmp_path
     )
     introspected = run(bin / "ansible-builder", "introspect", tmp_path).stdout
     assert "provider.fleet" not in introspected
-    assert yaml.safe_load((tmp_path / FOLDER / "meta/execution-environment.yml").read_text()) == {
+    assert yaml.safe_load(
+        (tmp_path / DIRECTORY / "meta/execution-environment.yml").read_text()
+    ) == {
         "version": 1,
         "dependencies": {},
     }

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def machine(collection, run, tmp_path_factory):
     """machine(script): the output of the script as root, with the checkout in /root/fleet."""
-    folder = tmp_path_factory.mktemp("machine")
+    directory = tmp_path_factory.mktemp("machine")
     podman = "/usr/bin/podman"
     name = f"fleet-fresh-{os.getpid()}"
 
@@ -45,7 +45,7 @@ def machine(collection, run, tmp_path_factory):
     ]
 
     if subprocess.run([podman, "image", "exists", IMAGE], check=False).returncode:
-        archive = folder / "root.tar"
+        archive = directory / "root.tar"
         run(*BUILD, archive, *filter(None, [os.environ.get("MIRROR")]))
         run_podman("import", "--quiet", archive, IMAGE)
         archive.unlink()
@@ -67,7 +67,7 @@ def machine(collection, run, tmp_path_factory):
 
 
 def test_look_install_repeat_remove(machine):
-    """The sequence that run-site itself suggests, each step from another folder and without a
+    """The sequence that run-site itself suggests, each step from another directory and without a
     terminal.
     """
     looked = machine("cd /; /root/fleet/run-site --check --diff")

@@ -16,17 +16,17 @@ HERE = ("-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=/us
 
 @pytest.fixture(scope="module")
 def installed(tarball, core, run, tmp_path_factory):
-    """run in an empty folder with nothing but the tarball installed."""
-    folder = tmp_path_factory.mktemp("installed")
+    """run in an empty directory with nothing but the tarball installed."""
+    directory = tmp_path_factory.mktemp("installed")
     run(
         core / "ansible-galaxy",
         "collection",
         "install",
         "--offline",
         "-p",
-        folder,
+        directory,
         tarball,
-        cwd=folder,
+        cwd=directory,
     )
 
     def run_there(program, *arguments):
@@ -34,9 +34,9 @@ def installed(tarball, core, run, tmp_path_factory):
             core / program,
             *arguments,
             *HERE,
-            cwd=folder,
+            cwd=directory,
             own_files=True,
-            ANSIBLE_COLLECTIONS_PATH=str(folder),
+            ANSIBLE_COLLECTIONS_PATH=str(directory),
         )
 
     return run_there

@@ -38,7 +38,9 @@ def test_sanity(request, root, scratch, newest, pythons, run, tmp_path):
     # ansible-test takes the first python3.X on PATH at its word; pyenv's shims break it.
     for version, python in pythons.items():
         (tmp_path / f"python{version[0]}.{version[1]}").symlink_to(python)
-    rest = [folder for folder in os.environ["PATH"].split(":") if Path(folder).name != "shims"]
+    rest = [
+        directory for directory in os.environ["PATH"].split(":") if Path(directory).name != "shims"
+    ]
     path = ":".join([str(newest), str(tmp_path), *rest])
 
     command = [newest / "ansible-test", "sanity", "--local", "--color", "no"]

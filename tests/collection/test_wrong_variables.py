@@ -171,8 +171,8 @@ def test_names_that_are_allowed_are_those_that_somebody_reads():
             r"register: zombie_reaper_(\w+)",
             "".join(
                 path.read_text(encoding="utf-8")
-                for folder in ("playbooks", "roles")
-                for path in CHECKOUT.glob(folder + "/**/*.yml")
+                for directory in ("playbooks", "roles")
+                for path in CHECKOUT.glob(directory + "/**/*.yml")
             ),
         )
     )

@@ -129,9 +129,9 @@ from reaper import canary
 patience, canary.QUIET = %s, 2.0
 def watch(canaries, real=canary.wait_for_fates):
     collecting = [each for each in canaries if each.init_pid in %r]
-    canary.PATIENCE = %r
+    canary.INIT_TIMEOUT = %r
     fates = real(collecting)
-    canary.PATIENCE = patience
+    canary.INIT_TIMEOUT = patience
     return {**fates, **real([each for each in canaries if each not in collecting])}
 canary.wait_for_fates = watch
 """
@@ -142,7 +142,7 @@ from reaper import canary
 class UntilTold(float):
     def __gt__(self, _seconds):
         return not os.path.exists(%r)
-canary.PATIENCE = UntilTold(1)
+canary.INIT_TIMEOUT = UntilTold(1)
 """
 
 
@@ -157,7 +157,7 @@ def patient(seconds, collecting=()):
 
 HURRIED = patient(0.4)
 # tests/mutations run this often, and are not about patience
-REAL = 0.4 if "REAPER_ENGINE" in os.environ else "canary.PATIENCE"
+REAL = 0.4 if "REAPER_ENGINE" in os.environ else "canary.INIT_TIMEOUT"
 
 
 def with_capabilities(bounding):
@@ -255,25 +255,27 @@ class Cgroups:
         self.made, self.members, self.frozen = [], [], []
 
     def make(self, root, path, process) -> Path:
-        folder = root / (f"zombie-reaper-audit-{os.getpid()}")
+        directory = root / (f"zombie-reaper-audit-{os.getpid()}")
         for name in ("", *path.split("/")):
-            folder = folder / name if name else folder
-            if not folder.exists():
-                folder.mkdir()
-                self.made.append(folder)
+            directory = directory / name if name else directory
+            if not directory.exists():
+                directory.mkdir()
+                self.made.append(directory)
         for member in [process, *process.children(recursive=True)]:
-            (folder / "cgroup.procs").write_text(str(member.pid), encoding="ascii")
-        return folder
+            (directory / "cgroup.procs").write_text(str(member.pid), encoding="ascii")
+        return directory
 
     def freeze(self, process) -> bool:
         """Whether there is a freezer on this machine."""
         for root, name, frozen, thawed, tells, told in FREEZERS:
             if (root / "cgroup.procs").exists():
-                folder = self.make(root, "paused", process)
-                self.frozen.append((folder / name, thawed))
-                (folder / name).write_text(frozen, encoding="ascii")
+                directory = self.make(root, "paused", process)
+                self.frozen.append((directory / name, thawed))
+                (directory / name).write_text(frozen, encoding="ascii")
                 wait_until(
-                    lambda file=folder / tells, told=told: told in file.read_text(encoding="ascii")
+                    lambda file=directory / tells, told=told: (
+                        told in file.read_text(encoding="ascii")
+                    )
                 )
                 return True
         return False
@@ -285,11 +287,13 @@ class Cgroups:
 
     def remove(self):
         """When all that was in them has ended."""
-        for folder in reversed(self.made):
+        for directory in reversed(self.made):
             wait_until(
-                lambda folder=folder: not (folder / "cgroup.procs").read_text(encoding="ascii")
+                lambda directory=directory: (
+                    not (directory / "cgroup.procs").read_text(encoding="ascii")
+                )
             )
-            folder.rmdir()
+            directory.rmdir()
 
 
 def audit(node, *flags, code=None, config=NO_OPTIONS) -> dict:
@@ -356,8 +360,8 @@ def canaries(node, alive=False) -> list:
 class Audited:
     """All those containers in one node, before, while and after they are probed."""
 
-    def __init__(self, folder):
-        self.node, self.cgroups = PatientNode(folder), Cgroups()
+    def __init__(self, directory):
+        self.node, self.cgroups = PatientNode(directory), Cgroups()
         try:
             assert self.node.run("mkdir", "/var/log/pods", "/var/log/containers").returncode == 0
             self.programs = {name: self.node.container(code) for name, code in CONTAINERS.items()}
@@ -368,7 +372,7 @@ class Audited:
             self.before = self._states()
             self.dry = audit(self.node, "--check", "--probe", *OPTIONS)
             self.without = audit(self.node, *OPTIONS)
-            self.state_after_looking = self.node.run_folder.exists()
+            self.state_after_looking = self.node.run_directory.exists()
             collecting = [
                 self.programs[name].pids[1]
                 for name, (_looked, probed) in VERDICTS.items()
@@ -601,7 +605,7 @@ def test_what_a_canary_showed_feeds_the_sweep(audited):
 
 def test_a_canary_that_stays_is_no_fault_of_the_one_who_could_not_collect_it(audited):
     entry = offender_of(audited.sweep, audited.programs["seccomp strict"])
-    assert (entry["reason"], entry["remedies"], entry["ripe"]) == ("own_canary", [], 0)
+    assert (entry["reason"], entry["remedies"], entry["due"]) == ("own_canary", [], 0)
 
 
 # One at a time, and in a hurry
@@ -648,7 +652,7 @@ signal.signal(signal.SIGUSR1, one_more)
         time.sleep(options["min_age"])
         swept = node.sweep("--wait", remedies="nudge,terminate", **options)
         assert offender_of(swept, init)["reason"] == "own_canary"
-        assert (offender_of(swept, init)["ripe"], swept["changed"], swept["counts"]["cleared"]) == (
+        assert (offender_of(swept, init)["due"], swept["changed"], swept["counts"]["cleared"]) == (
             0,
             False,
             0,
@@ -664,7 +668,7 @@ signal.signal(signal.SIGUSR1, one_more)
         2,
     )
     swept = node.sweep(remedies="nudge,reap")
-    assert (offender_of(swept, init)["ripe"], swept["counts"]["cleared"]) == (1, 1)
+    assert (offender_of(swept, init)["due"], swept["counts"]["cleared"]) == (1, 1)
     assert init.alive and len(init.zombies()) == 1, "the canary"
 
 
@@ -673,9 +677,9 @@ def test_a_zombie_with_the_pid_of_a_canary_is_not_one(node):
     init = node.container("zombie()\n" + LEAKS)
     zombie = ns_pids(init.zombies()[0])[1]
     node.sweep("--check")
-    node.run_folder.mkdir(mode=0o700)
+    node.run_directory.mkdir(mode=0o700)
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    (node.run_folder / "left_canaries").write_text(
+    (node.run_directory / "left_canaries").write_text(
         f"{boot_id}\n{zombie} 1 0.000\n", encoding="ascii"
     )
     assert offender_of(node.sweep("--check"), init)["reason"] == "act"
@@ -713,7 +717,7 @@ def test_an_audit_loses_no_descriptor_and_leaves_no_child(node):
     ended.process.suspend()
     wait_until(lambda: status_of(ended)["State"][0] == "T")
     let_go = FIRST_THOSE_THAT_COLLECT % (0.4, [collecting.pids[1]], AS_LONG_AS_IT_TAKES)
-    done = node.run(PYTHON, "-IS", "-c", IN_PROCESS, str(ENGINE), str(node.run_folder), let_go)
+    done = node.run(PYTHON, "-IS", "-c", IN_PROCESS, str(ENGINE), str(node.run_directory), let_go)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == [True, ["leaks", "unknown", "reaps"]]
     ended.process.resume()
@@ -729,7 +733,7 @@ from reaper.paths import Paths
 """
     + PATIENTLY
     + """
-canary.PATIENCE = 0.4
+canary.INIT_TIMEOUT = 0.4
 os.environ["SECRET"], secret = "x", open(sys.argv[1] + "/sweep_module.py")
 watch = canary.wait_for_fates
 def told(pid):
@@ -754,7 +758,7 @@ def test_what_a_tenant_could_see_of_a_canary(node):
     right, and nobody may look into its memory.
     """
     node.container(LEAKS)
-    done = node.run(PYTHON, "-IS", "-c", WHAT_IT_IS, str(ENGINE), str(node.run_folder))
+    done = node.run(PYTHON, "-IS", "-c", WHAT_IT_IS, str(ENGINE), str(node.run_directory))
     assert (done.returncode, done.stderr) == (0, "")
     (seen,), session = json.loads(done.stdout)
     nobody = ["2147483646"] * 4
@@ -932,8 +936,8 @@ def put_into_pod(cgroups, process, container=1):
     cgroups.make(root, f"pod{UID % 1}/{CONTAINER_ID % container}", process)
 
 
-def pause_program(folder) -> str:
-    program = folder / "pause"
+def pause_program(directory) -> str:
+    program = directory / "pause"
     subprocess.run(
         ["gcc", "-x", "c", "-o", program, "-"],
         input="int pause(void); int main(void) { for (;;) pause(); }",
@@ -1006,7 +1010,7 @@ def test_one_that_looks_after_its_children_now_and_then_goes_on(node):
     assert init.alive
 
 
-TAKING_ITS_TIME = agent_that(f"canary.PATIENCE, canary.SETTLES = {AS_LONG_AS_IT_TAKES}, 3.0")
+TAKING_ITS_TIME = agent_that(f"canary.INIT_TIMEOUT, canary.SETTLES = {AS_LONG_AS_IT_TAKES}, 3.0")
 WAITS_LATER = """
 ready()
 while True:
@@ -1109,16 +1113,16 @@ def test_a_pid_namespace_that_is_full(node):
         assert canaries(node, alive=True) == []
 
 
-def test_a_state_folder_that_cannot_be_written_sends_no_canary(node):
+def test_a_state_directory_that_cannot_be_written_sends_no_canary(node):
     """What cannot be noted is not sent: a sweep would blame its parent for it."""
     init = node.container(LEAKS)
-    node.run_folder.mkdir()
+    node.run_directory.mkdir()
     for command in (
-        ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", str(node.run_folder)],
+        ["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", str(node.run_directory)],
         [
             "sh",
             "-c",
-            f"touch {node.run_folder}/lock && cat /dev/zero >{node.run_folder}/fill"
+            f"touch {node.run_directory}/lock && cat /dev/zero >{node.run_directory}/fill"
             " 2>/dev/null; true",
         ],
     ):
@@ -1129,11 +1133,12 @@ def test_a_state_folder_that_cannot_be_written_sends_no_canary(node):
     assert init.zombies() == [] and canaries(node, alive=True) == []
 
 
-def test_a_state_folder_that_is_read_only_fails_a_probe_with_one_sentence_and_no_look(node):
+def test_a_state_directory_that_is_read_only_fails_a_probe_with_one_sentence_and_no_look(node):
     init = node.container(LEAKS)
-    node.run_folder.mkdir()
+    node.run_directory.mkdir()
     assert (
-        node.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(node.run_folder)).returncode == 0
+        node.run("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(node.run_directory)).returncode
+        == 0
     )
     done = node.agent("--audit", "--probe")
     assert done.returncode == 1
@@ -1143,7 +1148,7 @@ def test_a_state_folder_that_is_read_only_fails_a_probe_with_one_sentence_and_no
     assert init.zombies() == []
 
 
-IN_NO_MOOD_TO_WAIT = agent_that("canary.PATIENCE, files.LOCK_WAIT = 0.4, 0.3")
+IN_NO_MOOD_TO_WAIT = agent_that("canary.INIT_TIMEOUT, files.LOCK_WAIT = 0.4, 0.3")
 UNTIL_THE_LOCK_IS_TAKEN = """
 import os, time
 from reaper import canary
@@ -1152,7 +1157,7 @@ def watch(canaries, real=canary.wait_for_fates):
     while not os.path.exists(%r):
         time.sleep(0.01)
     return real(canaries)
-canary.PATIENCE, canary.wait_for_fates = 0.4, watch
+canary.INIT_TIMEOUT, canary.wait_for_fates = 0.4, watch
 """
 HOLDS_THE_LOCK = """
 import fcntl
@@ -1163,8 +1168,8 @@ fcntl.flock(held, fcntl.LOCK_EX)
 
 def test_while_a_sweep_holds_the_lock_no_canary_is_sent(node):
     init = node.container(LEAKS)
-    node.run_folder.mkdir(mode=0o700)
-    node.program(HOLDS_THE_LOCK % str(node.run_folder / "lock") + LEAKS)
+    node.run_directory.mkdir(mode=0o700)
+    node.program(HOLDS_THE_LOCK % str(node.run_directory / "lock") + LEAKS)
     done = node.run(
         *node.agent_command("--audit", "--probe", "--remedies", "nudge", code=IN_NO_MOOD_TO_WAIT)
     )
@@ -1179,7 +1184,7 @@ def test_a_sweep_that_holds_the_lock_afterwards_keeps_no_canary_where_it_is(node
     sent.
     """
     init = node.container(LEAKS)
-    node.run_folder.mkdir(mode=0o700)
+    node.run_directory.mkdir(mode=0o700)
     sent, taken = tmp_path / "sent", tmp_path / "taken"
     node.program(
         """
@@ -1190,7 +1195,7 @@ while not os.path.exists(%r):
 open(%r, "w").close()
 forever()
 """
-        % (str(sent), HOLDS_THE_LOCK % str(node.run_folder / "lock"), str(taken))
+        % (str(sent), HOLDS_THE_LOCK % str(node.run_directory / "lock"), str(taken))
     )
     code = agent_that(
         lines(UNTIL_THE_LOCK_IS_TAKEN % (str(sent), str(taken))), "files.LOCK_WAIT = 0.3"

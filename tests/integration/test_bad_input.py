@@ -31,7 +31,7 @@ def refused(node, done, status, *words):
     for word in words:
         assert word in line
     assert done.stdout == ""
-    assert not node.run_folder.exists()
+    assert not node.run_directory.exists()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_configuration_that_is_not_there(node, tmp_path):
         (lambda path: os.symlink("/dev/zero", path), "not a regular file"),
         (lambda path: os.symlink(path, path), "Too many levels of symbolic links"),
     ],
-    ids=["folder", "fifo", "device", "loop"],
+    ids=["directory", "fifo", "device", "loop"],
 )
 def test_a_configuration_that_is_no_file(node, tmp_path, make, words):
     """None of them holds up the sweep: nobody writes to the FIFO, and the device never ends."""
@@ -297,7 +297,7 @@ def test_without_pidfd(monkeypatch, breakage):
         check_node(procfs.ProcFS())
 
 
-def test_a_run_folder_that_cannot_be_made(node):
+def test_a_run_directory_that_cannot_be_made(node):
     init = node.container(LEAK)
     done = node.agent("--run", "/proc/nowhere", "--min-age", "0")
     refused(node, done, 1, "the lock /proc/nowhere/lock cannot be opened")
@@ -328,7 +328,7 @@ def test_the_command_line(node, arguments):
     done = node.agent(*arguments)
     assert "Traceback" not in done.stderr
     assert done.returncode == (0 if arguments == ["--help"] else 2)
-    assert not node.run_folder.exists()
+    assert not node.run_directory.exists()
 
 
 SLEEPS = "230", "115"  # clock_nanosleep(2) on x86-64, aarch64

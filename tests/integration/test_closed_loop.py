@@ -39,7 +39,7 @@ for _ in range(30):
 ready()
 forever()
 """
-PATIENCE = 300  # seconds; Prometheus, Alertmanager and Ansible all have to get their turn
+TIMEOUT = 300  # seconds; Prometheus, Alertmanager and Ansible all have to get their turn
 OF_NODE1 = '{instance="node1:9100"}'
 
 
@@ -79,7 +79,7 @@ def start():
 
 def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
     # as in earnest: the sweep by Ansible knows what the agent has seen
-    node.run_folder = Path("/run/zombie_reaper")
+    node.run_directory = Path("/run/zombie_reaper")
     (tmp_path / "textfiles").mkdir()
     (tmp_path / "token").write_text(TOKEN)
     hosts = {name: inside(node, tmp_path, name) for name in ("node1", "node2")}
@@ -108,22 +108,22 @@ def test_an_alert_has_its_node_swept_and_resolves(node, tmp_path, start):
     container = node.container(LEAK)
     wait_until(lambda: len(container.zombies()) == 30)
     wait_until(
-        lambda: value(prometheus, "max_over_time(zombie_reaper_zombies%s[1h])") >= 30, PATIENCE
+        lambda: value(prometheus, "max_over_time(zombie_reaper_zombies%s[1h])") >= 30, TIMEOUT
     )
     assert value(prometheus, "zombie_reaper_report_only%s") == 1
     wait_until(
         lambda: prometheus.query(
             'count_over_time(ALERTS{alertname="NodeZombies", alertstate="firing"}[1h])'
         ),
-        PATIENCE,
+        TIMEOUT,
     )
-    wait_until(lambda: modules_run(tmp_path, "node1"), PATIENCE)
+    wait_until(lambda: modules_run(tmp_path, "node1"), TIMEOUT)
 
-    wait_until(lambda: not container.zombies(), PATIENCE)  # seen with psutil
+    wait_until(lambda: not container.zombies(), TIMEOUT)  # seen with psutil
     assert container.alive and container.process.status() != psutil.STATUS_ZOMBIE
     # The agent may write what it saw before that sweep after it, and looks again a minute later
-    wait_until(lambda: "NodeZombies" not in prometheus.alerts() + alertmanager.alerts(), PATIENCE)
-    wait_until(lambda: 0 <= value(prometheus, "zombie_reaper_zombies%s") < 20, PATIENCE)
+    wait_until(lambda: "NodeZombies" not in prometheus.alerts() + alertmanager.alerts(), TIMEOUT)
+    wait_until(lambda: 0 <= value(prometheus, "zombie_reaper_zombies%s") < 20, TIMEOUT)
     assert (modules_run(tmp_path, "node1"), modules_run(tmp_path, "node2")) == (1, 0), (
         rulebook.text()
     )

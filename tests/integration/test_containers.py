@@ -27,7 +27,7 @@ pytestmark = pytest.mark.all_cgroups
 
 @pytest.fixture
 def podman(node):
-    """podman refuses a folder with a long name, so it is not below pytest's own."""
+    """podman refuses a directory with a long name, so it is not below pytest's own."""
     started = Podman(node, Path(tempfile.mkdtemp(prefix="zr-")))
     yield started
     started.stop()
@@ -119,7 +119,7 @@ def test_the_monitor_of_a_container_is_a_runtime(node, podman):
     podman.run(LEAKING)
     real = procfs.ProcFS()
     (monitor,) = wait_until(lambda: conmons(node))
-    assert re.fullmatch(policy.RUNTIMES, os.path.basename(real.executable(monitor)).decode())
+    assert re.fullmatch(policy.INFRASTRUCTURE, os.path.basename(real.executable(monitor)).decode())
     assert "conmon" in "".join(line.path for line in real.cgroup(monitor))
     assert (
         workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True, {}).kind
@@ -144,7 +144,7 @@ def test_a_container_of_podman_s_has_its_name_also_where_it_removes_itself(
     storage = "/var/lib/containers/storage"
     mounting = (
         f"mount -t tmpfs tmpfs /var/lib && mkdir -p {storage} && mount --bind"
-        f" {podman.folder / 'root'} {storage}"
+        f" {podman.directory / 'root'} {storage}"
     )
     assert node.run("sh", "-c", mounting).returncode == 0
     container = podman(

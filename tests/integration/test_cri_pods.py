@@ -43,7 +43,7 @@ def kubelet(tmp_path_factory):
 @pytest.fixture
 def node(kubelet, tmp_path):
     """The node of all tests here, with a memory of its own for each."""
-    kubelet.node.run_folder = tmp_path / "run"
+    kubelet.node.run_directory = tmp_path / "run"
     yield kubelet.node
     kubelet.remove_pods()
 
@@ -296,7 +296,7 @@ def test_a_pod_of_kube_system_is_never_touched_by_default(node, kubelet):
     wait_until(lambda: tenant.state(web)[0] == "CONTAINER_EXITED")
 
 
-def test_a_pod_whose_log_folder_is_missing_is_left_alone(node, kubelet):
+def test_a_pod_whose_log_directory_is_missing_is_left_alone(node, kubelet):
     """It may be one of kube-system. Where no namespace is protected, that does not matter."""
     pod = kubelet.pod("kube-system", "etcd-node7")
     etcd = pod.container("etcd", "leak", "2")
@@ -309,7 +309,7 @@ def test_a_pod_whose_log_folder_is_missing_is_left_alone(node, kubelet):
     )
     assert zombies_of_containers(node) == {etcd: 2}
     assert pod.state(etcd)[0] == "CONTAINER_RUNNING"
-    config = node.run_folder.parent / "config.json"
+    config = node.run_directory.parent / "config.json"
     config.write_text('{"protect_namespaces": [], "min_age": 0, "remedies": ["reap"]}')
     done = node.agent("--json", config=config)
     assert offender(json.loads(done.stdout), etcd)["outcome"] == "cleared", done
@@ -578,9 +578,9 @@ def test_a_container_that_ctr_runs(node, kubelet, namespace, told):
     """No id is in its cgroup path, and no pod. In the namespace of Kubernetes it may be anything;
     elsewhere its shim names it.
     """
-    ctr = ["ctr", "--address", str(kubelet.folder / "socket"), "--namespace", namespace]
+    ctr = ["ctr", "--address", str(kubelet.directory / "socket"), "--namespace", namespace]
     for words in (
-        ["images", "import", str(kubelet.folder / "image.tar")],
+        ["images", "import", str(kubelet.directory / "image.tar")],
         [
             "run",
             "--detach",
@@ -625,7 +625,7 @@ def test_a_container_that_ctr_runs(node, kubelet, namespace, told):
 
 
 def test_where_only_the_links_of_the_kubelet_tell_the_pod(node, kubelet):
-    """podLogsDir is elsewhere, so there is no folder in /var/log/pods."""
+    """podLogsDir is elsewhere, so there is no directory in /var/log/pods."""
     pods = [
         kubelet.pod("akash-services", "operator-7d9fc5b46b-x2x7z"),
         kubelet.pod(TENANT, "web-0"),

@@ -77,7 +77,7 @@ def test_it_sees_what_comes_and_status_tells(node, start_daemon):
         line,
     )
     assert sum(int(number) for number in re.findall(r"(\d+) cleared", daemon.text())) == 3
-    last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
+    last = json.loads((node.run_directory / "last.json").read_text(encoding="utf-8"))
     assert last["schema"] == 1
 
 
@@ -85,7 +85,7 @@ def test_status_where_nobody_watches_says_so(node, start_daemon):
     done = node.agent("--status")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no resident process watches this node" in done.stderr
-    assert not node.run_folder.exists()
+    assert not node.run_directory.exists()
     daemon = start_daemon()
     assert node.agent("--status").returncode == 0
     assert daemon.end() == 0
@@ -231,7 +231,7 @@ def test_sigterm_during_a_sweep_ends_it_when_that_is_reported(node, start_daemon
     assert init.ends()
     assert "asked to end by SIGTERM" in daemon.text()
     assert "Traceback" not in daemon.text()
-    last = json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))
+    last = json.loads((node.run_directory / "last.json").read_text(encoding="utf-8"))
     assert last["ended_early"] and last["counts"]["parents_ended"] == 1
 
 
@@ -259,7 +259,7 @@ def test_ages_survive_a_restart(node, start_daemon):
     """
     first = start_daemon("--min-age", "3600", "--remedies", "reap")
     init = node.container(LEAK)
-    wait_until(lambda: (node.run_folder / "first_seen").exists() and len(ages(node)) == 3)
+    wait_until(lambda: (node.run_directory / "first_seen").exists() and len(ages(node)) == 3)
     seen = ages(node)
     assert first.end() == 0
     assert ages(node) == seen, "it forgets nothing at its end"
@@ -279,7 +279,7 @@ def test_ages_survive_a_restart(node, start_daemon):
 def ages(node) -> list:
     return sorted(
         line
-        for line in (node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()[1:]
+        for line in (node.run_directory / "first_seen").read_text(encoding="ascii").splitlines()[1:]
     )
 
 
@@ -292,7 +292,7 @@ def test_ages_are_kept_in_memory_where_the_file_is_lost(node, start_daemon):
 
     def lost_and_cleared():
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(node.run_folder / "first_seen")
+            os.unlink(node.run_directory / "first_seen")
         return (daemon.status() or {}).get("cleared") == 3
 
     wait_until(lost_and_cleared)
@@ -303,7 +303,7 @@ def test_a_sweep_by_hand_beside_it_takes_turns(node, start_daemon):
     """While a sweep by hand holds the lock the resident one does nothing; then it goes on."""
     daemon = start_daemon("--min-age", "0", "--remedies", "reap")
     daemon.after_ticks(1)
-    with open(node.run_folder / "lock", "w", encoding="ascii") as lock:
+    with open(node.run_directory / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         init = node.container(LEAK)
         wait_until(lambda: waits_for_the_lock(daemon))
@@ -334,7 +334,7 @@ def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, start_daemon):
     )
     daemon = start_daemon("--min-age", "0", "--remedies", "reap")
     daemon.after_ticks(1)
-    with open(node.run_folder / "lock", "w", encoding="ascii") as lock:
+    with open(node.run_directory / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         init = node.container(LEAK)
         wait_until(lambda: "error: another process holds" in daemon.text(), 60)
@@ -345,17 +345,17 @@ def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, start_daemon):
 FULL_RUN = 'mkdir -p "$0" && mount -t tmpfs -o size=64k none "$0" && exec "$@"'
 
 
-def test_a_full_run_folder_is_said_and_stops_nothing(node, start_daemon):
+def test_a_full_run_directory_is_said_and_stops_nothing(node, start_daemon):
     """In its own mount namespace: a file system of 64 KB, filled to its last byte, and emptied
     again.
     """
-    before = ["unshare", "--mount", "sh", "-c", FULL_RUN, str(node.run_folder)]
+    before = ["unshare", "--mount", "sh", "-c", FULL_RUN, str(node.run_directory)]
     daemon = start_daemon("--min-age", "2", "--remedies", "reap", before=before)
-    folder = f"/proc/{daemon.process.pid}/root{node.run_folder}"
+    directory = f"/proc/{daemon.process.pid}/root{node.run_directory}"
     daemon.after_ticks(1)
 
     def said():
-        with open(folder + "/filled", "ab", buffering=0) as filled, contextlib.suppress(OSError):
+        with open(directory + "/filled", "ab", buffering=0) as filled, contextlib.suppress(OSError):
             while True:  # what it gave back while it wrote is taken too
                 filled.write(bytes(512))
         return "cannot be written: No space left on device" in daemon.text()
@@ -366,16 +366,16 @@ def test_a_full_run_folder_is_said_and_stops_nothing(node, start_daemon):
     assert init.alive
     wait_until(said)
     # half a file, for a moment
-    wait_until(lambda: not [name for name in os.listdir(folder) if name.endswith(".new")])
-    for name in os.listdir(folder):
+    wait_until(lambda: not [name for name in os.listdir(directory) if name.endswith(".new")])
+    for name in os.listdir(directory):
         if name.endswith(".json"):
-            with open(f"{folder}/{name}", encoding="utf-8") as file:
+            with open(f"{directory}/{name}", encoding="utf-8") as file:
                 json.load(file)
-    os.unlink(folder + "/filled")
+    os.unlink(directory + "/filled")
     init.process.send_signal(signal.SIGUSR1)
 
     def told():
-        with open(folder + "/daemon.json", encoding="utf-8") as file:
+        with open(directory + "/daemon.json", encoding="utf-8") as file:
             return json.load(file)["cleared"] == 4
 
     wait_until(told)
@@ -479,7 +479,7 @@ def seen_at_boot(node, parents) -> None:
     """As if the sweep of before had been that long ago. parents: PIDs of those whose zombies it saw
     then.
     """
-    file = node.run_folder / "first_seen"
+    file = node.run_directory / "first_seen"
     boot_id, *lines = file.read_text(encoding="ascii").splitlines()
     words = [line.split() for line in lines]
     assert {int(ppid) for _pid, _start, ppid, _seen in words} >= parents

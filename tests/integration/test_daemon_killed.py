@@ -36,12 +36,12 @@ LATEST = 0.25  # seconds after such a moment
 
 
 class Reader:
-    """Reads the files of the run folder again and again, as a monitoring agent would, and notes
+    """Reads the files of the run directory again and again, as a monitoring agent would, and notes
     what was not whole.
     """
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, directory):
+        self.directory = directory
         self.torn = []
         self.reads = Counter()
         self.done = threading.Event()
@@ -56,7 +56,7 @@ class Reader:
             time.sleep(0.001)
 
     def look(self, name):
-        text = (self.folder / name).read_text(encoding="utf-8", errors="replace")
+        text = (self.directory / name).read_text(encoding="utf-8", errors="replace")
         self.reads[name] += 1
         try:
             if name in FILES:
@@ -141,12 +141,12 @@ def zombies(program) -> int:
     return found
 
 
-def lives_and_deaths(node, folder, worker) -> tuple:
+def lives_and_deaths(node, directory, worker) -> tuple:
     """Kill the agent of one node again and again; returns how many parents came to harm, and what
     was read meanwhile.
     """
-    parents = {kind: started(node, folder, worker, kind) for kind in KINDS[:2]}
-    reader = Reader(node.run_folder)
+    parents = {kind: started(node, directory, worker, kind) for kind in KINDS[:2]}
+    reader = Reader(node.run_directory)
     flags = ("--min-age", "0", "--remedies", "reap")
     harmed = 0
     daemon = None
@@ -154,7 +154,7 @@ def lives_and_deaths(node, folder, worker) -> tuple:
         for turn in range(KILLS // NODES):
             for program in parents.values():
                 program.feed(60)
-            daemon = Daemon(node, folder, *flags)
+            daemon = Daemon(node, directory, *flags)
             kill(daemon, MOMENTS[turn % 4])
             assert "Traceback" not in daemon.text(), daemon.text()
             for kind, program in list(parents.items()):
@@ -162,8 +162,8 @@ def lives_and_deaths(node, folder, worker) -> tuple:
                 if not well(program):
                     harmed += 1
                     program.stop()
-                    parents[kind] = started(node, folder, worker, kind)
-        daemon = Daemon(node, folder, *flags)
+                    parents[kind] = started(node, directory, worker, kind)
+        daemon = Daemon(node, directory, *flags)
         for program in parents.values():
             program.feed(5)
         wait_until(
@@ -176,9 +176,9 @@ def lives_and_deaths(node, folder, worker) -> tuple:
         assert "warning" not in daemon.text() and "error" not in daemon.text(), daemon.text()
         assert node.agent("--status").returncode == 0
         assert daemon.end() == 0
-        assert [name for name in os.listdir(node.run_folder) if name.endswith(".json.new")] == [], (
-            "half a report is left"
-        )
+        assert [
+            name for name in os.listdir(node.run_directory) if name.endswith(".json.new")
+        ] == [], "half a report is left"
         assert json.loads(node.agent(*flags, "--json").stdout)["warnings"] == []
         assert all(program.alive for program in parents.values())
         # those that no kill can have made short
@@ -197,11 +197,11 @@ def test_killed_at_random_moments(tmp_path):
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(NODES) as pool:
         jobs = []
         for number in range(NODES):
-            folder = tmp_path / (f"node{number}")
-            folder.mkdir()
-            node = Node(folder)
+            directory = tmp_path / (f"node{number}")
+            directory.mkdir()
+            node = Node(directory)
             stack.callback(node.stop)
-            jobs.append(pool.submit(lives_and_deaths, node, folder, worker))
+            jobs.append(pool.submit(lives_and_deaths, node, directory, worker))
         results = [job.result() for job in jobs]
     harmed = sum(result[0] for result in results)
     reads = sum((result[1] for result in results), Counter())
@@ -216,7 +216,7 @@ def test_killed_where_reap_is_not_in_the_middle_every_parent_stays_well(node, tm
     """With zombies that are too young, and with nudge, nobody is ever stopped: whatever the moment,
     it harms nobody.
     """
-    reader = Reader(node.run_folder)
+    reader = Reader(node.run_directory)
     masks = {kind: program.masks() for kind, program in parents.items()}
     try:
         for turn in range(10):
@@ -241,10 +241,10 @@ forever()
 ROOM = 64  # KB
 
 
-def fill(folder, left):
+def fill(directory, left):
     """But for so many bytes, or pages of them. What was filled before is given back first."""
-    (folder / "filled").unlink(missing_ok=True)
-    with open(folder / "filled", "wb", buffering=0) as file:
+    (directory / "filled").unlink(missing_ok=True)
+    with open(directory / "filled", "wb", buffering=0) as file:
         with contextlib.suppress(OSError):
             while file.write(bytes(4096)):
                 pass
@@ -252,7 +252,7 @@ def fill(folder, left):
 
 
 @pytest.mark.full
-def test_killed_while_its_run_folder_is_full(node, tmp_path):
+def test_killed_while_its_run_directory_is_full(node, tmp_path):
     """A file system of its own, in which there is room for everything, for a part of it, or for
     nothing.
     """
@@ -260,21 +260,21 @@ def test_killed_while_its_run_folder_is_full(node, tmp_path):
         "sh",
         "-c",
         f'mkdir -p "$0" && mount -t tmpfs -o size={ROOM}k none "$0"',
-        str(node.run_folder),
+        str(node.run_directory),
     )
     assert mounted.returncode == 0, mounted.stderr
-    folder = Path(f"/proc/{node.init.process.pid}/root{node.run_folder}")
+    directory = Path(f"/proc/{node.init.process.pid}/root{node.run_directory}")
     parent = node.container(LEAKS_WHEN_TOLD)
-    reader = Reader(folder)
+    reader = Reader(directory)
     try:
         for turn in range(8):
-            fill(folder, (0, 4096, 8192, ROOM << 10)[turn % 4])
+            fill(directory, (0, 4096, 8192, ROOM << 10)[turn % 4])
             parent.process.send_signal(signal.SIGUSR1)
             kill(
                 Daemon(node, tmp_path, "--min-age", "0", "--remedies", "nudge"),
                 MOMENTS[1 + turn // 4],
             )
-        (folder / "filled").unlink()
+        (directory / "filled").unlink()
         daemon = Daemon(node, tmp_path, "--min-age", "0", "--remedies", "nudge,reap")
         wait_until(lambda: not parent.zombies(), 60)
         daemon.after_ticks(2)
@@ -284,8 +284,8 @@ def test_killed_while_its_run_folder_is_full(node, tmp_path):
         assert node.agent("--status").returncode == 0
         assert daemon.end() == 0
         assert json.loads(node.agent("--json", "--remedies", "reap").stdout)["warnings"] == []
-        assert json.loads((folder / "last.json").read_text(encoding="utf-8"))["schema"] == 1
-        assert [name for name in os.listdir(folder) if name.endswith(".json.new")] == [], (
+        assert json.loads((directory / "last.json").read_text(encoding="utf-8"))["schema"] == 1
+        assert [name for name in os.listdir(directory) if name.endswith(".json.new")] == [], (
             "half a report is left"
         )
         assert parent.alive
@@ -300,13 +300,14 @@ def test_ages_of_one_that_was_killed_count_for_the_next(node, tmp_path, parents)
     daemon = Daemon(node, tmp_path, "--min-age", "3600")
     seen = wait_until(
         lambda: (
-            (node.run_folder / "first_seen").exists()
-            and len((node.run_folder / "first_seen").read_text(encoding="ascii").splitlines()) == 10
-            and (node.run_folder / "first_seen").read_text(encoding="ascii")
+            (node.run_directory / "first_seen").exists()
+            and len((node.run_directory / "first_seen").read_text(encoding="ascii").splitlines())
+            == 10
+            and (node.run_directory / "first_seen").read_text(encoding="ascii")
         )
     )
     kill(daemon, when_it_is_ready)
     again = Daemon(node, tmp_path, "--min-age", "3600")
     again.after_ticks(2)
-    assert (node.run_folder / "first_seen").read_text(encoding="ascii") == seen
+    assert (node.run_directory / "first_seen").read_text(encoding="ascii") == seen
     again.stop()

@@ -25,7 +25,7 @@ SECONDS = float(os.environ.get("REAPER_SOAK_SECONDS", "180"))
 MIN_AGE = 2
 # seconds beyond that: where a sweep helped nobody, the next one comes after twenty times what it
 # took; and the machine may be busy
-PATIENCE = 120
+TIMEOUT = 120
 MOST = 8  # containers at a time
 GROWTH = 1024  # KB
 
@@ -217,7 +217,7 @@ class Churn:
         self.configure(random.choice(["", "{", "[]", '{"min_age": -1}', '{"remedies": ["pray"]}']))
 
     def hold_the_lock(self):
-        with open(self.node.run_folder / "lock", "w", encoding="ascii") as lock:
+        with open(self.node.run_directory / "lock", "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             time.sleep(random.uniform(0, 1))
 
@@ -254,13 +254,13 @@ class Churn:
                 seen[zombie] = self.first_seen.get(zombie, now)
         self.first_seen = seen
         self.oldest = max([self.oldest] + [now - since for since in seen.values()])
-        assert self.oldest < MIN_AGE + PATIENCE, self.daemon.text()[-2000:]
+        assert self.oldest < MIN_AGE + TIMEOUT, self.daemon.text()[-2000:]
         for since, container in list(self.to_be_ended):
             if not container.alive:
                 self.to_be_ended.remove((since, container))
                 self.forget(container)
             else:
-                assert now - since < MIN_AGE + PATIENCE, (
+                assert now - since < MIN_AGE + TIMEOUT, (
                     "it was not ended: " + self.daemon.text()[-2000:]
                 )
         assert self.daemon.popen.poll() is None, self.daemon.text()
@@ -296,16 +296,16 @@ def as_at_first(daemon, first) -> bool:
 
 def open_files(daemon) -> list:
     """Those of one moment, in which a sweep may be at work."""
-    folder, found = f"/proc/{daemon.process.pid}/fd", []
-    for fd in os.listdir(folder):
+    directory, found = f"/proc/{daemon.process.pid}/fd", []
+    for fd in os.listdir(directory):
         with contextlib.suppress(FileNotFoundError):
-            found.append(re.sub(r"socket:.*", "socket", os.readlink(f"{folder}/{fd}")))
+            found.append(re.sub(r"socket:.*", "socket", os.readlink(f"{directory}/{fd}")))
     return found
 
 
 def no_more_cgroups_open_than_there_are(daemon) -> bool:
     return sum("/cgroup" in name for name in open_files(daemon)) <= 1 + sum(
-        1 for _folder in os.walk(UNIFIED or ROOT)
+        1 for _directory in os.walk(UNIFIED or ROOT)
     )
 
 
@@ -348,17 +348,17 @@ def test_churn(node, tmp_path):
         churn.reload()
         wait_until(
             lambda: not any(zombies_of(container.process.pid) for container in churn.containers),
-            MIN_AGE + PATIENCE,
+            MIN_AGE + TIMEOUT,
         )
         wait_until(
             lambda: not any(container.alive for _since, container in churn.to_be_ended),
-            MIN_AGE + PATIENCE,
+            MIN_AGE + TIMEOUT,
         )
         daemon.after_ticks(1)
         assert [len(zombies_of(program.process.pid)) for program in protected[:2]] == [3, 3]
         assert ended_by(daemon) and ended_by(daemon) <= churn.may_end, daemon.text()[-4000:]
         wait_until(lambda: no_more_cgroups_open_than_there_are(daemon))
-        wait_until(lambda: as_at_first(daemon, first), MIN_AGE + PATIENCE)
+        wait_until(lambda: as_at_first(daemon, first), MIN_AGE + TIMEOUT)
         told = daemon.status()
         print(
             f"{SECONDS} s, {churn.steps}, {told['sweeps']} sweeps, {told['cleared']}"

@@ -60,7 +60,7 @@ class Container(namedtuple("Container", ("engine", "name", "id"))):
             return "gone"
 
     def root(self) -> Path:
-        """Its root folder, as its PID 1 sees that."""
+        """Its root directory, as its PID 1 sees that."""
         return Path(f"/proc/{process_in(self.engine.node, self.state()['pid']).pid}/root")
 
     def orphan_becomes(self, state):
@@ -70,17 +70,17 @@ class Container(namedtuple("Container", ("engine", "name", "id"))):
 class Engines:
     """Docker and Podman in one node, their state where the node's own would have it."""
 
-    def __init__(self, node, folder):
+    def __init__(self, node, directory):
         self.node = node
         for name in ("docker", "podman"):
-            (folder / name).mkdir()
-        self.docker = Docker(node, folder / "docker", UNIQUE)
-        self.podman = Podman(node, folder / "podman")
+            (directory / name).mkdir()
+        self.docker = Docker(node, directory / "docker", UNIQUE)
+        self.podman = Podman(node, directory / "podman")
         storage = "/var/lib/containers/storage"
         done = node.run(
             "sh",
             "-c",
-            "mkdir -p {1} && mount --bind {0}/root {1}".format(folder / "podman", storage),
+            "mkdir -p {1} && mount --bind {0}/root {1}".format(directory / "podman", storage),
         )
         assert done.returncode == 0, done.stderr
 
@@ -139,7 +139,7 @@ class Engines:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     node = PatientNode(tmp_path_factory.mktemp("engines"))
-    short = Path(tempfile.mkdtemp(prefix="zr-"))  # podman refuses a folder with a long name
+    short = Path(tempfile.mkdtemp(prefix="zr-"))  # podman refuses a directory with a long name
     started = None
     try:
         started = Engines(node, short)
@@ -155,7 +155,7 @@ def both(tmp_path_factory):
 @pytest.fixture
 def engines(both, tmp_path):
     """With no containers, and a sweep that remembers nothing."""
-    both.node.run_folder = tmp_path / "run"
+    both.node.run_directory = tmp_path / "run"
     yield both
     both.remove_containers()
 

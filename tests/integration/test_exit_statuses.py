@@ -97,7 +97,7 @@ def test_only_the_zombie_that_is_old_enough_is_collected(node):
     program.process.send_signal(signal.SIGUSR1)
     assert said(program) == "both"
     entry = offender_of(sweep(node, later(hours=2), remedies="reap", min_age=3600), program)
-    assert (entry["zombies"], entry["ripe"], entry["cleared"]) == (2, 1, 1)
+    assert (entry["zombies"], entry["due"], entry["cleared"]) == (2, 1, 1)
     assert len(program.zombies()) == 1
     program.process.send_signal(signal.SIGUSR2)
     assert said(program) == "status 5"

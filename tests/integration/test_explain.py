@@ -30,15 +30,15 @@ if os.fork() == 0:
     forever()
 forever()
 """
-HURRIED = agent_that("from reaper import canary; canary.PATIENCE = 0.1", PATIENT_WITH_INITS)
+HURRIED = agent_that("from reaper import canary; canary.INIT_TIMEOUT = 0.1", PATIENT_WITH_INITS)
 
 
 def explained(node, pid, *flags) -> str:
-    """All its sentences. It may not even make the folder of the state."""
-    existed = node.run_folder.exists()
+    """All its sentences. It may not even make the directory of the state."""
+    existed = node.run_directory.exists()
     done = node.agent("--explain", str(pid), "--min-age", "0", *flags)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert node.run_folder.exists() == existed
+    assert node.run_directory.exists() == existed
     assert done.stdout.endswith(("\n", ".\n"))
     return done.stdout
 
@@ -343,7 +343,7 @@ def test_a_process_that_is_not_there(node):
         "",
         "zombie-reaper: --explain: there is no process 4000000 on this node\n",
     )
-    assert not node.run_folder.exists()
+    assert not node.run_directory.exists()
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_what_is_no_pid(node, given):
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert "is no PID: give a whole number from 1 to 4194304" in done.stderr.splitlines()[-1]
-    assert not node.run_folder.exists()
+    assert not node.run_directory.exists()
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_flags_that_do_not_go_together(node, flags, words):
     done = node.agent(*flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].endswith("error: " + words)
-    assert not node.run_folder.exists()
+    assert not node.run_directory.exists()
     assert init.alive and len(init.zombies()) == 2
 
 
@@ -388,7 +388,7 @@ def test_an_audit_reports_to_standard_output_line_by_line_and_takes_the_options_
     assert lines[2].endswith("it keeps 2 zombies, the oldest seen for 0 s")
     lines = node.agent("--audit").stdout.splitlines()
     assert lines[2].startswith("unknown ") and "it holds 2 zombies, none of min_age" in lines[2]
-    assert not node.run_folder.exists()
+    assert not node.run_directory.exists()
     config.write_text('{"min_age": "x"}', encoding="ascii")
     done = node.agent("--audit", config=config)
     assert (done.returncode, done.stdout) == (2, "") and "min_age" in done.stderr

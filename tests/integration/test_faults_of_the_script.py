@@ -178,7 +178,7 @@ while True:
         os.waitpid(child, 0)
     children = [zombie(), zombie()]
 """
-# Arguments: path of the engine, folder of the state, PID of the supervisor. Its clock is an hour
+# Arguments: path of the engine, directory of the state, PID of the supervisor. Its clock is an hour
 # ahead with each sweep.
 HUNDRED_SWEEPS = """
 import json, os, signal, sys, time
@@ -212,7 +212,7 @@ def test_row_3_a_supervisor_that_reaps_now_and_then_survives_100_sweeps(node):
         "-c",
         HUNDRED_SWEEPS,
         str(ENGINE),
-        str(node.run_folder),
+        str(node.run_directory),
         str(supervisor.pids[1]),
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -429,7 +429,7 @@ def test_row_5_two_sweeps_at_once_take_turns(node, tmp_path, remedies):
 
 def test_row_5_a_sweep_that_waits_too_long_for_the_lock_says_busy_and_does_nothing(node):
     init = node.container(LEAK)
-    node.run_folder.mkdir()
+    node.run_directory.mkdir()
     holder = node.program(
         """
 import fcntl
@@ -438,7 +438,7 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 ready()
 forever()
 """
-        % str(node.run_folder / "lock")
+        % str(node.run_directory / "lock")
     )
     code = AGENT.replace(
         "from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent"
@@ -562,7 +562,7 @@ for event in ("os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system",
     assert event not in seen, event
 print("none")
 """
-    done = node.run(PYTHON, "-IS", "-c", hook % (str(ENGINE), remedies, str(node.run_folder)))
+    done = node.run(PYTHON, "-IS", "-c", hook % (str(ENGINE), remedies, str(node.run_directory)))
     assert done.stdout == "none\n", done.stderr
 
 
@@ -573,7 +573,7 @@ def test_row_10_a_dry_run_says_exactly_what_a_run_then_does(node):
     dry = node.sweep("--check")
     assert all(container.alive for container in containers)
     assert [len(program.zombies()) for program in (*containers, daemon)] == [3, 19, 3]
-    assert not node.run_folder.exists(), "a dry run writes nothing"
+    assert not node.run_directory.exists(), "a dry run writes nothing"
     assert dry["check_mode"] and dry["changed"]
     wet = node.sweep()
     planned = {(entry["pid"], entry["verdict"], entry["reason"]) for entry in dry["offenders"]}
@@ -601,7 +601,7 @@ def test_row_10_a_second_run_changes_nothing(node):
 def test_row_10_every_sweep_leaves_a_record(node):
     node.container(LEAK)
     result = node.sweep()
-    assert json.loads((node.run_folder / "last.json").read_text(encoding="utf-8")) == result
+    assert json.loads((node.run_directory / "last.json").read_text(encoding="utf-8")) == result
     lines = node.agent().stdout.splitlines()
     assert lines[0] == "0 zombies on this node; 0 cleared, 0 left"
     assert lines[1].startswith("process table: ")

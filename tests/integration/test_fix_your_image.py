@@ -43,14 +43,14 @@ left: containers in which the probe left a zombie."""
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fix")
-    node = PatientNode(folder)
+    directory = tmp_path_factory.mktemp("fix")
+    node = PatientNode(directory)
     podman = None
     try:
-        # it refuses a folder with a long name
+        # it refuses a directory with a long name
         podman = examples.DebianPodman(node, Path(tempfile.mkdtemp(prefix="zr-")))
-        names = examples.lay_out(folder)
-        podman.build(folder, names)
+        names = examples.lay_out(directory)
+        podman.build(directory, names)
         start(podman, names)
         inits = {name: podman.init(name) for name in (*BEFORE, *AFTER)}
         wait_until(lambda: at_rest(inits.values()), 180)
@@ -107,8 +107,8 @@ def is_zombie(process) -> bool:
 
 
 def test_every_example_of_the_page_is_run():
-    folders = {path.split("/")[0] for path in examples.files() if "/" in path}
-    assert folders <= {*BEFORE, *AFTER}
+    directories = {path.split("/")[0] for path in examples.files() if "/" in path}
+    assert directories <= {*BEFORE, *AFTER}
     assert {path for path in examples.files() if "/" not in path} == {"compose.yaml", "pod.yaml"}
     assert len(examples.commands()) == 2
 

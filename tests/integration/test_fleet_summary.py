@@ -51,9 +51,9 @@ class Here:
 class OnNode(Playbook):
     """A playbook whose hosts are all that node."""
 
-    def __init__(self, node, folder):
-        super().__init__(Here, folder, "sweep.yml")
-        self.python = inside(node, folder, "node")["ansible_python_interpreter"]
+    def __init__(self, node, directory):
+        super().__init__(Here, directory, "sweep.yml")
+        self.python = inside(node, directory, "node")["ansible_python_interpreter"]
 
     def __call__(self, *flags, **variables):
         return super().__call__(*flags, **{"ansible_python_interpreter": self.python, **variables})

@@ -62,7 +62,7 @@ forever()
 class Short:
     """A node, and two cgroups in it."""
 
-    def __init__(self, folder, stack):
+    def __init__(self, directory, stack):
         self.stack = stack
         # what else there is on the machine is no reason to sweep
         node = stack.enter_context(own_cgroup("pids"))
@@ -75,9 +75,9 @@ class Short:
             "memory.max",
             "memory.swap.max",
         ):
-            if (self.memory.folder / name).exists():
+            if (self.memory.directory / name).exists():
                 self.memory.write(name, 0 if "swap" in name else MEMORY)
-        self.node = Node(folder, cgroup=node)
+        self.node = Node(directory, cgroup=node)
         stack.callback(self.node.stop)
         self.before = [*entering(self.pids.seen_from_there), *self.memory.entering]
 
@@ -154,7 +154,7 @@ def test_it_still_frees_the_table(short, tmp_path, remedies, oom_killer):
     try:
         hog = short.started(
             ["choom", "-n", "1000", "--"],
-            FILL_MEMORY % str(short.memory.folder / "cgroup.procs"),
+            FILL_MEMORY % str(short.memory.directory / "cgroup.procs"),
             1,
         )
         parent = short.started(

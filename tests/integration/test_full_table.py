@@ -84,8 +84,8 @@ class Limited:
     nothing else of the machine.
     """
 
-    def __init__(self, folder, cgroup, limit=None):
-        self.node = PatientNode(folder, cgroup=cgroup)
+    def __init__(self, directory, cgroup, limit=None):
+        self.node = PatientNode(directory, cgroup=cgroup)
         self.before = entering(limit.seen_from_there) if limit else []
 
     def program(self, code):
@@ -95,12 +95,12 @@ class Limited:
         return self.node.container(code, self.before)
 
 
-def limited(kind, folder, stack):
+def limited(kind, directory, stack):
     """A :class:`Limited` of that kind; stack: a contextlib.ExitStack that ends it."""
-    folder.mkdir()
+    directory.mkdir()
     cgroup = stack.enter_context(own_cgroup("pids"))
     below = cgroup.below("limited") if kind == "cgroup" else None
-    limit = Limited(folder, cgroup, below)
+    limit = Limited(directory, cgroup, below)
     stack.callback(limit.node.stop)
     if below:
         below.write("pids.max", FULL)
@@ -118,7 +118,7 @@ def stack():
         yield entered
 
 
-def recoveries(limit, folder, remedy) -> int:
+def recoveries(limit, directory, remedy) -> int:
     """Fill it again and again, and see the agent free it each time. Returns how often.
 
     The agent is stopped while it is filled, or it would now and then have acted before it is full.
@@ -126,7 +126,7 @@ def recoveries(limit, folder, remedy) -> int:
     tries = limit.program(TRIES_WHEN_ASKED)
     daemon = Daemon(
         limit.node,
-        folder,
+        directory,
         "--min-age",
         "0",
         "--grace",
@@ -178,7 +178,7 @@ def test_the_resident_agent_frees_a_full_table_within_two_ticks_each_time(tmp_pa
     ]
     with ThreadPoolExecutor(len(NODES)) as pool:
         jobs = [
-            pool.submit(recoveries, limit, limit.node.run_folder.parent, remedy)
+            pool.submit(recoveries, limit, limit.node.run_directory.parent, remedy)
             for limit, (_kind, remedy) in zip(limits, NODES)
         ]
         assert sum(job.result() for job in jobs) == TIMES

@@ -155,8 +155,8 @@ class Redis:
     script of a client runs.
     """
 
-    def __init__(self, node, folder):
-        self.socket = folder / "redis"
+    def __init__(self, node, directory):
+        self.socket = directory / "redis"
         command = [
             "redis-server",
             "--port",
@@ -164,7 +164,7 @@ class Redis:
             "--unixsocket",
             str(self.socket),
             "--dir",
-            str(folder),
+            str(directory),
             "--save",
             "",
             "--lua-time-limit",
@@ -172,7 +172,7 @@ class Redis:
         ]
         self.program = node.container(f"ready()\nos.execvp('redis-server', {command!r})")
         wait_until(self.socket.exists)
-        (folder / "dump.rdb").mkdir()  # which no file can replace, so the child fails
+        (directory / "dump.rdb").mkdir()  # which no file can replace, so the child fails
         self.client = self.connected()
         # at once, so that it does not look in between
         self.client.sendall(b"BGSAVE\r\nEVAL 'while true do end' 0\r\n")

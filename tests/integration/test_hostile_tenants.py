@@ -50,7 +50,7 @@ PADDING = [f"PADDING{number}={'x' * 130000}" for number in range(9)]
 OWNER = "akash1" + "q" * 38
 
 # Seconds that a canary that a tenant has stopped gets to exit
-MOMENT = 1.0
+AT_LEAST = 1.0
 
 # The engine's own audit, that is held between sending canaries and letting them exit until there is
 # a file. Then it lets go first of those whose inits collect them, and gives these all the time they
@@ -62,11 +62,11 @@ def watch(canaries, real=canary.wait_for_fates):
     open(%r, "w").close()
     while not os.path.exists(%r):
         time.sleep(0.01)
-    canary.MOMENT = %r
+    canary.PROCESS_TIMEOUT = %r
     collecting = [each for each in canaries if each.init_pid in %r]
-    canary.PATIENCE = %r
+    canary.INIT_TIMEOUT = %r
     fates = real(collecting)
-    canary.PATIENCE = 0.4
+    canary.INIT_TIMEOUT = 0.4
     return {**fates, **real([each for each in canaries if each not in collecting])}
 canary.wait_for_fates = watch
 """
@@ -85,12 +85,12 @@ def release(procfs, init_pid, *words, real=canary._release):
     canary._only_child = only_child
     return real(procfs, init_pid, *words)
 real_only_child, canary._release = canary._only_child, release
-canary.MOMENT, canary.PATIENCE = 0.7, 60.0
+canary.PROCESS_TIMEOUT, canary.INIT_TIMEOUT = 0.7, 60.0
 """
 
 
-def built(folder, name) -> str:
-    program = folder / name
+def built(directory, name) -> str:
+    program = directory / name
     subprocess.run(
         ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, HOSTILE / (name + ".c")],
         check=True,
@@ -126,7 +126,7 @@ def bystander(node):
 
 
 class Pods:
-    """Cgroups and log folders as a kubelet makes them, and programs that are in them from their
+    """Cgroups and log directories as a kubelet makes them, and programs that are in them from their
     start.
     """
 
@@ -135,11 +135,11 @@ class Pods:
         self.top = HIERARCHIES[0] / (f"zombie-reaper-hostile-{os.getpid()}")
 
     def cgroup(self, number, namespace="lease-1", name="web") -> Path:
-        """Of the container of one pod. namespace: None for a pod that the kubelet has no folder
+        """Of the container of one pod. namespace: None for a pod that the kubelet has no directory
         of.
         """
-        folder = self.top / ("pod" + UID % number) / (ID % number)
-        folder.mkdir(parents=True)
+        directory = self.top / ("pod" + UID % number) / (ID % number)
+        directory.mkdir(parents=True)
         if namespace:
             assert (
                 self.node.run(
@@ -149,7 +149,7 @@ class Pods:
                 ).returncode
                 == 0
             )
-        return folder
+        return directory
 
     def start(self, number, code, environment=(), **names) -> Program:
         """A container whose PID 1 runs that code, and had that environment when it began."""
@@ -181,11 +181,13 @@ class Pods:
     def stop(self):
         while self.node.programs:
             self.node.programs.pop().stop()
-        for folder, _folders, _files in os.walk(os.fsencode(self.top), topdown=False):
+        for directory, _directories, _files in os.walk(os.fsencode(self.top), topdown=False):
             wait_until(
-                lambda folder=folder: not Path(os.fsdecode(folder), "cgroup.procs").read_text()
+                lambda directory=directory: (
+                    not Path(os.fsdecode(directory), "cgroup.procs").read_text()
+                )
             )
-            os.rmdir(folder)
+            os.rmdir(directory)
 
 
 @pytest.fixture
@@ -199,7 +201,7 @@ def pods(node):
 
 @pytest.fixture
 def podman(node):
-    """podman refuses a folder with a long name, so it is not below pytest's own."""
+    """podman refuses a directory with a long name, so it is not below pytest's own."""
     started = Podman(node, Path(tempfile.mkdtemp(prefix="zr-")))
     started.import_host()
     yield started
@@ -265,10 +267,10 @@ def canary_of(row) -> dict:
 
 
 @contextlib.contextmanager
-def journal(folder):
+def journal(directory):
     """What comes to a socket of the test meanwhile, as /dev/log."""
     log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    log.bind(str(folder / "log"))
+    log.bind(str(directory / "log"))
     lines = []
 
     def listen():
@@ -279,12 +281,12 @@ def journal(folder):
     listener.start()
     yield lines
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.sendto(b"", str(folder / "log"))
+        end.sendto(b"", str(directory / "log"))
     listener.join()
     log.close()
 
 
-def everything_said(node, folder, pids) -> str:
+def everything_said(node, directory, pids) -> str:
     """All that a node says to anybody: reports, tables, explanations, the last result, the journal.
     Ends parents in the end.
     """
@@ -298,14 +300,14 @@ def everything_said(node, folder, pids) -> str:
         'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log &&'
         ' exec "$@"'
     )
-    with journal(folder) as lines:
+    with journal(directory) as lines:
         done = node.run(
             "unshare",
             "--mount",
             "sh",
             "-c",
             with_log,
-            str(folder),
+            str(directory),
             *node.agent_command(
                 "--syslog",
                 "--min-age",
@@ -321,7 +323,7 @@ def everything_said(node, folder, pids) -> str:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     journalled = [line.decode("ascii" if line.isascii() else "utf-8") for line in lines]
     assert any("zombie_reaper" in line and "ended PID" in line for line in journalled)
-    last = (node.run_folder / "last.json").read_text(encoding="utf-8")
+    last = (node.run_directory / "last.json").read_text(encoding="utf-8")
     assert [text for text in texts_in(json.loads(last)) if not text.isprintable()] == []
     assert all(line.rstrip("\0\n").isprintable() for line in journalled)
     return "\n".join([*said, *journalled, last])
@@ -374,11 +376,11 @@ NAME = b"\x1b]0;owned\x07\n)Z1"
 WORDS = b"\x1b[2J\x1b]0;owned\x07 \xff\xfe ) Z 1 \xe2\x80\xae\xe2\x80\xa8{{ 1-0 }}\n\r\t\x7f"
 
 HOSTILE_NAMES = """
-comm, words, folder = %r, %r, %r
+comm, words, directory = %r, %r, %r
 if len(sys.argv) < 2:
     import shutil
-    os.makedirs(folder, exist_ok=True)
-    os.chdir(folder)
+    os.makedirs(directory, exist_ok=True)
+    os.chdir(directory)
     shutil.copy("/bin/sleep", words)
     os.execv(sys.executable, [sys.executable, "-IS", "-c", sys.orig_argv[3], words, b"y" * 65536])
 def become():
@@ -770,12 +772,12 @@ class Visited:
     were there and alive.
     """
 
-    def __init__(self, folder):
-        self.node = PatientNode(folder)
+    def __init__(self, directory):
+        self.node = PatientNode(directory)
         self.share = Path(tempfile.mkdtemp(prefix="zr-"))
         self.podman = Podman(self.node, Path(tempfile.mkdtemp(prefix="zr-")))
 
-    def visit(self, folder):
+    def visit(self, directory):
         self.podman.import_host()
         self.bystander = Bystander(self.node)
         built(self.share, "hunter")
@@ -808,7 +810,7 @@ class Visited:
             ),
         }
         self.programs = {
-            "calls itself tini": self._run_as("tini", built(folder, "pretender")),
+            "calls itself tini": self._run_as("tini", built(directory, "pretender")),
             "called tini, a sleep": self.node.container(
                 f"ready()\nos.execv({self._copied('tini-sleep', '/bin/sleep')!r}, ['tini', '1000'])"
             ),
@@ -818,21 +820,21 @@ class Visited:
         wait_until(lambda: self.programs["called tini, a sleep"].process.name() == "tini")
         hunter = self._wait_for_container("hunting")
         self.collecting = [ns_pids(hunter)[1], self.programs["collects canaries only"].pids[1]]
-        self._probe(folder)
+        self._probe(directory)
         self.podman("unpause", self.containers["is paused"])
         self.after = audit(self.node)
 
     def _copied(self, name, program) -> str:
-        folder = self.share / name
-        folder.mkdir()
-        subprocess.run(["cp", program, folder / "tini"], check=True)
-        return str(folder / "tini")
+        directory = self.share / name
+        directory.mkdir()
+        subprocess.run(["cp", program, directory / "tini"], check=True)
+        return str(directory / "tini")
 
     def _run_as(self, name, program):
         return self.node.container(f"os.execv({self._copied(name, program)!r}, [{name!r}])")
 
-    def _probe(self, folder):
-        sent, go = folder / "sent", folder / "go"
+    def _probe(self, directory):
+        sent, go = directory / "sent", directory / "go"
         self.before = audit(self.node)
         agent = subprocess.Popen(
             [
@@ -851,7 +853,7 @@ class Visited:
                     code=agent_that(
                         lines(
                             GATED
-                            % (str(sent), str(go), MOMENT, self.collecting, AS_LONG_AS_IT_TAKES)
+                            % (str(sent), str(go), AT_LEAST, self.collecting, AS_LONG_AS_IT_TAKES)
                         )
                     ),
                 ),
@@ -908,10 +910,10 @@ class Visited:
         self.snooped_with_everything = self._snoop(init.pid, ns_pids(held.pid)[-1], "+all", "0")
 
     @staticmethod
-    def _shows_something(folder) -> bool:
-        """Its root is a folder of a process that has ended."""
+    def _shows_something(directory) -> bool:
+        """Its root is a directory of a process that has ended."""
         try:
-            return bool(os.listdir(folder))
+            return bool(os.listdir(directory))
         except ProcessLookupError:
             return False
 
@@ -983,10 +985,10 @@ class Visited:
 
 @pytest.fixture(scope="module")
 def visited(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("visited")
-    made = Visited(folder)
+    directory = tmp_path_factory.mktemp("visited")
+    made = Visited(directory)
     try:
-        made.visit(folder)
+        made.visit(directory)
         yield made
     finally:
         made.stop()
@@ -1024,7 +1026,7 @@ def test_where_a_tenant_may_look_into_other_processes_no_canary_is_sent(visited,
 def test_a_canary_that_was_stopped_is_killed_and_tells_the_truth_all_the_same(visited):
     row = visited.row("holds it")
     assert (row["verdict"], canary_of(row)["verdict"]) == ("reaps", "reaps")
-    assert row["seconds"] >= MOMENT
+    assert row["seconds"] >= AT_LEAST
 
 
 def test_a_container_that_is_paused_during_a_probe_is_not_judged(visited):
@@ -1058,7 +1060,7 @@ def test_one_that_collects_canaries_only_deceives_neither_audit_nor_sweep(visite
     )
     assert visited.row("collects canaries only")["verdict"] == "leaks"
     entry = offender_of(look(visited.node, "--check", "--remedies", "nudge,terminate"), tenant)
-    assert (entry["verdict"], entry["ripe"], entry["remedies"]) == (
+    assert (entry["verdict"], entry["due"], entry["remedies"]) == (
         "act",
         2,
         ["nudge", "terminate"],
@@ -1139,7 +1141,7 @@ def test_an_audit_whose_time_for_sending_is_up_says_so(node, bystander):
     long.
     """
     tenant = node.container("ready()\nforever()")
-    row = row_of(audit(node, "--probe", code=agent_that("canary.LONGEST = -1")), tenant)
+    row = row_of(audit(node, "--probe", code=agent_that("canary.MAX_SECONDS = -1")), tenant)
     assert canary_of(row)["detail"] == "no canary was sent: those before it took too long"
 
 
@@ -1158,7 +1160,9 @@ def test_thousands_of_pid_namespaces_nested_and_side_by_side(
     assert deepest == min(depth, 33 - len(tenant.pids)) and count == chains * deepest
     (row,) = [
         row
-        for row in audit(node, "--probe", code=agent_that("canary.PATIENCE = 0.4"))["containers"]
+        for row in audit(node, "--probe", code=agent_that("canary.INIT_TIMEOUT = 0.4"))[
+            "containers"
+        ]
         if row["workload"]["pod"]
     ]
     assert (row["init"]["pid"], row["zombies"], row["workload"]["pod"]) == (
@@ -1195,7 +1199,9 @@ while True:
         for _number in range(2)
     ]
     for flags in ([], ["--probe"], [], ["--probe"]):
-        result = audit(node, "--min-age", "3600", *flags, code=agent_that("canary.PATIENCE = 60.0"))
+        result = audit(
+            node, "--min-age", "3600", *flags, code=agent_that("canary.INIT_TIMEOUT = 60.0")
+        )
         assert result["warnings"] == []
         assert {row_of(result, tenant)["init"]["name"] for tenant in tenants} == {
             row_of(result, tenants[0])["init"]["name"]

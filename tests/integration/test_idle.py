@@ -57,7 +57,7 @@ def scheduled(node, tmp_path):
     """Calls it, and returns (exit status, lines of its output)."""
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"remedies": []}), encoding="utf-8")
-    run = node.run_folder
+    run = node.run_directory
 
     def call():
         done = node.run(PYTHON, "-IS", "-c", COMMAND % (str(ENGINE), str(run), str(config)))

@@ -26,15 +26,15 @@ from rig.node import ENGINE, Node, Program, wait_until
 from rig.own_cgroup import ROOT, UNIFIED, entering, own_cgroup
 
 TREES = int(os.environ.get("REAPER_TREES", "10"))
-PATIENCE = 60  # seconds for what the kernel passes through
+TIMEOUT = 60  # seconds for what the kernel passes through
 PROCFS = ProcFS()
 
 ENTER = """
-def enter(folder):
-    with open(folder + "/cgroup.procs", "w") as file:
+def enter(directory):
+    with open(directory + "/cgroup.procs", "w") as file:
         file.write("0")
 """
-# What a tree is made of: code of one process. number: of zombies. own, below: folders of cgroups,
+# What a tree is made of: code of one process. number: of zombies. own, below: directories of cgroups,
 # where it has some
 SHAPES = {
     "classic": "for _ in range({number}): zombie()",
@@ -100,7 +100,7 @@ os.rmdir({below!r})
 }
 
 
-# Argument: the engine; then the folder of version 2 where another hierarchy counts. Answers each
+# Argument: the engine; then the directory of version 2 where another hierarchy counts. Answers each
 # line, the name of a ledger, with a line of JSON
 ANSWERS = """
 import json, os, sys
@@ -115,12 +115,12 @@ def ledger(keep, *by_hand):
     made = cgroups.Ledger(ROOT, PROCFS, keep)
     assert made.is_part
     if by_hand:
-        made.folder, made.list_name, made.keep = *by_hand, keep
+        made.directory, made.list_name, made.keep = *by_hand, keep
     return made
 
 LEDGERS = {"once": ledger(False), "kept": ledger(True)}
-for folder in sys.argv[2:]:
-    LEDGERS.update({"version 2 once": ledger(False, folder, "cgroup.threads"), "version 2 kept": ledger(True, folder, "cgroup.threads")})
+for directory in sys.argv[2:]:
+    LEDGERS.update({"version 2 once": ledger(False, directory, "cgroup.threads"), "version 2 kept": ledger(True, directory, "cgroup.threads")})
 
 def by_psutil():
     found = []
@@ -150,7 +150,7 @@ def look(asked):
     found, scanned = zombies.find(PROCFS, asked), PROCFS.zombies()
     among_children = zombies._among_children(PROCFS, asked, number) if number else None
     return dict(
-        before=before, number=number, found=told(found.stats), more=found.more, way=found.way, scanned=told(scanned), holding=asked.holding(),
+        before=before, number=number, found=told(found.stats), more=found.more, found_by=found.found_by, scanned=told(scanned), holding=asked.holding(),
         among_children=among_children and told(among_children.stats), after=by_psutil())
 
 def count(asked):
@@ -191,7 +191,7 @@ class Look(
             "number",
             "found",
             "more",
-            "way",
+            "found_by",
             "scanned",
             "holding",
             "among_children",
@@ -200,7 +200,7 @@ class Look(
     )
 ):
     """The same, and what was found by the way that was taken, ``{PID: all that is told of it}``;
-    more, way: of that.
+    more, found_by: of that.
 
     scanned, among_children: by those ways alone.
     """
@@ -226,9 +226,9 @@ class OwnNode:
     groups: one that counts tasks, and one of version 2 where that is of another hierarchy.
     """
 
-    def __init__(self, folder, stack):
+    def __init__(self, directory, stack):
         self.groups = [stack.enter_context(own_cgroup("pids"))]
-        self.node = Node(folder, cgroup=self.groups[0])
+        self.node = Node(directory, cgroup=self.groups[0])
         stack.callback(self.node.stop)
         if UNIFIED and self.groups[0].version == 1:
             self.groups.append(stack.enter_context(own_cgroup("")))
@@ -253,7 +253,7 @@ class OwnNode:
 
     def there(self, group):
         """Where that cgroup is as the node sees it."""
-        return group.seen_from_there if group.outermost is self.groups[0] else group.folder
+        return group.seen_from_there if group.outermost is self.groups[0] else group.directory
 
     def started(self, code, *before) -> Program:
         """A process of the node. before: words before its command."""
@@ -277,7 +277,7 @@ class OwnNode:
         A process that ends is listed no more and not a zombie yet, for a moment, or for as long as
         it gets no CPU. Then it is one until it is waited for.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             seen = look(self, ledger)
             assert not seen.is_too_low, seen
@@ -336,7 +336,7 @@ class Tree:
 def test_a_random_tree_is_counted_and_found_as_psutil_does(own, seed):
     print(Tree(own, seed).made)
     for ledger in own.ledgers:
-        assert own.right(ledger).way != zombies.LEDGER
+        assert own.right(ledger).found_by != zombies.LEDGER
     for (
         program
     ) in own.node.programs:  # after each that ends, those that are kept open are right again
@@ -372,11 +372,11 @@ def test_children_alone_are_believed_only_where_they_account_for_all(own, shape,
         look = own.right(ledger, 3)
         # where cgroups have some below that are to count, the kernel lets no process be in them
         if group.version == 2:
-            assert (look.holding, look.way) == (None, zombies.SCAN)
+            assert (look.holding, look.found_by) == (None, zombies.SCAN)
             continue
         holds = there / ("a/b" if shape == "zombies in a cgroup below" else "a")
         assert look.holding == [[str(holds), 3]]
-        assert look.way == (zombies.CHILDREN if accounts_for_all else zombies.SCAN)
+        assert look.found_by == (zombies.CHILDREN if accounts_for_all else zombies.SCAN)
         assert look.among_children == (look.found if accounts_for_all else None)
 
 
@@ -414,13 +414,20 @@ def test_lists_longer_than_a_page_and_cgroups_that_come_and_go(own):
         if turn % 2:
             added.remove()
         own.counts(kept, 7)
-    folders = [
+    directories = [
         own.there(group),
-        *(own.there(group) / folder.name for folder in group.folder.iterdir() if folder.is_dir()),
+        *(
+            own.there(group) / directory.name
+            for directory in group.directory.iterdir()
+            if directory.is_dir()
+        ),
     ]
-    assert len(folders) == 2 + 10
+    assert len(directories) == 2 + 10
     wait_until(
-        lambda: lists(own.count(kept)) == sorted(f"{folder}/cgroup.threads" for folder in folders)
+        lambda: (
+            lists(own.count(kept))
+            == sorted(f"{directory}/cgroup.threads" for directory in directories)
+        )
     )
     program.stop()
     own.counts(kept, 0)
@@ -437,7 +444,11 @@ def test_a_ledger_that_is_closed_has_nothing_open(tmp_path):
     with own_cgroup("") as group:
         group.below("a")
         ledger = cgroups.Ledger(str(tmp_path), PROCFS)
-        ledger.folder, ledger.list_name, ledger.keep = str(group.folder), "cgroup.threads", True
+        ledger.directory, ledger.list_name, ledger.keep = (
+            str(group.directory),
+            "cgroup.threads",
+            True,
+        )
         before = os.listdir("/proc/self/fd")
         assert ledger._listed() == 0
         assert len(os.listdir("/proc/self/fd")) == len(before) + 2
@@ -512,7 +523,7 @@ forever()
         node.programs.append(program)
         fake = tmp_path / "cgroup"
         fake.mkdir()
-        (fake / "pids").symlink_to(group.folder)
+        (fake / "pids").symlink_to(group.directory)
         ledger = cgroups.Ledger(str(fake), PROCFS, keep=True)
         stack.callback(ledger.close)
         (child,) = program.process.children()

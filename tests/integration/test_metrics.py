@@ -23,7 +23,7 @@ COLLECTOR = 65534  # whoever the directory belongs to
 
 
 @pytest.fixture
-def folder(tmp_path):
+def directory(tmp_path):
     made = tmp_path / "textfiles"
     made.mkdir()
     os.chown(made, COLLECTOR, COLLECTOR)
@@ -32,9 +32,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def metrics(folder):
+def metrics(directory):
     """Calls it: ``{series: value as it is written}``, of a file that is as Prometheus wants it."""
-    file = folder / "zombie_reaper.prom"
+    file = directory / "zombie_reaper.prom"
 
     def read():
         text = file.read_text(encoding="utf-8")
@@ -66,15 +66,15 @@ def workload_zombies(told) -> list:
     return sorted(int(value) for name, value in told.items() if name.startswith("workload_zombies"))
 
 
-def test_from_a_leak_to_its_end(node, folder, metrics):
+def test_from_a_leak_to_its_end(node, directory, metrics):
     """The rig has zombies of its own in the node for a moment, so of these only the least is
     known.
     """
     init = node.container(LEAK)
-    to = {"textfile_directory": folder}
+    to = {"textfile_directory": directory}
     result = node.sweep(remedies="", **to)
     told = metrics()
-    assert [path.name for path in folder.iterdir()] == [metrics.file.name]
+    assert [path.name for path in directory.iterdir()] == [metrics.file.name]
     assert (metrics.file.stat().st_mode & 0o7777, metrics.file.stat().st_uid) == (0o644, 0)
     assert (told["report_only"], told["zombies"], told["offenders"]) == (
         "1",
@@ -116,9 +116,9 @@ def test_from_a_leak_to_its_end(node, folder, metrics):
     ) == ("3", "3", "1")
 
 
-def test_what_only_looks_tells_nothing(node, folder, metrics):
+def test_what_only_looks_tells_nothing(node, directory, metrics):
     init = node.container(LEAK)
-    to = ["--textfile-directory", str(folder), "--min-age", "0"]
+    to = ["--textfile-directory", str(directory), "--min-age", "0"]
     for look in (
         ["--check"],
         ["--check", "--json"],
@@ -127,15 +127,15 @@ def test_what_only_looks_tells_nothing(node, folder, metrics):
         ["--status"],
     ):
         node.agent(*look, *to)
-        assert list(folder.iterdir()) == [], look
-    node.sweep(textfile_directory=folder, remedies="")
+        assert list(directory.iterdir()) == [], look
+    node.sweep(textfile_directory=directory, remedies="")
     before = metrics.file.stat()
     for look in (["--check"], ["--audit"], ["--explain", str(init.pids[1])]):
         assert node.agent(*look, *to).returncode == 0
         assert metrics.file.stat() == before, look
 
 
-def test_a_directory_that_cannot_be_written_to_is_said_and_stops_no_sweep(node, folder, metrics):
+def test_a_directory_that_cannot_be_written_to_is_said_and_stops_no_sweep(node, directory, metrics):
     init = node.container(LEAK)
     done = node.agent(
         "--json",
@@ -144,22 +144,22 @@ def test_a_directory_that_cannot_be_written_to_is_said_and_stops_no_sweep(node, 
         "--remedies",
         "reap",
         "--textfile-directory",
-        str(folder / "nowhere"),
+        str(directory / "nowhere"),
     )
     assert done.returncode == 0
     result = json.loads(done.stdout)
     assert result["warnings"] == [
-        f"{folder}/nowhere/zombie_reaper.prom cannot be written: No such file or directory"
+        f"{directory}/nowhere/zombie_reaper.prom cannot be written: No such file or directory"
     ]
     assert (
         "warning: " + result["warnings"][0]
-        in json.loads((node.run_folder / "last.json").read_text(encoding="utf-8"))["summary"]
+        in json.loads((node.run_directory / "last.json").read_text(encoding="utf-8"))["summary"]
     )
     assert init.alive and init.zombies() == []
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []
 
 
-def test_a_wrong_setting_says_what_is_right(node, folder):
+def test_a_wrong_setting_says_what_is_right(node, directory):
     done = node.agent("--textfile-directory", "textfiles")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
@@ -168,21 +168,21 @@ def test_a_wrong_setting_says_what_is_right(node, folder):
     ]
 
 
-def test_a_sweep_that_fails_is_told(node, folder, metrics):
-    node.sweep(textfile_directory=folder, remedies="")
+def test_a_sweep_that_fails_is_told(node, directory, metrics):
+    node.sweep(textfile_directory=directory, remedies="")
     before = metrics()
-    seen = node.run_folder / "first_seen"
+    seen = node.run_directory / "first_seen"
     with contextlib.suppress(FileNotFoundError):
         seen.unlink()
     seen.mkdir()
-    assert node.agent("--textfile-directory", str(folder)).returncode == 1
+    assert node.agent("--textfile-directory", str(directory)).returncode == 1
     told = metrics()
     assert {name: value for name, value in told.items() if before[name] != value} == {
         "errors_total": "1",
         "last_sweep_success": "0",
     }
     seen.rmdir()
-    node.sweep(textfile_directory=folder, remedies="")
+    node.sweep(textfile_directory=directory, remedies="")
     assert (
         metrics()["last_sweep_success"],
         metrics()["errors_total"],
@@ -191,10 +191,17 @@ def test_a_sweep_that_fails_is_told(node, folder, metrics):
 
 
 @pytest.fixture
-def watching(node, tmp_path, folder):
+def watching(node, tmp_path, directory):
     """The resident agent, with metrics."""
     started = Daemon(
-        node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder)
+        node,
+        tmp_path,
+        "--min-age",
+        "0",
+        "--remedies",
+        "reap",
+        "--textfile-directory",
+        str(directory),
     )
     yield started
     started.stop()
@@ -215,14 +222,14 @@ forever()
 
 
 def test_the_resident_agent_tells_and_goes_on_without_the_directory(
-    node, folder, metrics, watching
+    node, directory, metrics, watching
 ):
     init = node.container(LEAKS_WHEN_TOLD)
     init.process.send_signal(signal.SIGUSR1)
     cleared(metrics, 1)
     opened = watching.at_rest(watching.open_files)
     metrics.file.unlink()
-    folder.rmdir()
+    directory.rmdir()
     for number in (2, 3):
         init.process.send_signal(signal.SIGUSR1)
         wait_until(lambda number=number: (watching.status() or {}).get("cleared", 0) >= number, 120)
@@ -232,20 +239,27 @@ def test_the_resident_agent_tells_and_goes_on_without_the_directory(
         watching.text().count("zombie_reaper.prom cannot be written: No such file or directory")
         >= 1
     )
-    folder.mkdir()
+    directory.mkdir()
     init.process.send_signal(signal.SIGUSR1)
     cleared(metrics, 4)
     assert watching.end() == 0
     assert "Traceback" not in watching.text()
 
 
-def test_the_resident_agent_goes_on_where_the_disk_is_full(node, tmp_path, folder, metrics):
+def test_the_resident_agent_goes_on_where_the_disk_is_full(node, tmp_path, directory, metrics):
     """A file system of one page, which something else takes."""
-    done = node.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder))
+    done = node.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(directory))
     assert done.returncode == 0, done.stderr
-    assert node.run("sh", "-c", f"echo full > {folder}/other").returncode == 0
+    assert node.run("sh", "-c", f"echo full > {directory}/other").returncode == 0
     watching = Daemon(
-        node, tmp_path, "--min-age", "0", "--remedies", "reap", "--textfile-directory", str(folder)
+        node,
+        tmp_path,
+        "--min-age",
+        "0",
+        "--remedies",
+        "reap",
+        "--textfile-directory",
+        str(directory),
     )
     try:
         init = node.container(LEAKS_WHEN_TOLD)
@@ -255,11 +269,11 @@ def test_the_resident_agent_goes_on_where_the_disk_is_full(node, tmp_path, folde
                 lambda number=number: (watching.status() or {}).get("cleared", 0) >= number, 120
             )
         assert "zombie_reaper.prom cannot be written: No space left on device" in watching.text()
-        assert watching.at_rest(lambda: node.run("ls", str(folder)).stdout) == "other\n", (
+        assert watching.at_rest(lambda: node.run("ls", str(directory)).stdout) == "other\n", (
             "nothing torn, nothing left"
         )
-        assert node.run("rm", str(folder / "other")).returncode == 0
-        assert node.run("mount", "-o", "remount,size=64k", str(folder)).returncode == 0
+        assert node.run("rm", str(directory / "other")).returncode == 0
+        assert node.run("mount", "-o", "remount,size=64k", str(directory)).returncode == 0
         init.process.send_signal(signal.SIGUSR1)
         wait_until(
             lambda: (

@@ -19,7 +19,7 @@ LEAK = "zombie()\nzombie()\nready()\nforever()"
 class Ansible:
     """``ansible localhost -m MODULE`` inside a node. run: what there is in its /run at first."""
 
-    def __init__(self, node, folder):
+    def __init__(self, node, directory):
         self.node = node
         self.run = self.in_run()
         self.environment = {
@@ -27,8 +27,8 @@ class Ansible:
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
-            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
+            "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(directory / "remote"),
         }
 
     def in_run(self) -> list:
@@ -88,7 +88,7 @@ def test_an_ad_hoc_sweep_waits_for_young_zombies_and_only_for_them(node, ansible
 def test_what_the_agent_has_seen_counts(node, ansible):
     """The first-seen times that a scheduled sweep noted spare the ad-hoc one the waiting."""
     node.container(LEAK)
-    node.run_folder = Path("/run/zombie_reaper")  # of the node's own /run
+    node.run_directory = Path("/run/zombie_reaper")  # of the node's own /run
     node.sweep(min_age=600)
     node.run("sed", "-i", r"s/\(.*\) .*$/\1 0.5/; 1s/ 0.5$//", "/run/zombie_reaper/first_seen")
     status, result, _shown = ansible("provider.fleet.zombie_reap", "--check", min_age=60)
@@ -103,7 +103,7 @@ def test_metrics_are_renewed_where_the_agent_has_written_some(node, ansible, tmp
     node.container(LEAK)
     ansible("provider.fleet.zombie_reap", min_age=0, remedies=["reap"])
     assert not told.exists()
-    node.run_folder = Path("/run/zombie_reaper")  # of the node's own /run
+    node.run_directory = Path("/run/zombie_reaper")  # of the node's own /run
     node.sweep(textfile_directory=tmp_path / "out")
     before = told.read_text(encoding="utf-8")
     assert "\nzombie_reaper_sweeps_total 1\n" in before
@@ -146,7 +146,7 @@ WRONG = [
 ]
 
 
-def results_of(ansible, folder, *tasks, **play) -> list:
+def results_of(ansible, directory, *tasks, **play) -> list:
     """What came of these tasks of one play, which goes on where one fails."""
     tasks = [
         {**task, "ignore_errors": True, "register": f"result{number}"}
@@ -157,12 +157,12 @@ def results_of(ansible, folder, *tasks, **play) -> list:
         {
             "ansible.builtin.copy": {
                 "content": content,
-                "dest": str(folder / "results"),
+                "dest": str(directory / "results"),
                 "mode": "0644",
             }
         }
     )
-    (folder / "play.yml").write_text(
+    (directory / "play.yml").write_text(
         json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, **play}]),
         encoding="ascii",
     )
@@ -175,13 +175,13 @@ def results_of(ansible, folder, *tasks, **play) -> list:
     ]
     played = ansible.node.run(
         *command,
-        folder / "play.yml",
+        directory / "play.yml",
         env=ansible.environment,
         stdin=subprocess.DEVNULL,
         timeout=300,
     )
     assert "Traceback" not in played.stdout + played.stderr
-    return json.loads((folder / "results").read_text(encoding="utf-8"))
+    return json.loads((directory / "results").read_text(encoding="utf-8"))
 
 
 def test_a_wrong_option_fails_the_module_with_one_sentence(node, ansible, tmp_path):

@@ -32,9 +32,9 @@ while True:
 """
 
 
-def with_a_zombie_execute(folder, name):
+def with_a_zombie_execute(directory, name):
     """Code that leaves a zombie and becomes ``sleep`` under another name; waits until it has."""
-    executable = folder / name
+    executable = directory / name
     shutil.copy(shutil.which("sleep"), executable)
     return """
 zombie()

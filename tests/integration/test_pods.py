@@ -1,7 +1,7 @@
-"""Pods, told by the cgroups that a kubelet would make and by its log folders: protected namespaces,
+"""Pods, told by the cgroups that a kubelet would make and by its log directories: protected namespaces,
 cooldown.
 
-There is no kubelet here: the cgroups are real and made by hand, and so are the folders, in the
+There is no kubelet here: the cgroups are real and made by hand, and so are the directories, in the
 node's own /var/log.
 """
 
@@ -28,7 +28,7 @@ UID = f"8ed3b1b7-3f6e-4b5e-9d1c-{os.getpid():012d}"
 
 
 class Kubelet:
-    """Puts programs into cgroups and makes log folders as a kubelet does."""
+    """Puts programs into cgroups and makes log directories as a kubelet does."""
 
     def __init__(self, node):
         self.node = node
@@ -49,7 +49,7 @@ class Kubelet:
         return init
 
     def pod(self, namespace, name, digit, restarts=0, code=LEAK):
-        """A leaking container in a pod with log folder and cgroup. restarts: makes its container
+        """A leaking container in a pod with log directory and cgroup. restarts: makes its container
         id.
         """
         uid = UID[:-1] + digit
@@ -63,29 +63,29 @@ class Kubelet:
         for cgroup in self.made:
             wait_until(lambda cgroup=cgroup: not (cgroup / "cgroup.procs").read_text())
         above = {
-            folder
+            directory
             for cgroup in self.made
-            for folder in (cgroup, *cgroup.parents)
-            if HIERARCHIES[0] in folder.parents
+            for directory in (cgroup, *cgroup.parents)
+            if HIERARCHIES[0] in directory.parents
         }
-        for folder in sorted(above, reverse=True):
-            if str(os.getpid()) in str(folder):
-                wait_until(lambda folder=folder: _removed(folder))
+        for directory in sorted(above, reverse=True):
+            if str(os.getpid()) in str(directory):
+                wait_until(lambda directory=directory: _removed(directory))
             else:  # as the machine may have it too
-                _removed(folder)
+                _removed(directory)
 
 
-def _made(folder) -> bool:
+def _made(directory) -> bool:
     """Another test may remove one above it at this moment, which both have."""
     with contextlib.suppress(FileNotFoundError):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder.exists()
+        directory.mkdir(parents=True, exist_ok=True)
+    return directory.exists()
 
 
-def _removed(folder) -> bool:
+def _removed(directory) -> bool:
     """A process that is about to end is listed no more, and yet its cgroup is not empty."""
     try:
-        folder.rmdir()
+        directory.rmdir()
     except FileNotFoundError:
         return True
     except OSError:

@@ -37,7 +37,7 @@ CASES = {
     "right_already": ('{"mtu":1400,\t"init":true}', '{"mtu":1400,\t"init":true}'),
     "link": (INDENTED, '{\n    "mtu": 1400,\n    "init": true\n}\n'),
     "no_file": (None, '{\n    "init": true\n}\n'),
-    "no_folder": (None, '{\n    "init": true\n}\n'),
+    "no_directory": (None, '{\n    "init": true\n}\n'),
     "broken_no_comma": ('{\n  "debug": true\n  "mtu": 1400\n}\n',) * 2,
     "broken_a_list": ('["init"]',) * 2,
     "broken_twice": ('{"dns": ["10.0.0.1"], "mtu": 1400, "dns": ["10.0.0.2"]}',) * 2,
@@ -55,7 +55,7 @@ MODES = {
     "link": 0o664,
     "broken_twice": 0o600,
     "no_file": 0o644,
-    "no_folder": 0o644,
+    "no_directory": 0o644,
 }
 OWNER = (1234, 4321)
 
@@ -82,12 +82,12 @@ class Hosts:
     --diff`` did.
     """
 
-    def __init__(self, node, folder):
-        self.playbook = Playbook(node, folder, "prevent.yml")
-        self.files = {name: folder / name / "docker" / "daemon.json" for name in CASES}
+    def __init__(self, node, directory):
+        self.playbook = Playbook(node, directory, "prevent.yml")
+        self.files = {name: directory / name / "docker" / "daemon.json" for name in CASES}
         for name, file in self.files.items():
             file.parent.parent.mkdir()
-            if name != "no_folder":
+            if name != "no_directory":
                 file.parent.mkdir()
             old = CASES[name][0]
             if old is None:
@@ -100,7 +100,7 @@ class Hosts:
         self.old = {
             name: unchanging(file) if file.exists() else None for name, file in self.files.items()
         }
-        self.first_look = self.play("link", "no_folder", "--check", "--diff")
+        self.first_look = self.play("link", "no_directory", "--check", "--diff")
         self.after_first_look = {
             name: unchanging(file) if file.exists() else None for name, file in self.files.items()
         }
@@ -118,10 +118,10 @@ class Hosts:
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prevent")
-    node = Node(folder)
+    directory = tmp_path_factory.mktemp("prevent")
+    node = Node(directory)
     try:
-        yield Hosts(node, folder)
+        yield Hosts(node, directory)
     finally:
         node.stop()
 
@@ -135,7 +135,7 @@ def test_init_is_turned_on_and_all_else_is_kept(hosts, name):
     counts = hosts.played.recap[name]
     assert (counts["failed"], counts["changed"]) == (
         0,
-        {"right_already": 0, "no_folder": 2}.get(name, 1),
+        {"right_already": 0, "no_directory": 2}.get(name, 1),
     )
     status = file.stat()
     assert status.st_mode & 0o7777 == MODES.get(name, 0o644)
@@ -166,31 +166,31 @@ def test_check_mode_shows_the_difference_and_changes_nothing(hosts):
     assert hosts.first_look.succeeded, hosts.first_look.text
     assert '-    "mtu": 1400\n+    "mtu": 1400,\n+    "init": true\n' in hosts.first_look.text
     assert '+{\n+    "init": true\n+}\n' in hosts.first_look.text
-    assert [hosts.first_look.recap[name]["changed"] for name in ("link", "no_folder")] == [1, 2]
+    assert [hosts.first_look.recap[name]["changed"] for name in ("link", "no_directory")] == [1, 2]
     assert hosts.after_first_look == hosts.old
 
 
 @pytest.mark.full
 def test_a_second_time_there_is_nothing_to_do(hosts):
-    again = hosts.play("other_keys", "off", "no_folder")
+    again = hosts.play("other_keys", "off", "no_directory")
     assert again.succeeded, again.text
     assert [counts["changed"] for counts in again.recap.values()] == [0, 0, 0]
 
 
 def test_nothing_is_made_where_there_is_no_docker(node, tmp_path):
-    """Neither a dockerd in the usual places nor a folder of Docker's: this node's own /etc and
+    """Neither a dockerd in the usual places nor a directory of Docker's: this node's own /etc and
     /usr/local, and programs without dockerd.
     """
     script = "rm -rf /etc/docker /usr/local/bin/dockerd /usr/local/sbin/dockerd"
-    for folder in ("/usr/bin", "/usr/sbin"):
-        if os.path.lexists(folder + "/dockerd"):
-            over = "lowerdir={0},upperdir=/run/a{0},workdir=/run/b{0}".format(folder)
+    for directory in ("/usr/bin", "/usr/sbin"):
+        if os.path.lexists(directory + "/dockerd"):
+            over = "lowerdir={0},upperdir=/run/a{0},workdir=/run/b{0}".format(directory)
             script += (
                 " && mkdir -p /run/a{0} /run/b{0} && mount -t overlay overlay -o {1} {0}".format(
-                    folder, over
+                    directory, over
                 )
             )
-            script += " && rm {0}/dockerd".format(folder)
+            script += " && rm {0}/dockerd".format(directory)
     assert node.run("sh", "-c", script).returncode == 0
     played = Playbook(node, tmp_path, "prevent.yml")()
     assert played.succeeded, played.text

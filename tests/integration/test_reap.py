@@ -75,7 +75,7 @@ forever()
     (young,) = set(program.zombies()) - {old}
     node.code = agent_that(later(hours=1))
     entry = offender_of(node.sweep(min_age=3600, remedies="reap"), program)
-    assert (entry["ripe"], entry["cleared"], entry["outcome"]) == (1, 1, "cleared")
+    assert (entry["due"], entry["cleared"], entry["outcome"]) == (1, 1, "cleared")
     assert program.zombies() == [young]
 
 
@@ -113,7 +113,9 @@ def test_what_does_not_fit_into_the_time_is_left_to_the_next_sweep(node):
     """
     program = node.container("for _ in range(200): zombie()\nready()\nforever()\n")
     done = node.run(
-        *node.agent_command("--json", "--min-age", "0", code=agent_that("reap.LONGEST = 0"))
+        *node.agent_command(
+            "--json", "--min-age", "0", code=agent_that("reap.MAX_SECONDS_PER_PARENT = 0")
+        )
     )
     assert done.returncode == 0, done.stderr
     assert '"result": "unfinished"' in done.stdout

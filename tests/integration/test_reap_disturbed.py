@@ -315,7 +315,7 @@ ready()
 forever()
 """
 )
-IN_A_MOMENT = "ptrace.UNTIL_STOPPED = 0.25\n"
+IN_A_MOMENT = "ptrace.STOP_TIMEOUT = 0.25\n"
 INTO_VFORK = 'os.kill(PID, signal.SIGUSR2); until(lambda: state() == "D")'
 
 
@@ -573,7 +573,7 @@ def test_a_process_that_got_the_pid_of_the_parent_is_asked_for_nothing(node, tmp
     pid = next(
         entry["pid"]
         for entry in node.sweep("--check", scope="all")["offenders"]
-        if entry["ripe"] and entry["pid"] != guardian.pids[1]
+        if entry["due"] and entry["pid"] != guardian.pids[1]
     )
     code = f"PID = {pid}\n" + ONCE_AT % (
         "seizing",

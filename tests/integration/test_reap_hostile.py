@@ -78,9 +78,9 @@ def test_a_page_that_is_never_served_holds_nobody_up(node, tmp_path):
     answering. The sweep goes on to others and ends. When the page comes the parent waits on in the
     same call, and can be collected.
     """
-    folder = tmp_path / "served"
-    folder.mkdir()
-    program = container_of(node, built(tmp_path, "unanswered"), str(folder))
+    directory = tmp_path / "served"
+    directory.mkdir()
+    program = container_of(node, built(tmp_path, "unanswered"), str(directory))
     other = node.container("zombie()\nready()\nforever()")
     command = node.agent_command("--json", "--min-age", "0", "--remedies", "reap", code=AGENT)
     result = json.loads(node.run(*command, timeout=AS_LONG_AS_IT_TAKES).stdout)
@@ -101,12 +101,12 @@ def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path)
     """SIGTERM while the parent is seized and does not stop. The parent is let go, and is none the
     worse for it.
     """
-    folder = tmp_path / "served"
-    folder.mkdir()
-    program = container_of(node, built(tmp_path, "unanswered"), str(folder))
+    directory = tmp_path / "served"
+    directory.mkdir()
+    program = container_of(node, built(tmp_path, "unanswered"), str(directory))
     slow = AGENT.replace(
         "from reaper.agent",
-        "from reaper.kernel import ptrace; ptrace.UNTIL_STOPPED = 5.0; from reaper.agent",
+        "from reaper.kernel import ptrace; ptrace.STOP_TIMEOUT = 5.0; from reaper.agent",
     )
     command = node.agent_command("--json", "--min-age", "0", "--remedies", "reap", code=slow)
     sweep = subprocess.Popen([*node.enter, *command], stdout=subprocess.PIPE, text=True)

@@ -129,7 +129,7 @@ class AtWork:
     often it was passed). agent: psutil's.
     """
 
-    def __init__(self, node, program, moment, folder, **options):
+    def __init__(self, node, program, moment, directory, **options):
         if program.child_count() < ZOMBIES:
             program.feed(ZOMBIES)
             wait_until(lambda: program.child_count() >= ZOMBIES)
@@ -139,7 +139,7 @@ class AtWork:
             for name, value in options.items()
             for word in ("--" + name.replace("_", "-"), str(value))
         ]
-        held, self.go = folder / "held", folder / "go"
+        held, self.go = directory / "held", directory / "go"
         for old in (held, self.go):
             old.unlink(missing_ok=True)
         code = agent_that(lines(HELD_AT % (moment, str(held), str(self.go))))

@@ -56,7 +56,7 @@ class UntilCollected(float):
     def __gt__(self, seconds):
         return float(self) > seconds or any(procfs.zombie_children(pid, 1)[0] for pid in %r)
 procfs = ProcFS("/proc")
-nudge.PATIENCE = UntilCollected(nudge.PATIENCE)
+nudge.GIVE_UP_AFTER = UntilCollected(nudge.GIVE_UP_AFTER)
 """
 C_PROGRAMS = {"blocked": (), "bare": ("-nostdlib", "-fno-stack-protector")}
 
@@ -64,9 +64,9 @@ C_PROGRAMS = {"blocked": (), "bare": ("-nostdlib", "-fno-stack-protector")}
 class Swept:
     """Containers in a node, and what a sweep has done there: everything that the tests look at."""
 
-    def __init__(self, folder, names, positions, **options):
-        self.node = PatientNode(folder)
-        # podman and sockets refuse a folder with a long name, so it is not below pytest's own
+    def __init__(self, directory, names, positions, **options):
+        self.node = PatientNode(directory)
+        # podman and sockets refuse a directory with a long name, so it is not below pytest's own
         self.podman = Podman(self.node, Path(tempfile.mkdtemp(prefix="zr-")))
         try:
             self._start([EVERYTHING[name] for name in names], positions)
@@ -76,10 +76,10 @@ class Swept:
             raise
 
     def _start(self, programs, positions):
-        folder = self.podman.folder
-        folder.chmod(0o755)  # one program is not root
+        directory = self.podman.directory
+        directory.chmod(0o755)  # one program is not root
         self.podman.import_host()
-        (folder / "c").mkdir()
+        (directory / "c").mkdir()
         for name, flags in C_PROGRAMS.items():
             subprocess.run(
                 [
@@ -88,15 +88,15 @@ class Swept:
                     "-static",
                     *flags,
                     "-o",
-                    folder / "c" / name,
+                    directory / "c" / name,
                     CHECKOUT / "tests/rig" / (name + ".c"),
                 ],
                 check=True,
             )
         for position in positions:
-            (folder / position).mkdir()
+            (directory / position).mkdir()
             for program in programs:
-                program.lay_out(folder / position / program.name)
+                program.lay_out(directory / position / program.name)
         with ThreadPoolExecutor(AT_A_TIME) as executor:
             shared = (
                 executor.submit(self._container, ALL_AT_ONCE, ORDINARY, "/w")
@@ -114,7 +114,7 @@ class Swept:
                     )
         self.running = {
             (position, name): Running(
-                EVERYTHING[name], folder / position / name, container.result()
+                EVERYTHING[name], directory / position / name, container.result()
             )
             for (position, name), container in containers.items()
         }
@@ -127,9 +127,9 @@ class Swept:
             assert places[key] in processes, f"{key} has ended: {running.out}"
             running.process = psutil.Process(processes[places[key]])
 
-    def _container(self, script, folder, seen_as) -> str:
+    def _container(self, script, directory, seen_as) -> str:
         return self.podman.run_host(
-            script, {self.podman.folder / "c": "/c", self.podman.folder / folder: seen_as}
+            script, {self.podman.directory / "c": "/c", self.podman.directory / directory: seen_as}
         )
 
     def _processes(self) -> dict:

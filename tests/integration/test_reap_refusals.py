@@ -209,7 +209,7 @@ def test_a_parent_in_uninterruptible_sleep(node, tmp_path):
         ]
     )[0]
     outcome = reap_directly(
-        node, program, f"PID, ptrace.UNTIL_STOPPED = {pid}, 0.25\nonce(offender())"
+        node, program, f"PID, ptrace.STOP_TIMEOUT = {pid}, 0.25\nonce(offender())"
     )
     assert (outcome["result"], outcome["refusal"], outcome["max_stop_ms"]) == (
         "refused",
@@ -293,7 +293,7 @@ def test_without_cap_sys_ptrace(node):
 def test_yama_that_lets_nobody_trace(node, tmp_path):
     """This machine's kernel has no Yama, and where there is one, 3 cannot be taken back before the
     next boot. So the refusal is the kernel's for want of CAP_SYS_PTRACE, and the file that tells
-    why is one in a folder that otherwise leads to the real /proc.
+    why is one in a directory that otherwise leads to the real /proc.
     """
     program = node.container(SLEEPS)
     root = tmp_path / "proc"

@@ -1,5 +1,5 @@
 """playbooks/report.yml on real nodes, each a host of its own: what is in the report, who failed,
-what is left of a bad folder, and check mode.
+what is left of a bad directory, and check mode.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Here:
         return subprocess.run(command, check=False, capture_output=True, text=True, **kwargs)
 
 
-def as_host(node, folder) -> dict:
+def as_host(node, directory) -> dict:
     """Variables of a host that is this node: its Python is one in the namespaces of the node."""
-    python = folder / "python-in-node"
+    python = directory / "python-in-node"
     python.write_text(f'#!/bin/sh\nexec {shlex.join(node.enter)} {PYTHON} "$@"\n')
     python.chmod(0o755)
     return {"ansible_python_interpreter": str(python)}
@@ -60,15 +60,17 @@ def as_host(node, folder) -> dict:
 class Fleet:
     """Two nodes, each alone in its cgroup, and the playbook; dest: where its reports go."""
 
-    def __init__(self, folder, stack):
+    def __init__(self, directory, stack):
         self.nodes, self.hosts = [], {}
         for name in ("node1", "node2"):
-            (folder / name).mkdir()
-            self.nodes.append(Node(folder / name, cgroup=stack.enter_context(own_cgroup("pids"))))
+            (directory / name).mkdir()
+            self.nodes.append(
+                Node(directory / name, cgroup=stack.enter_context(own_cgroup("pids")))
+            )
             stack.callback(self.nodes[-1].stop)
-            self.hosts[name] = as_host(self.nodes[-1], folder / name)
-        self.dest = folder / "a" / "reports"
-        self.playbook = Playbook(Here, folder, "report.yml")
+            self.hosts[name] = as_host(self.nodes[-1], directory / name)
+        self.dest = directory / "a" / "reports"
+        self.playbook = Playbook(Here, directory, "report.yml")
 
     def __call__(self, *flags, hosts=None, **variables):
         variables = {
@@ -98,7 +100,7 @@ def test_a_report_of_two_nodes(fleet):
     first, second = fleet.nodes
     in_run = second.run("ls", "-A", "/run").stdout
     swept = first.container(LEAK_AGAIN)
-    first.run_folder = Path("/run/zombie_reaper")
+    first.run_directory = Path("/run/zombie_reaper")
     assert first.sweep()["counts"]["cleared"] == 1
     os.kill(swept.process.pid, signal.SIGUSR1)
     assert swept.popen.stdout.readline() == b"ready\n"
@@ -234,7 +236,7 @@ def below_a_file(path):
     [pytest.param(a_file, marks=pytest.mark.full), below_a_file],
     ids=lambda function: function.__name__,
 )
-def test_a_bad_folder_is_told_in_one_sentence(fleet, spoil, flags):
+def test_a_bad_directory_is_told_in_one_sentence(fleet, spoil, flags):
     spoil(fleet.dest)
     played = fleet(*flags)
     assert not played.succeeded

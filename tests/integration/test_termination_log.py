@@ -1,7 +1,7 @@
 """Before a program in a container is ended the owner is told why: in the termination log of the
 container, and in the journal of the node.
 
-The folders of the kubelet are made by hand here, in the node's own /var/lib; test_cri_pods.py has
+The directories of the kubelet are made by hand here, in the node's own /var/lib; test_cri_pods.py has
 containers of a real runtime.
 """
 
@@ -41,8 +41,8 @@ class Kubelet:
     def __init__(self, node, number=1):
         """number: of the pod, as Pods has it."""
         self.root = Path(f"/proc/{node.init.process.pid}/root")  # as the node sees it
-        self.folder = self.root / "var/lib/kubelet/pods" / (UID % number) / "containers/app"
-        self.folder.mkdir(parents=True, mode=0o750)
+        self.directory = self.root / "var/lib/kubelet/pods" / (UID % number) / "containers/app"
+        self.directory.mkdir(parents=True, mode=0o750)
         links = self.root / "var/log/containers"
         links.mkdir(exist_ok=True)
         (links / (f"web-{number}_lease-1_app-{ID % number}.log")).symlink_to("/nowhere")
@@ -50,7 +50,7 @@ class Kubelet:
 
     def start(self, name) -> Path:
         """The file of another start of the container."""
-        file = self.folder / name
+        file = self.directory / name
         file.touch()
         file.chmod(0o666)
         return file
@@ -131,7 +131,7 @@ def test_the_owner_is_told_where_a_pod_has_the_pid_namespace_of_the_node(node, p
 
 def test_the_owner_is_told_where_a_pod_has_a_user_namespace(node, pods, kubelet):
     """Where the container's root is nobody in particular on the node, and could not even see the
-    folder.
+    directory.
     """
     user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
     program = Program(
@@ -166,7 +166,7 @@ def test_the_newest_file_is_that_of_the_container_that_runs(node, pods, kubelet)
 
 
 def test_another_container_of_the_pod_is_told_nothing(node, pods, kubelet):
-    other = kubelet.folder.with_name("sidecar")
+    other = kubelet.directory.with_name("sidecar")
     other.mkdir(mode=0o750)
     (other / "1a2b3c4d").touch()
     ended(node, pods.start(1, LEAK))
@@ -201,7 +201,7 @@ def test_a_link_is_not_followed(node, pods, kubelet, tmp_path):
     """
     victim = tmp_path / "victim"
     victim.touch()
-    (kubelet.folder / "zzzz").symlink_to(victim)
+    (kubelet.directory / "zzzz").symlink_to(victim)
 
     def changes_last():
         victim.touch()
@@ -213,11 +213,11 @@ def test_a_link_is_not_followed(node, pods, kubelet, tmp_path):
     assert SAID % 1 in kubelet.log.read_text()
 
 
-def a_link_for_the_folder(kubelet, victim):
+def a_link_for_the_directory(kubelet, victim):
     (victim.parent / "1a2b3c4d").symlink_to(victim.name)
     kubelet.log.unlink()
-    kubelet.folder.rmdir()
-    kubelet.folder.symlink_to(victim.parent)
+    kubelet.directory.rmdir()
+    kubelet.directory.symlink_to(victim.parent)
 
 
 def a_fifo(kubelet, _victim):
@@ -225,7 +225,7 @@ def a_fifo(kubelet, _victim):
     os.mkfifo(kubelet.log)
 
 
-def a_folder(kubelet, _victim):
+def a_directory(kubelet, _victim):
     kubelet.log.unlink()
     kubelet.log.mkdir()
 
@@ -234,27 +234,27 @@ def nothing(kubelet, _victim):
     kubelet.log.unlink()
 
 
-def a_folder_for_others_to_write(kubelet, _victim):
-    kubelet.folder.chmod(0o777)
+def a_directory_for_others_to_write(kubelet, _victim):
+    kubelet.directory.chmod(0o777)
 
 
-def a_folder_of_another_user(kubelet, _victim):
-    os.chown(kubelet.folder.parent, 12345, 12345)
+def a_directory_of_another_user(kubelet, _victim):
+    os.chown(kubelet.directory.parent, 12345, 12345)
 
 
 STRANGE = (
     a_link_for_the_file,
-    a_link_for_the_folder,
+    a_link_for_the_directory,
     a_fifo,
-    a_folder,
+    a_directory,
     nothing,
-    a_folder_for_others_to_write,
-    a_folder_of_another_user,
+    a_directory_for_others_to_write,
+    a_directory_of_another_user,
 )
 
 
 @pytest.mark.parametrize("make", STRANGE, ids=lambda make: make.__name__)
-def test_nothing_is_written_where_the_folder_is_not_as_a_kubelet_makes_it(
+def test_nothing_is_written_where_the_directory_is_not_as_a_kubelet_makes_it(
     node, pods, kubelet, tmp_path, make
 ):
     """And the program is ended all the same."""
@@ -283,9 +283,9 @@ def test_nothing_is_written_where_the_folder_is_not_as_a_kubelet_makes_it(
     ],
 )
 def test_a_name_that_is_none_leads_nowhere(tmp_path, changes):
-    for folder in ("pods/u/containers/app", "pods/containers/app", "pods/u/app"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "file").touch()
+    for directory in ("pods/u/containers/app", "pods/containers/app", "pods/u/app"):
+        (tmp_path / directory).mkdir(parents=True)
+        (tmp_path / directory / "file").touch()
     good = {"pod_uid": "u", "container_name": "app"}
     assert termination_log.tell(
         str(tmp_path), handmade.container_process(workload=handmade.workload(**good))
@@ -388,7 +388,7 @@ def test_the_cure_is_that_for_the_cause(orphans, others, ns_pid, says, says_not)
     assert [words for words in says_not if words in said] == []
     assert said.startswith("2027-01-15T08:00:00Z ")
     assert said.endswith(".\n")
-    assert len(said) <= termination_log.MOST_BYTES
+    assert len(said) <= termination_log.MAX_BYTES
 
 
 def test_the_journal_says_who_was_ended(node, tmp_path):

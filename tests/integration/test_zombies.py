@@ -159,7 +159,7 @@ while True:
     one_more_than(second)
     last = offender_of(sweep(node, later(hours=2), flags=["--check"], min_age=3600), init)
     assert last["verdict"] == "act"
-    assert 0 < last["ripe"] < last["zombies"]
+    assert 0 < last["due"] < last["zombies"]
     assert init.alive
 
 
@@ -403,7 +403,7 @@ from reaper.remedies import nudge
 def count(self, procfs, real=nudge._Nudged.count):
     helped = real(self, procfs)
     if helped:
-        nudge.LONGEST = 0
+        nudge.MAX_SECONDS = 0
     return helped
 nudge._Nudged.count = count
 """)

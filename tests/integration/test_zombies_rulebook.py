@@ -75,33 +75,33 @@ def hostile_payloads(trap):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def directory(tmp_path_factory):
     return tmp_path_factory.mktemp("rulebook")
 
 
 @pytest.fixture(scope="module")
-def node(folder):
-    rigged = Node(folder)
+def node(directory):
+    rigged = Node(directory)
     yield rigged
     rigged.stop()
 
 
 @pytest.fixture(scope="module")
-def hosts(node, folder):
+def hosts(node, directory):
     return {
-        "node1": inside(node, folder, "node1"),
-        "node2": {**inside(node, folder, "node2"), "ansible_host": "fd00::2"},
+        "node1": inside(node, directory, "node1"),
+        "node2": {**inside(node, directory, "node2"), "ansible_host": "fd00::2"},
     }
 
 
 @pytest.fixture(scope="module")
-def rulebook(folder, hosts):
-    running = Rulebook(folder, hosts, TOKEN, {"some_nodes": ["node1", "node2"]})
+def rulebook(directory, hosts):
+    running = Rulebook(directory, hosts, TOKEN, {"some_nodes": ["node1", "node2"]})
     yield running
     running.stop()
 
 
-def test_without_the_token_nothing_is_heard(rulebook, folder):
+def test_without_the_token_nothing_is_heard(rulebook, directory):
     wrong = [{}] + [
         {"Authorization": text}
         for text in (
@@ -119,11 +119,11 @@ def test_without_the_token_nothing_is_heard(rulebook, folder):
     for headers in wrong:
         assert ask(rulebook.port, "/alerts", alerts("node1", "node2"), **headers)[0] == 401, headers
     assert ask(rulebook.port, "/", alerts("node1"), Authorization="Bearer wrong")[0] == 401
-    assert "PLAY [" not in rulebook.text() and modules_run(folder, "node1") == 0
+    assert "PLAY [" not in rulebook.text() and modules_run(directory, "node1") == 0
 
 
-def test_whatever_a_payload_says_only_the_host_that_it_names_is_swept_once(rulebook, folder):
-    trap = folder / "trap"
+def test_whatever_a_payload_says_only_the_host_that_it_names_is_swept_once(rulebook, directory):
+    trap = directory / "trap"
     for name, payload in hostile_payloads(trap).items():
         status = rulebook.post(payload)
         assert status == 200, name
@@ -132,12 +132,16 @@ def test_whatever_a_payload_says_only_the_host_that_it_names_is_swept_once(ruleb
     assert rulebook.post(alerts("the-last-one")) == 200
     wait_until(lambda: refuses(rulebook, "the-last-one"), 240)
     assert not trap.exists()
-    assert (modules_run(folder, "node1"), modules_run(folder, "node2")) == (0, 0), rulebook.text()
+    assert (modules_run(directory, "node1"), modules_run(directory, "node2")) == (0, 0), (
+        rulebook.text()
+    )
     assert rulebook.post(alerts("node1:9100", "node1:9100")) == 200
     assert rulebook.post(alerts("node1:9101", "node1", name="NodePidsRunningOut")) == 200
     assert rulebook.post(alerts("[fd00::2]:9100")) == 200
-    wait_until(lambda: modules_run(folder, "node2"), 180)
-    assert (modules_run(folder, "node1"), modules_run(folder, "node2")) == (1, 1), rulebook.text()
+    wait_until(lambda: modules_run(directory, "node2"), 180)
+    assert (modules_run(directory, "node1"), modules_run(directory, "node2")) == (1, 1), (
+        rulebook.text()
+    )
     names = ["all", "some_nodes", "ungrouped", "kube_node", "node3", "localhost", "node11"]
     assert [name for name in names if refuses(rulebook, name)] == names, rulebook.text()
 

@@ -84,9 +84,9 @@ def expressions(part):
             yield from expressions(each)
 
 
-def parse(texts, folder):
+def parse(texts, directory):
     """Fails the test where promtool does not take each of the texts for an expression."""
-    written = folder / "expressions.yml"
+    written = directory / "expressions.yml"
     written.write_text(
         yaml.safe_dump(
             {

@@ -113,13 +113,13 @@ MUTATIONS = {
     ),
     "what_is_stopped_is_probed": (
         AUDIT,
-        "    if init.held_up:",
+        "    if init.suspended:",
         "    if init.frozen:",
         NO_CANARY + "[stopped]",
     ),
     "what_is_paused_is_probed": (
         AUDIT,
-        "    if init.held_up:",
+        "    if init.suspended:",
         '    if init.state in "Tt":',
         NO_CANARY + "[paused]",
     ),
@@ -169,7 +169,7 @@ MUTATIONS = {
         AUDIT,
         "        memory.left_canaries.save()\n",
         "        _saved(memory.left_canaries)\n",
-        IN_AUDIT + "a_state_folder_that_cannot_be_written_sends_no_canary",
+        IN_AUDIT + "a_state_directory_that_cannot_be_written_sends_no_canary",
     ),
     "no_lock_while_canaries_are_sent": (
         AUDIT,
@@ -197,7 +197,7 @@ MUTATIONS = {
     ),
     "what_was_stopped_meanwhile_leaks": (
         AUDIT,
-        "elif now.held_up and not fate.collected:",
+        "elif now.suspended and not fate.collected:",
         "elif False:",
         IN_AUDIT
         + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[stops-it"
@@ -358,7 +358,7 @@ MUTATIONS = {
     ),
     "the_rest_of_many_threads_does_nothing": (
         INITS,
-        "if len(now) >= MOST_THREADS or not now:",
+        "if len(now) >= MAX_THREADS or not now:",
         "if not now:",
         IN_INITS + "threads_beyond_the_limit_may_do_anything",
     ),
@@ -591,7 +591,7 @@ MUTATIONS = {
     ),
     "a_key_may_be_of_any_length": (
         NAMES,
-        "if len(word) <= LONGEST_KEY:",
+        "if len(word) <= MAX_KEY:",
         "if True:",
         IN_WORKLOADS + "any_key_is_one_ascii_word_that_fits_into_a_file",
     ),
@@ -607,7 +607,7 @@ MUTATIONS = {
         "os.open(name, os.O_RDONLY |",
         IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name",
     ),
-    "a_linked_folder_of_a_user_s_is_followed": (
+    "a_linked_directory_of_a_user_s_is_followed": (
         RUNTIME_NAMES,
         "os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW |",
         "os.O_PATH | os.O_DIRECTORY |",
@@ -639,9 +639,9 @@ MUTATIONS = {
     ),
     "docker_never_remaps": (
         RUNTIME_NAMES,
-        'for folder in ("", *remapped):',
-        'for folder in ("",):',
-        IN_WORKLOADS + "docker_with_userns_remap_keeps_its_state_in_a_folder_of_its_own",
+        'for directory in ("", *remapped):',
+        'for directory in ("",):',
+        IN_WORKLOADS + "docker_with_userns_remap_keeps_its_state_in_a_directory_of_its_own",
     ),
     "a_pattern_matches_anywhere": (
         POLICY,

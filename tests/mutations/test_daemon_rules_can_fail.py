@@ -183,7 +183,7 @@ MUTATIONS = {
     ),
     "each_of_a_million_is_looked_at": (
         "node/zombies.py",
-        "zombie_children(pid, MOST_LISTED, in_vain)",
+        "zombie_children(pid, MAX_LISTED, in_vain)",
         "zombie_children(pid, 1 << 40, in_vain)",
         MANY,
     ),
@@ -238,7 +238,7 @@ MUTATIONS = {
     ),
     "two_watch_a_node": (
         "daemon.py",
-        "until_done.enter_context(locked(paths.run, DAEMON_LOCK, wait=MOMENT))",
+        "until_done.enter_context(locked(paths.run, DAEMON_LOCK, wait=LOCK_TIMEOUT))",
         "pass",
         WATCH + "there_is_only_one_of_a_node",
     ),
@@ -249,11 +249,11 @@ MUTATIONS = {
         "self.say(line)",
         WATCH + "a_log_that_fails_does_not_end_it",
     ),
-    "a_run_folder_that_fails_ends_it": (
+    "a_run_directory_that_fails_ends_it": (
         "daemon.py",
         "contextlib.suppress(OSError, CannotSweep), locked(self.paths.run)",
         "locked(self.paths.run)",
-        WATCH + "a_run_folder_that_cannot_be_written_does_not_end_it",
+        WATCH + "a_run_directory_that_cannot_be_written_does_not_end_it",
     ),
     "systemd_that_fails_ends_it": (
         "daemon.py",
@@ -348,7 +348,7 @@ MUTATIONS = {
     ),
     "what_helps_nobody_is_tried_all_the_time": (
         "daemon.py",
-        "costs / SHARE",
+        "costs / MAX_CPU_SHARE",
         "0",
         WATCH + "sweeps_that_help_nobody_take_a_small_share_of_its_time",
     ),
@@ -404,7 +404,7 @@ MUTATIONS = {
     # orphans
     "any_number_of_orphans_is_let_loose": (
         "policy.py",
-        "offender.zombie_count > MOST_ORPHANS\n",
+        "offender.zombie_count > MAX_ORPHANS\n",
         "False\n",
         POLICY + "a_storm_of_orphans_is_not_let_loose_while_there_is_room",
     ),

@@ -70,7 +70,7 @@ MUTATIONS = {
     ),
     "nobody_is_followed_up": (
         "sweep.py",
-        "            if not adopters or self.asked_to_end:",
+        "            if not adopters or self.stop_requested:",
         "            if True:",
         FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run",
     ),
@@ -106,7 +106,7 @@ MUTATIONS = {
     ),
     "runtimes_are_not_known": (
         "policy.py",
-        "re.fullmatch(RUNTIMES, name)",
+        "re.fullmatch(INFRASTRUCTURE, name)",
         "False",
         NEVER + "::test_a_runtime_its_shim_and_the_kubelet_by_executable",
     ),
@@ -160,7 +160,7 @@ MUTATIONS = {
     ),
     "a_stopped_parent_is_to_blame": (
         "policy.py",
-        "    if offender.held_up:",
+        "    if offender.suspended:",
         "    if False:",
         ZOMBIES + "::test_a_parent_that_is_stopped",
     ),
@@ -172,7 +172,7 @@ MUTATIONS = {
     ),
     "time_in_which_a_parent_was_held_up_counts": (
         "state.py",
-        "now if offender.held_up else self.times.get(key, now)",
+        "now if offender.suspended else self.times.get(key, now)",
         "self.times.get(key, now)",
         ZOMBIES + "::test_time_in_which_a_parent_was_held_up_does_not_count",
     ),

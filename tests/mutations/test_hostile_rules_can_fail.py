@@ -59,7 +59,7 @@ MUTATIONS = {
     ),
     "what_was_paused_meanwhile_leaks": (
         "audit.py",
-        "elif now.held_up and not fate.collected:",
+        "elif now.suspended and not fate.collected:",
         "elif False:",
         HOSTILE + "a_container_that_is_paused_during_a_probe_is_not_judged",
     ),

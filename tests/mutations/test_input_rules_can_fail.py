@@ -27,7 +27,7 @@ MUTATIONS = {
     ),
     "a_configuration_may_be_as_long_as_it_likes": (
         "options.py",
-        "if len(text) > MOST_CONFIG:",
+        "if len(text) > MAX_CONFIG_BYTES:",
         "if False:",
         INPUT + "test_no_configuration_ends_the_resident_agent",
     ),

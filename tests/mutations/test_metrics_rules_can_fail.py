@@ -28,7 +28,7 @@ MUTATIONS = {
     ),
     "any_number_of_series": (
         "metrics.py",
-        "dict(workloads[:MOST_WORKLOADS])",
+        "dict(workloads[:MAX_WORKLOADS])",
         "dict(workloads)",
         TEXT + "of_many_workloads_those_with_most_have_a_series",
     ),
@@ -92,14 +92,14 @@ MUTATIONS = {
     ),
     "it_is_written_in_place": (
         "files.py",
-        "        os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)\n",
-        "        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder), 'w')"
+        "        os.rename(new, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)\n",
+        "        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=directory), 'w')"
         " as file:\n            file.write(text)\n",
         TEXT + "whoever_has_it_open_reads_the_old_one_to_its_end",
     ),
     "half_a_file_is_left": (
         "files.py",
-        "        _remove(new, folder)\n        raise",
+        "        _remove(new, dir_fd)\n        raise",
         "        raise",
         TEXT + "one_that_cannot_be_written_is_a_warning_and_leaves_nothing",
     ),
@@ -118,14 +118,14 @@ MUTATIONS = {
     # where it is written
     "off_leaves_it_behind": (
         "metrics.py",
-        "if before not in (None, folder):",
+        "if before not in (None, directory):",
         "if False:",
         TEXT + "off_takes_it_back_and_another_directory_moves_it",
     ),
     "modules_begin_it": (
         "metrics.py",
         "        return before\n",
-        "        return before or _folder(AUTO, None)\n",
+        "        return before or _directory(AUTO, None)\n",
         TEXT + "modules_go_on_with_what_the_agent_began_and_begin_nothing",
     ),
     # sweeps that fail, and quiet looks
@@ -144,8 +144,8 @@ MUTATIONS = {
     ),
     "a_failure_moves_it": (
         "metrics.py",
-        "folder = before or _folder(paths.textfiles, None)\n            counts",
-        "folder = _folder(paths.textfiles, before)\n            counts",
+        "directory = before or _directory(paths.textfiles, None)\n            counts",
+        "directory = _directory(paths.textfiles, before)\n            counts",
         TEXT + "one_that_fails_moves_nothing",
     ),
     "another_sweep_at_work_is_an_error": (

@@ -102,7 +102,7 @@ MUTATIONS = {
     "a_burst_is_a_rate": (LIMITS, "SHORTEST = 1800.0", "SHORTEST = 60.0", IN_STATE + "forecast"),
     "growth_on_an_empty_node_goes_on": (
         LIMITS,
-        "and count >= LEAST_SHARE * limit",
+        "and count >= MIN_SHARE * limit",
         "",
         IN_STATE + "forecast",
     ),
@@ -149,8 +149,8 @@ MUTATIONS = {
     ),
     "while_there_is_room_all_are_collected": (
         POLICY,
-        "due = tuple(zombie for zombie in ripe if zombie.is_orphan) +",
-        "due = ripe +",
+        "due = tuple(zombie for zombie in old_enough if zombie.is_orphan) +",
+        "due = due +",
         HEALTHY + "it_ends_as_it_would_alone[20 times in a row-dash]",
     ),
     "what_is_tolerated_is_collected": (
@@ -198,14 +198,14 @@ MUTATIONS = {
     ),
     "who_is_held_up_is_spared_in_a_full_table": (
         POLICY,
-        "held_up = None if full else _held_up(offender)",
-        "held_up = _held_up(offender)",
+        "suspended = None if full else _suspended(offender)",
+        "suspended = _suspended(offender)",
         FULL,
     ),
     "who_is_held_up_is_ended": (
         POLICY,
-        "held_up = None if full else _held_up(offender)",
-        "held_up = None",
+        "suspended = None if full else _suspended(offender)",
+        "suspended = None",
         IN_POLICY + "reason",
     ),
     "a_cooldown_spares_in_a_full_table": (POLICY, "if _is_full_node(room) or", "if", FULL),
@@ -247,7 +247,7 @@ MUTATIONS = {
     ),
     "living_processes_cost_others_their_statuses": (
         POLICY,
-        "if zombies >= LEAST_ZOMBIES * room.limit:",
+        "if zombies >= MIN_ZOMBIE_SHARE * room.limit:",
         "if True:",
         IN_POLICY + "zombies_are_to_blame_only_where_they_take_a_tenth",
     ),
@@ -308,13 +308,13 @@ MUTATIONS = {
     ),
     "a_scan_lists_all": (
         ZOMBIES,
-        "if listed[stat.ppid] <= MOST_LISTED:",
+        "if listed[stat.ppid] <= MAX_LISTED:",
         "if True:",
         IN_FIND + "of_one_parent_no_more_are_listed_in_a_scan_either",
     ),
     "a_look_may_be_as_long_as_a_tenant_likes": (
         ZOMBIES,
-        "if next(looks) > MOST_IN_VAIN:",
+        "if next(looks) > MAX_IN_VAIN:",
         "if False:",
         IN_FIND + "a_tenant_with_many_living_children_does_not_make_a_look_long",
     ),

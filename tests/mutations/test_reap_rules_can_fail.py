@@ -58,7 +58,7 @@ CHANGES = {
         [
             (
                 SWEEP,
-                "offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in"
+                "offenders = [verdict.offender._replace(zombies=verdict.due) for verdict in"
                 " acting]",
                 "offenders = [verdict.offender for verdict in acting]",
             )
@@ -212,12 +212,12 @@ CHANGES = {
         + "test_a_signal_that_ends_the_sweep_waits_until_the_parent_has_its_own_call_back",
     ),
     "a_stop_has_no_end": (
-        [(REAP, "tracee.stopped_since < COLLECTING", "tracee.stopped_since < 1000")],
+        [(REAP, "tracee.stopped_since < COLLECT_FOR", "tracee.stopped_since < 1000")],
         DISTURBED + "test_slow_calls_are_shared_out_over_many_stops",
     ),
     "all_zombies_at_once": (
         [
-            (REAP, "tracee.stopped_since < COLLECTING", "tracee.stopped_since < 1000"),
+            (REAP, "tracee.stopped_since < COLLECT_FOR", "tracee.stopped_since < 1000"),
             (REAP, "islice(self.todo, self.at_a_time)", "islice(self.todo, None)"),
         ],
         DISTURBED + "test_many_zombies_are_shared_out_over_many_stops",
@@ -248,7 +248,7 @@ CHANGES = {
         [
             (
                 PTRACE,
-                "while self._wait(time.monotonic() + UNTIL_STOPPED) is not None:",
+                "while self._wait(time.monotonic() + STOP_TIMEOUT) is not None:",
                 "while False:",
             )
         ],

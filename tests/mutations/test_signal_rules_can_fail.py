@@ -12,7 +12,7 @@ NUDGE, IN_NUDGE = "remedies/nudge.py", "tests/integration/test_nudge.py::test_"
 TERMINATE, IN_TERMINATE = "remedies/terminate.py", "tests/unit/test_terminate.py::test_"
 ZOMBIES = "tests/integration/test_zombies.py::test_"
 TOLD, LOG = "remedies/termination_log.py", "tests/integration/test_termination_log.py::test_"
-STRANGE = LOG + "nothing_is_written_where_the_folder_is_not_as_a_kubelet_makes_it"
+STRANGE = LOG + "nothing_is_written_where_the_directory_is_not_as_a_kubelet_makes_it"
 CAN_ASK = ZOMBIES + "a_program_for_whose_status_somebody_can_ask_never_exits_with_0"
 
 # what is broken: (file, text that stands there once, what stands there then, the test that has to
@@ -105,27 +105,27 @@ MUTATIONS = {
     ),
     "a_log_that_is_a_link_is_followed": (
         TOLD,
-        "info = os.stat(name, dir_fd=folder, follow_symlinks=False)",
-        "info = os.stat(name, dir_fd=folder)",
+        "info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)",
+        "info = os.stat(name, dir_fd=dir_fd)",
         LOG + "a_link_is_not_followed",
     ),
-    "a_folder_that_is_a_link_is_followed": (
+    "a_directory_that_is_a_link_is_followed": (
         TOLD,
-        "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)",
-        "os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)",
-        STRANGE + "[a_link_for_the_folder]",
+        "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)",
+        "os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)",
+        STRANGE + "[a_link_for_the_directory]",
     ),
-    "a_folder_is_anybody_s": (
+    "a_directory_is_anybody_s": (
         TOLD,
         "info.st_uid == 0 and",
         "",
-        STRANGE + "[a_folder_of_another_user]",
+        STRANGE + "[a_directory_of_another_user]",
     ),
-    "a_folder_is_writable": (
+    "a_directory_is_writable": (
         TOLD,
         "not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)",
         "True",
-        STRANGE + "[a_folder_for_others_to_write]",
+        STRANGE + "[a_directory_for_others_to_write]",
     ),
     "the_log_is_dated_by_the_tenant": (
         TOLD,
@@ -133,7 +133,7 @@ MUTATIONS = {
         "info.st_mtime_ns",
         LOG + "the_newest_file_is_that_of_the_container_that_runs",
     ),
-    "any_name_is_a_folder": (
+    "any_name_is_a_directory": (
         TOLD,
         'name == os.path.basename(name) and name not in (".", "..")',
         "True",

@@ -24,7 +24,9 @@ def later(hours) -> str:
 
 # For parents that reminders cure, all of them: they go on until everything has been collected,
 # however long that takes.
-REMINDED_UNTIL_CURED = "from reaper.remedies import nudge; nudge.PATIENCE = nudge.LONGEST = 600.0"
+REMINDED_UNTIL_CURED = (
+    "from reaper.remedies import nudge; nudge.GIVE_UP_AFTER = nudge.MAX_SECONDS = 600.0"
+)
 
 # For adopters that wait, all of them: until they have collected what a parent left when it ended.
 # And for those that never do
@@ -37,7 +39,7 @@ PATIENT_WITH_INITS = lines("""
 import os, time
 from reaper import canary
 from reaper.kernel.procfs import ProcFS
-real_watch, patience = canary.wait_for_fates, canary.PATIENCE
+real_watch, patience = canary.wait_for_fates, canary.INIT_TIMEOUT
 def has_exited(each):
     stat = ProcFS("/proc").stat(each.stat.pid)
     return stat is None or stat.start_ticks != each.stat.start_ticks or stat.state == "Z"
@@ -57,7 +59,7 @@ def watch(canaries):
         if not left or time.monotonic() > end and not any(is_about_to_run(each.init_pid) for each in left):
             return real_watch([each._replace(goes=os.dup(0)) for each in canaries])
         time.sleep(0.01)
-canary.wait_for_fates, canary.PATIENCE = watch, 0.1
+canary.wait_for_fates, canary.INIT_TIMEOUT = watch, 0.1
 """)
 
 

@@ -1,7 +1,7 @@
-"""A job as AWX runs it: the folder that its dispatcher writes (awx/main/tasks/jobs.py), played by
+"""A job as AWX runs it: the directory that its dispatcher writes (awx/main/tasks/jobs.py), played by
 ansible-runner.
 
-What differs: no container around it, so the folder is not /runner. Surveys are answered by AWX's
+What differs: no container around it, so the directory is not /runner. Surveys are answered by AWX's
 rules (awx/main/models/mixins.py).
 """
 
@@ -125,14 +125,14 @@ class Ended:
 
 
 class Jobs:
-    """Plays jobs of one project. project: folder as AWX has fetched it; collections: folder that
+    """Plays jobs of one project. project: directory as AWX has fetched it; collections: directory that
     its sync installed into.
 
-    bin: the folder of ansible-runner. core: that of ansible-playbook.
+    bin: the directory of ansible-runner. core: that of ansible-playbook.
     """
 
-    def __init__(self, folder, bin, project, collections, core=None):
-        self.folder = folder
+    def __init__(self, directory, bin, project, collections, core=None):
+        self.directory = directory
         self.bin = bin
         self.core = core or bin
         self.project = project
@@ -163,35 +163,35 @@ class Jobs:
 
     def _play(self, what, hosts, variables, arguments, project=True) -> Ended:
         self.number += 1
-        folder = self.folder / (f"job{self.number}")
-        (folder / "env").mkdir(parents=True)
-        (folder / "inventory").mkdir()
+        directory = self.directory / (f"job{self.number}")
+        (directory / "env").mkdir(parents=True)
+        (directory / "inventory").mkdir()
         if project:
-            shutil.copytree(self.project, folder / "project", symlinks=True)
+            shutil.copytree(self.project, directory / "project", symlinks=True)
         else:
-            (folder / "project").mkdir()
-        script = folder / "inventory/hosts"
+            (directory / "project").mkdir()
+        script = directory / "inventory/hosts"
         script.write_text(
             f"#! /usr/bin/env python3\n# -*- coding: utf-8 -*-\nprint({json.dumps(hosts)!r})\n"
         )
         script.chmod(0o700)
-        (folder / "env/extravars").write_text(
+        (directory / "env/extravars").write_text(
             yaml.safe_dump(
                 unsafe({**variables, "awx_job_id": self.number, "awx_job_launch_type": "manual"})
             )
         )
-        (folder / "env/cmdline").write_text(shlex.join(arguments))
-        (folder / "env/settings").write_text(
+        (directory / "env/cmdline").write_text(shlex.join(arguments))
+        (directory / "env/settings").write_text(
             json.dumps({"job_timeout": 0, "suppress_ansible_output": True})
         )
-        (folder / "env/envvars").write_text(yaml.safe_dump(self._environment(folder)))
-        home = self.folder / "home"
+        (directory / "env/envvars").write_text(yaml.safe_dump(self._environment(directory)))
+        home = self.directory / "home"
         home.mkdir(exist_ok=True)
         done = subprocess.run(
             [
                 str(self.bin / "ansible-runner"),
                 "run",
-                str(folder),
+                str(directory),
                 *what,
                 "--inventory",
                 str(script),
@@ -210,10 +210,10 @@ class Jobs:
             check=False,
             timeout=300,
         )
-        assert (folder / "artifacts/1/status").exists(), done.stdout + done.stderr
-        return Ended(done, folder / "artifacts/1")
+        assert (directory / "artifacts/1/status").exists(), done.stdout + done.stderr
+        return Ended(done, directory / "artifacts/1")
 
-    def _environment(self, folder) -> dict:
+    def _environment(self, directory) -> dict:
         """AWX's settings for a job. It overrides the paths of the project's ansible.cfg, and keeps
         what stands there behind its own.
         """
@@ -228,19 +228,19 @@ class Jobs:
         return {
             "ANSIBLE_COLLECTIONS_PATH": ":".join(filter(None, paths)),
             "ANSIBLE_ROLES_PATH": (
-                f"{folder}/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
+                f"{directory}/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
             ),
             "ANSIBLE_CALLBACK_PLUGINS": (
-                f"{folder}/plugins_path:~/.ansible/plugins:/plugins/callback:/usr/share/ansible/plugins/callback"
+                f"{directory}/plugins_path:~/.ansible/plugins:/plugins/callback:/usr/share/ansible/plugins/callback"
             ),
             "ANSIBLE_FORCE_COLOR": "True",
             "ANSIBLE_HOST_KEY_CHECKING": "False",
             "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
             "ANSIBLE_PARAMIKO_RECORD_HOST_KEYS": "False",
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
-            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-            "ANSIBLE_REMOTE_TEMP": str(self.folder / "remote"),
-            "AWX_PRIVATE_DATA_DIR": str(folder),
+            "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
+            "ANSIBLE_REMOTE_TEMP": str(self.directory / "remote"),
+            "AWX_PRIVATE_DATA_DIR": str(directory),
             "JOB_ID": str(self.number),
             "INVENTORY_ID": "1",
             "MAX_EVENT_RES": "700000",
@@ -256,11 +256,11 @@ def unsafe(value):
     return Unsafe(value) if isinstance(value, str) else value
 
 
-def host(folder, node, python) -> dict:
+def host(directory, node, python) -> dict:
     """Variables by which Ansible takes a node of the rig for a host: its modules run in there.
     Files that are sent are the machine's.
     """
-    interpreter = Path(folder) / (f"python-{node.init.process.pid}")
+    interpreter = Path(directory) / (f"python-{node.init.process.pid}")
     interpreter.write_text(f'#!/bin/sh\nexec {shlex.join(node.enter)} {python} "$@"\n')
     interpreter.chmod(0o755)
     return {

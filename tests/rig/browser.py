@@ -14,7 +14,7 @@ OF_THE_PAGE = ("file:", "data:")
 class Browser:
     """One browser with an empty profile. scripts: whether pages may run any."""
 
-    def __init__(self, folder, scripts=True):
+    def __init__(self, directory, scripts=True):
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
         for flag in (
@@ -26,7 +26,7 @@ class Browser:
             "disable-background-networking",
             "disable-component-update",
             "disable-sync",
-            f"user-data-dir={folder}",
+            f"user-data-dir={directory}",
         ):
             options.add_argument("--" + flag)
         if not scripts:

@@ -1,7 +1,7 @@
 """Pods on a real containerd, through its Container Runtime Interface, in a node of their own.
 
 The rig plays the kubelet: it chooses the cgroups (one parent for each QoS class), makes the log
-folders and links in /var/log and the files of the termination logs in /var/lib/kubelet, and asks
+directories and links in /var/log and the files of the termination logs in /var/lib/kubelet, and asks
 containerd for sandboxes and containers. Everything ends with the node, but for the cgroups, which
 :meth:`Kubelet.stop` removes.
 """
@@ -27,25 +27,25 @@ from rig.node import PYTHON, wait_until
 IMAGE = "localhost/zombie-reaper-test:1"
 PROGRAM = Path(__file__).with_name("pod.c")
 TINI = Path("/usr/bin/tini-static")
-PATIENCE = 120  # seconds, for each answer of containerd
+TIMEOUT = 120  # seconds, for each answer of containerd
 
-# disk is a tmpfs: where the machine is a container the folder may be on an overlay, and overlays do
+# disk is a tmpfs: where the machine is a container the directory may be on an overlay, and overlays do
 # not stack everywhere.
 CONFIG = """
 version = 2
-root = "{folder}/disk/root"
-state = "{folder}/state"
+root = "{directory}/disk/root"
+state = "{directory}/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
     "io.containerd.snapshotter.v1.zfs", "io.containerd.internal.v1.tracing", "io.containerd.internal.v1.opt"]
 [grpc]
-  address = "{folder}/socket"
+  address = "{directory}/socket"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{image}"
   disable_apparmor = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{folder}/cni"
-    conf_dir = "{folder}/cni"
+    bin_dir = "{directory}/cni"
+    conf_dir = "{directory}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
     default_runtime_name = "cgroupfs"
@@ -60,7 +60,7 @@ HANDLER = """
 
 # In place of runc for the handlers "systemd" and "mixed". For a cgroup parent that is a slice
 # containerd writes SLICE:cri-containerd:ID into config.json. With the systemd driver systemd makes
-# of it the folders that the handler systemd makes here; runc with the cgroupfs driver takes it for
+# of it the directories that the handler systemd makes here; runc with the cgroupfs driver takes it for
 # a name, which the handler mixed keeps. Both below the top cgroup of the test.
 RUNC = """
 import json, os, sys
@@ -97,7 +97,7 @@ def tar(path, files):
             archive.addfile(info, io.BytesIO(content))
 
 
-def make_image(folder) -> Path:
+def make_image(directory) -> Path:
     """The archive of an image with two names of one static program, as ``docker save`` would write
     it: /pause and /pod; and with /tini, this machine's.
     """
@@ -111,13 +111,13 @@ def make_image(folder) -> Path:
             "-Wextra",
             "-Werror",
             "-o",
-            folder / "pod",
+            directory / "pod",
             PROGRAM,
         ],
         check=True,
     )
-    program = (folder / "pod").read_bytes()
-    layer = folder / "layer.tar"
+    program = (directory / "pod").read_bytes()
+    layer = directory / "layer.tar"
     tar(
         layer,
         {"pause": (program, 0o755), "pod": (program, 0o755), "tini": (TINI.read_bytes(), 0o755)},
@@ -133,28 +133,28 @@ def make_image(folder) -> Path:
     }
     manifest = [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
     tar(
-        folder / "image.tar",
+        directory / "image.tar",
         {
             "manifest.json": (json.dumps(manifest).encode(), 0o644),
             "config.json": (json.dumps(config).encode(), 0o644),
             "layer.tar": (layer.read_bytes(), 0o644),
         },
     )
-    return folder / "image.tar"
+    return directory / "image.tar"
 
 
 class Kubelet:
     """containerd in a node, and what a kubelet does for its pods."""
 
-    def __init__(self, node, folder):
-        """folder: with a short name, for the sockets in it."""
+    def __init__(self, node, directory):
+        """directory: with a short name, for the sockets in it."""
         self.node = node
-        self.folder = folder
+        self.directory = directory
         self.top = f"/zombie-reaper-test-{os.getpid()}"
         # the file system as the node sees it
         self.root = Path(f"/proc/{node.init.process.pid}/root")
         self.pods = []
-        self.channel = grpc.insecure_channel(f"unix:{folder}/socket")
+        self.channel = grpc.insecure_channel(f"unix:{directory}/socket")
         self.protos, services = grpc.protos_and_services("rig/cri.proto")
         self.runtime, self.images = (
             services.RuntimeServiceStub(self.channel),
@@ -162,7 +162,7 @@ class Kubelet:
         )
 
     def start(self):
-        disk = self.folder / "disk"
+        disk = self.directory / "disk"
         disk.mkdir()
         # in the mount namespace of the node only
         done = self.node.run("mount", "-t", "tmpfs", "tmpfs", str(disk))
@@ -170,20 +170,20 @@ class Kubelet:
         for name in ("pods", "containers"):
             (self.root / "var/log" / name).mkdir()
         self._start_containerd()
-        self._import(make_image(self.folder))
+        self._import(make_image(self.directory))
 
     def _start_containerd(self):
         handlers = {"cgroupfs": "runc"}
         for style in ("systemd", "mixed"):
-            script = self.folder / ("runc-" + style)
+            script = self.directory / ("runc-" + style)
             script.write_text(
                 f'#!/bin/sh\nexec {PYTHON} -IS -c {shlex.quote(RUNC)} {style} {self.top} "$@"\n'
             )
             script.chmod(0o755)
             handlers[style] = str(script)
-        config = self.folder / "config.toml"
+        config = self.directory / "config.toml"
         config.write_text(
-            CONFIG.format(folder=self.folder, image=IMAGE)
+            CONFIG.format(directory=self.directory, image=IMAGE)
             + "".join(HANDLER.format(name=name, binary=binary) for name, binary in handlers.items())
         )
         self.node.command(
@@ -191,17 +191,17 @@ class Kubelet:
             "-c",
             'echo ready; exec containerd --config "$0" >"$1" 2>&1',
             str(config),
-            str(self.folder / "log"),
+            str(self.directory / "log"),
         )
 
     def _import(self, image):
-        ctr = ["ctr", "--address", str(self.folder / "socket"), "--namespace", "k8s.io"]
+        ctr = ["ctr", "--address", str(self.directory / "socket"), "--namespace", "k8s.io"]
         wait_until(lambda: self.node.run(*ctr, "version").returncode == 0)
         done = self.node.run(*ctr, "images", "import", str(image))
         assert done.returncode == 0, done.stderr
         request = self.protos.ImageStatusRequest(image={"image": IMAGE})
         # its CRI plugin hears of it a moment later
-        wait_until(lambda: self.images.ImageStatus(request, timeout=PATIENCE).image.id)
+        wait_until(lambda: self.images.ImageStatus(request, timeout=TIMEOUT).image.id)
 
     def pod(self, namespace, name, **kwargs) -> Pod:
         """Run a pod without containers; kwargs: of :class:`Pod`."""
@@ -217,21 +217,21 @@ class Kubelet:
         self.channel.close()
         self.node.stop()
         wait_until(self._remove_cgroups)
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.directory)
 
     def _remove_cgroups(self) -> bool:
         tops = [Path(str(mount) + self.top) for mount in cgroup_mounts()]
         for top in tops:
-            for folder, _folders, _files in os.walk(top, topdown=False):
+            for directory, _directories, _files in os.walk(top, topdown=False):
                 try:
-                    os.rmdir(folder)
+                    os.rmdir(directory)
                 except OSError:
                     return False  # a process in it has not quite ended
         return not any(top.exists() for top in tops)
 
 
 class Pod:
-    """A pod: its sandbox, its log folder, its cgroup."""
+    """A pod: its sandbox, its log directory, its cgroup."""
 
     def __init__(
         self,
@@ -271,7 +271,7 @@ class Pod:
             },
         )
         request = kubelet.protos.RunPodSandboxRequest(config=self.config, runtime_handler=style)
-        self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=PATIENCE).pod_sandbox_id
+        self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=TIMEOUT).pod_sandbox_id
 
     def container(
         self, name, *command, env=(), termination_log="/dev/termination-log", target=None, before=()
@@ -307,10 +307,10 @@ class Pod:
         request = protos.CreateContainerRequest(
             pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config
         )
-        created = self.kubelet.runtime.CreateContainer(request, timeout=PATIENCE)
+        created = self.kubelet.runtime.CreateContainer(request, timeout=TIMEOUT)
         link = f"/var/log/containers/{self.name}_{self.namespace}_{name}-{created.container_id}.log"
         self._in_node(link).symlink_to(log)
-        self.kubelet.runtime.StartContainer(created, timeout=PATIENCE)
+        self.kubelet.runtime.StartContainer(created, timeout=TIMEOUT)
         wait_until(
             lambda: self._in_node(log).read_text(encoding="utf-8").endswith(" stdout F ready\n")
         )
@@ -333,9 +333,9 @@ class Pod:
     def exec(self, container, *command):
         """Run the program once more in a container, to its end."""
         request = self.kubelet.protos.ExecSyncRequest(
-            container_id=container, cmd=["/pod", *command], timeout=PATIENCE
+            container_id=container, cmd=["/pod", *command], timeout=TIMEOUT
         )
-        done = self.kubelet.runtime.ExecSync(request, timeout=PATIENCE)
+        done = self.kubelet.runtime.ExecSync(request, timeout=TIMEOUT)
         assert done.exit_code == 0, done.stderr
 
     def state(self, container) -> tuple:
@@ -343,7 +343,7 @@ class Pod:
         containerd sees it.
         """
         request = self.kubelet.protos.ContainerStatusRequest(container_id=container, verbose=True)
-        found = self.kubelet.runtime.ContainerStatus(request, timeout=PATIENCE)
+        found = self.kubelet.runtime.ContainerStatus(request, timeout=TIMEOUT)
         state = self.kubelet.protos.ContainerState.Name(found.status.state)
         return state, found.status.exit_code, json.loads(found.info["info"])["pid"]
 
@@ -371,7 +371,7 @@ class Pod:
 
         def is_stopped():
             try:
-                self.kubelet.runtime.StopPodSandbox(sandbox, timeout=PATIENCE)
+                self.kubelet.runtime.StopPodSandbox(sandbox, timeout=TIMEOUT)
             except grpc.RpcError as refusal:
                 # one of its containers is just ending by itself ("ttrpc: closed"); a kubelet asks
                 # again too
@@ -383,7 +383,7 @@ class Pod:
             wait_until(is_stopped)
         except AssertionError:
             raise refusals[-1] from None
-        self.kubelet.runtime.RemovePodSandbox(sandbox, timeout=PATIENCE)
+        self.kubelet.runtime.RemovePodSandbox(sandbox, timeout=TIMEOUT)
         self.forget_logs()
 
     def _in_node(self, path) -> Path:

@@ -30,21 +30,21 @@ class Daemon:
     number = 0
 
     def __init__(
-        self, node, folder, *flags, before=(), config=NO_OPTIONS, interval=1, listens=True
+        self, node, directory, *flags, before=(), config=NO_OPTIONS, interval=1, listens=True
     ):
         self.node = node
         self.interval = interval
         Daemon.number += 1
         self.messages = []
         self.told = threading.Condition()
-        self.address = str(folder / (f"notify{Daemon.number}"))
+        self.address = str(directory / (f"notify{Daemon.number}"))
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.address)
         if listens:
             threading.Thread(target=self._listen, daemon=True).start()
         else:
             self._fill_up()
-        self.said = folder / (f"said{Daemon.number}")
+        self.said = directory / (f"said{Daemon.number}")
         with open(self.said, "wb") as said:
             self.popen = subprocess.Popen(
                 [
@@ -127,7 +127,7 @@ class Daemon:
     def status(self):
         """Its status file; None before there is one."""
         try:
-            return json.loads((self.node.run_folder / "daemon.json").read_text(encoding="utf-8"))
+            return json.loads((self.node.run_directory / "daemon.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
 
@@ -164,10 +164,10 @@ class Daemon:
 
     def open_files(self) -> list:
         """Of one moment, but for those of cgroups, which others make and remove."""
-        folder, found = f"/proc/{self.process.pid}/fd", []
-        for fd in os.listdir(folder):
+        directory, found = f"/proc/{self.process.pid}/fd", []
+        for fd in os.listdir(directory):
             with contextlib.suppress(FileNotFoundError):
-                found.append(os.readlink(f"{folder}/{fd}"))
+                found.append(os.readlink(f"{directory}/{fd}"))
         return sorted(name for name in found if "/cgroup" not in name)
 
     def takes(self, number) -> None:

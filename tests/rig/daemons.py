@@ -1,5 +1,5 @@
 """Prometheus, Alertmanager, node_exporter and ansible-rulebook: each in the foreground, on a free
-port of 127.0.0.1, with its own folder.
+port of 127.0.0.1, with its own directory.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ class Daemon:
     begins when :meth:`is_ready`.
     """
 
-    def __init__(self, folder):
-        self.folder = folder / type(self).__name__.lower()
-        self.folder.mkdir()
+    def __init__(self, directory):
+        self.directory = directory / type(self).__name__.lower()
+        self.directory.mkdir()
         self.port = free_port()
-        self.said = self.folder / "said"
+        self.said = self.directory / "said"
         command = self.command()
         with open(self.said, "wb") as said:
             self.popen = subprocess.Popen(
@@ -98,7 +98,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                cwd=self.folder,
+                cwd=self.directory,
                 env=self.environment(),
                 start_new_session=True,
             )
@@ -120,8 +120,8 @@ class Daemon:
         return ask(self.port, "/-/ready")[0] == 200
 
     def write(self, name, content) -> Path:
-        """A YAML file in its folder."""
-        path = self.folder / name
+        """A YAML file in its directory."""
+        path = self.directory / name
         path.write_text(yaml.safe_dump(content))
         return path
 
@@ -148,9 +148,9 @@ class Daemon:
 class NodeExporter(Daemon):
     """textfiles: the directory that it serves the metrics of; nothing else is collected."""
 
-    def __init__(self, folder, textfiles):
+    def __init__(self, directory, textfiles):
         self.textfiles = textfiles
-        super().__init__(folder)
+        super().__init__(directory)
 
     def command(self):
         return [
@@ -168,16 +168,16 @@ class NodeExporter(Daemon):
 class Alertmanager(Daemon):
     """config: dict of its configuration."""
 
-    def __init__(self, folder, config):
+    def __init__(self, directory, config):
         self.config = config
-        super().__init__(folder)
+        super().__init__(directory)
 
     def command(self):
         return [
             "prometheus-alertmanager",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--cluster.listen-address=",
-            f"--storage.path={self.folder / 'data'}",
+            f"--storage.path={self.directory / 'data'}",
             f"--config.file={self.write('alertmanager.yml', self.config)}",
         ]
 
@@ -194,9 +194,9 @@ class Prometheus(Daemon):
     alertmanager: its port. It looks each second.
     """
 
-    def __init__(self, folder, rules, targets, alertmanager):
+    def __init__(self, directory, rules, targets, alertmanager):
         self.rules, self.targets, self.alertmanager = rules, targets, alertmanager
-        super().__init__(folder)
+        super().__init__(directory)
 
     def command(self):
         here = "127.0.0.1:%d"
@@ -223,7 +223,7 @@ class Prometheus(Daemon):
         return [
             "prometheus",
             f"--web.listen-address=127.0.0.1:{self.port}",
-            f"--storage.tsdb.path={self.folder / 'data'}",
+            f"--storage.tsdb.path={self.directory / 'data'}",
             f"--config.file={self.write('prometheus.yml', config)}",
         ]
 
@@ -251,9 +251,9 @@ class Rulebook(Daemon):
 
     rulebook = "provider.fleet.zombies"
 
-    def __init__(self, folder, hosts, token, groups=None):
+    def __init__(self, directory, hosts, token, groups=None):
         self.hosts, self.token, self.groups = hosts, token, groups or {}
-        super().__init__(folder)
+        super().__init__(directory)
 
     def command(self):
         inventory = {
@@ -289,8 +289,8 @@ class Rulebook(Daemon):
             "PATH": f"{programs()}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_LOCAL_TEMP": str(self.folder / "local"),
-            "TMPDIR": str(self.folder),
+            "ANSIBLE_LOCAL_TEMP": str(self.directory / "local"),
+            "TMPDIR": str(self.directory),
         }
 
     def is_ready(self):
@@ -317,34 +317,34 @@ def documented(word):
 
 
 def programs() -> Path:
-    """The folder of ansible-rulebook and of the Ansible that it runs, in a venv of their own."""
-    folder = CHECKOUT / ".cache/rulebook"
+    """The directory of ansible-rulebook and of the Ansible that it runs, in a venv of their own."""
+    directory = CHECKOUT / ".cache/rulebook"
     command = [
         CHECKOUT / "tools/venv",
-        folder,
+        directory,
         sys.executable,
         CHECKOUT / "tools/requirements-rulebook.txt",
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder / "bin"
+    return directory / "bin"
 
 
-def inside(node, folder, name) -> dict:
+def inside(node, directory, name) -> dict:
     """Variables of a host that is this node. What Ansible runs there is written to
-    ``folder/name.ran``, a line for each module.
+    ``directory/name.ran``, a line for each module.
 
     Its Python is a script that enters the node's namespaces. They are compared with those of the
     node first, so that nothing of the machine itself is ever swept, whoever has the PID by then.
     """
     pid = node.init.process.pid
-    python = folder / (name + ".python")
+    python = directory / (name + ".python")
     python.write_text(
         "\n".join(
             (
                 "#!/bin/sh",
                 '[ "$(readlink /proc/%d/ns/pid)" = "%s" ] || exit 1'
                 % (pid, os.readlink(f"/proc/{pid}/ns/pid")),
-                f"echo module >>{folder / (name + '.ran')}",
+                f"echo module >>{directory / (name + '.ran')}",
                 f'exec {shlex.join(node.enter)} {PYTHON} "$@"',
             )
         )
@@ -356,13 +356,13 @@ def inside(node, folder, name) -> dict:
         "ansible_connection": "local",
         "ansible_python_interpreter": str(python),
         "ansible_become": False,
-        "ansible_remote_tmp": str(folder / "remote"),
+        "ansible_remote_tmp": str(directory / "remote"),
         "zombie_reaper_min_age": 1,
         "zombie_reaper_grace": 0.3,
     }
 
 
-def modules_run(folder, name) -> int:
+def modules_run(directory, name) -> int:
     """How many modules Ansible has run on the host that :func:`inside` made."""
-    ran = folder / (name + ".ran")
+    ran = directory / (name + ".ran")
     return len(ran.read_text().splitlines()) if ran.exists() else 0

@@ -54,19 +54,19 @@ class Connection(http.client.HTTPConnection):
 
 
 class Docker:
-    """dockerd in a node, with one image, busybox. Its folders are where Docker's are by default,
+    """dockerd in a node, with one image, busybox. Its directories are where Docker's are by default,
     which are the node's own.
 
-    folder: short and visible from outside the node, for the socket and the log. parent: the cgroup
+    directory: short and visible from outside the node, for the socket and the log. parent: the cgroup
     that containers come below.
     """
 
-    def __init__(self, node, folder, parent):
+    def __init__(self, node, directory, parent):
         self.node = node
-        self.folder = folder
+        self.directory = directory
         self.parent = parent
-        self.socket = folder / "docker.sock"
-        self.log = folder / "dockerd.log"
+        self.socket = directory / "docker.sock"
+        self.log = directory / "dockerd.log"
         self.cgroups = []
         command = [
             shutil.which("dockerd"),
@@ -162,14 +162,14 @@ class Docker:
         Where there is another one below, that is not of this engine, which may share its parent
         ``/docker`` with others.
         """
-        for folder in sorted(self.cgroups, reverse=True):
+        for directory in sorted(self.cgroups, reverse=True):
             wait_until(
-                lambda folder=folder: (
-                    not folder.exists() or not (folder / "cgroup.procs").read_text()
+                lambda directory=directory: (
+                    not directory.exists() or not (directory / "cgroup.procs").read_text()
                 )
             )
-            if folder.exists() and not any(each.is_dir() for each in folder.iterdir()):
-                folder.rmdir()
+            if directory.exists() and not any(each.is_dir() for each in directory.iterdir()):
+                directory.rmdir()
 
     def _will_make(self, cgroup):
         """Note which cgroups there are not yet, in every hierarchy, to remove them in the end.
@@ -177,9 +177,11 @@ class Docker:
         """
         parts = cgroup.strip("/").split("/")
         for root in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*/")):
-            folders = [root.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
+            directories = [root.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
             self.cgroups += [
-                folder for folder in folders if not folder.exists() and folder not in self.cgroups
+                directory
+                for directory in directories
+                if not directory.exists() and directory not in self.cgroups
             ]
 
     def _call(self, method, path, body=None) -> bytes:

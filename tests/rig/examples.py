@@ -41,17 +41,17 @@ def commands() -> list:
     ]
 
 
-def lay_out(folder) -> list:
-    """A folder for each example, with its Dockerfile and what that copies; their names."""
+def lay_out(directory) -> list:
+    """A directory for each example, with its Dockerfile and what that copies; their names."""
     own = defaultdict(dict)
     for path, text in files().items():
         if "/" in path:
             name, file = path.split("/")
             own[name][file] = text
     for name in own:
-        (folder / name).mkdir()
+        (directory / name).mkdir()
         for file, text in {**own.get(LENDS.get(name), {}), **own[name]}.items():
-            (folder / name / file).write_text(text, encoding="utf-8")
+            (directory / name / file).write_text(text, encoding="utf-8")
     return list(own)
 
 
@@ -60,9 +60,9 @@ class DebianPodman(Podman):
     cached image of this machine's podman.
     """
 
-    def __init__(self, node, folder):
+    def __init__(self, node, directory):
         self.node = node
-        self.folder = folder
+        self.directory = directory
         self.environment = {
             **os.environ,
             "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
@@ -79,7 +79,7 @@ class DebianPodman(Podman):
             "additionalimagestore=" + cache,
         ]
         for name in ("root", "runroot", "tmpdir"):
-            self.command += ["--" + name, str(folder / name)]
+            self.command += ["--" + name, str(directory / name)]
         self("tag", image, BASE)
 
     def _of_machine(self, *command) -> str:
@@ -89,7 +89,7 @@ class DebianPodman(Podman):
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def build(self, folder, names):
+    def build(self, directory, names):
         """An image of each example, called as it is; two at a time."""
 
         def one(name):
@@ -101,7 +101,7 @@ class DebianPodman(Podman):
                 "--layers=false",
                 "--tag",
                 name,
-                str(folder / name),
+                str(directory / name),
             )
 
         with ThreadPoolExecutor(2) as pool:
@@ -113,7 +113,7 @@ class DebianPodman(Podman):
 
     def play(self, name, pod):
         """Start a pod as its YAML has it, which Kubernetes would do likewise; but for its name."""
-        file = self.folder / (name + ".yaml")
+        file = self.directory / (name + ".yaml")
         file.write_text(yaml.safe_dump({**pod, "metadata": {"name": name}}), encoding="utf-8")
         self("play", "kube", "--network", "none", str(file))
 

@@ -15,9 +15,9 @@ HERE = Path(__file__).resolve().parent
 FEEDER = HERE / "feeder.py"
 
 
-def build_worker(folder) -> Path:
+def build_worker(directory) -> Path:
     """The program of worker.c."""
-    worker = folder / "worker"
+    worker = directory / "worker"
     subprocess.run(
         ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", worker, HERE / "worker.c"],
         check=True,
@@ -33,11 +33,11 @@ class Fed(Program):
     ``that.wrong`` is for what went wrong.
     """
 
-    def __init__(self, node, folder, name, command, in_container=True):
+    def __init__(self, node, directory, name, command, in_container=True):
         self.name = name
-        self.progress = folder / (name + ".progress")
-        self.wrong = folder / (name + ".progress.wrong")
-        self.fifo = folder / (name + ".fifo")
+        self.progress = directory / (name + ".progress")
+        self.wrong = directory / (name + ".progress.wrong")
+        self.fifo = directory / (name + ".fifo")
         for old in (self.progress, self.wrong, self.fifo):
             old.unlink(missing_ok=True)
         os.mkfifo(self.fifo)

@@ -39,7 +39,7 @@ def offender(zombies=3, **changes):
         "uid": 0,
         "state": "S",
         "zombies": zombies,
-        "ripe": zombies,
+        "due": zombies,
         "oldest_age": 4000.0,
         "workload": workload(),
         "init_pid": 4700,

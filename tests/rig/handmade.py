@@ -1,4 +1,4 @@
-"""Snapshots made by hand, for tests of what is decided and how it is told. Every default is a ripe
+"""Snapshots made by hand, for tests of what is decided and how it is told. Every default is a due
 case for ``act``.
 """
 

@@ -136,7 +136,7 @@ LEADER_EXITS = "ctypes.CDLL(None).syscall(60, 0)\n"
 class Case(
     namedtuple("Case", ("name", "package", "command", "podman", "misleads"), defaults=((), False))
 ):
-    """package: Debian's, for the version. command: the words of PID 1, with FOLDER for the folder
+    """package: Debian's, for the version. command: the words of PID 1, with DIRECTORY for the directory
     of its files.
 
     podman: flags and image where it runs in a container of podman and not in a bare PID namespace.
@@ -152,7 +152,7 @@ class Case(
             return bool(
                 shutil.which("podman") and (HOST not in self.podman or Path(program).exists())
             )
-        return program.startswith("FOLDER") or bool(shutil.which(program))
+        return program.startswith("DIRECTORY") or bool(shutil.which(program))
 
     def version(self) -> str:
         done = subprocess.run(
@@ -185,11 +185,13 @@ CASES = [
     Case("catatonit", "catatonit", words("/usr/bin/catatonit -- " + SLEEP)),
     Case("`podman run --init`", "podman", words("sleep 1000"), ("--init", "busybox")),
     Case("`catatonit -P`, the pause of Podman's pods", "catatonit", words("/usr/bin/catatonit -P")),
-    Case("a pause program as of Kubernetes, in C", "gcc", ["FOLDER/pause"]),
-    Case("s6-svscan", "s6", words("/usr/bin/s6-svscan FOLDER/s6")),
-    Case("runsvdir", "runit", words("/usr/bin/runsvdir FOLDER/runsvdir")),
-    Case("runit", "runit", ["/usr/sbin/runit"], (HOST, "--volume=FOLDER/runit:/etc/runit", "host")),
-    Case("supervisord", "supervisor", words("/usr/bin/supervisord -c FOLDER/supervisord.conf")),
+    Case("a pause program as of Kubernetes, in C", "gcc", ["DIRECTORY/pause"]),
+    Case("s6-svscan", "s6", words("/usr/bin/s6-svscan DIRECTORY/s6")),
+    Case("runsvdir", "runit", words("/usr/bin/runsvdir DIRECTORY/runsvdir")),
+    Case(
+        "runit", "runit", ["/usr/sbin/runit"], (HOST, "--volume=DIRECTORY/runit:/etc/runit", "host")
+    ),
+    Case("supervisord", "supervisor", words("/usr/bin/supervisord -c DIRECTORY/supervisord.conf")),
     Case(
         "systemd",
         "systemd",
@@ -276,16 +278,24 @@ CASES = [
             " --collector.disable-defaults --collector.loadavg"
         ),
     ),
-    Case("nginx", "nginx-light", words("/usr/sbin/nginx -p FOLDER -e stderr -c FOLDER/nginx.conf")),
+    Case(
+        "nginx",
+        "nginx-light",
+        words("/usr/sbin/nginx -p DIRECTORY -e stderr -c DIRECTORY/nginx.conf"),
+    ),
     Case(
         "redis",
         "redis-server",
         ["redis-server", "--port", "0", "--unixsocket", "/run/redis.sock", "--save", ""],
     ),
     Case(
-        "sshd", "openssh-server", words("/usr/sbin/sshd -D -e -f /dev/null -h FOLDER/key -p 2222")
+        "sshd",
+        "openssh-server",
+        words("/usr/sbin/sshd -D -e -f /dev/null -h DIRECTORY/key -p 2222"),
     ),
-    Case("`sleep` under the name of tini", "coreutils", words("FOLDER/tini 1000"), misleads=True),
+    Case(
+        "`sleep` under the name of tini", "coreutils", words("DIRECTORY/tini 1000"), misleads=True
+    ),
     Case(
         "`sleep` that calls itself dumb-init",
         "bash",
@@ -295,7 +305,7 @@ CASES = [
     Case(
         "a Python script that sleeps, called supervisord",
         "python3",
-        words("/usr/bin/python3 -IS FOLDER/supervisord"),
+        words("/usr/bin/python3 -IS DIRECTORY/supervisord"),
         misleads=True,
     ),
     Case(
@@ -345,7 +355,9 @@ CASES = [
         ),
         misleads=True,
     ),
-    Case("a handler that does nothing, SA_NOCLDWAIT", "gcc", ["FOLDER/nocldwait"], misleads=True),
+    Case(
+        "a handler that does nothing, SA_NOCLDWAIT", "gcc", ["DIRECTORY/nocldwait"], misleads=True
+    ),
 ]
 
 Row = namedtuple("Row", ("case", "truth", "by", "audit", "probe", "left", "entry"))
@@ -357,10 +369,10 @@ entry: what the audit with the probe says, whole."""
 class Inits:
     """Those cases as PID 1 each, in one node, at rest."""
 
-    def __init__(self, folder, cases):
-        self.folder = folder
+    def __init__(self, directory, cases):
+        self.directory = directory
         self.processes = {}
-        self.node = PatientNode(folder)
+        self.node = PatientNode(directory)
         self.podman = None
         try:
             self._lay_out()
@@ -379,9 +391,9 @@ class Inits:
     def _lay_out(self):
         """The files of all cases."""
         for name in ("s6", "runsvdir", "runit/sv"):
-            (self.folder / name).mkdir(parents=True)
+            (self.directory / name).mkdir(parents=True)
         for stage, line in (("1", ""), ("2", "exec runsvdir /etc/runit/sv"), ("3", "")):
-            path = self.folder / "runit" / stage
+            path = self.directory / "runit" / stage
             path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
             path.chmod(0o755)
         for name, text in (
@@ -389,32 +401,32 @@ class Inits:
             ("nginx.conf", NGINX),
             ("supervisord", "import time; time.sleep(1000)"),
         ):
-            (self.folder / name).write_text(text, encoding="utf-8")
+            (self.directory / name).write_text(text, encoding="utf-8")
         for name, source in (("pause", PAUSE), ("nocldwait", NOCLDWAIT)):
             subprocess.run(
-                ["gcc", "-x", "c", "-o", self.folder / name, "-"],
+                ["gcc", "-x", "c", "-o", self.directory / name, "-"],
                 input=source,
                 text=True,
                 check=True,
             )
-        shutil.copy("/usr/bin/sleep", self.folder / "tini")
+        shutil.copy("/usr/bin/sleep", self.directory / "tini")
         if shutil.which("ssh-keygen"):
             subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "key"],
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.directory / "key"],
                 check=True,
             )
 
     def _words(self, some) -> list:
-        return [word.replace("FOLDER", str(self.folder)) for word in some]
+        return [word.replace("DIRECTORY", str(self.directory)) for word in some]
 
     def _start(self, case):
-        log = self.folder / (f"{len(self.processes)}.log")
+        log = self.directory / (f"{len(self.processes)}.log")
         self.processes[case.name] = self.node.container(
             BECOME % (str(log), self._words(case.command))
         ).process
 
     def _start_in_podman(self, cases):
-        # it refuses a folder with a long name
+        # it refuses a directory with a long name
         self.podman = Podman(self.node, Path(tempfile.mkdtemp(prefix="zr-")))
         self.podman.import_host()
         for case in cases:
@@ -459,14 +471,14 @@ class Inits:
 
 
 def stop(node, podman=None):
-    """End a node and, before it, its podman, whose cleanup may write into its folder as long as the
+    """End a node and, before it, its podman, whose cleanup may write into its directory as long as the
     node is there.
     """
     if podman:
         podman.stop()
     node.stop()
     if podman:
-        shutil.rmtree(podman.folder, ignore_errors=True)
+        shutil.rmtree(podman.directory, ignore_errors=True)
 
 
 def process_in(node, pid):
@@ -562,11 +574,11 @@ def fates(processes, seconds=WAITS) -> dict:
     return found
 
 
-def rows(folder, cases) -> list:
+def rows(directory, cases) -> list:
     """All that is to be known of each case. The truth comes last, so that the audit has not seen
     its orphan.
     """
-    inits = Inits(folder, cases)
+    inits = Inits(directory, cases)
     try:
         without, with_probe = inits.audit(), inits.audit("--probe")
         left = inits.zombies()

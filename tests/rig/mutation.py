@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rig.node import CHECKOUT
 
-FOLDER = "collections/ansible_collections/provider/fleet"
+DIRECTORY = "collections/ansible_collections/provider/fleet"
 
 
 class Forking:
@@ -42,20 +42,20 @@ class Forking:
         self.popen.stdout.close()
 
 
-def assert_goes_red(forking, folder, changes, test):
+def assert_goes_red(forking, directory, changes, test):
     """changes: (file of the engine, text that stands there once, what stands there then), all at
     once. test: as pytest names it.
     """
-    engine = broken_copy(folder, changes)
-    output = folder / "output"
+    engine = broken_copy(directory, changes)
+    output = directory / "output"
     status = forking.pytest(
         [
             "-q",
             "-x",
             "-o",
-            f"pythonpath={folder / 'collections'} tests",
+            f"pythonpath={directory / 'collections'} tests",
             "--basetemp",
-            str(folder / "inner"),
+            str(directory / "inner"),
             test,
         ],
         {"REAPER_ENGINE": str(engine)},
@@ -69,11 +69,11 @@ def assert_goes_red(forking, folder, changes, test):
     assert re.search(r"^=* ?1 failed\b", said, re.M), said[-2000:]
 
 
-def broken_copy(folder, changes) -> Path:
-    """The folder of module_utils in a copy of the plugins. What Python has compiled is copied too,
+def broken_copy(directory, changes) -> Path:
+    """The directory of module_utils in a copy of the plugins. What Python has compiled is copied too,
     but for the files that are changed.
     """
-    plugins = folder / FOLDER / "plugins"
+    plugins = directory / DIRECTORY / "plugins"
     shutil.copytree(CHECKOUT / "plugins", plugins)
     utils = plugins / "module_utils"
     for file, old, new in changes:

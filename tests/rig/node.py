@@ -163,8 +163,8 @@ class Node:
     other is in sight there, so the ledger is of this node and not of the machine.
     """
 
-    def __init__(self, folder, init=REAPING_INIT, cgroup=None):
-        self.run_folder = folder / "run"
+    def __init__(self, directory, init=REAPING_INIT, cgroup=None):
+        self.run_directory = directory / "run"
         self.programs = []
         # ends with this process, even if that is killed, and takes all that is in the node along
         command = [
@@ -218,7 +218,7 @@ class Node:
             code,
             str(ENGINE),
             "--run",
-            str(self.run_folder),
+            str(self.run_directory),
             "--config",
             str(config),
             "--textfile-directory",

@@ -15,35 +15,40 @@ from rig.node import Node, wait_until
 
 ROOT = Path("/sys/fs/cgroup")
 UNIFIED = next(
-    (folder for folder in (ROOT, ROOT / "unified") if (folder / "cgroup.threads").exists()), None
+    (
+        directory
+        for directory in (ROOT, ROOT / "unified")
+        if (directory / "cgroup.threads").exists()
+    ),
+    None,
 )
 
 
-def entering(folder) -> list:
+def entering(directory) -> list:
     """Words that take a command into a cgroup."""
-    return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(folder)]
+    return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(directory)]
 
 
 class OwnCgroup:
-    """folder: where it is. version: 1 or 2. mount: where its hierarchy is mounted. above: the one
+    """directory: where it is. version: 1 or 2. mount: where its hierarchy is mounted. above: the one
     of the test that it was made below, if any.
     """
 
-    def __init__(self, folder, version, mount, above=None):
-        self.folder = folder
+    def __init__(self, directory, version, mount, above=None):
+        self.directory = directory
         self.version = version
         self.mount = mount
         self.outermost = above.outermost if above else self
 
     def write(self, name, value) -> None:
-        (self.folder / name).write_text(str(value), encoding="ascii")
+        (self.directory / name).write_text(str(value), encoding="ascii")
 
     def read(self, name) -> str:
-        return (self.folder / name).read_text(encoding="ascii").strip()
+        return (self.directory / name).read_text(encoding="ascii").strip()
 
     def below(self, name) -> OwnCgroup:
-        (self.folder / name).mkdir()
-        return OwnCgroup(self.folder / name, self.version, self.mount, self)
+        (self.directory / name).mkdir()
+        return OwnCgroup(self.directory / name, self.version, self.mount, self)
 
     def add(self, pid) -> None:
         self.write("cgroup.procs", pid)
@@ -51,7 +56,7 @@ class OwnCgroup:
     @property
     def entering(self) -> list:
         """What to put before a command that is to run in it, from its first instruction on."""
-        return entering(self.folder)
+        return entering(self.directory)
 
     @property
     def hiding_others(self) -> list:
@@ -63,7 +68,7 @@ class OwnCgroup:
             "sh",
             "-c",
             'mount --bind "$0" "$1" && shift && exec "$@"',
-            str(self.folder),
+            str(self.directory),
             str(self.mount),
         ]
 
@@ -75,19 +80,19 @@ class OwnCgroup:
     @property
     def seen_from_there(self) -> Path:
         """Where it is in a mount namespace in which the outermost one hides others."""
-        return self.mount / self.folder.relative_to(self.outermost.folder)
+        return self.mount / self.directory.relative_to(self.outermost.directory)
 
     def remove(self) -> None:
         """Once it is empty, that is once what the test started has ended; what is below it too."""
-        for folder in sorted(self.folder.glob("**/"), reverse=True):
-            wait_until(lambda folder=folder: _removed(folder))
+        for directory in sorted(self.directory.glob("**/"), reverse=True):
+            wait_until(lambda directory=directory: _removed(directory))
 
 
-def _removed(folder) -> bool:
+def _removed(directory) -> bool:
     """A process that is about to end is listed no more, and yet its cgroup is not empty."""
     with contextlib.suppress(FileNotFoundError):
         try:
-            folder.rmdir()
+            directory.rmdir()
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
@@ -129,7 +134,7 @@ def own_cgroup(controller):
 
 
 @contextlib.contextmanager
-def own_ledger(folder, kind=Node, hides_others=True):
+def own_ledger(directory, kind=Node, hides_others=True):
     """A node whose ledger is of itself, so that it matters to no sweep what else begins and ends on
     the machine. kind: of node.
 
@@ -139,7 +144,7 @@ def own_ledger(folder, kind=Node, hides_others=True):
     with (
         own_cgroup("pids") if hides_others and hierarchy("pids")[0] else contextlib.nullcontext()
     ) as cgroup:
-        node = kind(folder, cgroup=cgroup)
+        node = kind(directory, cgroup=cgroup)
         try:
             yield node
         finally:

@@ -41,20 +41,20 @@ class Played:
 
 
 class Playbook:
-    """One playbook of the collection; folder: for Ansible's own files."""
+    """One playbook of the collection; directory: for Ansible's own files."""
 
-    def __init__(self, node, folder, name):
+    def __init__(self, node, directory, name):
         self.node = node
         self.path = CHECKOUT / "playbooks" / name
-        self.inventory = folder / "inventory.json"
+        self.inventory = directory / "inventory.json"
         self.environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
             "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
-            "ANSIBLE_REMOTE_TEMP": str(folder / "remote"),
+            "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
+            "ANSIBLE_REMOTE_TEMP": str(directory / "remote"),
         }
 
     def __call__(self, *flags, hosts=None, **variables) -> Played:

@@ -16,17 +16,17 @@ class Podman:
     the programs of this machine.
     """
 
-    def __init__(self, node, folder):
+    def __init__(self, node, directory):
         self.node = node
-        self.folder = folder
+        self.directory = directory
         self.environment = {
             **os.environ,
             "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
         }
         self.command = ["podman", "--storage-driver", "vfs"]
         for name in ("root", "runroot", "tmpdir"):
-            self.command += ["--" + name, str(folder / name)]
-        image = folder / "image"
+            self.command += ["--" + name, str(directory / name)]
+        image = directory / "image"
         (image / "bin").mkdir(parents=True)
         for name in ("sh", "sleep", "ps"):
             shutil.copy("/bin/busybox", image / "bin" / name)
@@ -42,10 +42,10 @@ class Podman:
         return self("run", "--detach", "--network", "none", "busybox", "/bin/sh", "-c", script)
 
     def import_host(self):
-        """Make the image host: empty folders and links. :meth:`run_host` puts this machine's
+        """Make the image host: empty directories and links. :meth:`run_host` puts this machine's
         programs there.
         """
-        image = self.folder / "host"
+        image = self.directory / "host"
         for name in (
             "dev",
             "etc",
@@ -63,8 +63,8 @@ class Podman:
             (image / name).symlink_to("usr/" + name)
         self._import(image, "host")
 
-    def run_host(self, script, folders) -> str:
-        """Start a container that has this machine's programs; folders: path on this machine to path
+    def run_host(self, script, directories) -> str:
+        """Start a container that has this machine's programs; directories: path on this machine to path
         in the container.
         """
         shown = [
@@ -76,7 +76,7 @@ class Podman:
             *Path("/etc").glob("java-*"),
         ]
         volumes = [f"{path}:{path}:ro" for path in shown] + [
-            "%s:%s" % pair for pair in folders.items()
+            "%s:%s" % pair for pair in directories.items()
         ]
         return self(
             "run",
@@ -94,11 +94,11 @@ class Podman:
         return json.loads(self("ps", "--no-trunc", "--format", "json"))
 
     def stop(self):
-        """Remove its containers and its folder."""
+        """Remove its containers and its directory."""
         self("rm", "--all", "--force", "--time", "0")
         # its cleanup may still write
         wait_until(
-            lambda: shutil.rmtree(self.folder, ignore_errors=True) or not self.folder.exists()
+            lambda: shutil.rmtree(self.directory, ignore_errors=True) or not self.directory.exists()
         )
 
     def _import(self, image, name):

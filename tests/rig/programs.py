@@ -54,12 +54,12 @@ def stores_and_saves(running):
         )
     )
     ask(running.unix(), b"INFO persistence\r\n", b"rdb_last_bgsave_status:ok")
-    assert (running.folder / "dump.rdb").exists()
+    assert (running.directory / "dump.rdb").exists()
 
 
 def answers_sql(running):
     done = subprocess.run(
-        ["psql", "-h", running.folder, "-U", "nobody", "-Atc", "select 6 * 7", "postgres"],
+        ["psql", "-h", running.directory, "-U", "nobody", "-Atc", "select 6 * 7", "postgres"],
         capture_output=True,
         text=True,
         timeout=30,
@@ -87,7 +87,7 @@ def slept(running):
 
 def all_threads_count(running):
     def counts():
-        return [int(number) for number in (running.folder / "counts").read_bytes().split()]
+        return [int(number) for number in (running.directory / "counts").read_bytes().split()]
 
     before = counts()
     assert len(before) == 8
@@ -96,7 +96,7 @@ def all_threads_count(running):
 
 def busy_to_the_end(running):
     """It counted on, and its sum is right."""
-    with open(running.folder / "busy", "r+b") as file:
+    with open(running.directory / "busy", "r+b") as file:
         file.write(b"\1")
     count, total = (
         int(word)

@@ -54,9 +54,9 @@ PATIENTLY = "; ".join(
     (
         "from reaper import canary, files; from reaper.kernel import ptrace",
         "from reaper.remedies import nudge, reap, terminate",
-        "ptrace.UNTIL_STOPPED = ptrace.UNTIL_CALLED = terminate.AFTER_SIGKILL = nudge.LONGEST ="
-        " canary.MOMENT = files.LOCK_WAIT = 60.0",
-        "reap.LONGEST = reap.LONGEST_ALL = canary.LONGEST = 600.0",
+        "ptrace.STOP_TIMEOUT = ptrace.ENTRY_TIMEOUT = terminate.AFTER_SIGKILL = nudge.MAX_SECONDS ="
+        " canary.PROCESS_TIMEOUT = files.LOCK_WAIT = 60.0",
+        "reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS = canary.MAX_SECONDS = 600.0",
     )
 )
 
@@ -141,9 +141,9 @@ def once(then):
 MOMENTS = ("seizing", "seized", "stopped", "prepared", "calling", "called", "releasing", "released")
 
 
-def built(folder, source, *flags) -> str:
+def built(directory, source, *flags) -> str:
     """Path of the program made from a C file of rig/hostile."""
-    program = folder / "-".join([source, *(flag.strip("-") for flag in flags[-1:])])
+    program = directory / "-".join([source, *(flag.strip("-") for flag in flags[-1:])])
     subprocess.run(
         [
             "gcc",

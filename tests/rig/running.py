@@ -2,7 +2,7 @@
 and still does its work.
 
 It is started by a process that has made zombies and then becomes that program (``sh -c '(exit 3) &
-exec PROGRAM'``). Its folder is its working directory; its standard input is the FIFO ``in`` there,
+exec PROGRAM'``). Its directory is its working directory; its standard input is the FIFO ``in`` there,
 its output the file ``out``.
 """
 
@@ -62,7 +62,7 @@ class Program(
         defaults=(None, "", {}, False, False, None),
     )
 ):
-    """command: shell words, each program in its own folder. works(running): fails the test where it
+    """command: shell words, each program in its own directory. works(running): fails the test where it
     does not do its work.
 
     ready(running): whether it has come to rest; unless given, when it has said ``ready``. before:
@@ -75,14 +75,14 @@ class Program(
 
     __slots__ = ()
 
-    def lay_out(self, folder):
-        """Its folder, with the script that starts it."""
-        folder.mkdir()
-        folder.chmod(0o777)
+    def lay_out(self, directory):
+        """Its directory, with the script that starts it."""
+        directory.mkdir()
+        directory.chmod(0o777)
         for name, text in self.files.items():
-            (folder / name).write_text(text)
-        os.mkfifo(folder / "in")
-        (folder / "start").write_text(
+            (directory / name).write_text(text)
+        os.mkfifo(directory / "in")
+        (directory / "start").write_text(
             "cd /w/%s\nexec <>in >out 2>&1\n%s\necho $$ >pid\nexec /usr/bin/python3 -IS -c %s %d"
             " %s\n"
             % (
@@ -101,9 +101,9 @@ Seen = namedtuple("Seen", ("started", "executable", "threads", "blocked"))
 class Running:
     """A program that runs in a container, seen from the test. process: psutil's."""
 
-    def __init__(self, program, folder, container):
+    def __init__(self, program, directory, container):
         self.program = program
-        self.folder = folder
+        self.directory = directory
         self.container = container
         self.process = None
         self.began = 0.0  # CLOCK_MONOTONIC, or a little later
@@ -112,7 +112,10 @@ class Running:
     def pid_in_container(self) -> int:
         return int(
             wait_until(
-                lambda: (self.folder / "pid").exists() and (self.folder / "pid").read_text().strip()
+                lambda: (
+                    (self.directory / "pid").exists()
+                    and (self.directory / "pid").read_text().strip()
+                )
             )
         )
 
@@ -137,10 +140,10 @@ class Running:
 
     @property
     def out(self) -> str:
-        return (self.folder / "out").read_text(errors="replace")
+        return (self.directory / "out").read_text(errors="replace")
 
     def say(self, line):
-        with open(self.folder / "in", "wb", buffering=0) as fifo:
+        with open(self.directory / "in", "wb", buffering=0) as fifo:
             fifo.write(line.encode() + b"\n")
 
     def status(self, field) -> str:
@@ -170,7 +173,7 @@ class Running:
     def unix(self, name="socket"):
         connected = socket.socket(socket.AF_UNIX)
         connected.settimeout(60)
-        connected.connect(str(self.folder / name))
+        connected.connect(str(self.directory / name))
         return connected
 
     def tcp(self, port):

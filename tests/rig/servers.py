@@ -51,19 +51,19 @@ http {
 class Server:
     """A server on a port of its own 127.0.0.1, PID 1 of a container."""
 
-    def __init__(self, node, folder):
-        # pytest's folders are closed to the user that postgres runs as
-        self.folder = Path(tempfile.mkdtemp(prefix="zr-"))
-        self.folder.chmod(0o755)
+    def __init__(self, node, directory):
+        # pytest's directories are closed to the user that postgres runs as
+        self.directory = Path(tempfile.mkdtemp(prefix="zr-"))
+        self.directory.chmod(0o755)
         self.process = None
         try:
             self.prepare()
             alone = ["unshare", "--net", PYTHON, "-IS", "-c", LOOPBACK_UP]
             self.process = Fed(
                 node,
-                folder,
+                directory,
                 type(self).__name__,
-                [*alone, "sh", "-c", ZOMBIES_AT_START, self.folder / "log", *self.command()],
+                [*alone, "sh", "-c", ZOMBIES_AT_START, self.directory / "log", *self.command()],
             )
             wait_until(self._is_alone)
             wait_until(self.answers)
@@ -96,7 +96,7 @@ class Server:
     def stop(self):
         if self.process:
             self.process.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _is_alone(self) -> bool:
         return os.readlink(f"/proc/{self.process.process.pid}/ns/net") != os.readlink(
@@ -112,17 +112,17 @@ class Server:
 
 class Nginx(Server):
     def prepare(self):
-        (self.folder / "nginx.conf").write_text(NGINX % PORT)
+        (self.directory / "nginx.conf").write_text(NGINX % PORT)
 
     def command(self):
         return [
             "/usr/sbin/nginx",
             "-p",
-            self.folder,
+            self.directory,
             "-c",
-            self.folder / "nginx.conf",
+            self.directory / "nginx.conf",
             "-e",
-            self.folder / "error.log",
+            self.directory / "error.log",
         ]
 
     def load(self, seconds):
@@ -163,7 +163,7 @@ class Redis(Server):
             "--save",
             "",
             "--dir",
-            self.folder,
+            self.directory,
         ]
 
     def load(self, seconds):
@@ -193,12 +193,12 @@ class Redis(Server):
 class Postgres(Server):
     def prepare(self):
         self.user = pwd.getpwnam("postgres")
-        os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+        os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
         _run(
             *self._as_user(),
             self._tool("initdb"),
             "--pgdata",
-            str(self.folder / "data"),
+            str(self.directory / "data"),
             "--auth",
             "trust",
             "--no-sync",
@@ -209,11 +209,11 @@ class Postgres(Server):
             *self._as_user(),
             self._tool("postgres"),
             "-D",
-            self.folder / "data",
+            self.directory / "data",
             "-p",
             PORT,
             "-k",
-            self.folder,
+            self.directory,
             "-c",
             "listen_addresses=127.0.0.1",
             "-c",
@@ -228,7 +228,7 @@ class Postgres(Server):
             self._tool("pg_isready"),
             "-q",
             "-h",
-            self.folder,
+            self.directory,
             "-U",
             "postgres",
             "-p",
@@ -237,9 +237,9 @@ class Postgres(Server):
         return subprocess.run(asked, check=False).returncode == 0
 
     def load(self, seconds):
-        logs = self.folder / "logs"
+        logs = self.directory / "logs"
         logs.mkdir(exist_ok=True)
-        (self.folder / "one.sql").write_text("SELECT 1;\n")
+        (self.directory / "one.sql").write_text("SELECT 1;\n")
         out = self.run(
             self._tool("pgbench"),
             "-h",
@@ -258,7 +258,7 @@ class Postgres(Server):
             "--log-prefix",
             str(logs / "log"),
             "-f",
-            str(self.folder / "one.sql"),
+            str(self.directory / "one.sql"),
             "postgres",
         )
         took = sorted(
@@ -288,7 +288,7 @@ class Postgres(Server):
 
     @staticmethod
     def _tool(name) -> str:
-        """Debian keeps them out of the PATH, in a folder for each version."""
+        """Debian keeps them out of the PATH, in a directory for each version."""
         return str(max(Path("/usr/lib/postgresql").glob("*/bin/" + name)))
 
 

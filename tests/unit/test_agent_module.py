@@ -65,7 +65,7 @@ def test_a_directory_for_metrics_that_is_none_is_refused_before_anything_is_writ
     )
 
 
-# The same, with every path in a folder of the test: argv[1]
+# The same, with every path in a directory of the test: argv[1]
 ABSENT = """
 import os, sys, types
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import textfile
@@ -73,7 +73,7 @@ from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_age
 
 for name in ("ENGINE", "COMMAND", "SCRIPT", "CONFIG", "RUN"):
     setattr(agent, name, sys.argv[1] + getattr(agent, name))
-textfile.DIRECTORIES = tuple(sys.argv[1] + folder for folder in textfile.DIRECTORIES)
+textfile.DIRECTORIES = tuple(sys.argv[1] + directory for directory in textfile.DIRECTORIES)
 for check_mode in (True, False, False):
     print(*sorted(path[len(sys.argv[1]):] for path in agent.absent(types.SimpleNamespace(check_mode=check_mode))[0]))
 """
@@ -85,12 +85,14 @@ PROM = "zombie_reaper.prom"
 )
 def test_what_is_removed_takes_its_metrics_along(root, tmp_path, config):
     """Wherever they are: what nobody renews any more would raise an alarm for ever."""
-    folders = [
+    directories = [
         "/var/lib/node_exporter",
         "/var/lib/node_exporter/textfile_collector",
         "/var/lib/prometheus/node-exporter",
     ]
-    metrics = [folder + "/" + PROM for folder in folders] + [folders[2] + "/" + PROM + ".new"]
+    metrics = [directory + "/" + PROM for directory in directories] + [
+        directories[2] + "/" + PROM + ".new"
+    ]
     if config and "given" in config:
         metrics.append("/given/" + PROM)
     for path in [*metrics, "/var/lib/node_exporter/other.prom", "/elsewhere/" + PROM]:

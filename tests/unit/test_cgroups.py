@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rig.own_cgroup import own_cgroup
 
 POD, CONTAINER = "/kubepods/pod1", "/kubepods/pod1/c1"
-MOUNTED = {  # layout -> (controllers of the line, folder of the hierarchy)
+MOUNTED = {  # layout -> (controllers of the line, directory of the hierarchy)
     "v1": ("pids", "pids"),
     "v1, others mounted with it, under the whole name": ("cpu,pids", "cpu,pids"),
     "v1, others mounted with it, under this name": ("cpu,pids", "pids"),
@@ -35,14 +35,14 @@ class Tree:
 
     def __init__(self, root, layout):
         self.root = str(root)
-        self.controllers, folder = MOUNTED[layout]
-        self.hierarchy = root / folder
+        self.controllers, directory = MOUNTED[layout]
+        self.hierarchy = root / directory
 
     def cgroup(self, path, **files):
-        folder = self.hierarchy / path.lstrip("/")
-        folder.mkdir(parents=True, exist_ok=True)
+        directory = self.hierarchy / path.lstrip("/")
+        directory.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            (folder / name.replace("_", ".")).write_text(text, encoding="ascii")
+            (directory / name.replace("_", ".")).write_text(text, encoding="ascii")
 
     def pids(self, path):
         return cgroups.pids(self.root, self.controllers, path)
@@ -154,7 +154,7 @@ def test_any_path_has_an_answer(tmp_path_factory, path, controllers):
     assert cgroups.is_frozen(root, (CgroupLine(controllers, path),)) is False
 
 
-FREEZER = {  # layout -> (controllers, folder, file, what it says when thawed, when frozen)
+FREEZER = {  # layout -> (controllers, directory, file, what it says when thawed, when frozen)
     "v1": ("freezer", "freezer", "freezer.state", "THAWED\n", "FROZEN\n"),
     "v1, on the way there": ("freezer", "freezer", "freezer.state", "THAWED\n", "FREEZING\n"),
     "v1, mounted with another": (
@@ -184,10 +184,10 @@ FREEZER = {  # layout -> (controllers, folder, file, what it says when thawed, w
 
 @pytest.mark.parametrize("layout", FREEZER)
 def test_frozen(tmp_path, layout):
-    controllers, folder, name, thawed, frozen = FREEZER[layout]
+    controllers, directory, name, thawed, frozen = FREEZER[layout]
     lines = (CgroupLine(controllers, CONTAINER), CgroupLine("memory", "/elsewhere"))
     assert not cgroups.is_frozen(str(tmp_path), lines), "no such file"
-    cgroup = tmp_path / folder / CONTAINER[1:]
+    cgroup = tmp_path / directory / CONTAINER[1:]
     cgroup.mkdir(parents=True)
     for text, expected in ((thawed, False), (frozen, True), ("", False)):
         (cgroup / name).write_text(text, encoding="ascii")
@@ -220,24 +220,28 @@ signal.pause()
 @pytest.fixture
 def real_cgroup():
     """A cgroup of this machine that counts tasks, in another one: (controllers of its line, its
-    path, its folder).
+    path, its directory).
     """
     with own_cgroup("pids") as outer:
         if outer.version == 2:
             outer.write("cgroup.subtree_control", "+pids")
         inner = outer.below("inner")
-        yield "pids" if outer.version == 1 else "", f"/{outer.folder.name}/inner", inner.folder
+        yield (
+            "pids" if outer.version == 1 else "",
+            f"/{outer.directory.name}/inner",
+            inner.directory,
+        )
 
 
 def test_a_real_cgroup(real_cgroup):
     """Three that live, two zombies and their parent, as the kernel counts them and as psutil
     does.
     """
-    controllers, path, folder = real_cgroup
-    (folder / "pids.max").write_text("17", encoding="ascii")
-    (folder.parent / "pids.max").write_text("4000", encoding="ascii")
+    controllers, path, directory = real_cgroup
+    (directory / "pids.max").write_text("17", encoding="ascii")
+    (directory.parent / "pids.max").write_text("4000", encoding="ascii")
     parent = subprocess.Popen(
-        [sys.executable, "-IS", "-c", PARENT_OF_FIVE, folder],
+        [sys.executable, "-IS", "-c", PARENT_OF_FIVE, directory],
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
@@ -257,12 +261,12 @@ def test_a_real_cgroup(real_cgroup):
             == cgroups.Pids(1 + len(witness.children()), 17, path)
             == cgroups.Pids(6, 17, path)
         )
-        (folder.parent / "pids.max").write_text("7", encoding="ascii")
+        (directory.parent / "pids.max").write_text("7", encoding="ascii")
         assert cgroups.pids("/sys/fs/cgroup", controllers, path) == cgroups.Pids(
             6, 7, os.path.dirname(path)
         )
-        (folder.parent / "pids.max").write_text("max", encoding="ascii")
-        (folder / "pids.max").write_text("max", encoding="ascii")
+        (directory.parent / "pids.max").write_text("max", encoding="ascii")
+        (directory / "pids.max").write_text("max", encoding="ascii")
         assert cgroups.pids("/sys/fs/cgroup", controllers, path) == cgroups.Pids(6, None, path)
         assert not cgroups.is_frozen("/sys/fs/cgroup", lines)
     finally:

@@ -253,7 +253,7 @@ def test_a_log_that_fails_does_not_end_it(watcher):
     assert watcher.options is OTHERS
 
 
-def test_a_run_folder_that_cannot_be_written_does_not_end_it(watcher, paths):
+def test_a_run_directory_that_cannot_be_written_does_not_end_it(watcher, paths):
     with open(paths.run, "w", encoding="ascii"):  # a file in its place
         watcher.reload(lambda: (OTHERS, None))
     assert watcher.options is OTHERS
@@ -462,7 +462,7 @@ def test_its_memory_is_locked(tmp_path):
         timeout=60,
         check=True,
     )
-    assert int(done.stdout.split()[-1]) * 1024 > daemon.RESERVE
+    assert int(done.stdout.split()[-1]) * 1024 > daemon.RESERVE_BYTES
 
 
 def test_what_a_sweep_may_need_is_loaded_before_there_is_one(tmp_path):

@@ -21,7 +21,7 @@ PARENTS = 90
 # it
 WITHOUT_HURRY = AGENT.replace(
     "from reaper.agent",
-    "from reaper.remedies import nudge, reap; nudge.LONGEST = reap.LONGEST = reap.LONGEST_ALL ="
+    "from reaper.remedies import nudge, reap; nudge.MAX_SECONDS = reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS ="
     " 600.0; from reaper.agent",
 )
 MANY_PARENTS = """

@@ -16,22 +16,22 @@ def zombie(pid, ppid):
 
 
 class Node:
-    """children: ``{parent: number of its zombies}``. cgroup_of: ``{parent: (folder, of how many
+    """children: ``{parent: number of its zombies}``. cgroup_of: ``{parent: (directory, of how many
     zombies)}``.
     """
 
-    def __init__(self, folder, count, held, children, has_children_files=True):
+    def __init__(self, directory, count, held, children, has_children_files=True):
         self.count, self.held, self.children, self.has_children_files = (
             count,
             held,
             children,
             has_children_files,
         )
-        self.root = str(folder)
+        self.root = str(directory)
         self.scans = self.living = 0
         for name, (_number, parents) in held.items():
-            (folder / name).mkdir()
-            (folder / name / "cgroup.procs").write_text(
+            (directory / name).mkdir()
+            (directory / name / "cgroup.procs").write_text(
                 "".join(f"{pid}\n" for pid in parents), encoding="ascii"
             )
         self.every = {
@@ -80,7 +80,7 @@ def test_a_ledger_that_shows_nothing_is_all_that_is_read(tmp_path):
 def test_children_that_account_for_all_are_enough(tmp_path):
     node = Node(tmp_path, 5, {"a": (3, [7, 8]), "b": (2, [9])}, {7: 1, 8: 2, 9: 2})
     result = found(node)
-    assert (result.way, result.more, len(result.stats), node.scans) == ("children", {}, 5, 0)
+    assert (result.found_by, result.more, len(result.stats), node.scans) == ("children", {}, 5, 0)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_whatever_is_not_accounted_for_is_looked_for_in_the_whole_table(
 ):
     node = Node(tmp_path, count, held, children)
     result = found(node)
-    assert (result.way, result.more, len(result.stats), node.scans) == (
+    assert (result.found_by, result.more, len(result.stats), node.scans) == (
         "scan",
         {},
         sum(children.values()),
@@ -107,16 +107,19 @@ def test_whatever_is_not_accounted_for_is_looked_for_in_the_whole_table(
 
 
 def test_without_lists_of_children_the_table_is_read(tmp_path):
-    assert found(Node(tmp_path, 3, {"a": (3, [7])}, {7: 3}, has_children_files=False)).way == "scan"
+    assert (
+        found(Node(tmp_path, 3, {"a": (3, [7])}, {7: 3}, has_children_files=False)).found_by
+        == "scan"
+    )
 
 
 def test_where_no_controller_counts_the_table_is_read(tmp_path):
     node = Node(tmp_path, 3, {}, {7: 3})
     node.held = None
-    assert found(node).way == "scan"
+    assert found(node).found_by == "scan"
 
 
-MOST = zombies.MOST_LISTED
+MOST = zombies.MAX_LISTED
 
 
 def test_of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at(tmp_path):
@@ -124,14 +127,14 @@ def test_of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at(tmp_pa
         tmp_path, MOST + 12, {"a": (MOST + 10, [7, 8]), "b": (2, [9])}, {7: MOST + 7, 8: 3, 9: 2}
     )
     result = found(node)
-    assert (result.way, node.scans) == ("children", 0)
+    assert (result.found_by, node.scans) == ("children", 0)
     assert len(result.stats) == MOST + 5
     assert result.more == {7: 7}
 
 
 def test_the_rest_is_no_more_than_its_cgroup_holds(tmp_path, monkeypatch):
     """Children that are in another cgroup were seen, and are not counted twice."""
-    monkeypatch.setattr(zombies, "MOST_LISTED", 3)
+    monkeypatch.setattr(zombies, "MAX_LISTED", 3)
     result = found(Node(tmp_path, 3, {"a": (3, [7])}, {7: 5}))
     assert (len(result.stats), result.more) == (3, {})
 
@@ -143,16 +146,16 @@ def test_processes_of_a_cgroup_outside_this_pid_namespace_are_left_out(tmp_path)
 
 @pytest.mark.parametrize(
     "living, way",
-    [(zombies.MOST_IN_VAIN // 2, "children"), (zombies.MOST_IN_VAIN // 2 + 1, "scan")],
+    [(zombies.MAX_IN_VAIN // 2, "children"), (zombies.MAX_IN_VAIN // 2 + 1, "scan")],
 )
 def test_a_tenant_with_many_living_children_does_not_make_a_look_long(tmp_path, living, way):
     node = Node(tmp_path, 3, {"a": (3, [7, 8])}, {7: 1, 8: 2})
     node.living = living
     result = found(node)
-    assert (result.way, len(result.stats)) == (way, 3)
+    assert (result.found_by, len(result.stats)) == (way, 3)
 
 
 def test_of_one_parent_no_more_are_listed_in_a_scan_either(tmp_path, monkeypatch):
-    monkeypatch.setattr(zombies, "MOST_LISTED", 2)
+    monkeypatch.setattr(zombies, "MAX_LISTED", 2)
     result = found(Node(tmp_path, None, {}, {7: 5, 8: 2}))
-    assert (len(result.stats), result.more, result.way) == (4, {7: 3}, "scan")
+    assert (len(result.stats), result.more, result.found_by) == (4, {7: 3}, "scan")

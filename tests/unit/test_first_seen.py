@@ -30,11 +30,11 @@ AGENT = (
 )
 
 
-def loaded(folder, text=None):
+def loaded(directory, text=None):
     """The times that a sweep reads when its file holds this text."""
     if text is not None:
-        (folder / "first_seen").write_bytes(text if isinstance(text, bytes) else text.encode())
-    first_seen = state.FirstSeen(str(folder), procfs.ProcFS())
+        (directory / "first_seen").write_bytes(text if isinstance(text, bytes) else text.encode())
+    first_seen = state.FirstSeen(str(directory), procfs.ProcFS())
     first_seen.load(required=True)
     return first_seen.times
 
@@ -74,7 +74,7 @@ def test_what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same(tmp_p
 
 def test_no_file_is_no_times(tmp_path):
     assert loaded(tmp_path) == {}
-    assert loaded(tmp_path / "no folder") == {}
+    assert loaded(tmp_path / "no directory") == {}
 
 
 GOOD = BOOT_ID + "\n7 1007 50 12.500\n8 1008 50 99.000\n"
@@ -123,7 +123,7 @@ def test_any_file_is_read_or_ignored(tmp_path_factory, data):
     loaded(tmp_path_factory.getbasetemp(), data)
 
 
-def test_folder_in_its_place_is_said_in_one_sentence(tmp_path):
+def test_directory_in_its_place_is_said_in_one_sentence(tmp_path):
     (tmp_path / "first_seen").mkdir()
     with pytest.raises(CannotSweep, match="first_seen cannot be read: Is a directory"):
         loaded(tmp_path)
@@ -199,14 +199,14 @@ def real_zombies():
         ),
     ],
 )
-def test_folder_that_is_full_is_a_warning(tmp_path, root, real_zombies, why, before):
+def test_directory_that_is_full_is_a_warning(tmp_path, root, real_zombies, why, before):
     done = report_only(root, tmp_path, *[line.format(run=tmp_path) for line in before])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["warnings"] == [f"{tmp_path} cannot be written: {why}"]
     assert [name for name in os.listdir(tmp_path) if name.endswith(".new")] == []
 
 
-def test_folder_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_path, root):
+def test_directory_that_is_read_only_is_a_warning_where_nothing_was_to_be_done(tmp_path, root):
     done = report_only(root, tmp_path, f"mount -t tmpfs -o ro none {tmp_path}")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["warnings"] == [
@@ -255,11 +255,8 @@ def test_state_is_for_root_only(tmp_path, root, real_zombies):
         path.name: path.stat().st_mode & 0o777
         for path in [tmp_path / "run", *(tmp_path / "run").iterdir()]
     }
-    assert modes == {
-        "run": 0o700,
-        "lock": 0o600,
-        "first_seen": 0o600,
-        "last.json": 0o600,
-        "sizes": 0o600,
-    }
+    assert modes.pop("run") == 0o700
+    # others too, where a parent of somebody else's on this machine is suspended
+    assert modes.keys() >= {"lock", "first_seen", "last.json", "sizes"}
+    assert set(modes.values()) == {0o600}
     assert json.loads((tmp_path / "run/last.json").read_text())["schema"] == 1

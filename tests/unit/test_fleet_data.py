@@ -219,8 +219,8 @@ def test_whatever_a_node_returned_the_others_are_reported(strange_look, strange_
         done, fleet_history.NO_TRENDS, rig.AT
     ) and "good" in fleet_files.as_csv(done)
     with (
-        tempfile.TemporaryDirectory() as folder,
-        fleet_history.History(folder + "/history") as history,
+        tempfile.TemporaryDirectory() as directory,
+        fleet_history.History(directory + "/history") as history,
     ):
         history.add(done, rig.AT, 400)
 
@@ -231,7 +231,7 @@ def assert_sound(value):
     ):
         assert_sound(item)
     assert (
-        not isinstance(value, str) or value.isprintable() and len(value) <= fleet_data.MOST_TEXT + 1
+        not isinstance(value, str) or value.isprintable() and len(value) <= fleet_data.MAX_TEXT + 1
     )
     assert not isinstance(value, float) or math.isfinite(value)
 
@@ -241,6 +241,6 @@ def test_a_node_that_returns_a_million_offenders_is_bounded():
         {"a": {**rig.look(), "offenders": [rig.offender(name="x" * 10**6)] * 10**5}}
     )
     assert (
-        len(done["offenders"]) == fleet_data.MOST_ROWS
-        and len(done["offenders"][0]["name"]) == fleet_data.MOST_TEXT + 1
+        len(done["offenders"]) == fleet_data.MAX_ROWS
+        and len(done["offenders"][0]["name"]) == fleet_data.MAX_TEXT + 1
     )

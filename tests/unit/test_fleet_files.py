@@ -101,10 +101,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         fleet_files.write(str(file), "torn \udcff")
     assert file.read_text() == "new\n" and os.listdir(tmp_path) == ["fleet.html"]
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "directory").mkdir()
     with pytest.raises(OSError):
-        fleet_files.write(str(tmp_path / "folder"), "x")
-    assert sorted(os.listdir(tmp_path)) == ["fleet.html", "folder"]
+        fleet_files.write(str(tmp_path / "directory"), "x")
+    assert sorted(os.listdir(tmp_path)) == ["directory", "fleet.html"]
 
 
 def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path):
@@ -116,10 +116,10 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path):
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_folder(tmp_path, check_mode):
-    made = fleet_files.make_folder(str(tmp_path / "a" / "b"), check_mode)
+def test_directory(tmp_path, check_mode):
+    made = fleet_files.make_directory(str(tmp_path / "a" / "b"), check_mode)
     assert made == str(tmp_path / "a" / "b") and os.path.isdir(made) is not check_mode
     (tmp_path / "file").write_text("")
     for bad in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError):
-            fleet_files.make_folder(str(bad), check_mode)
+            fleet_files.make_directory(str(bad), check_mode)

@@ -116,7 +116,7 @@ def test_runs_are_pruned_by_age_with_all_that_is_theirs(path):
 def test_of_each_node_few_tenants_are_kept(path):
     add(path, rig.look(*[of(f"tenant{number}", number + 1) for number in range(50)]))
     assert rows(path, "SELECT COUNT(*), MIN(zombies) FROM tenants") == [
-        (fleet_history.MOST_TENANTS, 31)
+        (fleet_history.MAX_TENANTS, 31)
     ]
 
 

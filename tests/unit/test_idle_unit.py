@@ -27,8 +27,8 @@ class Node:
     many.
     """
 
-    def __init__(self, folder):
-        self.root = folder / "cgroup"
+    def __init__(self, directory):
+        self.root = directory / "cgroup"
         self.root.mkdir()
         self.tasks, self.boot_id = 50, BOOT
         self.list_tasks(50)
@@ -52,7 +52,7 @@ def node(tmp_path):
 
 @pytest.fixture
 def noted(node, tmp_path):
-    """(folder of the state, path of the configuration), right after a sweep that found nothing: 50
+    """(directory of the state, path of the configuration), right after a sweep that found nothing: 50
     tasks, and room for 1,000.
     """
     config, run = tmp_path / "config.json", tmp_path / "run"
@@ -111,7 +111,7 @@ def test_something_is_new(node, noted, change):
 
 @pytest.fixture
 def told(node, noted, tmp_path):
-    """The metrics of that sweep, told to a folder."""
+    """The metrics of that sweep, told to a directory."""
     (tmp_path / "out").mkdir()
     text = f"{textfile.SUCCESS} 1\n{textfile.PIDS_USED} 50\n{textfile.LAST_SWEEP} 1000.000\n"
     textfile.publish(str(noted[0]), node, str(tmp_path / "out"), "# TYPE first gauge\n" + text)
@@ -198,7 +198,7 @@ def test_only_the_schedule_s_own_calls_end_early(monkeypatch, capsys, arguments,
 )
 def test_only_a_sweep_that_found_nothing_is_noted(tmp_path, way, results, warnings, noted):
     done = SimpleNamespace(
-        after=SimpleNamespace(way=way, limits=Limits(2000, 1000, 50, 1000)),
+        after=SimpleNamespace(found_by=way, limits=Limits(2000, 1000, 50, 1000)),
         results=results,
         warnings=warnings,
     )

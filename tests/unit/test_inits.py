@@ -338,7 +338,7 @@ def test_one_that_has_run_may_look_after_its_children(before):
 
 
 def test_threads_beyond_the_limit_may_do_anything():
-    many = [thread(tid) for tid in range(inits.MOST_THREADS)]
+    many = [thread(tid) for tid in range(inits.MAX_THREADS)]
     assert misled(many, many, has_children=False) == "its threads could not all be looked at"
     assert misled(many[1:], many[1:], has_children=True) is None
 

@@ -8,8 +8,8 @@ import os
 import pytest
 import yaml
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.last_report import (
-    MOST_ACTED_ON,
-    MOST_OF_LAST,
+    MAX_ACTED_ON,
+    MAX_REPORT_BYTES,
     last_sweep,
 )
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
@@ -57,7 +57,7 @@ def test_none_before_the_first(paths):
 
 def test_it_is_bounded(paths, file):
     file.write_text(json.dumps({**LAST, "offenders": [rig.acted(1)] * 1000}))
-    assert len(last_sweep(paths)[0]["offenders"]) == MOST_ACTED_ON
+    assert len(last_sweep(paths)[0]["offenders"]) == MAX_ACTED_ON
 
 
 def test_the_documentation_names_every_key(paths, file):
@@ -87,7 +87,7 @@ def a_fifo(file):
     os.mkfifo(file, 0o600)
 
 
-def a_folder(file):
+def a_directory(file):
     file.unlink()
     file.mkdir()
 
@@ -110,7 +110,7 @@ def too_deep(file):
 
 def too_big(file):
     with open(file, "a") as out:
-        out.write(" " * MOST_OF_LAST + "x")
+        out.write(" " * MAX_REPORT_BYTES + "x")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def too_big(file):
         writable_by_others,
         a_link,
         a_fifo,
-        a_folder,
+        a_directory,
         no_json,
         another_version,
         something_else,

@@ -44,8 +44,8 @@ def real_parent(pid):
     return container_process(pid, start_ticks=procfs.ProcFS().stat(pid).start_ticks)
 
 
-def loaded(folder):
-    again = state.OfProcesses(str(folder), procfs.ProcFS(), "collected")
+def loaded(directory):
+    again = state.OfProcesses(str(directory), procfs.ProcFS(), "collected")
     again.load(required=True)
     return again.times
 

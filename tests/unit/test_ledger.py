@@ -34,8 +34,8 @@ class Loads:
         return f"0.00 0.01 0.05 1/{tasks} {last_pid}\n"
 
 
-def tasks(folder, path, number, first=1):
-    file = folder / path
+def tasks(directory, path, number, first=1):
+    file = directory / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{first + each}\n" for each in range(number)), encoding="ascii")
 
@@ -48,8 +48,8 @@ def keep(request):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_counted_and_not_listed_is_a_zombie(tmp_path, layout, keep):
     top, name = LAYOUTS[layout]
-    for number, folder in enumerate((".", "a", "a/b")):
-        tasks(tmp_path, f"{top}/{folder}/{name}", 10**number)
+    for number, directory in enumerate((".", "a", "a/b")):
+        tasks(tmp_path, f"{top}/{directory}/{name}", 10**number)
     if layout == "hybrid":
         tasks(tmp_path, "pids/tasks", 5)
     ledger = cgroups.Ledger(str(tmp_path), Loads((118, 500)), keep)
@@ -243,19 +243,19 @@ def test_holding_is_none_where_the_controller_is_not_turned_on_below(tmp_path):
 # Where only a part of the hierarchy is in sight
 
 
-def part(folder, path, number):
+def part(directory, path, number):
     """The kernel counts so many tasks in the cgroup at the top, which it does of none but those
     below the root.
     """
-    (folder / path).mkdir(parents=True, exist_ok=True)
-    (folder / path / "pids.current").write_text(f"{number}\n", encoding="ascii")
+    (directory / path).mkdir(parents=True, exist_ok=True)
+    (directory / path / "pids.current").write_text(f"{number}\n", encoding="ascii")
 
 
 @pytest.mark.parametrize("layout", ["v1", "v2"])
 def test_of_a_part_its_own_tasks_count_and_not_those_of_the_machine(tmp_path, layout, keep):
     top, name = LAYOUTS[layout]
-    for number, folder in enumerate((".", "a", "a/b")):
-        tasks(tmp_path, f"{top}/{folder}/{name}", 10**number)
+    for number, directory in enumerate((".", "a", "a/b")):
+        tasks(tmp_path, f"{top}/{directory}/{name}", 10**number)
     part(tmp_path, top, 118)
     if layout == "v1":
         # the other hierarchy is in sight as a whole
@@ -302,15 +302,15 @@ def test_a_part_whose_count_cannot_be_read_any_more_is_not_told_as_the_machine(t
 class Meanwhile(Loads):
     """When loadavg is first read, so many are counted and listed from then on."""
 
-    def __init__(self, folder, counted, listed, *loads):
+    def __init__(self, directory, counted, listed, *loads):
         super().__init__(*loads)
-        self.folder, self.numbers = folder, (counted, listed)
+        self.directory, self.numbers = directory, (counted, listed)
 
     def read_text(self, name):
         if self.numbers:
             counted, listed = self.numbers
-            part(self.folder, "pids", counted)
-            tasks(self.folder, "pids/tasks", listed)
+            part(self.directory, "pids", counted)
+            tasks(self.directory, "pids/tasks", listed)
             self.numbers = None
         return super().read_text(name)
 

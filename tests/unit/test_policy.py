@@ -81,7 +81,7 @@ CASES = {  # reason -> (snapshot, options); the first offender gets that verdict
     "parent_frozen": (node(container_process(frozen=True)), DEFAULTS),
     "report_only": (node(container_process()), DEFAULTS._replace(remedies=())),
     "cooldown": (node(container_process(ended_ago=3599.0)), DEFAULTS),
-    "too_many_orphans": (node(container_process(more=policy.MOST_ORPHANS)), DEFAULTS),
+    "too_many_orphans": (node(container_process(more=policy.MAX_ORPHANS)), DEFAULTS),
     "ends_with_init": (node(container_process(), INIT), DEFAULTS),
     "adopter_does_not_reap": (
         node(container_process(), INIT._replace(command_line=b"keep")),
@@ -278,7 +278,7 @@ def test_only_zombies_that_count_are_counted_and_acted_on():
         zombie(4, num_threads=2),
     )
     offender = container_process(zombies=(old, young, traced, threads))
-    assert verdict_on(offender).ripe == (old,)
+    assert verdict_on(offender).due == (old,)
     assert verdict_on(offender, DEFAULTS._replace(min_zombies=2)).reason == "too_young"
     assert verdict_on(offender, DEFAULTS._replace(min_zombies=3)).reason == "too_few"
 
@@ -474,8 +474,8 @@ def assert_may_be_touched(verdict, snapshot, options):
     if options.protect_namespaces and offender.workload.pod_uid:
         assert offender.workload.namespace
     assert offender.workload.namespace not in options.protect_namespaces
-    assert verdict.ripe and all(
-        zombie.num_threads < 2 and not zombie.canary for zombie in verdict.ripe
+    assert verdict.due and all(
+        zombie.num_threads < 2 and not zombie.canary for zombie in verdict.due
     )
     if (
         offender.init_reaps is False
@@ -488,11 +488,11 @@ def assert_may_be_touched(verdict, snapshot, options):
         assert offender.ended_ago is None or offender.ended_ago >= options.cooldown
     if full:
         assert all(
-            max(zombie.age, zombie.known_for or 0) >= options.min_age for zombie in verdict.ripe
+            max(zombie.age, zombie.known_for or 0) >= options.min_age for zombie in verdict.due
         )
         return
     assert offender.state not in "DTt" and not offender.frozen
-    for each in verdict.ripe:
+    for each in verdict.due:
         # handed on, and its adopter has had time to wait
         keeps_its_age = each.claim == "orphan" and each.age >= 5
         assert (
@@ -501,7 +501,7 @@ def assert_may_be_touched(verdict, snapshot, options):
         )
     if not short:
         assert verdict.remedies == ("reap",), "nobody is signalled or ended while there is room"
-        old = [zombie for zombie in verdict.ripe if zombie.claim != "orphan"]
+        old = [zombie for zombie in verdict.due if zombie.claim != "orphan"]
         assert all(zombie.age >= 3600 for zombie in old)
         kept = [
             zombie
@@ -532,18 +532,18 @@ def test_an_init_beyond_the_cap_takes_nobody_with_it():
 @pytest.mark.parametrize(
     "changes, usage, reason",
     [
-        ({"more": policy.MOST_ORPHANS - 1}, 0.5, "act"),
-        ({"more": policy.MOST_ORPHANS}, 0.5, "too_many_orphans"),
-        ({"more": policy.MOST_ORPHANS}, 0.949, "too_many_orphans"),
-        ({"more": policy.MOST_ORPHANS}, 0.95, "act"),  # nothing can start as it is
+        ({"more": policy.MAX_ORPHANS - 1}, 0.5, "act"),
+        ({"more": policy.MAX_ORPHANS}, 0.5, "too_many_orphans"),
+        ({"more": policy.MAX_ORPHANS}, 0.949, "too_many_orphans"),
+        ({"more": policy.MAX_ORPHANS}, 0.95, "act"),  # nothing can start as it is
         (
-            {"more": policy.MOST_ORPHANS, "pids": cgroups.Pids(94, 100, "/a")},
+            {"more": policy.MAX_ORPHANS, "pids": cgroups.Pids(94, 100, "/a")},
             0.5,
             "too_many_orphans",
         ),
-        ({"more": policy.MOST_ORPHANS, "pids": cgroups.Pids(95, 100, "/a")}, 0.5, "act"),
+        ({"more": policy.MAX_ORPHANS, "pids": cgroups.Pids(95, 100, "/a")}, 0.5, "act"),
         # its namespace ends with it
-        ({"more": policy.MOST_ORPHANS, "init_pid": 50, "status": status((50, 1))}, 0.5, "act"),
+        ({"more": policy.MAX_ORPHANS, "init_pid": 50, "status": status((50, 1))}, 0.5, "act"),
     ],
 )
 def test_a_storm_of_orphans_is_not_let_loose_while_there_is_room(changes, usage, reason):
@@ -556,7 +556,7 @@ OLD = [orphan(1, age=60.0), zombie(2, age=60.0), zombie(3, age=100.0)]
 
 
 @pytest.mark.parametrize(
-    "usage, remedies, ripe",
+    "usage, remedies, due",
     [
         (ROOM, ("reap",), {1}),
         (SHORT, REMEDIES, {1}),
@@ -564,13 +564,13 @@ OLD = [orphan(1, age=60.0), zombie(2, age=60.0), zombie(3, age=100.0)]
         (FULL, REMEDIES, {1, 2, 3}),
     ],
 )
-def test_orphans_are_collected_always_and_others_where_room_is_short(usage, remedies, ripe):
+def test_orphans_are_collected_always_and_others_where_room_is_short(usage, remedies, due):
     """At a share of exactly a half one task less is enough, and the orphan is that one."""
     (verdict,) = policy.judge(node(container_process(zombies=tuple(OLD)), usage=usage), DEFAULTS)
-    assert (verdict.reason, verdict.remedies, {zombie.pid for zombie in verdict.ripe}) == (
+    assert (verdict.reason, verdict.remedies, {zombie.pid for zombie in verdict.due}) == (
         "act",
         remedies,
-        ripe,
+        due,
     )
 
 
@@ -583,26 +583,26 @@ def test_no_more_are_collected_than_make_room_and_the_oldest_come_first_whoever_
     )._replace(limits=limits.Limits(1000, 2000, 504, 1000))  # 499 are less than a half
     first, second = policy.judge(snapshot, DEFAULTS)
     assert (first.reason, first.remedies) == ("older_first", ())
-    assert sorted(zombie.pid for zombie in second.ripe) == [15, 16, 17, 18, 19]
-    in_vain = {(zombie.pid, zombie.start_ticks) for zombie in second.ripe}
+    assert sorted(zombie.pid for zombie in second.due) == [15, 16, 17, 18, 19]
+    in_vain = {(zombie.pid, zombie.start_ticks) for zombie in second.due}
     first, second = policy.judge(snapshot, DEFAULTS, tried=in_vain)
-    assert sorted(zombie.pid for zombie in second.ripe) == list(range(10, 20)), (
+    assert sorted(zombie.pid for zombie in second.due) == list(range(10, 20)), (
         "those tried in vain, and five in their place"
     )
 
 
 @pytest.mark.parametrize(
-    "age, number, tolerate, ripe",
+    "age, number, tolerate, due",
     [(3600.0, 5, 5, 0), (3600.0, 6, 5, 1), (3599.0, 6, 5, 0), (3600.0, 6, 0, 6)],
 )
 def test_what_one_parent_keeps_beyond_measure_is_collected_though_there_is_room(
-    age, number, tolerate, ripe
+    age, number, tolerate, due
 ):
     offender = container_process(zombies=tuple(zombie(pid, age=age + pid) for pid in range(number)))
     (verdict,) = policy.judge(node(offender, usage=ROOM), DEFAULTS._replace(tolerate=tolerate))
-    assert verdict.remedies == (("reap",) if ripe else ())
-    if ripe:
-        assert [zombie.pid for zombie in verdict.ripe] == list(reversed(range(number)))[:ripe], (
+    assert verdict.remedies == (("reap",) if due else ())
+    if due:
+        assert [zombie.pid for zombie in verdict.due] == list(reversed(range(number)))[:due], (
             "the oldest"
         )
     else:
@@ -616,7 +616,7 @@ def test_what_one_parent_keeps_beyond_measure_is_collected_though_there_is_room(
         {"state": "T"},
         {"state": "D"},
         {"ended_ago": 1.0},
-        {"more": policy.MOST_ORPHANS},
+        {"more": policy.MAX_ORPHANS},
         {"zombies": (zombie(tracer_pid=50),)},
         {"zombies": (zombie(age=1.0, known_for=60.0),)},
     ],
@@ -716,7 +716,7 @@ def test_whoever_leaks_makes_room_before_others():
     others = container_process(60, zombies=(zombie(6000, 60, age=9000.0),))
     first, second = policy.judge(node(leaker, others, usage=0.55), DEFAULTS)
     assert (second.reason, second.remedies) == ("older_first", ())
-    assert len(first.ripe) == 1640 and first.explanation == "1640 of the oldest, to make room"
+    assert len(first.due) == 1640 and first.explanation == "1640 of the oldest, to make room"
     assert (
         policy.judge(node(leaker, others, usage=0.55), DEFAULTS._replace(tolerate=5000))[1].reason
         == "act"
@@ -809,13 +809,13 @@ def test_a_canary_is_no_fault_of_the_parent_however_old_it_is():
     verdict = verdict_on(
         container_process(zombies=(CANARY._replace(age=1e6), CANARY._replace(pid=901))), EAGER
     )
-    assert (verdict.reason, verdict.ripe, verdict.remedies) == ("own_canary", (), ())
+    assert (verdict.reason, verdict.due, verdict.remedies) == ("own_canary", (), ())
 
 
 def test_a_canary_beside_zombies_of_its_own_is_not_acted_on_and_does_not_count():
     own = zombie(1)
     both = container_process(zombies=(CANARY, own))
-    assert verdict_on(both).ripe == (own,)
+    assert verdict_on(both).due == (own,)
     assert verdict_on(both, DEFAULTS._replace(min_zombies=2)).reason == "too_few"
     young = container_process(zombies=(CANARY, own._replace(age=1.0)))
     assert verdict_on(young).reason == "too_young"

@@ -420,10 +420,10 @@ ENVIRON = (
 )
 
 
-def environment_of(folder, data, *names):
-    (folder / "7").mkdir(exist_ok=True)
-    (folder / "7/environ").write_bytes(data)
-    return procfs.ProcFS(str(folder)).environment(7, names)
+def environment_of(directory, data, *names):
+    (directory / "7").mkdir(exist_ok=True)
+    (directory / "7/environ").write_bytes(data)
+    return procfs.ProcFS(str(directory)).environment(7, names)
 
 
 @pytest.mark.parametrize(

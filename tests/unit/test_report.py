@@ -72,16 +72,16 @@ def test_two_names_never_look_the_same(names):
 )
 def test_a_megabyte_becomes_a_line(text):
     shown = report.printable(text)
-    assert shown.endswith("...") and len(shown) <= report.MOST_TEXT + 3
+    assert shown.endswith("...") and len(shown) <= report.MAX_TEXT + 3
 
 
 def outcome(parent, remedy, result, cleared=0, detail="", **more):
     return Outcome(parent.pid, parent.start_ticks, remedy, result, cleared, detail, 0.25, **more)
 
 
-def result(parent, *outcomes, left=None, reason="act", remedies=REMEDIES, ripe=None):
+def result(parent, *outcomes, left=None, reason="act", remedies=REMEDIES, due=None):
     verdict = policy.Verdict(
-        parent, parent.zombies if ripe is None else ripe, remedies, reason, "because", PRESSED
+        parent, parent.zombies if due is None else due, remedies, reason, "because", PRESSED
     )
     return report.Result(verdict, outcomes, left)
 
@@ -265,7 +265,7 @@ def test_every_report_is_json_with_printable_text_and_consistent_counts(some, ch
     totals = done["counts"]
     assert 0 <= totals["cleared"] == sum(totals["cleared_by"].values())
     assert all(number >= 0 for number in totals["cleared_by"].values())
-    assert totals["cleared"] <= sum(len(each.verdict.ripe) for each in some)
+    assert totals["cleared"] <= sum(len(each.verdict.due) for each in some)
     assert (
         totals["offenders"]
         == len(done["offenders"])
@@ -520,7 +520,7 @@ def test_workload_is_printable_whatever_is_in_it():
         "\\x0a",
         4026531999,
     )
-    assert len(hostile["lease"]["owner"]) <= report.MOST_TEXT + 3
+    assert len(hostile["lease"]["owner"]) <= report.MAX_TEXT + 3
     assert report.as_workload(workload())["lease"] is None
 
 

@@ -20,16 +20,16 @@ POD, OTHER = ("8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d",), ("docker/web",)
 EVERY, KEEP = state.SIZE_EVERY, state.KEEP_SIZE
 
 
-def sizes(folder, *notes):
+def sizes(directory, *notes):
     """Sizes of one pod, noted one after the other: (tasks, seconds)."""
-    made = state.Sizes(str(folder), REAL)
+    made = state.Sizes(str(directory), REAL)
     for count, now in notes:
         made.note(POD, count, now)
     return made
 
 
-def loaded(kind, folder, *arguments, text=None):
-    made = kind(str(folder), REAL, *arguments)
+def loaded(kind, directory, *arguments, text=None):
+    made = kind(str(directory), REAL, *arguments)
     if text is not None:
         with open(made.path, "w", encoding="ascii") as file:
             file.write(text)
@@ -190,7 +190,7 @@ def test_memory_comes_back_as_the_history_of_an_observation(tmp_path):
 @pytest.mark.parametrize(
     "name", ["first_seen", "ended", "collected", "canaries", "left_canaries", "sizes"]
 )
-def test_a_folder_in_the_place_of_any_file_is_said_in_one_sentence(tmp_path, name):
+def test_a_directory_in_the_place_of_any_file_is_said_in_one_sentence(tmp_path, name):
     (tmp_path / name).mkdir()
     memory = state.Memory(str(tmp_path), REAL)
     with pytest.raises(CannotSweep, match=name + " cannot be read: Is a directory"):

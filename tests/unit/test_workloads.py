@@ -322,10 +322,7 @@ def test_a_hierarchy_that_names_something_counts():
 def test_any_key_is_one_ascii_word_that_fits_into_a_file(text, times):
     key = names.key("cgroup/" + text * times)
     assert (
-        key.isascii()
-        and key.isprintable()
-        and key.split() == [key]
-        and len(key) <= names.LONGEST_KEY
+        key.isascii() and key.isprintable() and key.split() == [key] and len(key) <= names.MAX_KEY
     )
 
 
@@ -446,7 +443,7 @@ def test_no_cgroups_at_all():
     assert workloads.locate((), (), None, False, {}).kind == "container"
 
 
-def test_namespace_and_name_of_a_pod_come_from_the_folders_of_the_kubelet(tmp_path):
+def test_namespace_and_name_of_a_pod_come_from_the_directories_of_the_kubelet(tmp_path):
     static = UID.replace("-", "")
     for name in (
         "kube-system_calico-x7x2p_" + UID,
@@ -721,13 +718,15 @@ def test_names_of_containers_in_pods_come_from_the_links_of_the_kubelet(tmp_path
 class Docker:
     """Its state and its daemon.json, made by hand."""
 
-    def __init__(self, folder):
-        self.state, self.config = folder / "docker", folder / "daemon.json"
+    def __init__(self, directory):
+        self.state, self.config = directory / "docker", directory / "daemon.json"
 
     def container(self, text, state=None, container_id=CID):
-        folder = (state or self.state) / "containers" / container_id
-        folder.mkdir(parents=True)
-        (folder / "config.v2.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+        directory = (state or self.state) / "containers" / container_id
+        directory.mkdir(parents=True)
+        (directory / "config.v2.json").write_bytes(
+            text if isinstance(text, bytes) else text.encode()
+        )
 
     def name(self):
         return runtime_names.read_docker_name(str(self.state), str(self.config), CID)
@@ -856,22 +855,23 @@ JSON = st.recursive(
 
 @given(JSON.map(json.dumps).map(str.encode) | st.binary(max_size=50))
 def test_any_file_of_a_runtime_is_read_or_ignored(tmp_path_factory, text):
-    folder = tmp_path_factory.getbasetemp() / "runtimes"
+    directory = tmp_path_factory.getbasetemp() / "runtimes"
     for path in (
-        folder / "containers" / CID / "config.v2.json",
-        folder / "x-containers/containers.json",
-        folder / "daemon.json",
+        directory / "containers" / CID / "config.v2.json",
+        directory / "x-containers/containers.json",
+        directory / "daemon.json",
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text)
     assert all(
         name is None or isinstance(name, str)
-        for name in runtime_names.read_podman_names(str(folder)).values()
+        for name in runtime_names.read_podman_names(str(directory)).values()
     )
     assert isinstance(
-        runtime_names.read_docker_name(str(folder), str(folder / "nowhere"), CID), (str, type(None))
+        runtime_names.read_docker_name(str(directory), str(directory / "nowhere"), CID),
+        (str, type(None)),
     )
-    runtime_names.read_docker_name(str(folder), str(folder / "daemon.json"), CID)
+    runtime_names.read_docker_name(str(directory), str(directory / "daemon.json"), CID)
 
 
 def test_identity_with_names():
@@ -955,10 +955,10 @@ class Table:
         return {name: value.encode() for name, value in self.given.items() if name in names}
 
 
-def seen_by_locator(table, pid, folder, init_pid=30):
+def seen_by_locator(table, pid, directory, init_pid=30):
     paths = Paths(
         *(
-            str(folder / name)
+            str(directory / name)
             for name in ("log", "docker", "daemon.json", "podman", "podman_run", "passwd")
         )
     )
@@ -1216,19 +1216,19 @@ def test_no_name_of_kubernetes(name):
     assert runtime_names.parse_kubernetes_name(name) is None
 
 
-def put(folder, path, text, uid=0, mode=0o644):
-    """A file, and folders on the way, that belong to this user."""
-    for part in reversed((folder / path).relative_to(folder).parents):
-        (folder / part).mkdir(exist_ok=True)
+def put(directory, path, text, uid=0, mode=0o644):
+    """A file, and directories on the way, that belong to this user."""
+    for part in reversed((directory / path).relative_to(directory).parents):
+        (directory / part).mkdir(exist_ok=True)
         if str(part) != ".":
-            os.chown(folder / part, uid, uid)
-    (folder / path).write_text(text)
-    os.chown(folder / path, uid, uid)
-    (folder / path).chmod(mode)
-    return folder / path
+            os.chown(directory / part, uid, uid)
+    (directory / path).write_text(text)
+    os.chown(directory / path, uid, uid)
+    (directory / path).chmod(mode)
+    return directory / path
 
 
-def test_docker_with_userns_remap_keeps_its_state_in_a_folder_of_its_own(docker):
+def test_docker_with_userns_remap_keeps_its_state_in_a_directory_of_its_own(docker):
     docker.container('{"Name": "/remapped"}', docker.state / "231072.231072")
     docker.container('{"Name": "/no"}', docker.state / "buildkit", container_id=CID)
     assert docker.name() == "remapped"
@@ -1315,7 +1315,7 @@ def through_a_link(tmp_path, home):
     (home / OF_DOCKER).symlink_to(put(home, "mine.json", '{"Name": "/mine"}', 1234))
 
 
-def through_a_linked_folder(tmp_path, home):
+def through_a_linked_directory(tmp_path, home):
     put(home, OF_DOCKER, '{"Name": "/mine"}', 1234)
     (home / ".local").rename(home / "elsewhere")
     (home / ".local").symlink_to("elsewhere")
@@ -1342,7 +1342,7 @@ def no_home(tmp_path, home):
 
 @pytest.mark.parametrize(
     "arrange",
-    [through_a_link, through_a_linked_folder, of_somebody_else, a_pipe, too_long, no_home],
+    [through_a_link, through_a_linked_directory, of_somebody_else, a_pipe, too_long, no_home],
     ids=lambda arrange: arrange.__name__,
 )
 def test_what_is_not_a_plain_file_of_the_user_s_gives_no_name(tmp_path, home, arrange):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs in a node, privileged, in a mount namespace of its own: two real containers with the cgroups, and the folders of logs, of pods.
+# Runs in a node, privileged, in a mount namespace of its own: two real containers with the cgroups, and the directories of logs, of pods.
 set -eu
 # runc needs its cgroups writable, and (on cgroup v1) systemd's hierarchy to begin at the node, not at the machine.
 for mount in /sys/fs/cgroup /sys/fs/cgroup/*/; do

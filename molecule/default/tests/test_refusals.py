@@ -52,7 +52,7 @@ WRONG = [
 ]
 
 
-def apply(folder, *options):
+def apply(directory, *options):
     """The role on one node, which is a host of its own for each of the options, a name and a value.
     Ended, as text.
     """
@@ -60,7 +60,7 @@ def apply(folder, *options):
         f"node{number}": {"ansible_host": NODE, "zombie_reaper_" + name: value}
         for number, (name, value) in enumerate(options)
     }
-    (folder / "hosts.json").write_text(
+    (directory / "hosts.json").write_text(
         json.dumps({"kube_node": {"hosts": hosts}}), encoding="utf-8"
     )
     command = [
@@ -68,7 +68,7 @@ def apply(folder, *options):
         "--inventory",
         SCENARIO / "inventory",
         "--inventory",
-        folder / "hosts.json",
+        directory / "hosts.json",
         "--limit",
         ",".join(hosts),
     ]

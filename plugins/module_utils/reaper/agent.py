@@ -26,7 +26,7 @@ from .options import CHECKS, HELP, REMOVED, Options, checked, read_config
 from .paths import CONFIG, IDLE_NOTE, Paths
 from .sweep import sweep
 
-MOST_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
+MAX_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
 # 75: EX_TEMPFAIL of sysexits.h
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = (0, 1, 2, 3, 75)
 
@@ -82,7 +82,7 @@ def main(arguments=None) -> int:
 
 
 def _note_if_idle(done, paths, config_stamp) -> None:
-    if done.after.way == zombies.LEDGER and not done.results and not done.warnings:
+    if done.after.found_by == zombies.LEDGER and not done.results and not done.warnings:
         with contextlib.suppress(OSError, CannotSweep), locked(paths.run, wait=0):
             write(
                 os.path.join(paths.run, IDLE_NOTE),
@@ -182,7 +182,10 @@ def _parse(arguments):
     )
     parser.add_argument("--config", metavar="FILE", help=f"default: {CONFIG}, which need not exist")
     parser.add_argument(
-        "--run", default=_Flags.run, metavar="FOLDER", help="lock and state; default: %(default)s"
+        "--run",
+        default=_Flags.run,
+        metavar="DIRECTORY",
+        help="lock and state; default: %(default)s",
     )
     texts = {**HELP, **metrics.HELP}
     for name, text in texts.items():
@@ -215,11 +218,11 @@ def _parse(arguments):
 
 
 def _pid(text) -> int:
-    if not text.isdecimal() or not 0 < int(text[:9]) <= MOST_PID:
+    if not text.isdecimal() or not 0 < int(text[:9]) <= MAX_PID:
         import argparse
 
         raise argparse.ArgumentTypeError(
-            f"{text[:20]!r} is no PID: give a whole number from 1 to {MOST_PID}"
+            f"{text[:20]!r} is no PID: give a whole number from 1 to {MAX_PID}"
         )
     return int(text)
 

@@ -28,7 +28,7 @@ from .state import Memory
 
 # include/uapi/linux/capability.h
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = (1 << 19, 1 << 21, 1 << 38)
-MOST_CONTAINERS = 5000
+MAX_CONTAINERS = 5000
 
 
 class Container(
@@ -96,7 +96,7 @@ def audit(options: Options, paths, probe: bool = False) -> Audit:
         held.setdefault(stat.ppid, []).append(stat)
     in_namespace = Counter(process.pid_namespace for process in living.values())
     containers = []
-    for key, processes in sorted(members.items())[:MOST_CONTAINERS]:
+    for key, processes in sorted(members.items())[:MAX_CONTAINERS]:
         kept = sum(len(stats) for ppid, stats in held.items() if keys.get(ppid) == key)
         container = _container(observer, processes, kept, held, options)
         if kept or not (
@@ -114,8 +114,8 @@ def audit(options: Options, paths, probe: bool = False) -> Audit:
             -each.zombies,
         )
     )
-    if len(members) > MOST_CONTAINERS:
-        warnings += (f"only {MOST_CONTAINERS} of {len(members)} containers are told",)
+    if len(members) > MAX_CONTAINERS:
+        warnings += (f"only {MAX_CONTAINERS} of {len(members)} containers are told",)
     return Audit(tuple(containers), left, warnings)
 
 
@@ -163,14 +163,14 @@ def as_lines(done: Audit) -> list:
             _init_in_words(entry["init"]),
             report.place(entry["workload"])[len("in container ") :],
         )
-        for entry in entries[: report.MOST_LINES]
+        for entry in entries[: report.MAX_LINES]
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)] if rows else []
     for place, row in enumerate(rows):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths))
         lines.append("%s  %s" % (line, "why" if place == 0 else _why(entries[place - 1])))
-    if len(entries) > report.MOST_LINES:
-        lines.append("and %s" % report.plural(len(entries) - report.MOST_LINES, "more container"))
+    if len(entries) > report.MAX_LINES:
+        lines.append("and %s" % report.plural(len(entries) - report.MAX_LINES, "more container"))
     if done.left:
         lines.append(f"canaries that could not be collected again: {done.left}")
     return lines + [f"warning: {report.printable(warning)}" for warning in done.warnings]
@@ -277,18 +277,18 @@ def _container(observer, processes, zombies, held, options) -> Container:
 
 
 def _by_zombies(kept, options) -> tuple:
-    ripe = [
+    due = [
         zombie
         for zombie in kept
         if zombie.age >= options.min_age and zombie.num_threads <= 1 and not zombie.tracer_pid
     ]
-    if ripe:
+    if due:
         return (
             Evidence(
                 "zombies",
                 inits.LEAKS,
-                f"it keeps {report.plural(len(ripe), 'zombie')}, the oldest seen for"
-                f" {report.duration_in_words(max(zombie.age for zombie in ripe))}",
+                f"it keeps {report.plural(len(due), 'zombie')}, the oldest seen for"
+                f" {report.duration_in_words(max(zombie.age for zombie in due))}",
             ),
         )
     return (
@@ -313,7 +313,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
     fates, fit = {}, []
     by_init = {container.init.pid: container for container in containers if container.init}
     before = {
-        pid: observer.procfs.threads(pid, inits.MOST_THREADS)
+        pid: observer.procfs.threads(pid, inits.MAX_THREADS)
         for pid in by_init
         if _children(observer.procfs, pid, living)
     }
@@ -352,7 +352,7 @@ def _probe(observer, memory, containers, living, options) -> tuple:
         if now is None or now.start_ticks != start_ticks or observer.procfs.is_exiting(pid):
             told[pid] = fate._replace(collected=None, seconds=None, detail="it has ended meanwhile")
             harmed[pid] = "it has ended while it was probed; the canary may have made it end"
-        elif now.held_up and not fate.collected:
+        elif now.suspended and not fate.collected:
             told[pid] = fate._replace(collected=None, detail="it was stopped or paused meanwhile")
         else:
             memory.canaries.note(pid, start_ticks, float(fate.collected))
@@ -375,7 +375,7 @@ def _misled(procfs, container, before, living) -> str | None:
     """
     pid = container.init.pid
     name = inits.program(container.init.executable, container.init.command_line)
-    now = procfs.threads(pid, inits.MOST_THREADS)
+    now = procfs.threads(pid, inits.MAX_THREADS)
     return inits.misled_by_an_orphan(
         name, container.evidence, before, now, _children(procfs, pid, living)
     )
@@ -396,7 +396,7 @@ def _not_to_be_probed(init, living, observer, options) -> str | None:
     alone = policy.spared(init, options, policy.compiled(options))
     if alone:
         return alone[1].replace("the parent", "it")
-    if init.held_up:
+    if init.suspended:
         return "it is stopped or paused"
     if init.status.tracer_pid:
         return "it is being traced, so a canary that it leaves could not be collected again"

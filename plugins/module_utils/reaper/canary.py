@@ -9,11 +9,11 @@ CLONE_NEWPID: that is, its children are in it), its child, and of that the canar
 so the kernel gives the canary to the namespace's PID 1 (pid_namespaces(7)); then the canary exits.
 
 A tenant sees two processes for a moment. They are copies of this one, so before they are there: all
-files closed, an empty root folder, a user that nobody is, no capability, a session of their own
+files closed, an empty root directory, a user that nobody is, no capability, a session of their own
 (sched(7), autogroups), the network namespace of that PID 1 (everybody may read /proc/PID/net), and
 undumpable (prctl(2), PR_SET_DUMPABLE): so nobody without CAP_SYS_PTRACE can look into them; where
 somebody might have it, the audit sends none. A tenant may stop or kill them: then this process
-kills what is there after :data:`MOMENT`.
+kills what is there after :data:`PROCESS_TIMEOUT`.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ NAME = b"zr-canary"
 NOBODY = 2147483646
 
 DESCRIPTORS = 2  # that stay open for each until all have exited
-PATIENCE = 6.5  # seconds that an init gets: runsvdir looks every 5 s, supervisord every second
+INIT_TIMEOUT = 6.5  # seconds that an init gets: runsvdir looks every 5 s, supervisord every second
 QUIET = (
-    PATIENCE + 0.5
+    INIT_TIMEOUT + 0.5
     # seconds for which a PID 1 that has children is looked at first: one that looks after them more
     # often is seen to run
 )
 # seconds after the last canary was collected, in which a PID 1 that ends because of it does so
 SETTLES = 1.0
-MOMENT = 2.0  # seconds for each process to start or end
+PROCESS_TIMEOUT = 2.0  # seconds for each process to start or end
 # seconds for sending all of them, which a tenant can make slow; less than a sweep waits for the
 # lock
-LONGEST = 15.0
+MAX_SECONDS = 15.0
 
 
 class Fate(namedtuple("Fate", ("collected", "seconds", "detail", "left"))):
@@ -80,7 +80,7 @@ def release(procfs, inits, note) -> tuple:
     """
     canaries, fates = [], {}
     raise_descriptor_limit(DESCRIPTORS * len(inits))
-    deadline = time.monotonic() + LONGEST
+    deadline = time.monotonic() + MAX_SECONDS
     for pid, start_ticks in inits:
         if time.monotonic() > deadline:
             fates[pid] = Fate(None, None, "no canary was sent: those before it took too long", None)
@@ -98,15 +98,15 @@ def wait_for_fates(canaries) -> dict:
     """Let them exit, all at once, and see which of them are collected: ``{pid of the init: Fate}``.
     Closes their descriptors.
 
-    One that has not exited after :data:`MOMENT` was stopped by a tenant, and is killed.
+    One that has not exited after :data:`PROCESS_TIMEOUT` was stopped by a tenant, and is killed.
     """
     fates = {}
     began = time.monotonic()
     all_exit = False
     for each in canaries:
         os.close(each.goes)
-    while len(fates) < len(canaries) and time.monotonic() - began < PATIENCE:
-        if not all_exit and time.monotonic() - began > MOMENT:
+    while len(fates) < len(canaries) and time.monotonic() - began < INIT_TIMEOUT:
+        if not all_exit and time.monotonic() - began > PROCESS_TIMEOUT:
             all_exit = True
             for each in canaries:
                 send(each.pidfd, "SIGKILL")  # to a zombie that means nothing
@@ -124,7 +124,7 @@ def wait_for_fates(canaries) -> dict:
             Fate(
                 False,
                 None,
-                f"it did not collect an orphan within {PATIENCE:.1f} s",
+                f"it did not collect an orphan within {INIT_TIMEOUT:.1f} s",
                 (each.stat.pid, each.stat.start_ticks),
             ),
         )
@@ -154,7 +154,7 @@ def _release(procfs, init_pid, start_ticks, note) -> Canary:
         until_sent.callback(os.close, canary_goes)
         joined = os.fork()
         if joined == 0:
-            _join_and_fork(libc, namespaces, mother_waits, canary_waits, procfs.empty_folder)
+            _join_and_fork(libc, namespaces, mother_waits, canary_waits, procfs.empty_directory)
         in_vain.callback(_kill_session, procfs, joined)
         mother = is_noted = None
         try:
@@ -179,7 +179,7 @@ def _release(procfs, init_pid, start_ticks, note) -> Canary:
         return Canary(init_pid, canary, pidfd, canary_goes)
 
 
-def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -> None:
+def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_directory) -> None:
     """In the process that was forked: start mother and canary in these namespaces (flag to
     descriptor), as nobody; never returns.
     """
@@ -192,7 +192,7 @@ def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -
                 os.close(fd)
             os.setsid()
             libc.prctl(PR_SET_NAME, NAME)
-            os.chroot(empty_folder)
+            os.chroot(empty_directory)
             os.chdir("/")
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -215,7 +215,7 @@ def _join_and_fork(libc, namespaces, mother_waits, canary_waits, empty_folder) -
 
 def _only_child(procfs, pid):
     """:class:`.procfs.Stat` of the child of a process, once it has one."""
-    deadline = time.monotonic() + MOMENT
+    deadline = time.monotonic() + PROCESS_TIMEOUT
     while time.monotonic() < deadline:
         for child in procfs.children(pid):
             stat = procfs.stat(child)
@@ -232,7 +232,7 @@ def _see_end(procfs, joined, mother) -> None:
     """Wait for the process that joined the namespace, which waits for the mother. A tenant may have
     stopped that one: then both are killed.
     """
-    deadline = time.monotonic() + MOMENT
+    deadline = time.monotonic() + PROCESS_TIMEOUT
     # SIGCHLD is ignored in this process: the kernel has waited
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(joined, os.WNOHANG) == (0, 0):

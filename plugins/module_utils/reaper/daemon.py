@@ -34,16 +34,16 @@ MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
 MADV_POPULATE_WRITE = 23  # madvise(2), Linux 5.14
 # bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
-RESERVE = 8 << 20
+RESERVE_BYTES = 8 << 20
 # bytes given back where the kernel refuses memory for what it does itself, such as opening files
-SPARE = 1 << 20
+SPARE_BYTES = 1 << 20
 SWEEP_EVERY = (
     60.0  # seconds between two sweeps, whatever they cost, so that last.json is never older
 )
-SHARE = (
+MAX_CPU_SHARE = (
     0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
 )
-MOMENT = 1.0  # seconds for which it may be held by one that only asks who watches
+LOCK_TIMEOUT = 1.0  # seconds for which it may be held by one that only asks who watches
 NOTIFY_WAIT = 1.0  # seconds for systemd to take a message; it may be stuck on a node that is full
 
 
@@ -75,7 +75,7 @@ def run(load, paths, interval: float, log) -> None:
     check_node(procfs)
     options, textfiles = load()
     with contextlib.ExitStack() as until_done:
-        until_done.enter_context(locked(paths.run, DAEMON_LOCK, wait=MOMENT))
+        until_done.enter_context(locked(paths.run, DAEMON_LOCK, wait=LOCK_TIMEOUT))
         signals = until_done.enter_context(_signals())
         notify = _notifier(until_done)
         daemon = _Daemon(options, paths._replace(textfiles=textfiles), procfs, interval, log)
@@ -179,7 +179,9 @@ class _Daemon:
         tried = done and any(result.outcomes for result in done.results)
         # on a busy node a look takes long, and costs no more
         costs = took if tried else time.process_time() - used
-        self.not_before = 0.0 if done and report.changed(done) else now + took + costs / SHARE
+        self.not_before = (
+            0.0 if done and report.changed(done) else now + took + costs / MAX_CPU_SHARE
+        )
         self.next_one = now + SWEEP_EVERY
 
     def _sweep(self):
@@ -249,7 +251,7 @@ class _Daemon:
 
 
 def _reserved(libc) -> list:
-    """Take :data:`RESERVE` bytes from the kernel, and give them back no further than to the
+    """Take :data:`RESERVE_BYTES` bytes from the kernel, and give them back no further than to the
     allocators of Python and the C library.
 
     These return memory to the kernel in arenas without any object (Objects/obmalloc.c of Python),
@@ -258,9 +260,9 @@ def _reserved(libc) -> list:
     """
     with contextlib.suppress(AttributeError):  # not every C library has it
         libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 8 * RESERVE)
+        libc.mallopt(M_TRIM_THRESHOLD, 8 * RESERVE_BYTES)
     large = [bytes(1 << 20), bytes(1 << 20)]  # as long as any read
-    small = [bytes(400) for _number in range(RESERVE // 448)]
+    small = [bytes(400) for _number in range(RESERVE_BYTES // 448)]
     del large
     return small[::200]
 
@@ -272,7 +274,7 @@ def _spare():
     memory to take it out again (munmap(2), ENOMEM).
     """
     try:
-        spare = mmap.mmap(-1, SPARE)
+        spare = mmap.mmap(-1, SPARE_BYTES)
     except OSError:
         return None
     try:

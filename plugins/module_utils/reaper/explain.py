@@ -62,11 +62,11 @@ def _parent(verdict, verdicts, observer, options) -> list:
         report.duration_in_words(max(zombie.age for zombie in offender.zombies)),
         (
             "None of them counts"
-            if not verdict.ripe
+            if not verdict.due
             else (
                 "All of them count"
-                if len(verdict.ripe) == len(offender.zombies)
-                else f"{len(verdict.ripe)} of them count"
+                if len(verdict.due) == len(offender.zombies)
+                else f"{len(verdict.due)} of them count"
             )
         ),
         options.min_age,
@@ -171,7 +171,7 @@ def _who(process, verdicts, observer) -> list:
 
 
 def _reaps(process, init, verdicts, observer) -> str:
-    if process.init_pid in verdicts and verdicts[process.init_pid].ripe:
+    if process.init_pid in verdicts and verdicts[process.init_pid].due:
         return ", which keeps zombies"
     if process.init_reaps is not None:
         return ", which %s the canary of an audit" % (

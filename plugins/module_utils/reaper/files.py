@@ -65,38 +65,38 @@ class _Lock:
 
 
 def locked(run: str, name: str = "lock", wait: float | None = None) -> _Lock:
-    """Hold the lock of that name in the folder; :class:`Busy` when another process holds it for
+    """Hold the lock of that name in the directory; :class:`Busy` when another process holds it for
     longer than ``wait`` (:data:`LOCK_WAIT`) seconds.
     """
     return _Lock(run, name, LOCK_WAIT if wait is None else wait)
 
 
-def write(path: str, text: str, mode: int = 0o600, folder: int | None = None) -> None:
+def write(path: str, text: str, mode: int = 0o600, dir_fd: int | None = None) -> None:
     """Replace a file whole or not at all; ``OSError`` where that fails.
 
-    folder: descriptor of the directory that ``path`` is relative to. It may be another user's:
+    dir_fd: descriptor of the directory that ``path`` is relative to. It may be another user's:
     nothing that lies there is followed or opened.
     """
     new = path + NEW
-    _remove(new, folder)  # left by one that was killed
+    _remove(new, dir_fd)  # left by one that was killed
     fd = os.open(
         new,
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
         0o600,
-        dir_fd=folder,
+        dir_fd=dir_fd,
     )
     try:
         with open(fd, "w", encoding="utf-8") as file:
             file.write(text)
             os.fchmod(fd, mode)
-        os.rename(new, path, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(new, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException:
-        _remove(new, folder)
+        _remove(new, dir_fd)
         raise
 
 
-def _remove(name, folder) -> None:
+def _remove(name, dir_fd) -> None:
     try:
-        os.unlink(name, dir_fd=folder)
+        os.unlink(name, dir_fd=dir_fd)
     except OSError:  # it is not there, or whatever is, nothing can be written in its place
         pass

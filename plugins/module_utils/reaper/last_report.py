@@ -10,8 +10,8 @@ import os
 from .paths import LAST_REPORT, Paths
 from .report import SCHEMA
 
-MOST_OF_LAST = 16 << 20  # bytes; five times what the biggest report is
-MOST_ACTED_ON = 100
+MAX_REPORT_BYTES = 16 << 20  # bytes; five times what the biggest report is
+MAX_ACTED_ON = 100
 
 
 def last_sweep(paths: Paths) -> tuple:
@@ -19,7 +19,7 @@ def last_sweep(paths: Paths) -> tuple:
 
     The first is a dictionary with ``at`` (float, seconds since the epoch at its end), ``counts``,
     ``duration``, ``ended_early`` and ``offenders``, those that it acted on and at most
-    :data:`MOST_ACTED_ON`, as :func:`.report.as_dict` has them.
+    :data:`MAX_ACTED_ON`, as :func:`.report.as_dict` has them.
     """
     import stat
 
@@ -35,9 +35,9 @@ def last_sweep(paths: Paths) -> tuple:
                 or status.st_mode & 0o022
             ):
                 return None, f"{path} was not read: it is not a file that only root can write"
-            if status.st_size > MOST_OF_LAST:
+            if status.st_size > MAX_REPORT_BYTES:
                 raise ValueError(path)
-            return _acted_on(file.read(MOST_OF_LAST), status.st_mtime), None
+            return _acted_on(file.read(MAX_REPORT_BYTES), status.st_mtime), None
     except FileNotFoundError:
         return None, None
     except OSError as error:
@@ -60,5 +60,5 @@ def _acted_on(text, at) -> dict:
     return {
         "at": round(at, 3),
         **{key: told[key] for key in ("counts", "duration", "ended_early")},
-        "offenders": acted[:MOST_ACTED_ON],
+        "offenders": acted[:MAX_ACTED_ON],
     }

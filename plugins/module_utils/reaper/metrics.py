@@ -22,7 +22,7 @@ from .options import REMEDIES
 from .report import Report, as_workload, totals
 
 AUTO, OFF = "auto", "off"
-MOST_WORKLOADS = 50  # that have a series of their own
+MAX_WORKLOADS = 50  # that have a series of their own
 WORKLOADS, ERRORS = "zombie_reaper_workload_zombies", "zombie_reaper_errors_total"
 SWEEPS, ENDED = "zombie_reaper_sweeps_total", "zombie_reaper_workloads_ended_total"
 CLEARED = {remedy: f'zombie_reaper_cleared_total{{remedy="{remedy}"}}' for remedy in REMEDIES}
@@ -129,8 +129,8 @@ def as_text(done: Report, before: dict, now: float) -> str:
         textfile.SUCCESS: 1,
         textfile.LAST_SWEEP: f"{now:.3f}",
         "zombie_reaper_last_sweep_duration_seconds": f"{done.duration:.3f}",
-        **dict(workloads[:MOST_WORKLOADS]),
-        "zombie_reaper_workloads_not_shown": max(0, len(workloads) - MOST_WORKLOADS),
+        **dict(workloads[:MAX_WORKLOADS]),
+        "zombie_reaper_workloads_not_shown": max(0, len(workloads) - MAX_WORKLOADS),
     }
     for remedy, number in counts["cleared_by"].items():
         samples[CLEARED[remedy]] += max(0, number)
@@ -154,13 +154,13 @@ def record(done: Report, paths) -> tuple:
     """
     procfs = ProcFS(paths.proc)
     before, text = textfile.kept(paths.run, procfs)
-    folder = _folder(paths.textfiles, before)
-    if before not in (None, folder):
+    directory = _directory(paths.textfiles, before)
+    if before not in (None, directory):
         textfile.remove(paths.run, before)
-    if folder is None:
+    if directory is None:
         return ()
     try:
-        textfile.publish(paths.run, procfs, folder, as_text(done, counted(text), time.time()))
+        textfile.publish(paths.run, procfs, directory, as_text(done, counted(text), time.time()))
     except OSError as error:
         why = (
             " (no part of its path may be a symbolic link)"
@@ -179,23 +179,23 @@ def failed(paths) -> None:
     """
     with contextlib.suppress(OSError, CannotSweep, MemoryError):
         procfs = ProcFS(paths.proc)
-        if not (textfile.kept(paths.run, procfs)[0] or _folder(paths.textfiles, None)):
+        if not (textfile.kept(paths.run, procfs)[0] or _directory(paths.textfiles, None)):
             return
         with locked(paths.run, wait=0):
             before, text = textfile.kept(paths.run, procfs)
-            folder = before or _folder(paths.textfiles, None)
+            directory = before or _directory(paths.textfiles, None)
             counts = counted(text)
             values = {**counts, ERRORS: counts[ERRORS] + 1, textfile.SUCCESS: 0}
-            if folder:
+            if directory:
                 textfile.publish(
                     paths.run,
                     procfs,
-                    folder,
+                    directory,
                     textfile.with_values(text, values) if text else _written(values),
                 )
 
 
-def _folder(setting, before) -> str | None:
+def _directory(setting, before) -> str | None:
     if setting is None:
         return before
     if setting == AUTO:

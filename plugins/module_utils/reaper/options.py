@@ -20,8 +20,10 @@ REMEDIES = ("reap", "nudge", "terminate")
 NONE = (  # in place of remedies: a survey of AWX drops an empty choice, and would leave all of them
     "none"
 )
-MOST = 10**9  # of seconds, zombies or parents in an option
-MOST_CONFIG = 1 << 18  # bytes of a configuration; hundreds of long patterns are a tenth of that
+MAX_NUMBER = 10**9  # of seconds, zombies or parents in an option
+MAX_CONFIG_BYTES = (
+    1 << 18
+)  # bytes of a configuration; hundreds of long patterns are a tenth of that
 
 # The namespaces of what clusters run for themselves; the tenants of a provider on Akash have names
 # that are a hash, without a dash. By their installation guides: Kubernetes, kubeadm, KubeEdge and
@@ -143,8 +145,8 @@ def read_config(path: str, must_exist: bool = True) -> dict:
     """The options set in a configuration file, as they stand there; none where there is no such
     file and it need not exist.
 
-    Raises :class:`.errors.OptionError` when it cannot be read, is longer than :data:`MOST_CONFIG`,
-    or is not a JSON object.
+    Raises :class:`.errors.OptionError` when it cannot be read, is longer than
+    :data:`MAX_CONFIG_BYTES`, or is not a JSON object.
     """
     try:
         text = _config_text(path)
@@ -191,17 +193,21 @@ def _config_text(path) -> str:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OptionError(f"{path} cannot be read: it is not a regular file")
         with open(fd, "rb", closefd=False) as file:
-            text = file.read(MOST_CONFIG + 1)
+            text = file.read(MAX_CONFIG_BYTES + 1)
     finally:
         os.close(fd)
-    if len(text) > MOST_CONFIG:
-        raise OptionError(f"{path} cannot be read: it is longer than {MOST_CONFIG} bytes")
+    if len(text) > MAX_CONFIG_BYTES:
+        raise OptionError(f"{path} cannot be read: it is longer than {MAX_CONFIG_BYTES} bytes")
     return text.decode("utf-8")
 
 
-def _whole(minimum, unit, maximum=MOST):
+def _whole(minimum, unit, maximum=MAX_NUMBER):
     def check(value):
-        if isinstance(value, str) and value.strip().isdecimal() and len(value) <= len(str(MOST)):
+        if (
+            isinstance(value, str)
+            and value.strip().isdecimal()
+            and len(value) <= len(str(MAX_NUMBER))
+        ):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
             raise ValueError(f"give a whole number of {unit}, from {minimum} to {maximum}")

@@ -54,7 +54,7 @@ class Paths(
     """Where the sweep finds the kernel's files, the kubelet's (logs) and the runtimes', and keeps
     its own (run: lock, times, last report).
 
-    kubelet: its root folder, with the termination logs of its containers.
+    kubelet: its root directory, with the termination logs of its containers.
     textfiles: where metrics go, as :func:`.metrics.directory` returns it, or None: where the agent
     of this node had them, if it had any.
     """

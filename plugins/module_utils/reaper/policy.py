@@ -17,19 +17,21 @@ from . import pressure
 from .kernel.procfs import PF_KTHREAD
 from .options import Options
 
-LEAST_ZOMBIES = 0.1  # of the limit of a cgroup; where they take less, it is the living that fill it
+MIN_ZOMBIE_SHARE = (
+    0.1  # of the limit of a cgroup; where they take less, it is the living that fill it
+)
 SETTLED = 5.0  # seconds after which an adopter that waits has collected; supervisord needs up to 2
 # seconds; more than ``tolerate`` zombies of one parent that are all older than that are a leak
 TOLERATED_FOR = 3600
 # that an adopter is given at once: the most that was measured, 0.35 s in which nothing could fork
 # (bench/run, "The storm")
-MOST_ORPHANS = 300000
+MAX_ORPHANS = 300000
 
 # The executables of what runs the work of others: container runtimes, their shims, monitors and
 # helpers, the kubelet in its various distributions, and the daemons of Nomad, Slurm and other batch
 # systems, of LXC, Apptainer, Mesos and ssh. To end one of them ends, or orphans, what is below it.
 # Not compiled here: that takes 2 ms, and a sweep that finds nothing asks for none of them.
-RUNTIMES = (
+INFRASTRUCTURE = (
     r"(docker-)?containerd(-shim.*|-rootless.*|-stargz-grpc)?|dockerd(-rootless.*)?|cri-dockerd|docker-(init|proxy|runc)|runc|crun|runsc|youki"
     r"|buildkitd|buildkit-.*|rootlesskit(-.*)?|slirp4netns|pasta(\.avx2)?|vpnkit|fuse-overlayfs|netavark|aardvark-dns|nvidia-container-.*"
     r"|conmon|conmonrs|crio|podman|buildah|kata-.*|containerd-kata.*|virtiofsd|firecracker|jailer"
@@ -41,11 +43,11 @@ SYSTEMD = r"systemd(-.*)?|init"
 
 
 class Verdict(
-    namedtuple("Verdict", ("offender", "ripe", "remedies", "reason", "explanation", "room"))
+    namedtuple("Verdict", ("offender", "due", "remedies", "reason", "explanation", "room"))
 ):
     """What is to be done to one offender.
 
-    ripe: tuple of the zombies that a remedy is for, or that are old enough where none is tried.
+    due: tuple of the zombies that a remedy is for, or that are old enough where none is tried.
     remedies: tuple of str, what may be tried, in order; empty to leave it alone. reason: str, one
     of the words below, for machines. explanation: str, one sentence for people. room:
     :class:`.pressure.Room`.
@@ -75,7 +77,7 @@ def judge(snapshot, options: Options, already_terminated: int = 0, tried=frozens
         _judge_alone(offender, snapshot, options, protect) for offender in snapshot.offenders
     )
     return _cap(
-        _spare_in_vain(_no_more_than_needed(verdicts, options, tried), options),
+        _drop_futile_terminate(_no_more_than_needed(verdicts, options, tried), options),
         options,
         already_terminated,
     )
@@ -115,8 +117,8 @@ def spared(offender, options: Options, protect) -> tuple | None:
     ):
         return (
             "namespace_unknown",
-            "the namespace of its pod%s is not known (neither a folder in /var/log/pods nor a link"
-            " in /var/log/containers), so it may be one of protect_namespaces"
+            "the namespace of its pod%s is not known (neither a directory in /var/log/pods nor a"
+            " link in /var/log/containers), so it may be one of protect_namespaces"
             % (" " + workload.pod_uid if workload.pod_uid else ""),
         )
     return None
@@ -179,7 +181,7 @@ def never_touched(offender) -> tuple | None:
             "the executable of this host process cannot be read, so it may be one that must live",
         )
     name = os.path.basename(offender.executable).decode("utf-8", "replace")
-    if re.fullmatch(RUNTIMES, name):
+    if re.fullmatch(INFRASTRUCTURE, name):
         return (
             "runtime",
             "the parent runs the work of others: a container runtime, its shim, the kubelet, a"
@@ -197,10 +199,10 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
     )
     full = room.level == pressure.FULL
     countable = [zombie for zombie in offender.zombies if _collectable(zombie, full)]
-    ripe = tuple(zombie for zombie in countable if _age(zombie, full) >= options.min_age)
+    due = tuple(zombie for zombie in countable if _age(zombie, full) >= options.min_age)
 
-    def verdict(reason, explanation, remedies=(), due=ripe):
-        return Verdict(offender, due, remedies, reason, explanation, room)
+    def verdict(reason, explanation, remedies=(), zombies=due):
+        return Verdict(offender, zombies, remedies, reason, explanation, room)
 
     alone = spared(offender, options, protect)
     if alone:
@@ -211,16 +213,16 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
         )
     if not countable:
         return verdict(*_held_by_others(offender))
-    held_up = None if full else _held_up(offender)
-    if held_up:
-        return verdict(*held_up)
+    suspended = None if full else _suspended(offender)
+    if suspended:
+        return verdict(*suspended)
     if len(countable) < options.min_zombies and not full:
         return verdict("too_few", f"fewer than min_zombies: {options.min_zombies}")
     if not options.remedies:
         return verdict("report_only", "remedies is empty: nothing is done, only reported")
     if not room.is_short:
-        return _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, room)
-    if len(ripe) < (1 if full else options.min_zombies):
+        return _where_there_is_room(verdict, offender, countable, due, snapshot, options, room)
+    if len(due) < (1 if full else options.min_zombies):
         return verdict(
             "too_young",
             f"seen as a zombie for {max(_age(zombie, full) for zombie in countable):.0f} s"
@@ -243,7 +245,7 @@ def _judge_alone(offender, snapshot, options, protect) -> Verdict:
         return verdict(*less, without_terminate(remedies))
     return verdict(
         "act",
-        f"{len(ripe)} held for {min(_age(zombie, full) for zombie in ripe):.0f} s or longer",
+        f"{len(due)} held for {min(_age(zombie, full) for zombie in due):.0f} s or longer",
         remedies,
     )
 
@@ -261,7 +263,7 @@ def _where_zombies_take_room(room, snapshot, options) -> pressure.Room:
         for each in snapshot.offenders
         if each.pids and each.pids.cgroup == room.where
     )
-    if zombies >= LEAST_ZOMBIES * room.limit:
+    if zombies >= MIN_ZOMBIE_SHARE * room.limit:
         return room
     of_node = pressure.of_node(snapshot, options.pressure)
     return of_node if of_node.is_short else room._replace(level=pressure.ROOM)
@@ -281,14 +283,14 @@ def _held_by_others(offender) -> tuple:
     )
 
 
-def _held_up(offender) -> tuple | None:
+def _suspended(offender) -> tuple | None:
     """Why the parent cannot do anything just now: (reason, explanation), or None."""
     if offender.frozen:
         return (
             "parent_frozen",
             "the parent's container is paused: it cannot collect anything before it goes on",
         )
-    if offender.held_up:
+    if offender.suspended:
         return (
             "parent_stopped",
             "the parent is stopped (by a signal or a debugger) and cannot collect anything",
@@ -301,11 +303,15 @@ def _held_up(offender) -> tuple | None:
     return None
 
 
-def _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, room) -> Verdict:
+def _where_there_is_room(
+    verdict, offender, countable, old_enough, snapshot, options, room
+) -> Verdict:
     """Nothing is signalled or ended. Collected are only zombies that nobody will ask for, and what
     has become far too much.
     """
-    due = tuple(zombie for zombie in ripe if zombie.is_orphan) + _leaked(offender, ripe, options)
+    due = tuple(zombie for zombie in old_enough if zombie.is_orphan) + _leaked(
+        offender, old_enough, options
+    )
     if not due and any(zombie.is_orphan for zombie in countable):
         return verdict(
             "too_young",
@@ -325,21 +331,21 @@ def _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, 
             "too_few",
             f"fewer than min_zombies: {options.min_zombies} are to be collected while"
             " there is room",
-            due=due,
+            zombies=due,
         )
     if "reap" not in options.remedies:
         return verdict(
             "only_reap",
             f"there is room ({in_words(room)} taken), so only reap may be tried, and it is"
             " not among the remedies",
-            due=due,
+            zombies=due,
         )
     if snapshot.refusal:
         return verdict(
             "reap_impossible",
             f"there is room ({in_words(room)} taken), so only reap may be tried, and"
             f" {snapshot.refusal[1]}",
-            due=due,
+            zombies=due,
         )
     what = (
         f"{len(due)} that nobody will ask for"
@@ -352,12 +358,12 @@ def _where_there_is_room(verdict, offender, countable, ripe, snapshot, options, 
     return verdict("act", what, ("reap",), due)
 
 
-def _leaked(offender, ripe, options) -> tuple:
+def _leaked(offender, old_enough, options) -> tuple:
     """The oldest of those that may be waited for, as far as more than ``tolerate`` of them are
     older than an hour.
     """
     old = sorted(
-        (zombie for zombie in ripe if not zombie.is_orphan and zombie.age >= TOLERATED_FOR),
+        (zombie for zombie in old_enough if not zombie.is_orphan and zombie.age >= TOLERATED_FOR),
         key=lambda zombie: -zombie.age,
     )
     return tuple(old[: max(0, len(old) - options.tolerate)])
@@ -374,14 +380,14 @@ def _not_to_be_ended(offender, options, room) -> tuple | None:
             f" than cooldown: {options.cooldown}",
         )
     if (
-        offender.zombie_count > MOST_ORPHANS
+        offender.zombie_count > MAX_ORPHANS
         and room.level != pressure.FULL
         and offender.pid != offender.init_pid
     ):
         return (
             "too_many_orphans",
             f"its end would give {offender.zombie_count} zombies to one adopter at once,"
-            f" more than {MOST_ORPHANS}, and nothing could"
+            f" more than {MAX_ORPHANS}, and nothing could"
             f" start for about {offender.zombie_count / 1e6:.1f} s; there is room left to"
             " have it collect them, or to end its"
             " whole container",
@@ -436,9 +442,9 @@ def _no_more_than_needed(verdicts, options, tried):
         needed = of_one_place[0].room.too_many(options.pressure) - (
             made if of_one_place[0].room.where == pressure.NODE else 0
         )
-        if needed >= sum(len(verdict.ripe) for verdict in of_one_place):
+        if needed >= sum(len(verdict.due) for verdict in of_one_place):
             keep.add(of_one_place[0].room.where)  # all of them
-            made += sum(len(verdict.ripe) for verdict in of_one_place)
+            made += sum(len(verdict.due) for verdict in of_one_place)
             continue
         made += max(0, needed)
         leaking = {
@@ -447,7 +453,7 @@ def _no_more_than_needed(verdicts, options, tried):
             if verdict.offender.zombie_count > options.tolerate
         }
         zombies = sorted(
-            (zombie for verdict in of_one_place for zombie in verdict.ripe),
+            (zombie for verdict in of_one_place for zombie in verdict.due),
             key=lambda zombie: (not zombie.is_orphan, zombie.ppid not in leaking, -zombie.age),
         )
         for zombie in zombies:
@@ -457,10 +463,10 @@ def _no_more_than_needed(verdicts, options, tried):
                 needed -= key not in tried
     for verdict in verdicts:
         if verdict.remedies and verdict.room.is_short:
-            ripe = verdict.ripe
+            due = verdict.due
             if verdict.room.where not in keep:
-                ripe = tuple(zombie for zombie in ripe if (zombie.pid, zombie.start_ticks) in keep)
-            if not ripe:
+                due = tuple(zombie for zombie in due if (zombie.pid, zombie.start_ticks) in keep)
+            if not due:
                 yield verdict._replace(
                     remedies=(),
                     reason="older_first",
@@ -471,12 +477,12 @@ def _no_more_than_needed(verdicts, options, tried):
                 )
                 continue
             verdict = verdict._replace(
-                ripe=ripe,
+                due=due,
                 explanation=(
                     verdict.explanation
-                    if ripe is verdict.ripe
+                    if due is verdict.due
                     else (
-                        f"{len(ripe)} of the oldest, to make room"
+                        f"{len(due)} of the oldest, to make room"
                         if verdict.reason == "act"
                         else verdict.explanation
                     )
@@ -485,7 +491,7 @@ def _no_more_than_needed(verdicts, options, tried):
         yield verdict
 
 
-def _spare_in_vain(verdicts, options):
+def _drop_futile_terminate(verdicts, options):
     """Take ``terminate`` from those whose end would only move their zombies to an init that does
     not reap.
 

@@ -18,10 +18,10 @@ from .node import stuck
 from .node.lineage import MAY_BE_WAITED_FOR, ORPHAN
 
 SCHEMA = 1
-MOST_ZOMBIES = 100
-MOST_OFFENDERS = 1000
-MOST_LINES = 100  # offenders shown to people
-MOST_TEXT = 256
+MAX_ZOMBIES = 100
+MAX_OFFENDERS = 1000
+MAX_LINES = 100  # offenders shown to people
+MAX_TEXT = 256
 # reasons that rest on what nobody asks for
 OF_ROOM = ("act", "may_be_waited_for", "too_young", "too_few", "only_reap", "reap_impossible")
 SOON = 7 * 86400  # seconds; what is full later than that is not told to people
@@ -68,7 +68,7 @@ class Report(
     __slots__ = ()
 
 
-def printable(text, most: int = MOST_TEXT) -> str | None:
+def printable(text, most: int = MAX_TEXT) -> str | None:
     """Text from a tenant as at most ``most`` printable characters; anything else escaped as
     ``\\xNN`` or ``\\uNNNN``.
 
@@ -113,7 +113,7 @@ def as_dict(report: Report) -> dict:
     """The schema of the module result, ``--json`` and ``last.json``; every text in it is printable
     and bounded.
     """
-    offenders = [_offender(result, report.check_mode) for result in report.results[:MOST_OFFENDERS]]
+    offenders = [_offender(result, report.check_mode) for result in report.results[:MAX_OFFENDERS]]
     return {
         "schema": SCHEMA,
         "changed": changed(report),
@@ -133,8 +133,8 @@ def as_dict(report: Report) -> dict:
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
         "reap_refusal": report.after.refusal[0] if report.after.refusal else None,
-        "stuck": [_stuck(each) for each in report.stuck[:MOST_LINES]],
-        "found_by": report.before.way,
+        "stuck": [_stuck(each) for each in report.stuck[:MAX_LINES]],
+        "found_by": report.before.found_by,
         "ended_early": report.ended_early,
         "duration": round(report.duration, 3),
     }
@@ -233,11 +233,11 @@ def as_lines(report: Report) -> list:
         )
     lines += [
         _line(_offender(result, report.check_mode), result.verdict.offender.forecast)
-        for result in report.results[:MOST_LINES]
+        for result in report.results[:MAX_LINES]
     ]
-    if len(report.results) > MOST_LINES:
-        lines.append(f"and {plural(len(report.results) - MOST_LINES, 'more parent')}")
-    for zombie in report.after.without_parent[:MOST_ZOMBIES]:
+    if len(report.results) > MAX_LINES:
+        lines.append(f"and {plural(len(report.results) - MAX_LINES, 'more parent')}")
+    for zombie in report.after.without_parent[:MAX_ZOMBIES]:
         lines.append(
             f"PID {zombie.pid} ({printable(zombie.comm)}): its parent is outside this PID"
             " namespace or has just ended: nothing can"
@@ -245,7 +245,7 @@ def as_lines(report: Report) -> list:
         )
     lines += [
         stuck.in_words(each, printable, lambda workload: place(as_workload(workload)))
-        for each in report.stuck[:MOST_LINES]
+        for each in report.stuck[:MAX_LINES]
     ]
     return lines + [f"warning: {printable(warning)}" for warning in report.warnings]
 
@@ -257,7 +257,7 @@ def _stuck(each) -> dict:
         "workload": as_workload(each.init.workload),
         "holder_pid": each.holder.pid,
         "holder_name": printable(each.holder.comm),
-        "zombies": [zombie.pid for zombie in each.zombies[:MOST_ZOMBIES]],
+        "zombies": [zombie.pid for zombie in each.zombies[:MAX_ZOMBIES]],
         "age": round(each.age, 1),
     }
 
@@ -389,7 +389,7 @@ def _offender(result: Result, check_mode: bool) -> dict:
     verdict, offender = result.verdict, result.verdict.offender
     ages = [zombie.age for zombie in offender.zombies]
     outcome = _outcome(result, check_mode)
-    cleared = len(verdict.ripe) - len(result.left) if result.outcomes and outcome != "gone" else 0
+    cleared = len(verdict.due) - len(result.left) if result.outcomes and outcome != "gone" else 0
     effective = [
         step.remedy for step in result.outcomes if step.cleared or step.result == "parent_ended"
     ]
@@ -401,7 +401,7 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "uid": offender.status.uid,
         "state": offender.state,
         "zombies": offender.zombie_count,
-        "ripe": len(verdict.ripe),
+        "due": len(verdict.due),
         "claims": {
             ORPHAN: offender.orphans,
             MAY_BE_WAITED_FOR: offender.zombie_count - offender.orphans,
@@ -419,7 +419,7 @@ def _offender(result: Result, check_mode: bool) -> dict:
         "verdict": "act" if verdict.remedies else "leave",
         "remedies": list(verdict.remedies),
         "reason": verdict.reason,
-        "explanation": printable(verdict.explanation, 2 * MOST_TEXT),
+        "explanation": printable(verdict.explanation, 2 * MAX_TEXT),
         "remedy": effective[-1] if effective else None,
         "outcome": outcome,
         "cleared": cleared,
@@ -454,7 +454,7 @@ def _outcome(result: Result, check_mode: bool) -> str:
         return "cleared"
     if any(zombie.ppid != result.verdict.offender.pid for zombie in result.left):
         return "moved"
-    return "partly_cleared" if len(result.left) < len(result.verdict.ripe) else "not_cleared"
+    return "partly_cleared" if len(result.left) < len(result.verdict.due) else "not_cleared"
 
 
 def totals(report: Report) -> dict:
@@ -468,9 +468,9 @@ def totals(report: Report) -> dict:
         for outcome in result.outcomes:
             cleared_by[outcome.remedy] += outcome.cleared
             if outcome.result == "parent_ended":
-                gone.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.ripe)
+                gone.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.due)
         if not _ended(result) and any(outcome.cleared for outcome in result.outcomes):
-            collected.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.ripe)
+            collected.update((zombie.pid, zombie.start_ticks) for zombie in result.verdict.due)
         left.update((zombie.pid, zombie.start_ticks) for zombie in result.left or ())
     if "terminate" in cleared_by:
         nudged = sum(
@@ -503,7 +503,7 @@ def _left_to_parent(verdict) -> int:
     return (
         offender.zombie_count
         - offender.orphans
-        - sum(not zombie.is_orphan for zombie in verdict.ripe if verdict.remedies)
+        - sum(not zombie.is_orphan for zombie in verdict.due if verdict.remedies)
     )
 
 
@@ -535,7 +535,7 @@ def _zombies(report: Report) -> list:
             "claim": zombie.claim,
             "evidence": zombie.evidence,
         }
-        for zombie in shown[:MOST_ZOMBIES]
+        for zombie in shown[:MAX_ZOMBIES]
     ]
 
 

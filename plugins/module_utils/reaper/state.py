@@ -114,10 +114,10 @@ class FirstSeen(Times):
         for offender in snapshot.offenders:
             for zombie in offender.zombies:
                 key = (zombie.pid, zombie.start_ticks, zombie.ppid)
-                if offender.held_up:
+                if offender.suspended:
                     self.begun_anew[key] = now
                     kept.setdefault(key[:2], self.times.get(key, now))
-                times[key] = now if offender.held_up else self.times.get(key, now)
+                times[key] = now if offender.suspended else self.times.get(key, now)
         gone = {key[:2]: seen for key, seen in self.times.items() if key not in times}
         self.times = times
         self.begun_anew = {key: seen for key, seen in self.begun_anew.items() if key in times}
@@ -212,7 +212,7 @@ class Sizes(Times):
 
 
 class Memory:
-    """All of it. run: the folder."""
+    """All of it. run: the directory."""
 
     def __init__(self, run, procfs) -> None:
         self.first_seen = FirstSeen(run, procfs)

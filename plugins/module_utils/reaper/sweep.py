@@ -91,10 +91,10 @@ def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report
     with contextlib.ExitStack() as until_returned:
         if any(verdict.remedies for verdict in verdicts):
             with locked(paths.run):
-                (until_reported or until_returned).enter_context(_signals_noted(run.asked_to_end))
+                (until_reported or until_returned).enter_context(_signals_noted(run.stop_requested))
                 run.remember(required=True)  # another sweep may have acted while this one waited
                 before, verdicts = run.look()
-                run.down_the_ladder(verdicts, {verdict.offender.pid for verdict in verdicts})
+                run.escalate(verdicts, {verdict.offender.pid for verdict in verdicts})
         warnings = run.follow_up(wait)
         results, after = run.confirm(verdicts, before)
         warnings += run.ended_early() + run.refusals(before)
@@ -107,7 +107,7 @@ def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report
                 False,
                 time.monotonic() - began,
                 warnings,
-                bool(run.asked_to_end),
+                bool(run.stop_requested),
                 run.stuck(after),
             )
         )
@@ -137,7 +137,7 @@ class _Run:
         self.tried = set()  # (pid, start_ticks) of zombies that a remedy was for in vain
         refused = tracing.node_refusal(procfs)
         self.refusal = (refused.word, str(refused)) if refused else None
-        self.asked_to_end = []  # numbers of signals
+        self.stop_requested = []  # numbers of signals
 
     def remember(self, required: bool) -> None:
         """Read what earlier sweeps noted. required: whether a file that is there but cannot be read
@@ -189,7 +189,7 @@ class _Run:
             return snapshot, verdicts
         youngest = min(zombie.age for offender in young for zombie in offender.zombies)
         deadline = time.monotonic() + self.options.min_age - youngest
-        while young and time.monotonic() < deadline and not self.asked_to_end:
+        while young and time.monotonic() < deadline and not self.stop_requested:
             time.sleep(max(0.0, min(0.5, deadline - time.monotonic())))
             young = [offender for offender in young if self._holds_any(offender)]
         return self.look()
@@ -199,14 +199,14 @@ class _Run:
             zombie.ppid == offender.pid for zombie in observe.still_zombies(self.procfs, offender)
         )
 
-    def down_the_ladder(self, verdicts, targets) -> None:
+    def escalate(self, verdicts, targets) -> None:
         """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after
         each.
 
         A harder one is only for zombies that the gentler ones were for too, with this very parent:
         what has come of age or was inherited meanwhile is left to the next sweep.
         """
-        due = {(*_key(zombie), zombie.ppid) for verdict in verdicts for zombie in verdict.ripe}
+        due = {(*_key(zombie), zombie.ppid) for verdict in verdicts for zombie in verdict.due}
         began = time.monotonic()
         for name in self.options.remedies:
             for one_pass in range(PASSES if name == "reap" else 1):
@@ -230,9 +230,7 @@ class _Run:
                         for verdict in acting
                     ]
                     due.update(
-                        (*_key(zombie), zombie.ppid)
-                        for verdict in acting
-                        for zombie in verdict.ripe
+                        (*_key(zombie), zombie.ppid) for verdict in acting for zombie in verdict.due
                     )
                     for verdict in acting:
                         self._note_judged(verdict)
@@ -240,8 +238,8 @@ class _Run:
                     _only(verdict, lambda zombie: (*_key(zombie), zombie.ppid) in due)
                     for verdict in acting
                 ]
-                acting = [verdict for verdict in acting if verdict.ripe]
-                if not acting or self.asked_to_end:
+                acting = [verdict for verdict in acting if verdict.due]
+                if not acting or self.stop_requested:
                     break
                 targets = targets - self._apply(name, acting)
                 verdicts = self.look()[1]
@@ -255,7 +253,7 @@ class _Run:
         """
         for _round in range(ROUNDS - 1):
             adopters = self._adopters()
-            if not adopters or self.asked_to_end:
+            if not adopters or self.stop_requested:
                 break
             if wait:
                 self.wait_for_age(*self.look(), adopters)
@@ -265,7 +263,7 @@ class _Run:
                     for verdict in verdicts:
                         if verdict.offender.pid in adopters:
                             self.judged.setdefault(_key(verdict.offender), verdict)
-                    self.down_the_ladder(verdicts, adopters)
+                    self.escalate(verdicts, adopters)
             except CannotSweep as error:
                 return (f"adopters were not followed up: {error}",)
         return ()
@@ -302,12 +300,12 @@ class _Run:
 
     def ended_early(self) -> tuple:
         """The warning to give when this process was asked to end; none otherwise."""
-        if not self.asked_to_end:
+        if not self.stop_requested:
             return ()
         import signal
 
         return (
-            f"asked to end by {signal.Signals(self.asked_to_end[0]).name}: the rest is"
+            f"asked to end by {signal.Signals(self.stop_requested[0]).name}: the rest is"
             " left to the next sweep",
         )
 
@@ -317,11 +315,11 @@ class _Run:
         """
         if name == "terminate":  # where containers are nested, the outer one first
             acting.sort(key=lambda verdict: len(verdict.offender.status.ns_pid))
-        offenders = [verdict.offender._replace(zombies=verdict.ripe) for verdict in acting]
+        offenders = [verdict.offender._replace(zombies=verdict.due) for verdict in acting]
         if name == "nudge":
             outcomes = nudge(self.procfs, offenders)
         elif name == "reap":
-            outcomes = reap(self.procfs, offenders, self.asked_to_end)
+            outcomes = reap(self.procfs, offenders, self.stop_requested)
         else:
             outcomes = terminate(self.procfs, offenders, self.options.grace, self.paths.kubelet)
         ended = []
@@ -354,9 +352,9 @@ class _Run:
     def _note_judged(self, verdict) -> None:
         """Add the zombies that another pass is for to the first verdict that let a remedy act."""
         first = self.judged.setdefault(_key(verdict.offender), verdict)
-        known = {_key(zombie) for zombie in first.ripe}
+        known = {_key(zombie) for zombie in first.due}
         self.judged[_key(verdict.offender)] = first._replace(
-            ripe=first.ripe + tuple(zombie for zombie in verdict.ripe if _key(zombie) not in known)
+            due=first.due + tuple(zombie for zombie in verdict.due if _key(zombie) not in known)
         )
 
     def _note_tried(self, name, offender, outcome) -> None:
@@ -386,8 +384,8 @@ class _Run:
         for key, outcomes in self.outcomes.items():
             if outcomes[-1].result == "parent_ended":
                 verdict = self.judged[key]
-                ripe = verdict.offender._replace(zombies=verdict.ripe)
-                found.update(zombie.ppid for zombie in observe.still_zombies(self.procfs, ripe))
+                due = verdict.offender._replace(zombies=verdict.due)
+                found.update(zombie.ppid for zombie in observe.still_zombies(self.procfs, due))
         return found - {pid for pid, _start in self.outcomes}
 
     def confirm(self, verdicts, before) -> tuple:
@@ -405,7 +403,7 @@ class _Run:
                 verdict = self.judged[key]
                 left = tuple(
                     observe.still_zombies(
-                        self.procfs, verdict.offender._replace(zombies=verdict.ripe)
+                        self.procfs, verdict.offender._replace(zombies=verdict.due)
                     )
                 )
             results.append(Result(verdict, outcomes, left))
@@ -464,4 +462,4 @@ def _key(process) -> tuple:
 
 
 def _only(verdict, counts):
-    return verdict._replace(ripe=tuple(zombie for zombie in verdict.ripe if counts(zombie)))
+    return verdict._replace(due=tuple(zombie for zombie in verdict.due if counts(zombie)))

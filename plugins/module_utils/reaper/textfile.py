@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file that node_exporter's textfile collector reads, and a copy of it in the run folder.
+"""The file that node_exporter's textfile collector reads, and a copy of it in the run directory.
 
 Its directory belongs to another user as a rule, so nothing is read there: what the next sweep goes
 on from is the copy. That has the boot in its first line, the directory in its second, then the very
@@ -51,11 +51,11 @@ def publish(run: str, procfs, directory: str, text: str) -> None:
     copy = os.path.join(run, METRICS_COPY)
     write(copy, "\n".join((_boot_id(procfs), directory, text)))
     try:
-        folder = _opened(directory)
+        dir_fd = _opened(directory)
         try:
-            write(NAME, text, 0o644, folder)
+            write(NAME, text, 0o644, dir_fd)
         finally:
-            os.close(folder)
+            os.close(dir_fd)
     except OSError as error:
         error.filename = os.path.join(directory, NAME)
         raise
@@ -119,11 +119,11 @@ def _opened(directory: str) -> int:
     """Descriptor of the directory, to which no symbolic link leads: its owner could point one
     elsewhere at any moment.
     """
-    folder = os.open("/", PART)
+    dir_fd = os.open("/", PART)
     for name in filter(None, directory.split("/")):
         try:
-            below = os.open(name, PART, dir_fd=folder)
+            below = os.open(name, PART, dir_fd=dir_fd)
         finally:
-            os.close(folder)
-        folder = below
-    return folder
+            os.close(dir_fd)
+        dir_fd = below
+    return dir_fd

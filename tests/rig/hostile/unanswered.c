@@ -1,4 +1,4 @@
-/* unanswered FOLDER: mounts a FUSE file system of its own there, and waits in pause(2) in code that lies in a file of it. Then that page is
+/* unanswered DIRECTORY: mounts a FUSE file system of its own there, and waits in pause(2) in code that lies in a file of it. Then that page is
  * dropped, and its server, a child, answers no read until it gets SIGUSR2. Prints "ready" when all that is so. SIGUSR1 is answered by "well". */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -50,7 +50,7 @@ static void reply(int device, const struct fuse_in_header *in, int error, const 
 static void serve(int device)
 {
     static char request[1 << 17];
-    struct fuse_attr folder = {.ino = 1, .mode = S_IFDIR | 0755, .nlink = 2}, page_of_code = {.ino = 2, .size = BYTES, .mode = S_IFREG | 0755, .nlink = 1};
+    struct fuse_attr directory = {.ino = 1, .mode = S_IFDIR | 0755, .nlink = 2}, page_of_code = {.ino = 2, .size = BYTES, .mode = S_IFREG | 0755, .nlink = 1};
     for (;;) {
         const struct fuse_in_header *in = (void *)request;
         if (read(device, request, sizeof request) < 0) {
@@ -59,7 +59,7 @@ static void serve(int device)
             _exit(0);
         }
         struct fuse_init_out init = {.major = 7, .minor = 31, .max_readahead = BYTES, .max_write = BYTES};
-        struct fuse_attr_out attributes = {.attr_valid = 1000, .attr = in->nodeid == 1 ? folder : page_of_code};
+        struct fuse_attr_out attributes = {.attr_valid = 1000, .attr = in->nodeid == 1 ? directory : page_of_code};
         struct fuse_entry_out entry = {.nodeid = 2, .entry_valid = 1000, .attr_valid = 1000, .attr = page_of_code};
         struct fuse_open_out opened = {.fh = 1};
         char content[BYTES] = {0};

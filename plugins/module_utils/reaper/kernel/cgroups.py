@@ -20,7 +20,7 @@ import os
 import resource
 from collections import namedtuple
 
-# below the root: folder, name of its list of tasks
+# below the root: directory, name of its list of tasks
 HIERARCHIES = (("", "cgroup.threads"), ("/unified", "cgroup.threads"), ("/pids", "tasks"))
 PIDS_FIRST = (HIERARCHIES[2], HIERARCHIES[0])  # that count tasks, or may
 LOOKS = 3  # at the ledger, while there are new tasks in each
@@ -28,7 +28,7 @@ LOOKS = 3  # at the ledger, while there are new tasks in each
 # long
 DEEPEST = 64
 REMOVED = (errno.ENOENT, errno.ENODEV)
-MOST_BYTES = 1 << 16  # of a list of tasks at a time
+MAX_BYTES = 1 << 16  # of a list of tasks at a time
 # bytes; a read that gave fewer came to the end: the kernel fills at least a page but for one line
 # (seq_file)
 WHOLE = 4000
@@ -55,7 +55,7 @@ class Ledger:
         self.is_part = (
             self.counted is not None and _number(self.counted, "pids.current") is not None
         )
-        self.folder, self.list_name = (
+        self.directory, self.list_name = (
             (self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)
         )
         self.keep = keep and self.list_name == "cgroup.threads"
@@ -71,7 +71,7 @@ class Ledger:
         first of these reads, was not counted in the second, and another one was waited for while
         the lists were read.
         """
-        if self.folder is None:
+        if self.directory is None:
             return None
         counts = []
         try:
@@ -92,8 +92,8 @@ class Ledger:
         return min(counts, default=None)
 
     def holding(self) -> list | None:
-        """(folder, number of zombies) of each cgroup that holds some, those with most first; None
-        where cgroups do not count tasks.
+        """(directory, number of zombies) of each cgroup that holds some, those with most first;
+        None where cgroups do not count tasks.
 
         Of a zombie whose cgroup was removed the one above is told.
         """
@@ -102,17 +102,19 @@ class Ledger:
         try:
             found, waiting = [], [(self.counted, self._to_be_listed()[0])]
             while waiting:
-                folder, tasks = waiting.pop()
-                below = [(each, _number(each, "pids.current")) for each in subfolders(folder)]
+                directory, tasks = waiting.pop()
+                below = [
+                    (each, _number(each, "pids.current")) for each in subdirectories(directory)
+                ]
                 below = [
                     (each, number)
                     for each, number in below
                     if number is not None or os.path.exists(each)
                 ]
-                with open(f"{folder}/{self.list_of_counted}", "rb") as file:
+                with open(f"{directory}/{self.list_of_counted}", "rb") as file:
                     zombies = tasks - sum(number for _each, number in below) - _lines(file.fileno())
                 if zombies > 0:
-                    found.append((folder, zombies))
+                    found.append((directory, zombies))
                 waiting += below
         except (OSError, TypeError):
             # no pids.current below: that controller is not turned on there
@@ -155,7 +157,7 @@ class Ledger:
         """Open them where cgroups have come or gone; False where they would take more than half of
         the descriptors that there may be.
         """
-        number = _read(self.folder, "cgroup.stat")
+        number = _read(self.directory, "cgroup.stat")
         if number is None or number != self.number:
             self.close()
             for fd in self._open_each():
@@ -170,17 +172,17 @@ class Ledger:
         """Yields a descriptor of the list of each cgroup. Those that are removed meanwhile have no
         tasks.
         """
-        folders = [self.folder]
-        while folders:
-            folder = folders.pop()
+        directories = [self.directory]
+        while directories:
+            directory = directories.pop()
             try:
-                fd = os.open(f"{folder}/{self.list_name}", os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(f"{directory}/{self.list_name}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 if error.errno not in REMOVED:
                     raise
             else:
                 yield fd
-                folders += subfolders(folder)
+                directories += subdirectories(directory)
 
 
 class Pids(namedtuple("Pids", ("current", "max", "cgroup"))):
@@ -206,8 +208,8 @@ def is_frozen(root: str, lines) -> bool:
         else:
             continue
         if any(
-            sign in (_read(folder, name) or "")
-            for folder in _folders(root, line.controllers, line.path)
+            sign in (_read(directory, name) or "")
+            for directory in _directories(root, line.controllers, line.path)
             for name in names
         ):
             return True
@@ -224,8 +226,8 @@ def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids
     found, parts = {}, path.split("/")[:DEEPEST]
     for length in range(len(parts), 1, -1):
         level = "/".join(parts[:length])
-        for folder in _folders(root, controllers, level):
-            current, most = _read(folder, "pids.current"), _read(folder, "pids.max")
+        for directory in _directories(root, controllers, level):
+            current, most = _read(directory, "pids.current"), _read(directory, "pids.max")
             if current and most:
                 found[level] = Pids(
                     int(current), None if most.strip() == "max" else int(most), level
@@ -237,26 +239,26 @@ def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids
     return found.get(own or path) or next(iter(found.values()), None)
 
 
-def subfolders(folder: str) -> list:
-    """Paths of the cgroups right below one. A folder without any is not listed: its link count
-    tells (kernfs, as stat(2) of any folder).
+def subdirectories(directory: str) -> list:
+    """Paths of the cgroups right below one. A directory without any is not listed: its link count
+    tells (kernfs, as stat(2) of any directory).
     """
     try:
-        if os.stat(folder).st_nlink == 2:
+        if os.stat(directory).st_nlink == 2:
             return []
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
 
 
 def _hierarchy(root, names=HIERARCHIES) -> tuple:
-    """(folder, name of the list of tasks) of the first that is mounted here; (None, None) where
+    """(directory, name of the list of tasks) of the first that is mounted here; (None, None) where
     there is none.
     """
-    for folder, name in names:
-        if os.path.exists(root + folder + "/" + name):
-            return root + folder, name
+    for directory, name in names:
+        if os.path.exists(root + directory + "/" + name):
+            return root + directory, name
     return None, None
 
 
@@ -275,7 +277,7 @@ def _lines(fd) -> int:
     count, at = 0, 0
     while True:
         try:
-            data = os.pread(fd, MOST_BYTES, at)
+            data = os.pread(fd, MAX_BYTES, at)
         except OSError as error:
             if error.errno in REMOVED and not at:
                 raise
@@ -286,7 +288,7 @@ def _lines(fd) -> int:
             return count
 
 
-def _folders(root, controllers, path):
+def _directories(root, controllers, path):
     """Where a cgroup may be mounted: the layout of this node is one of them. None outside the
     sweep's cgroup namespace.
     """
@@ -299,21 +301,21 @@ def _folders(root, controllers, path):
     )
 
 
-def processes(folder: str) -> list:
+def processes(directory: str) -> list:
     """PIDs of the living processes in a cgroup, as the sweep's PID namespace counts; those outside
     it are left out.
     """
-    return [int(pid) for pid in (_read(folder, "cgroup.procs") or "").split() if pid != "0"]
+    return [int(pid) for pid in (_read(directory, "cgroup.procs") or "").split() if pid != "0"]
 
 
-def _number(folder, name) -> int | None:
-    text = _read(folder, name)
+def _number(directory, name) -> int | None:
+    text = _read(directory, name)
     return int(text) if text else None
 
 
-def _read(folder, name) -> str | None:
+def _read(directory, name) -> str | None:
     try:
-        with open(folder + "/" + name, encoding="utf-8") as file:
+        with open(directory + "/" + name, encoding="utf-8") as file:
             return file.read()
     except OSError:  # the other layout, or the cgroup went away with its process
         return None

@@ -17,7 +17,7 @@ SHORTEST = 1800.0
 BETWEEN = 60.0  # seconds from the last of them until now
 # of the limit that must be taken for it to be said when it is full: growth on an empty node will
 # hardly go on like that
-LEAST_SHARE = 0.1
+MIN_SHARE = 0.1
 SYSCTLS = {"pid_max": "sys/kernel/pid_max", "threads_max": "sys/kernel/threads-max"}
 
 
@@ -40,7 +40,7 @@ class Forecast(namedtuple("Forecast", ("growth_per_hour", "seconds_to_full"))):
     """How fast a number of tasks grows, and when it meets its limit at this rate.
 
     Both are floats, and None where that is not known. seconds_to_full is None too where it does not
-    grow, has no limit, or has taken less than :data:`LEAST_SHARE` of it.
+    grow, has no limit, or has taken less than :data:`MIN_SHARE` of it.
     """
 
     __slots__ = ()
@@ -59,7 +59,7 @@ def forecast(count: int, limit: int | None, earlier, now: float) -> Forecast:
     if later - then < SHORTEST or now - later < BETWEEN:
         return Forecast(None, None)
     growth = min((count_later - before) / (later - then), (count - count_later) / (now - later))
-    is_known = growth > 0 and limit is not None and count >= LEAST_SHARE * limit
+    is_known = growth > 0 and limit is not None and count >= MIN_SHARE * limit
     return Forecast(3600 * growth, max(0, limit - count) / growth if is_known else None)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A process as the kernel shows it below ``/proc/PID``. Nothing else in the engine opens that
-folder.
+directory.
 
 Sources: proc(5), proc_pid_stat(5), proc_pid_status(5), cgroups(7), pid_namespaces(7).
 
@@ -383,10 +383,10 @@ class ProcFS:
         A first thread that has exited is in the PID namespace still, and in no other; the other
         threads are.
         """
-        folder = f"{self.root}/{pid}/task"
-        for thread in (str(pid), *os.listdir(folder)):
+        directory = f"{self.root}/{pid}/task"
+        for thread in (str(pid), *os.listdir(directory)):
             try:
-                return os.open(f"{folder}/{thread}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+                return os.open(f"{directory}/{thread}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -638,9 +638,9 @@ class ProcFS:
             return []
 
     @property
-    def empty_folder(self) -> str:
-        """Path of a folder that a process which is about to lose its rights can take as its root:
-        nothing in it can be opened then.
+    def empty_directory(self) -> str:
+        """Path of a directory that a process which is about to lose its rights can take as its
+        root: nothing in it can be opened then.
         """
         return f"{self.root}/self/fdinfo"
 

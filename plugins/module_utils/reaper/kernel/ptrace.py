@@ -75,15 +75,15 @@ RESTARTBLOCK = -516  # include/linux/errno.h
 # results of a call that is restarted where no handler runs
 RESTARTS = (-512, -513, -514, RESTARTBLOCK)
 
-UNTIL_STOPPED = 0.25  # seconds a thread gets to stop; it runs or sleeps as it likes meanwhile
+STOP_TIMEOUT = 0.25  # seconds a thread gets to stop; it runs or sleeps as it likes meanwhile
 # for the next stop before sleeping: it comes within microseconds, being woken takes several times
 # as long
 LOOKS = 100
 # seconds until it looks again, so that what is said of the time it was stopped is not far off
-LONGEST_SLEEP = 0.001
+MAX_SLEEP = 0.001
 # seconds for a system call of ours; longer means that its cgroup has used up its CPU time, was
 # frozen, or that a page is missing
-UNTIL_CALLED = 0.01
+ENTRY_TIMEOUT = 0.01
 
 
 class Architecture(
@@ -284,13 +284,13 @@ class Tracee:
             raise self._not_permitted() from None
 
     def stop(self) -> bool:
-        """Stop it. False when it does not stop within :data:`UNTIL_STOPPED`: then
+        """Stop it. False when it does not stop within :data:`STOP_TIMEOUT`: then
         :meth:`release_if_stopped` is due until it says so.
         """
         self.running = True
         self.last_seen_running = time.monotonic()
         self._ptrace(PTRACE_INTERRUPT)
-        deadline = time.monotonic() + UNTIL_STOPPED
+        deadline = time.monotonic() + STOP_TIMEOUT
         while True:
             status = self._wait(deadline)
             if status is None:
@@ -400,7 +400,7 @@ class Tracee:
         parent included (ptrace(2)).
         """
         with contextlib.suppress(Ended):
-            while self._wait(time.monotonic() + UNTIL_STOPPED) is not None:
+            while self._wait(time.monotonic() + STOP_TIMEOUT) is not None:
                 pass
 
     def _not_permitted(self) -> Refused:
@@ -591,10 +591,10 @@ class Tracee:
         frozen; or its cgroup has used up its CPU time. Where the registers that it has now would do
         it harm when it runs on, and it is no page fault, it is waited for.
         """
-        status = self._wait(time.monotonic() + UNTIL_CALLED)
+        status = self._wait(time.monotonic() + ENTRY_TIMEOUT)
         while status is None:
             self._ptrace(PTRACE_INTERRUPT)  # wakes one that is frozen with cgroup v2
-            status = self._wait(time.monotonic() + UNTIL_STOPPED)
+            status = self._wait(time.monotonic() + STOP_TIMEOUT)
             if (
                 status is None
                 and not for_ever
@@ -643,7 +643,7 @@ class Tracee:
             if looks < LOOKS:
                 os.sched_yield()
             else:
-                self.sigtimedwait((SIGCHLD,), LONGEST_SLEEP)
+                self.sigtimedwait((SIGCHLD,), MAX_SLEEP)
 
     def _memory(self, address: int, size: int) -> bytes:
         return self.procfs.memory(self.tid, address, size) or b""

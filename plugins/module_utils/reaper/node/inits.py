@@ -30,7 +30,7 @@ CALLS = {
     "aarch64": {"poll": 73, "wait4": 260, "rt_sigtimedwait": 137, "waitid": 95},
 }
 P_ALL = 0  # include/uapi/linux/wait.h
-MOST_THREADS = 1000  # that are looked at, at about 100 us each
+MAX_THREADS = 1000  # that are looked at, at about 100 us each
 # What the Go runtime catches in any program: of the signals up to 31 all but SIGHUP and SIGINT,
 # which may be ignored, SIGKILL, SIGSTOP, and those of job control
 # (src/runtime/sigtab_linux_generic.go)
@@ -152,7 +152,7 @@ def look_at(procfs, pid: int, status) -> tuple:
     executable, command_line = procfs.executable(pid), procfs.command_line(pid)
     waiting = by_waiting(call)
     if waiting.verdict == UNKNOWN:
-        others = (by_waiting(thread.system_call) for thread in procfs.threads(pid, MOST_THREADS))
+        others = (by_waiting(thread.system_call) for thread in procfs.threads(pid, MAX_THREADS))
         waiting = next((evidence for evidence in others if evidence.verdict != UNKNOWN), waiting)
     return by_signals(status), waiting, by_name(executable, command_line, status, call)
 
@@ -180,7 +180,7 @@ def misled_by_an_orphan(name, evidence, before, now, has_children: bool) -> str 
         each.by == "name" and each.verdict == REAPS for each in evidence
     ):
         return None
-    if len(now) >= MOST_THREADS or not now:
+    if len(now) >= MAX_THREADS or not now:
         return "its threads could not all be looked at"
     if os.uname().machine not in CALLS or any(thread.system_call is None for thread in now):
         return "what it waits for cannot be seen"

@@ -27,13 +27,13 @@ OF_PODS = tuple(
     )
 )
 # of longer names the front is cut, dash and all (apiserver/pkg/storage/names/generate.go)
-LONGEST_GENERATED, GENERATED = (63, 5)
+MAX_GENERATED_BASE, GENERATED = (63, 5)
 
 # Docker Swarm: SERVICE.SLOT.TASK, or SERVICE.NODE.TASK where the service runs on every node
 # (moby/swarmkit, api/naming)
 SWARM_TASK = r"(.+)\.(?:[0-9]+|[a-z0-9]{25})\.[a-z0-9]{25}"
 
-LONGEST_KEY = 200
+MAX_KEY = 200
 
 
 def owner_of_pod(pod: str) -> str:
@@ -44,7 +44,7 @@ def owner_of_pod(pod: str) -> str:
         found = re.fullmatch(pattern, pod)
         if found:
             return found.group(1)
-    return pod[:-GENERATED] if len(pod) == LONGEST_GENERATED else pod
+    return pod[:-GENERATED] if len(pod) == MAX_GENERATED_BASE else pod
 
 
 def service_of_task(container: str) -> str:
@@ -56,7 +56,7 @@ def service_of_task(container: str) -> str:
 
 
 def key(text: str) -> str:
-    """One ASCII word of at most :data:`LONGEST_KEY` characters, another one for each text. Names of
+    """One ASCII word of at most :data:`MAX_KEY` characters, another one for each text. Names of
     cgroups may hold anything but a newline and a slash.
     """
     word = re.sub(
@@ -64,9 +64,9 @@ def key(text: str) -> str:
         lambda byte: b"%%%02X" % byte.group()[0],
         text.encode("utf-8", "surrogateescape"),
     ).decode("ascii")
-    if len(word) <= LONGEST_KEY:
+    if len(word) <= MAX_KEY:
         return word
     import hashlib  # only for a path that nobody would give
 
     digest = hashlib.sha256(word.encode("ascii")).hexdigest()
-    return f"{word[: LONGEST_KEY - len(digest) - 1]}~{digest}"
+    return f"{word[: MAX_KEY - len(digest) - 1]}~{digest}"

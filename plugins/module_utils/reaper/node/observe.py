@@ -113,7 +113,7 @@ class Offender(
     __slots__ = ()
 
     @property
-    def held_up(self) -> bool:
+    def suspended(self) -> bool:
         """Whether somebody keeps it from running: its cgroup is frozen, or it is stopped by a
         signal or a debugger.
         """
@@ -143,7 +143,7 @@ class Offender(
 class Snapshot(
     namedtuple(
         "Snapshot",
-        ("offenders", "without_parent", "limits", "forecast", "way", "refusal"),
+        ("offenders", "without_parent", "limits", "forecast", "found_by", "refusal"),
         defaults=(limits.Forecast(None, None), zombies.SCAN, None),
     )
 ):
@@ -151,7 +151,7 @@ class Snapshot(
 
     offenders: tuple of :class:`Offender`, most zombies first. limits: :class:`.limits.Limits`.
     forecast: :class:`.limits.Forecast` of them.
-    way: str, how the zombies were found, see :mod:`.zombies`. refusal: (word, sentence) why
+    found_by: str, how the zombies were found, see :mod:`.zombies`. refusal: (word, sentence) why
     ``reap`` cannot be used on this node at all, or None.
     without_parent: tuple of :class:`Zombie` whose parent lies outside the sweep's PID namespace
     (ppid 0) or has just ended.
@@ -234,7 +234,7 @@ def snapshot(procfs, paths, history: History, now: float, ledger=None, refusal=N
         without_parent,
         table,
         limits.forecast(table.tasks, table.limit, history.sizes.get((NODE,)), now),
-        everything.way,
+        everything.found_by,
         refusal,
     )
 

@@ -48,8 +48,8 @@ class InPod(namedtuple("InPod", ("name", "pod", "namespace", "uid"))):
 
 
 def read_pods(logs: str) -> dict:
-    """``{pod UID: (namespace, pod name)}`` of the pods on this node, from the names of the folders
-    in ``/var/log/pods``.
+    """``{pod UID: (namespace, pod name)}`` of the pods on this node, from the names of the
+    directories in ``/var/log/pods``.
 
     The kubelet makes them (Kubernetes 1.14), as ``NAMESPACE_POD_UID``; no name in Kubernetes has an
     underscore. Empty elsewhere.
@@ -62,8 +62,8 @@ def read_names_in_pods(logs: str) -> dict:
     """``{container id: InPod}`` from the links in ``/var/log/containers``:
     ``POD_NAMESPACE_NAME-ID.log`` (kubelet, legacy log links).
 
-    They are there wherever the kubelet has its log folders (``podLogsDir``). A link's target tells
-    the pod's UID: ``NAMESPACE_POD_UID/NAME/0.log``.
+    They are there wherever the kubelet has its log directories (``podLogsDir``). A link's target
+    tells the pod's UID: ``NAMESPACE_POD_UID/NAME/0.log``.
     """
     found = {}
     for name in _names_in(logs):
@@ -71,12 +71,12 @@ def read_names_in_pods(logs: str) -> dict:
         if match:
             pod, namespace, container, container_id = match.groups()
             try:
-                folder = os.readlink(os.path.join(logs, name)).split("/")[-3:-2]
+                directory = os.readlink(os.path.join(logs, name)).split("/")[-3:-2]
             except OSError:
-                folder = []
+                directory = []
             uid = (
-                "".join(folder)[len(f"{namespace}_{pod}_") :]
-                if folder and folder[0].startswith(f"{namespace}_{pod}_")
+                "".join(directory)[len(f"{namespace}_{pod}_") :]
+                if directory and directory[0].startswith(f"{namespace}_{pod}_")
                 else None
             )
             found[container_id] = InPod(
@@ -105,15 +105,15 @@ def read_docker_name(state: str, config: str, container_id: str) -> str | None:
     """Name of a container of Docker. state: ``/var/lib/docker``; config: ``daemon.json``, which may
     name another (``data-root``).
 
-    With ``userns-remap`` all of its state is in a folder below, which is called ``UID.GID``.
+    With ``userns-remap`` all of its state is in a directory below, which is called ``UID.GID``.
     """
     other = _json(config)
     if isinstance(other, dict) and isinstance(other.get("data-root"), str):
         state = other["data-root"]
     remapped = sorted(name for name in _names_in(state) if re.fullmatch(r"[0-9]+\.[0-9]+", name))
-    for folder in ("", *remapped):
+    for directory in ("", *remapped):
         name = docker_name(
-            _json(os.path.join(state, folder, "containers", container_id, "config.v2.json"))
+            _json(os.path.join(state, directory, "containers", container_id, "config.v2.json"))
         )
         if name:
             return name
@@ -129,15 +129,15 @@ def read_podman_names(*states: str) -> dict:
     """``{container id: name}`` of Podman's containers.
 
     states: ``/var/lib/containers/storage``, and ``/run/containers/storage`` where
-    ``transient_store`` has those of ``--rm`` (containers-storage.conf(5)); each with a folder for
-    each storage driver.
+    ``transient_store`` has those of ``--rm`` (containers-storage.conf(5)); each with a directory
+    for each storage driver.
     """
     found = {}
     for state in states:
-        for folder in _names_in(state):
-            if folder.endswith("-containers"):
+        for directory in _names_in(state):
+            if directory.endswith("-containers"):
                 for name in PODMAN_LISTS:
-                    found.update(podman_names(_json(os.path.join(state, folder, name))))
+                    found.update(podman_names(_json(os.path.join(state, directory, name))))
     return found
 
 
@@ -209,10 +209,10 @@ def read_owned(path: str, uid: int, mounts: dict) -> bytes | None:
         return None
     fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        *folders, name = path.strip("/").split("/")
-        for folder in folders:
+        *directories, name = path.strip("/").split("/")
+        for directory in directories:
             below = os.open(
-                folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd
+                directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd
             )
             os.close(fd)
             fd = below
@@ -237,7 +237,7 @@ def read_owned(path: str, uid: int, mounts: dict) -> bytes | None:
 def _is_local(path, mounts) -> bool:
     """Whether every file system on the way is :data:`LOCAL`."""
     way = [path[:at] for at in range(1, len(path)) if path[at : at + 1] == b"/"]
-    kinds = [mounts[folder] for folder in (b"/", *way, path) if folder in mounts]
+    kinds = [mounts[directory] for directory in (b"/", *way, path) if directory in mounts]
     return bool(kinds) and all(kind in LOCAL for kind in kinds)
 
 
@@ -270,9 +270,9 @@ def _a_name(text) -> str | None:
     return found.group(1) if found else None
 
 
-def _names_in(folder) -> list:
+def _names_in(directory) -> list:
     try:
-        return os.listdir(folder)
+        return os.listdir(directory)
     except (OSError, ValueError):
         return []
 

@@ -9,7 +9,7 @@ sweep itself is not in. A node may be a container itself (kind, LXC), so what li
 own cgroup does not count. A tenant may create cgroups below its own only; of several containers in
 one path the topmost is therefore the true one.
 
-Names come from what the node itself wrote: the kubelet's log folders and links, Docker's and
+Names come from what the node itself wrote: the kubelet's log directories and links, Docker's and
 Podman's state, the arguments of a container's monitor. What a user's own Docker or Podman wrote
 (rootless) is shown and decides nothing; no more does the lease, which the tenant's process says of
 itself.
@@ -56,7 +56,7 @@ POD = (
 # id>/libpod-<id>, conmon beside that
 PODMAN_POD = ("libpod_parent", None, None)
 
-RUNTIMES = {
+RUNTIME_BY_SEGMENT = {
     "docker": "docker",
     "cri-containerd": "containerd",
     "nerdctl": "containerd",
@@ -337,7 +337,7 @@ def _with_monitor(workload, monitor) -> Workload:
 def locate(
     lines, own_lines, pid_namespace: int | None, in_own_pid_namespace: bool, pods: dict
 ) -> Workload:
-    """The :class:`Workload` of a process, as far as its cgroup path and the pods' folders tell.
+    """The :class:`Workload` of a process, as far as its cgroup path and the pods' directories tell.
 
     lines, own_lines: :class:`.procfs.CgroupLine` tuples of the process and of the sweep.
     pods: as :func:`.runtime_names.read_pods` returns it. pid_namespace: inode number.
@@ -427,7 +427,7 @@ def _names(path: str, own_path: str) -> _Named:
         container = re.fullmatch(CONTAINER, segment)
         if container and (segments[place - 1], *container.group(1, 2)) != PODMAN_POD:
             prefix, infix, container_id = container.groups()
-            runtime = RUNTIMES.get(prefix or infix or segments[place - 1])
+            runtime = RUNTIME_BY_SEGMENT.get(prefix or infix or segments[place - 1])
             kubernetes = (prefix or infix or segments[place - 1]) in OF_KUBERNETES
             level = place + 1
             break

@@ -18,15 +18,15 @@ from ..kernel import cgroups
 LEDGER, CHILDREN, SCAN = "ledger", "children", "scan"
 # looks among children that find no zombie, at some 15 us each; a tenant may have any number of
 # threads and of living children
-MOST_IN_VAIN = 20000
+MAX_IN_VAIN = 20000
 # zombies of one parent that are looked at one by one, at some 20 us each; more than a sweep can
 # have collected
-MOST_LISTED = 50000
+MAX_LISTED = 50000
 
 
-class Found(namedtuple("Found", ("stats", "more", "way"))):
+class Found(namedtuple("Found", ("stats", "more", "found_by"))):
     """stats: list of :class:`.procfs.Stat`. more: ``{parent: number}`` of zombies beyond
-    :data:`MOST_LISTED`, counted only. way: which of the three.
+    :data:`MAX_LISTED`, counted only. found_by: which of the three.
     """
 
     __slots__ = ()
@@ -48,10 +48,10 @@ def _in_the_table(procfs) -> Found:
     stats, listed, more = [], {}, {}
     for stat in procfs.zombies():
         listed[stat.ppid] = listed.get(stat.ppid, 0) + 1
-        if listed[stat.ppid] <= MOST_LISTED:
+        if listed[stat.ppid] <= MAX_LISTED:
             stats.append(stat)
         else:
-            more[stat.ppid] = listed[stat.ppid] - MOST_LISTED
+            more[stat.ppid] = listed[stat.ppid] - MAX_LISTED
     return Found(stats, more, SCAN)
 
 
@@ -60,14 +60,14 @@ def _among_children(procfs, ledger, count) -> Found | None:
     stats, more, unseen, looks = [], {}, count, itertools.count(1)
 
     def in_vain():
-        if next(looks) > MOST_IN_VAIN:
+        if next(looks) > MAX_IN_VAIN:
             raise TimeoutError("there are too many threads and living children to look at")
 
     try:
-        for folder, number in ledger.holding() or ():
+        for directory, number in ledger.holding() or ():
             here, longest = 0, None
-            for pid in cgroups.processes(folder):
-                children, may_be_more = procfs.zombie_children(pid, MOST_LISTED, in_vain)
+            for pid in cgroups.processes(directory):
+                children, may_be_more = procfs.zombie_children(pid, MAX_LISTED, in_vain)
                 stats += children
                 here += len(children)
                 if may_be_more and longest is None:

@@ -39,9 +39,9 @@ from . import Outcome
 # seconds between two looks: the shortest while reminders help, the longest when they do not
 PAUSES = (0.005, 0.1)
 # zombies that are looked at for one that can be named; a tenant can make each look cost 18 ms
-NAMED_AT_MOST = 50
-PATIENCE = 0.4  # seconds without effect until a parent is given up
-LONGEST = 5.0  # seconds for all parents together; what is left by then waits for the next sweep
+MAX_NAMED = 50
+GIVE_UP_AFTER = 0.4  # seconds without effect until a parent is given up
+MAX_SECONDS = 5.0  # seconds for all parents together; what is left by then waits for the next sweep
 
 SIGCHLD = 17
 SIGCHLD_BIT = 1 << SIGCHLD - 1
@@ -95,7 +95,7 @@ def _nudge_slice(procfs, offenders, began) -> list:
             at_work.append(_Nudged(offender, pidfd, send))
     try:
         active, pause = at_work, PAUSES[0]
-        while active and time.monotonic() - began < LONGEST:
+        while active and time.monotonic() - began < MAX_SECONDS:
             for parent in active:
                 parent.remind(procfs)
             time.sleep(pause)
@@ -104,7 +104,7 @@ def _nudge_slice(procfs, offenders, began) -> list:
             active = [
                 parent
                 for parent in active
-                if parent.left and time.monotonic() - parent.helped_at < PATIENCE
+                if parent.left and time.monotonic() - parent.helped_at < GIVE_UP_AFTER
             ]
     finally:
         for parent in at_work:
@@ -195,7 +195,7 @@ class _Nudged:
         a zombie; so what was seen in the snapshot holds.
         """
         level = len(self.offender.status.ns_pid) - 1
-        for zombie in islice(self.left, NAMED_AT_MOST):
+        for zombie in islice(self.left, MAX_NAMED):
             if zombie.num_threads > 1 or self._is_traced(procfs, zombie):
                 continue
             pidfd = open_pidfd(procfs, zombie)

@@ -17,8 +17,8 @@ be done to, for which zombies, how long at a time.
   is.
 - Any thread may wait for the children of the whole process (waitid(2), but for __WNOTHREAD). Its
   first thread does, or another one where that has exited or cannot run now.
-- A parent is stopped for at most 20 ms at a time, of which :data:`COLLECTING` are used, and runs at
-  least as long before it is stopped again.
+- A parent is stopped for at most :data:`MAX_STOP` at a time, of which :data:`COLLECT_FOR` are used,
+  and runs at least as long before it is stopped again.
 """
 
 from __future__ import annotations
@@ -37,28 +37,29 @@ from ..kernel.tracing import node_refusal
 from ..node.observe import parent_now
 from . import Outcome
 
-# seconds of a stop in which a further call is begun; the rest of its 20 ms is reserve for a node
-# that is busy
-COLLECTING = 0.008
-MOST_AT_A_TIME = 256  # zombies for one stop; each takes a descriptor
-LONGEST = 15.0  # seconds for one parent
-LONGEST_ALL = (
+MAX_STOP = 0.020  # seconds for which a parent is stopped at a time
+# of which a further call is begun in these; the rest is reserve for a node that is busy
+COLLECT_FOR = 0.4 * MAX_STOP
+MAX_BATCH = 256  # zombies for one stop; each takes a descriptor
+MAX_SECONDS_PER_PARENT = 15.0  # seconds for one parent
+MAX_SECONDS = (
     60.0  # seconds for all parents together; what is left by then waits for the next sweep
 )
-TRIES = 20  # that came to nothing until a parent is given up
-FEW_TRIES = 4  # for refusals that are hardly ever a matter of the moment
-LOOKING = 0.05  # seconds in which further threads are looked at for one that can run
+MAX_TRIES = 20  # that came to nothing until a parent is given up
+MAX_TRIES_IF_LASTING = 4  # for refusals that are hardly ever a matter of the moment
+MAX_THREAD_SEARCH = 0.05  # seconds in which further threads are looked at for one that can run
 # for that moment any process looks like one of these
 IN_EXECVE = ("not_permitted", "no_instruction", "traced")
 P_PID = 1  # include/uapi/linux/wait.h
 WEXITED_WNOHANG_WALL = 0x40000005
 
 
-def reap(procfs, offenders, asked_to_end=()) -> list:
+def reap(procfs, offenders, stop_requested=()) -> list:
     """Have every offender collect its zombies, in turns, until done or out of time. Returns one
     :class:`.Outcome` for each.
 
-    asked_to_end: a list; once something is in it the batch at work is finished and no other begun.
+    stop_requested: a list; once something is in it the batch at work is finished and no other
+    begun.
     """
     refusal = node_refusal(procfs)
     if refusal:
@@ -67,12 +68,12 @@ def reap(procfs, offenders, asked_to_end=()) -> list:
             Outcome(each.pid, each.start_ticks, "reap", "refused", 0, detail, 0.0, refusal.word)
             for each in offenders
         ]
-    deadline = time.monotonic() + LONGEST_ALL
+    deadline = time.monotonic() + MAX_SECONDS
     jobs = [_Job(procfs, offender) for offender in offenders]
     waiting = deque(jobs)
     try:
         with _first_in_line():
-            while waiting and time.monotonic() < deadline and not asked_to_end:
+            while waiting and time.monotonic() < deadline and not stop_requested:
                 job = waiting.popleft()
                 job.batch()
                 if job.result is None:
@@ -125,7 +126,7 @@ class _Job:
                 self._finish("unfinished", "it has called execve(2) meanwhile")
         except Interrupted:
             self._another_try(
-                TRIES, "unfinished", "it was stopped, frozen or out of CPU time again and again"
+                MAX_TRIES, "unfinished", "it was stopped, frozen or out of CPU time again and again"
             )
         except OSError as error:
             own_fault = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -162,8 +163,8 @@ class _Job:
                     )
                 ),
             )
-        elif self.result is None and self.seconds > LONGEST:
-            self._finish("unfinished", f"more of them than fit into {LONGEST:g} s")
+        elif self.result is None and self.seconds > MAX_SECONDS_PER_PARENT:
+            self._finish("unfinished", f"more of them than fit into {MAX_SECONDS_PER_PARENT:g} s")
 
     def outcome(self) -> Outcome:
         """What came of it. Where it was not finished, that is said too."""
@@ -192,7 +193,7 @@ class _Job:
         stat = self.procfs.stat(pid)
         if stat is None or stat.start_ticks != self.offender.start_ticks:
             raise Ended
-        reason, until = None, time.monotonic() + LOOKING
+        reason, until = None, time.monotonic() + MAX_THREAD_SEARCH
         for tid in self.procfs.thread_ids(pid):
             if reason and time.monotonic() > until:
                 break
@@ -261,7 +262,7 @@ class _Job:
             while (
                 is_the_parent
                 and done < len(zombies)
-                and (not done or time.monotonic() - tracee.stopped_since < COLLECTING)
+                and (not done or time.monotonic() - tracee.stopped_since < COLLECT_FOR)
             ):
                 _zombie, pidfd, number = zombies[done]
                 if is_there(pidfd):
@@ -274,7 +275,7 @@ class _Job:
                 self.tries = 0
         finally:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies[done:]))
-            self.at_a_time = min(MOST_AT_A_TIME, 16 + done)
+            self.at_a_time = min(MAX_BATCH, 16 + done)
             if tracee.release():
                 self.late = None
             if tracee.stopped_since:
@@ -317,9 +318,9 @@ class _Job:
     def _refuse(self, refused) -> None:
         explanation = f"{refused.word}: {refused}"
         if refused.word in ("busy", "uninterruptible"):
-            self._another_try(TRIES, "refused", explanation)
+            self._another_try(MAX_TRIES, "refused", explanation)
         elif refused.word in IN_EXECVE:
-            self._another_try(FEW_TRIES, "refused", explanation)
+            self._another_try(MAX_TRIES_IF_LASTING, "refused", explanation)
         else:
             self._finish("refused", explanation)
         if self.result:

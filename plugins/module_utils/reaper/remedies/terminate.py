@@ -44,7 +44,7 @@ def terminate(procfs, offenders, grace: float, kubelet: str = "/var/lib/kubelet"
     """End every offender that still holds one of its zombies; all at once, in slices where
     descriptors are short.
 
-    grace: seconds between SIGTERM and SIGKILL. kubelet: its root folder, below which are the
+    grace: seconds between SIGTERM and SIGKILL. kubelet: its root directory, below which are the
     termination logs. Returns one :class:`.Outcome` for each, in the order given.
     """
     outcomes = []

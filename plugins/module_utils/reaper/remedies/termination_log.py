@@ -4,13 +4,13 @@
 """Tell the owner of a container why a program in it is about to end: a line in its termination log.
 
 The kubelet makes a file for each start of a container, ``pods/UID/containers/NAME/RANDOM`` below
-its root folder, mounts it at the container's ``terminationMessagePath`` (default
+its root directory, mounts it at the container's ``terminationMessagePath`` (default
 ``/dev/termination-log``), and shows the end of what is in it as the container's last message
 (``kubectl describe pod``; makeMounts() and getTerminationMessage() of pkg/kubelet/kuberuntime). So
 the newest file there is that of the container which runs, wherever it is mounted.
 
-Nothing is opened by a path of the tenant's. The folders are the kubelet's, and must be writable for
-root alone; only the file is mounted in the container, where anybody may write to it. Docker and
+Nothing is opened by a path of the tenant's. The directories are the kubelet's, and must be writable
+for root alone; only the file is mounted in the container, where anybody may write to it. Docker and
 Podman have no such file: there the node's journal has the line. Failing to write is never an error.
 """
 
@@ -21,7 +21,7 @@ import os
 import stat
 import time
 
-MOST_BYTES = 1024  # the kubelet shows the last 4096 (MaxPodTerminationMessageLogLength)
+MAX_BYTES = 1024  # the kubelet shows the last 4096 (MaxPodTerminationMessageLogLength)
 INIT = (
     'let its PID 1 be an init that reaps: ENTRYPOINT ["/usr/bin/tini", "--"], or'
     " shareProcessNamespace: true in the pod"
@@ -83,7 +83,7 @@ def _cure(offender) -> str:
 
 def tell(kubelet: str, offender) -> bool:
     """Append the message to the termination log of the container that the offender is in. Whether
-    that was done. kubelet: its root folder.
+    that was done. kubelet: its root directory.
     """
     workload = offender.workload
     names = (workload.pod_uid, "containers", workload.container_name)
@@ -93,19 +93,19 @@ def tell(kubelet: str, offender) -> bool:
         return False
     with contextlib.ExitStack() as opened:
         try:
-            folder = os.open(
+            dir_fd = os.open(
                 os.path.join(kubelet, "pods"),
                 os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
             )
-            opened.callback(os.close, folder)
+            opened.callback(os.close, dir_fd)
             for name in names:
-                folder = os.open(
-                    name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder
+                dir_fd = os.open(
+                    name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd
                 )
-                opened.callback(os.close, folder)
-                if not _is_root_s_own(os.fstat(folder)):
+                opened.callback(os.close, dir_fd)
+                if not _is_root_s_own(os.fstat(dir_fd)):
                     return False
-            newest = _newest(folder)
+            newest = _newest(dir_fd)
             if newest is None:
                 return False
             # O_NONBLOCK: somebody in the container may hold a lease on it (fcntl(2), F_SETLEASE)
@@ -117,12 +117,12 @@ def tell(kubelet: str, offender) -> bool:
                 | os.O_NONBLOCK
                 | os.O_NOCTTY
                 | os.O_CLOEXEC,
-                dir_fd=folder,
+                dir_fd=dir_fd,
             )
             opened.callback(os.close, file)
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return False
-            os.write(file, message(offender, time.time()).encode("ascii")[:MOST_BYTES])
+            os.write(file, message(offender, time.time()).encode("ascii")[:MAX_BYTES])
             return True
         except OSError:
             return False
@@ -132,14 +132,14 @@ def _is_root_s_own(info) -> bool:
     return info.st_uid == 0 and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _newest(folder: int) -> str | None:
+def _newest(dir_fd: int) -> str | None:
     """Name of the regular file there whose inode changed last, which nobody in the container can
     date back; None where there is none.
     """
     files = []
-    for name in os.listdir(folder):
+    for name in os.listdir(dir_fd):
         with contextlib.suppress(FileNotFoundError):
-            info = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
             if stat.S_ISREG(info.st_mode):
                 files.append((info.st_ctime_ns, name))
     return max(files)[1] if files else None

@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Records: immutable data with one typed field per line.
+
+To a type checker, :class:`Record` is :class:`typing.NamedTuple`. At run time its annotations make a
+:func:`collections.namedtuple`, since importing typing would cost each start of the command some
+2.5 ms.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+__all__ = ("Record",)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple as Record
+else:
+
+    class _RecordType(type):
+        def __new__(cls, name, bases, body):
+            if not bases:
+                return super().__new__(cls, name, bases, body)
+            fields = body.pop("__annotations__")
+            defaults = [body.pop(field) for field in fields if field in body]
+            base = namedtuple(name, fields, defaults=defaults)
+            return type(name, (base,), {"__slots__": (), **body})
+
+    class Record(metaclass=_RecordType):
+        """What a record derives from."""
