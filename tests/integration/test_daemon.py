@@ -12,7 +12,7 @@ import time
 
 import pytest
 from rig.daemon_node import Daemon
-from rig.node import AGENT, first_child, wait_until
+from rig.node import AGENT, wait_until
 from rig.reaping import DAEMON
 
 LEAK = """
@@ -402,7 +402,7 @@ def test_no_process_no_thread_and_no_other_program_ever(node, start_daemon, tmp_
     cleared(daemon, 3)
     configured(config, min_age=0, grace=0.3, remedies=["terminate"], cooldown=0)
     daemon.find()
-    agent = first_child(daemon.process)
+    agent = daemon.process.children()[0]
     agent.send_signal(signal.SIGHUP)
     wait_until(lambda: "the configuration was read again" in daemon.text())
     init = node.container(LEAKS_WHEN_TOLD)
@@ -443,11 +443,11 @@ def resident_kb(daemon) -> int:
 
 def test_nothing_that_is_protected_is_ended(node, start_daemon):
     protected = node.container("# spare me\n" + LEAK)
-    daemon = node.program(LEAK)
+    of_the_host = node.program(LEAK)
     young = node.container(CREATES_AND_COLLECTS)
     other = node.container(LEAK)
     node.sweep(remedies="")
-    seen_at_boot(node, {program.pids[1] for program in (protected, daemon, other)})
+    seen_at_boot(node, {program.pids[1] for program in (protected, of_the_host, other)})
     # those are older than that, and of no other will anything ever be
     half_of_its_time = str(int(time.monotonic() / 2))
     daemon = start_daemon(
@@ -462,8 +462,8 @@ def test_nothing_that_is_protected_is_ended(node, start_daemon):
     )
     wait_until(lambda: not other.alive)
     daemon.after_ticks(2)
-    assert protected.alive and daemon.alive and young.alive
-    assert children(protected) == children(daemon) == 3
+    assert protected.alive and of_the_host.alive and young.alive
+    assert children(protected) == children(of_the_host) == 3
 
 
 CREATES_AND_COLLECTS = """

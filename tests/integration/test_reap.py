@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 import pytest
 from rig.agents import later
-from rig.node import first_child, left_in_node, offender_of, wait_until
+from rig.node import left_in_node, offender_of, wait_until
 from rig.reaping import agent_that, said
 
 AS_INIT = "for _ in range(3): zombie()\nready()\nforever()\n"
@@ -23,7 +23,7 @@ def step_of(entry, remedy="reap"):
 @pytest.mark.parametrize("code", [AS_INIT, AS_ORDINARY_PROCESS], ids=["init", "ordinary process"])
 def test_the_parent_collects_them_and_lives_on(node, code):
     program = node.container(code)
-    parent = program.process if code is AS_INIT else first_child(program.process)
+    parent = program.process if code is AS_INIT else program.process.children()[0]
     before = asleep(parent)
     result = node.sweep()
     (entry,) = [entry for entry in result["offenders"] if entry["verdict"] == "act"]

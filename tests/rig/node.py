@@ -85,15 +85,6 @@ def wait_until(condition, seconds=60.0):
     raise AssertionError(f"not within {seconds} s: {condition!r}")
 
 
-def first_child(process):
-    """Its first child, once psutil lists one.
-
-    psutil leaves out a child that seems older than its parent, and the boot time that it adds to
-    both comes from two readings of /proc/stat, between which the clock may be adjusted.
-    """
-    return wait_until(process.children)[0]
-
-
 def is_alive(process) -> bool:
     """Whether that very process (psutil compares the start time) still runs, as anything but a
     zombie.
@@ -117,7 +108,7 @@ class Program:
         assert line == b"ready\n", f"the program did not get ready: {line!r}"
         process = psutil.Process(self.popen.pid)
         for _level in range(depth):
-            process = first_child(process)
+            process = process.children()[0]
         self.process = process
         self.pids = ns_pids(process.pid)  # kept, to find it in a result after it has ended
 
