@@ -64,10 +64,9 @@ def documented(case) -> str:
 
 def here() -> str:
     """The machine that the tables are from."""
-    return f"Linux {platform.release().split('-')[0]},"
-
-
-f" {platform.freedesktop_os_release()['PRETTY_NAME']}, {os.cpu_count() or 1} CPUs."
+    kernel = platform.release().split("-")[0]
+    distribution = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return f"Linux {kernel}, {distribution}, {os.cpu_count() or 1} CPUs."
 
 
 def written() -> str:

@@ -132,10 +132,8 @@ def stop(_number, _frame) -> None:
 
 def machine() -> str:
     kernel = ".".join(platform.release().split(".")[:2])
-    return f"Linux {kernel}, {platform.machine()}, {os.cpu_count()} cores, Python"
-
-
-f" {platform.python_version()}"
+    cores, python = os.cpu_count(), platform.python_version()
+    return f"Linux {kernel}, {platform.machine()}, {cores} cores, Python {python}"
 
 
 if __name__ == "__main__":
