@@ -7,10 +7,21 @@ import re
 import sys
 
 import pytest
-from rig.node import ENGINE as UTILS
+from rig.floors import (
+    BEGIN,
+    DOCUMENT,
+    END,
+    ENGINE,
+    FILES,
+    PACKAGES,
+    drawn,
+    floor_of,
+    floors,
+    imports,
+    name_of,
+    tree_of,
+)
 
-ENGINE = UTILS / "reaper"
-FILES = sorted(ENGINE.rglob("*.py"))
 STARTS_A_PROCESS_OR_SIGNALS_A_PID = re.compile(
     r"fork.*|exec.*|spawn.*|posix_spawn.*|system|popen|startfile|kill|killpg|pthread_kill|clone"
 )
@@ -36,57 +47,6 @@ ALLOWED_MODULES = {
 }
 # only an audit that was asked to probe comes there (below)
 ALLOWED_CALLS = {"canary": ["fork"] * 3}
-
-
-def name_of(path):
-    return str(path.relative_to(ENGINE).with_suffix("")).replace("/", ".").removesuffix(".__init__")
-
-
-def floor_of(path):
-    """The remedies share one."""
-    return "remedies" if path.parent.name == "remedies" else name_of(path)
-
-
-def tree_of(path):
-    return ast.parse(path.read_text(), feature_version=(3, 9))
-
-
-def floors():
-    """The files from the bottom to the top, as the package's documentation names them."""
-    told = ast.get_docstring(tree_of(ENGINE / "__init__.py"))
-    return re.split(r",\s+", re.search(r"those\s+before\s+it:\s+([\w., \n]+)\.$", told).group(1))
-
-
-def imports(path):
-    """(modules of the standard library, files of the engine) that a file imports, anywhere in
-    it.
-    """
-    outside, inside = set(), set()
-    package = (
-        ["reaper", *name_of(path).split(".")]
-        if path.name == "__init__.py"
-        else ["reaper", *name_of(path).split(".")[:-1]]
-    )
-    if path == ENGINE / "__init__.py":
-        package = ["reaper"]
-    for part in ast.walk(tree_of(path)):
-        if isinstance(part, ast.Import):
-            outside.update(alias.name.split(".")[0] for alias in part.names)
-        elif isinstance(part, ast.ImportFrom) and not part.level:
-            outside.add(part.module.split(".")[0])
-        elif isinstance(part, ast.ImportFrom):
-            base = package[: len(package) - part.level + 1] + (
-                part.module.split(".") if part.module else []
-            )
-            assert base[0] == "reaper", "an import from outside the engine"
-            for alias in part.names:
-                file = ENGINE.joinpath(*base[1:], alias.name)
-                inside.add(
-                    ".".join(
-                        base[1:] + [alias.name] if file.with_suffix(".py").exists() else base[1:]
-                    )
-                )
-    return outside, inside - {""}  # the package itself, for its version
 
 
 def attributes(path, module):
@@ -129,16 +89,22 @@ def calls(path, function):
     ]
 
 
+def test_the_drawing_of_the_floors_is_that_of_today():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert text == drawn(), "run: python3 tests/rig/floors.py --write"
+
+
 def test_documentation_names_every_floor():
-    assert set(floors()) == {floor_of(path) for path in FILES} - {"__init__", "kernel", "node"}
+    assert set(floors()) == {floor_of(name_of(path)) for path in FILES} - set(PACKAGES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_file_imports_the_standard_library_and_lower_floors_only(path):
     outside, inside = imports(path)
     assert outside - set(sys.stdlib_module_names) == set()
-    own = floor_of(path)
-    if own in ("__init__", "kernel", "node"):
+    own = floor_of(name_of(path))
+    if own in PACKAGES:
         assert inside == set()
         return
     below = floors()[: floors().index(own)]
@@ -146,7 +112,7 @@ def test_file_imports_the_standard_library_and_lower_floors_only(path):
         below += ["remedies.termination_log"]
         inside -= {"remedies"}
     else:
-        inside = {"remedies" if name.startswith("remedies.") else name for name in inside}
+        inside = {floor_of(name) for name in inside}
     assert inside - set(below) == set()
 
 
