@@ -2,7 +2,7 @@
 are gone. JSON.
 
 HOW: "check" (one sweep that only says what it would do), "reap" (sweeps, one after the other),
-"daemon" (the resident one, by reap), "terminate".
+"daemon" (the daemon, by reap), "terminate".
 """
 
 from __future__ import annotations

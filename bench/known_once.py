@@ -55,8 +55,8 @@ def ledger():
     Ledger("/sys/fs/cgroup", PROCFS).zombies()
 
 
-def resident_ledger():
-    """The same as a resident process does it."""
+def daemon_ledger():
+    """The same as the daemon does it."""
     KEPT.zombies()
 
 
@@ -127,7 +127,7 @@ def measured(call) -> tuple:
 HERE, KEPT = int(sys.argv[3]), Ledger("/sys/fs/cgroup", PROCFS, keep=True)
 WAYS = {
     "ledger": ledger,
-    "resident": resident_ledger,
+    "daemon": daemon_ledger,
     "named": named,
     "find": found,
     "scan": scan,

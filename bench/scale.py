@@ -32,7 +32,7 @@ PARENTS = 1000
 CONTAINERS, IN_EACH = 200, 2
 NAMES = {
     "ledger": "ledger, one-shot",
-    "resident": "ledger, resident",
+    "daemon": "ledger, daemon",
     "named": "ledger, a parent named",
     "find": "`zombies.find()`",
     "scan": "`ProcFS.zombies()`, a full scan",
@@ -43,10 +43,10 @@ NAMES = {
 SLOW = ["psutil", "bash"]  # left out at a million, where they take minutes
 MILLION = 1000000
 WAYS_TO_CLEAR = ("check", "terminate"), ("reap",), ("daemon",)
-LIVING = "ledger", "resident", "scan", "psutil", "ps", "bash"
+LIVING = "ledger", "daemon", "scan", "psutil", "ps", "bash"
 KNOWN = (
     "All ways on the same processes, in turns. The ledger alone tells how many zombies there are,"
-    " and where there are none that is all that is read; resident: with its files open. Named: also"
+    " and where there are none that is all that is read; daemon: with its files open. Named: also"
     " which cgroups hold them and, from the list of children of the first parent there, one of"
     " them. `zombies.find()` is what a sweep does before it judges: it looks at each zombie, of one"
     " parent at most 50,000, and counts the rest. The one parent is the PID 1 of a container; 1,000"
@@ -133,7 +133,7 @@ def _check(way, told, kind, count, parents) -> None:
     """Stop where a way has told something wrong: then its figure means nothing."""
     if kind == "living":
         right = not told
-    elif way in ("ledger", "resident"):
+    elif way in ("ledger", "daemon"):
         right = told is None
     elif way == "named":
         right = len(told) == 1
@@ -166,7 +166,7 @@ def measure_cleared(counts, ways=WAYS_TO_CLEAR) -> str:
         "Until they are gone, and the memory of the agent",
         "The whole agent, interpreter included, on zombies of the PID 1 of a container, until the"
         " last is gone. `reap` by one sweep after the other, each at most 15 s for one parent, or"
-        " by the resident agent with an interval of 1 s; `terminate` ends the container, and the"
+        " by the daemon with an interval of 1 s; `terminate` ends the container, and the"
         " kernel collects what was in it.",
         ["zombies of one parent", "with", "sweeps", "seconds", "CPU", "most memory"],
         rows,
@@ -176,7 +176,7 @@ def measure_cleared(counts, ways=WAYS_TO_CLEAR) -> str:
 WHAT = {
     "check": "a sweep that only reports",
     "reap": "`reap`, sweeps",
-    "daemon": "`reap`, resident",
+    "daemon": "`reap`, daemon",
     "terminate": "`terminate`",
 }
 
@@ -278,16 +278,16 @@ def measure_tick(number=CONTAINERS) -> str:
                 [
                     "2, `cgroup.threads`" if figure["list"] == "cgroup.threads" else "1, `tasks`",
                     figure["cgroups"],
-                    f"{1000 * figure['resident']:.2f} ms",
+                    f"{1000 * figure['daemon']:.2f} ms",
                     f"{1000 * figure['afresh']:.2f} ms",
                 ]
             )
     return table(
-        "A tick of the resident agent where nothing is wrong",
+        "A tick of the daemon where nothing is wrong",
         f"CPU of one look at the ledger on a node with {number} containers of"
         f" {IN_EACH} processes each, and the"
         " cgroups that this machine has otherwise. It is to stay below 1 ms. Afresh: as a one-shot"
-        " sweep does it, which opens all lists; with version 1 the resident agent does that too."
+        " sweep does it, which opens all lists; with version 1 the daemon does that too."
         " Where both are mounted version 2 is taken.",
         ["cgroup version", "cgroups", "CPU of a tick", "afresh"],
         rows,

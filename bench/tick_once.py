@@ -49,7 +49,7 @@ print(
     json.dumps(
         {
             "list": ledger_of(sys.argv[2], True).list_name,
-            "resident": cpu_of_a_tick(ledger_of(sys.argv[2], True)),
+            "daemon": cpu_of_a_tick(ledger_of(sys.argv[2], True)),
             "afresh": cpu_of_a_tick(ledger_of(sys.argv[2], False)),
             "cgroups": sum(1 for _directory in Path(sys.argv[2]).glob("**/cgroup.procs")),
         }

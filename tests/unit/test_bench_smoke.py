@@ -36,7 +36,7 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
         "## Until zombies and their parent are known",
         "## Until they are gone, and the memory of the agent",
         "## The storm: for how long nothing can fork",
-        "## A tick of the resident agent where nothing is wrong",
+        "## A tick of the daemon where nothing is wrong",
         "## A fleet of 2 nodes",
     ]
     tasks = (
