@@ -170,9 +170,10 @@ def ships_with_the_engine():
         command,
         daemon,
         explain,
+        last_report,
     )
 
-    return agent, audit, command, daemon, explain
+    return agent, audit, command, daemon, explain, last_report
 
 
 def command_text(module):
