@@ -351,7 +351,7 @@ def test_a_reminder_is_sigchld_by_pidfd_and_no_other_call_of_the_kernel():
     assert (nudge_module.PIDFD_SEND_SIGNAL, nudge_module.SIGCHLD) == (424, signal.SIGCHLD)
 
 
-def test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc():
+def test_the_daemon_locks_its_memory_and_calls_nothing_else_of_libc():
     """That, and how its allocator keeps memory: no kill, no fork, no syscall(2). libc goes to the
     one function that tells the allocator.
     """

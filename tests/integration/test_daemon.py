@@ -84,7 +84,7 @@ def test_it_sees_what_comes_and_status_tells(node, start_daemon):
 def test_status_where_nobody_watches_says_so(node, start_daemon):
     done = node.agent("--status")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "no resident process watches this node" in done.stderr
+    assert "no daemon runs on this node" in done.stderr
     assert not node.run_directory.exists()
     daemon = start_daemon()
     assert node.agent("--status").returncode == 0
@@ -244,9 +244,9 @@ def test_sighup_during_a_sweep_is_taken_up_after_it(node, start_daemon, tmp_path
     assert init.popen.stdout.readline() == b"told\n"
     configured(config, min_age=0, remedies=[])
     daemon.takes(signal.SIGHUP)
-    assert "the configuration was read again" not in daemon.text() and init.alive
+    assert "the configuration was reloaded" not in daemon.text() and init.alive
     init.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "the configuration was read again" in daemon.text())
+    wait_until(lambda: "the configuration was reloaded" in daemon.text())
     assert init.ends()
     other = node.container(LEAK)
     daemon.after_ticks(3)
@@ -404,7 +404,7 @@ def test_no_process_no_thread_and_no_other_program_ever(node, start_daemon, tmp_
     daemon.find()
     agent = daemon.process.children()[0]
     agent.send_signal(signal.SIGHUP)
-    wait_until(lambda: "the configuration was read again" in daemon.text())
+    wait_until(lambda: "the configuration was reloaded" in daemon.text())
     init = node.container(LEAKS_WHEN_TOLD)
     init.process.send_signal(signal.SIGUSR1)
     cleared(daemon, 4)

@@ -231,8 +231,8 @@ MUTATIONS = {
     ),
     "a_canary_of_the_audit_before_is_right": (
         STATE,
-        "_merged = staticmethod(lambda stored, known: stored)",
-        "_merged = staticmethod(max)",
+        "return stored\n",
+        "return max(stored, known)\n",
         IN_STATE + "of_two_audits_the_later_one_is_right",
     ),
     "explaining_sweeps": (

@@ -1,4 +1,4 @@
-"""Break each rule of the ledger, of the resident process and of the lock once, in a copy of the
+"""Break each rule of the ledger, of the daemon and of the lock once, in a copy of the
 engine, and see its test go red.
 
 Only tests without a race are named: of the source, or of files, clocks and signals made by hand.
@@ -10,11 +10,11 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-LEDGER, FIND, WATCH, LOCK, POLICY = (
+LEDGER, FIND, DAEMON, LOCK, POLICY = (
     f"tests/unit/test_{name}.py::test_"
-    for name in ("ledger", "find_zombies", "watch_unit", "locked", "policy")
+    for name in ("ledger", "find_zombies", "daemon_unit", "locked", "policy")
 )
-LIBC = "tests/architecture/test_ptrace_is_kept_small.py::test_a_resident_process_locks_its_memory_and_calls_nothing_else_of_libc"
+LIBC = "tests/architecture/test_ptrace_is_kept_small.py::test_the_daemon_locks_its_memory_and_calls_nothing_else_of_libc"
 HOUSE = "tests/architecture/test_architecture.py::test_"
 BOUNDS = LEDGER + "what_begins_and_ends_meanwhile_never_hides_a_zombie"
 REMOVED = LEDGER + "a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_others_as_they_are"
@@ -37,9 +37,9 @@ COUNTED_FIRST = """        counted = _number(self.counted, "pids.current") if se
 """
 ACCOUNTED = FIND + "whatever_is_not_accounted_for_is_looked_for_in_the_whole_table"
 MANY = FIND + "of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at"
-ENDS = WATCH + "each_interval_it_looks_until_it_is_asked_to_end"
-BEGUN_AGAIN = WATCH + "a_sweep_that_fails_is_begun_again_with_the_spare_memory"
-STATUS = WATCH + "status_is_that_of_the_process_that_holds_the_lock"
+ENDS = DAEMON + "each_interval_it_looks_until_it_is_asked_to_end"
+BEGUN_AGAIN = DAEMON + "a_sweep_that_fails_is_begun_again_with_the_spare_memory"
+STATUS = DAEMON + "status_is_that_of_the_process_that_holds_the_lock"
 FREE = LOCK + "it_is_free_again_whatever_happens_to_whoever_held_it"
 
 # what is broken: (file, text that stands there once, what stands there then, the test that has to
@@ -193,30 +193,30 @@ MUTATIONS = {
         "if False:",
         MANY,
     ),
-    # what the resident process listens to
+    # what the daemon listens to
     "a_bad_configuration_is_no_reason_not_to_begin": (
         "daemon.py",
         "    options, textfiles = load()\n",
-        "    options, textfiles = policy.validate({}), None\n",
-        WATCH + "it_does_not_begin_with_a_bad_configuration",
+        "    from .options import Options\n    options, textfiles = Options(), None\n",
+        DAEMON + "it_does_not_begin_with_a_bad_configuration",
     ),
     "a_bad_configuration_makes_it_forget": (
         "daemon.py",
         "        except OptionError as error:\n",
-        "        except OptionError as error:\n            self.options = policy.validate({})\n",
-        WATCH + "good_options_are_taken_and_bad_ones_are_not",
+        "        except OptionError as error:\n            from .options import Options\n            self.options = Options()\n",
+        DAEMON + "good_options_are_taken_and_bad_ones_are_not",
     ),
     "a_bad_configuration_is_not_told": (
         "daemon.py",
-        "configuration_error=report.printable(str(error), 1000)",
-        "configuration_error=None",
-        WATCH + "good_options_are_taken_and_bad_ones_are_not",
+        "self.configuration_error = report.printable(str(error), 1000)",
+        "pass",
+        DAEMON + "good_options_are_taken_and_bad_ones_are_not",
     ),
     "sighup_is_not_heard": (
         "daemon.py",
         "if signal.SIGHUP in numbers:",
         "if False:",
-        WATCH + "sighup_has_the_options_read_again_before_the_next_look",
+        DAEMON + "sighup_has_the_options_read_again_before_the_next_look",
     ),
     "sigterm_is_not_heard": (
         "daemon.py",
@@ -234,32 +234,32 @@ MUTATIONS = {
         "daemon.py",
         "numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)",
         "numbers = (signal.SIGTERM, signal.SIGINT)",
-        WATCH + "a_signal_is_noted_and_not_lost_before_it_waits",
+        DAEMON + "a_signal_is_noted_and_not_lost_before_it_waits",
     ),
     "two_watch_a_node": (
         "daemon.py",
         "until_done.enter_context(locked(paths.run, DAEMON_LOCK, wait=LOCK_TIMEOUT))",
         "pass",
-        WATCH + "there_is_only_one_of_a_node",
+        DAEMON + "there_is_only_one_of_a_node",
     ),
     # what may fail around it
     "a_log_that_fails_ends_it": (
         "daemon.py",
-        "with contextlib.suppress(OSError):\n            self.say(line)",
-        "self.say(line)",
-        WATCH + "a_log_that_fails_does_not_end_it",
+        "with contextlib.suppress(OSError):\n            self.write_line(line)",
+        "self.write_line(line)",
+        DAEMON + "a_log_that_fails_does_not_end_it",
     ),
     "a_run_directory_that_fails_ends_it": (
         "daemon.py",
         "contextlib.suppress(OSError, CannotSweep), locked(self.paths.run)",
         "locked(self.paths.run)",
-        WATCH + "a_run_directory_that_cannot_be_written_does_not_end_it",
+        DAEMON + "a_run_directory_that_cannot_be_written_does_not_end_it",
     ),
     "systemd_that_fails_ends_it": (
         "daemon.py",
-        "with contextlib.suppress(OSError):\n            # else",
-        "if True:\n            # else",
-        WATCH + "systemd_that_has_gone_does_not_end_it",
+        "with contextlib.suppress(OSError):\n            # unless",
+        "if True:\n            # unless",
+        DAEMON + "systemd_that_has_gone_does_not_end_it",
     ),
     "without_memory_it_ends": (
         "daemon.py",
@@ -289,13 +289,13 @@ MUTATIONS = {
         "daemon.py",
         "        except (MemoryError, ImportError):\n",
         "        except KeyError:\n",
-        WATCH + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]",
+        DAEMON + "a_sweep_that_fails_twice_is_said_and_ends_nothing[memory]",
     ),
     "a_node_that_is_busy_is_swept_all_the_same": (
         "daemon.py",
         "        except Busy as error:\n",
         "        except KeyError as error:\n",
-        WATCH + "a_node_that_somebody_else_sweeps_is_left_to_them",
+        DAEMON + "a_node_that_somebody_else_sweeps_is_left_to_them",
     ),
     "its_memory_is_not_locked": (
         "daemon.py",
@@ -313,7 +313,7 @@ MUTATIONS = {
         "daemon.py",
         "import encodings.ascii ",
         "pass ",
-        WATCH + "what_a_sweep_may_need_is_loaded_before_there_is_one",
+        DAEMON + "what_a_sweep_may_need_is_loaded_before_there_is_one",
     ),
     "it_starts_processes": (
         "daemon.py",
@@ -338,31 +338,31 @@ MUTATIONS = {
         "daemon.py",
         "(count is not None and count <= 0 or",
         "(not count or",
-        WATCH + "where_it_shows_something_or_cannot_tell_it_sweeps_at_once[None]",
+        DAEMON + "where_it_shows_something_or_cannot_tell_it_sweeps_at_once[None]",
     ),
     "without_a_zombie_it_never_sweeps": (
         "daemon.py",
-        "if now < self.next_one and (",
+        "if now < self.due_at and (",
         "if (",
-        WATCH + "where_the_ledger_shows_nothing_it_sweeps_once_a_minute[0]",
+        DAEMON + "where_the_ledger_shows_nothing_it_sweeps_once_a_minute[0]",
     ),
     "what_helps_nobody_is_tried_all_the_time": (
         "daemon.py",
         "costs / MAX_CPU_SHARE",
         "0",
-        WATCH + "sweeps_that_help_nobody_take_a_small_share_of_its_time",
+        DAEMON + "sweeps_that_help_nobody_take_a_small_share_of_its_time",
     ),
     "to_wait_in_vain_costs_nothing": (
         "daemon.py",
         "took if tried else",
         "took if False else",
-        WATCH + "of_sweeps_that_tried_something_in_vain_the_time_counts",
+        DAEMON + "of_sweeps_that_tried_something_in_vain_the_time_counts",
     ),
     "new_options_wait": (
         "daemon.py",
         "        self.not_before = 0.0\n        self._write_status()",
         "        self._write_status()",
-        WATCH + "new_options_are_tried_at_once",
+        DAEMON + "new_options_are_tried_at_once",
     ),
     "status_is_told_of_one_that_has_ended": (
         "daemon.py",

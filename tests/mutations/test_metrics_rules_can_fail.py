@@ -18,10 +18,10 @@ MUTATIONS = {
     "backslashes_are_not_escaped": ("metrics.py", r""".replace("\\", "\\\\")""", "", HOSTILE),
     "names_are_told_as_they_are": (
         "metrics.py",
-        "numbers = {}\n    for offender in offenders:\n        series ="
+        "numbers: dict[str, int] = {}\n    for offender in offenders:\n        series ="
         " _series(as_workload(offender.workload))",
         (
-            "numbers = {}\n    for offender in offenders:\n        series ="
+            "numbers: dict[str, int] = {}\n    for offender in offenders:\n        series ="
             " _series(offender.workload._asdict())"
         ),
         HOSTILE,
@@ -118,7 +118,7 @@ MUTATIONS = {
     # where it is written
     "off_leaves_it_behind": (
         "metrics.py",
-        "if before not in (None, directory):",
+        "if before is not None and before != directory:",
         "if False:",
         TEXT + "off_takes_it_back_and_another_directory_moves_it",
     ),

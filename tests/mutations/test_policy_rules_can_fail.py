@@ -277,7 +277,7 @@ MUTATIONS = {
     ),
     "what_a_stopped_parent_holds_is_never_old": (
         STATE,
-        "kept.setdefault(key[:2], self.times.get(key, now))",
+        "restarted.setdefault(key[:2], self.times.get(key, now))",
         "pass",
         IN_FIRST_SEEN + "what_a_stopped_parent_holds_begins_anew_and_is_known_all_the_same",
     ),
@@ -290,8 +290,8 @@ MUTATIONS = {
     # observation, memory, the sweep
     "former_parents_are_forgotten": (
         STATE,
-        "for key in times if key[:2] in gone} if gone else {}, kept",
-        "for key in times if key[:2] in gone} if None else {}, kept",
+        "for key in times if key[:2] in gone}",
+        "for key in times if False}",
         IN_FIRST_SEEN + "zombie_of_another_parent_is_seen_anew_and_the_former_one_is_remembered",
     ),
     "a_tracer_is_never_looked_up": (

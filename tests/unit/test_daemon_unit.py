@@ -1,4 +1,4 @@
-"""The rules of the resident process one by one: its clock, its signals, its sweeps and its ledger
+"""The rules of the daemon one by one: its clock, its signals, its sweeps and its ledger
 are made by hand.
 """
 
@@ -82,7 +82,7 @@ class Acts:
     """In place of a watcher: notes what it is asked for."""
 
     def __init__(self, events):
-        self.events, self.said = events, "said"
+        self.events, self.summary = events, "summary"
         self.ledger = SimpleNamespace(close=lambda: events.append("close"))
 
     def get_ready(self):
@@ -188,9 +188,9 @@ def test_it_tells_systemd_what_it_does(watched, systemd):
     assert said[2].startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert said[:2] + said[3:] == [
         "READY=1\nSTATUS=looking every 10 s",
-        "WATCHDOG=1\nSTATUS=said",
+        "WATCHDOG=1\nSTATUS=summary",
         "READY=1",
-        "WATCHDOG=1\nSTATUS=said",
+        "WATCHDOG=1\nSTATUS=summary",
         "STOPPING=1",
     ]
 
@@ -247,7 +247,7 @@ def test_a_log_that_fails_does_not_end_it(watcher):
     def full(_line):
         raise OSError(28, "No space left on device")
 
-    watcher.say = full
+    watcher.write_line = full
     watcher.reload(wrong)
     watcher.reload(lambda: (OTHERS, None))
     assert watcher.options is OTHERS
@@ -407,12 +407,12 @@ def test_status_is_that_of_the_process_that_holds_the_lock(watcher, paths):
     assert daemon.status(paths.run) is None
     assert not os.path.exists(paths.run), "whoever asks leaves nothing"
     with files.locked(paths.run, DAEMON_LOCK, wait=0):
-        assert daemon.status(paths.run) == daemon.Status(*[None] * 7), "it has just begun"
+        assert daemon.status(paths.run) == daemon.Status(), "it has just begun"
         watcher._write_status()
-        assert daemon.status(paths.run) == watcher.told
+        assert daemon.status(paths.run) == watcher.status
         with open(os.path.join(paths.run, DAEMON_STATUS), "w", encoding="ascii") as file:
             file.write('{"pid": 5, "sin')
-        assert daemon.status(paths.run) == daemon.Status(*[None] * 7)
+        assert daemon.status(paths.run) == daemon.Status()
     watcher._write_status()
     assert daemon.status(paths.run) is None, (
         "nobody holds it: what stands there is of one that has ended"

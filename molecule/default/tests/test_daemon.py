@@ -243,7 +243,7 @@ def test_killed_it_comes_back_and_knows_what_it_knew(node, agent):
 def test_the_role_has_it_take_new_options_without_a_restart(node, agent):
     def reloads():
         return node.check_output("journalctl --no-pager --output=cat _PID=%d" % agent).count(
-            "the configuration was read again"
+            "the configuration was reloaded"
         )
 
     before = reloads()

@@ -1,52 +1,81 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``zombie-reaper``, the command on a node: one sweep, with the options of its configuration file,
-or a look.
+"""``zombie-reaper``, the command on a node: one sweep with the options of its configuration file,
+the daemon, or a look that changes nothing.
 
-It must start fast and without fork: as the schedule calls it, it imports no argparse, and nothing
-runs but this process. Where the schedule finds nothing again and again, :mod:`.command` does not
-even come here.
+It has to start fast and without fork. As the schedule calls it, it does not import argparse. While
+scheduled calls keep finding nothing, :mod:`.command` does not even import this file.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
 
 from . import VERSION, idle, metrics, report
-from .errors import Busy, CannotSweep, OptionError
+from .errors import Busy, CannotSweep, NoSuchProcess, OptionError
 from .files import locked, write
 from .kernel.procfs import ProcFS
 from .log import SYSLOG_TAG, to_stdout, to_syslog
 from .node import zombies
 from .options import CHECKS, HELP, REMOVED, Options, checked, read_config
-from .paths import CONFIG, IDLE_NOTE, Paths
+from .paths import CONFIG, IDLE_NOTE, RUN, Paths
+from .record import Record
 from .sweep import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Any
+
+    from .report import Report
+
+    Log = Callable[[str], None]
 
 MAX_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
 # 75: EX_TEMPFAIL of sysexits.h
 EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = (0, 1, 2, 3, 75)
 
 
-def main(arguments=None) -> int:
-    """Run the command and return its exit status. arguments: list of str, ``sys.argv[1:]`` when
-    left out.
-    """
+class Flags(Record):
+    """What the command line says; the defaults are those without any flag."""
+
+    check: bool = False
+    json: bool = False
+    syslog: bool = False
+    wait: bool = False
+    explain: int | None = None  # a PID
+    audit: bool = False
+    probe: bool = False
+    daemon: bool = False
+    interval: float = 10.0  # seconds
+    status: bool = False
+    config: str | None = None  # None: CONFIG, if it exists
+    run: str = RUN
+    options: Mapping[str, Any] = {}  # by their names in the configuration, not validated yet
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status. arguments: None is ``sys.argv[1:]``."""
     sys.excepthook = _no_traceback_at_ctrl_c
     arguments = sys.argv[1:] if arguments is None else arguments
-    flags = _Flags(arguments) if arguments in idle.SCHEDULED else _parse(arguments)
-    log = to_syslog if flags.syslog else to_stdout
-    if sys.stdout:
-        # the locale may lack a character that a name has
+    flags = (
+        Flags(syslog="--syslog" in arguments) if arguments in idle.SCHEDULED else _parsed(arguments)
+    )
+    log: Log = to_syslog if flags.syslog else to_stdout
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None if the command was started without one
+        # the locale may lack a character of a name
         sys.stdout.reconfigure(errors="backslashreplace")
     paths = Paths(run=flags.run)
     try:
         with contextlib.ExitStack() as until_reported:
-            if flags.status:  # even where the configuration is wrong, and just then
-                return _tell_status(flags, paths, log)
+            if flags.status:  # before the configuration is read: it has to work if that is wrong
+                return _show_status(flags, paths, log)
             config_stamp = idle.stamp(flags.config or CONFIG)
             options, textfiles = _options(flags)
             if flags.audit or flags.explain is not None:
@@ -54,7 +83,7 @@ def main(arguments=None) -> int:
             if flags.daemon:
                 from . import daemon
 
-                if sys.stdout:
+                if isinstance(sys.stdout, io.TextIOWrapper):
                     sys.stdout.reconfigure(line_buffering=True)
                 daemon.run(lambda: _options(flags), paths, flags.interval, log)
                 return EXIT_OK
@@ -65,11 +94,14 @@ def main(arguments=None) -> int:
                 flags.wait,
                 until_reported,
             )
-            _tell(report.as_json(done) if flags.json else report.as_lines(done), log)
+            if flags.json:
+                _print(report.as_json(done))
+            else:
+                _log_all(report.as_lines(done), log)
             if arguments in idle.SCHEDULED:
                 _note_if_idle(done, paths, config_stamp)
     except OptionError as error:
-        if arguments in idle.SCHEDULED or flags.daemon:  # not where somebody mistypes
+        if arguments in idle.SCHEDULED or flags.daemon:  # not for a typo on the command line
             metrics.failed(paths)
         return _fail(log, EXIT_USAGE, error)
     except Busy as error:
@@ -81,7 +113,7 @@ def main(arguments=None) -> int:
     return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
 
 
-def _note_if_idle(done, paths, config_stamp) -> None:
+def _note_if_idle(done: Report, paths: Paths, config_stamp: str) -> None:
     if done.after.found_by == zombies.LEDGER and not done.results and not done.warnings:
         with contextlib.suppress(OSError, CannotSweep), locked(paths.run, wait=0):
             write(
@@ -90,8 +122,8 @@ def _note_if_idle(done, paths, config_stamp) -> None:
             )
 
 
-def _options(flags) -> tuple:
-    """(:class:`.options.Options`, where metrics go) as the configuration and the flags say."""
+def _options(flags: Flags) -> tuple[Options, str]:
+    """The options of a sweep and where metrics go, from the configuration and the flags."""
     configured = (
         read_config(CONFIG, must_exist=False) if flags.config is None else read_config(flags.config)
     )
@@ -100,37 +132,23 @@ def _options(flags) -> tuple:
     return Options(**values), textfiles
 
 
-class _Flags:
-    """What the command line says; these are the values without one, and with the one flag that the
-    schedule uses.
-    """
-
-    check = json = wait = audit = probe = daemon = status = False
-    explain = None
-    config = None  # then CONFIG, where it is there
-    run = Paths().run
-    options: dict = {}
-
-    def __init__(self, arguments) -> None:
-        self.syslog = "--syslog" in arguments
-
-
-def _parse(arguments):
+def _parsed(arguments: list[str]) -> Flags:
     import argparse  # 9 ms of start-up that the scheduled sweep does without
 
     parser = argparse.ArgumentParser(
         prog="zombie-reaper",
+        argument_default=argparse.SUPPRESS,  # what is not given has the default of Flags
         description=(
-            "Find zombie processes, see whose they are, and have them collected. Options not given"
-            " here come from the configuration file."
+            "Find zombie processes, see whose they are, and have them collected. Options that are"
+            " not given here come from the configuration file."
         ),
         epilog=(
-            "Exit status: 0 swept; 1 cannot sweep here; 2 a wrong option or configuration; "
-            "3 a signal asked it to end before it was done; 75 another sweep is at work."
+            "Exit status: 0 swept; 1 cannot sweep here; 2 invalid option or configuration;"
+            " 3 ended early by a signal; 75 another sweep is running."
         ),
     )
     parser.add_argument("--version", action="version", version=f"zombie-reaper {VERSION}")
-    parser.add_argument("--check", action="store_true", help="say what would be done, do nothing")
+    parser.add_argument("--check", action="store_true", help="say what would be done; do nothing")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     parser.add_argument(
         "--syslog", action="store_true", help=f"report to syslog with the tag {SYSLOG_TAG}"
@@ -144,48 +162,45 @@ def _parse(arguments):
         "--explain",
         metavar="PID",
         type=_pid,
-        help="say what a sweep would do with that process, and why; do nothing",
+        help="say what a sweep would do with this process, and why; do nothing",
     )
     parser.add_argument(
         "--audit",
         action="store_true",
-        help="say for every container whether its PID 1 collects orphans; do nothing",
+        help="show for every container whether its PID 1 collects orphans; do nothing",
     )
     parser.add_argument(
         "--probe",
         action="store_true",
         help=(
-            "with --audit: send an orphan to each PID 1 of which nothing is known for sure, and see"
-            " whether it is collected; not to one that might take it for a child of its own, but"
-            " one that comes to wait for children at that very moment may do so, and end"
+            "with --audit: send an orphan to each PID 1 about which nothing certain is known, and"
+            " see whether it is collected. None is sent to a PID 1 that might mistake it for a"
+            " child of its own; one that starts to wait for children at that very moment may still"
+            " do so, and end"
         ),
     )
     parser.add_argument(
         "--daemon",
         action="store_true",
         help=(
-            "stay, look every --interval seconds, and sweep when there are zombies; SIGHUP "
-            "reads the configuration again"
+            "keep running, look every --interval seconds, and sweep when there are zombies; SIGHUP"
+            " reloads the configuration"
         ),
     )
     parser.add_argument(
         "--interval",
         metavar="SECONDS",
         type=_interval,
-        default=10.0,
-        help="with --daemon, 1 to 3600; default: 10",
+        help="with --daemon: from 1 to 3600; default: 10",
     )
     parser.add_argument(
         "--status",
         action="store_true",
-        help="say what the process that watches this node told last",
+        help="show what the daemon of this node is doing",
     )
-    parser.add_argument("--config", metavar="FILE", help=f"default: {CONFIG}, which need not exist")
+    parser.add_argument("--config", metavar="FILE", help=f"default: {CONFIG}, if it exists")
     parser.add_argument(
-        "--run",
-        default=_Flags.run,
-        metavar="DIRECTORY",
-        help="lock and state; default: %(default)s",
+        "--run", metavar="DIRECTORY", help=f"for the lock and the state; default: {RUN}"
     )
     texts = {**HELP, **metrics.HELP}
     for name, text in texts.items():
@@ -196,28 +211,28 @@ def _parse(arguments):
             help=text,
             action="append" if name == "protect" else "store",
         )
-    for name in REMOVED:  # refused with the others that are wrong
+    for name in REMOVED:  # reported together with any other invalid options
         parser.add_argument(
             "--" + name.replace("_", "-"), dest="option_" + name, help=argparse.SUPPRESS
         )
-    flags = parser.parse_args(arguments)
+    given = vars(parser.parse_args(arguments))
+    options = {
+        name: given.pop("option_" + name)
+        for name in (*texts, *REMOVED)
+        if "option_" + name in given
+    }
+    flags = Flags(**given, options=options)
     if flags.probe and not flags.audit:
         parser.error("--probe belongs to --audit")
-    asked_for = [
-        name
-        for name in ("explain", "audit", "daemon", "status")
-        if getattr(flags, name) not in (None, False)
-    ]
-    if len(asked_for) > 1:
-        parser.error("--%s or --%s, not both" % tuple(asked_for[:2]))
+    modes = [name for name in ("explain", "audit", "daemon", "status") if name in given]
+    if len(modes) > 1:
+        parser.error(f"--{modes[0]} or --{modes[1]}, not both")
     if flags.daemon and (flags.check or flags.json or flags.wait):
         parser.error("--daemon does not go with --check, --json or --wait")
-    given = {name: getattr(flags, "option_" + name) for name in (*texts, *REMOVED)}
-    flags.options = {name: value for name, value in given.items() if value is not None}
     return flags
 
 
-def _pid(text) -> int:
+def _pid(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text[:9]) <= MAX_PID:
         import argparse
 
@@ -227,7 +242,7 @@ def _pid(text) -> int:
     return int(text)
 
 
-def _interval(text) -> float:
+def _interval(text: str) -> float:
     import argparse
 
     try:
@@ -241,77 +256,76 @@ def _interval(text) -> float:
     return number
 
 
-def _no_traceback_at_ctrl_c(kind, error, trace) -> None:
-    """Python then ends by SIGINT itself, as a shell expects of a program that was interrupted."""
+def _no_traceback_at_ctrl_c(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Python then ends by SIGINT itself, as a shell expects of an interrupted program."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
 
 
-def _fail(log, status, error) -> int:
+def _fail(log: Log, status: int, error: Exception | str) -> int:
     if log is to_syslog:
         log(f"error: {error}")
     sys.stderr.write(f"zombie-reaper: {error}\n")
     return status
 
 
-def _tell_status(flags, paths, log) -> int:
-    """Of the resident process."""
-    import json
-
+def _show_status(flags: Flags, paths: Paths, log: Log) -> int:
     from .daemon import status
 
-    told = status(paths.run)
-    if told is None:
+    found = status(paths.run)
+    if found is None:
         return _fail(
             log,
             EXIT_CANNOT_SWEEP,
-            "no resident process watches this node (schedule: daemon, or zombie-reaper --daemon)",
+            "no daemon runs on this node (start one with schedule: daemon, or zombie-reaper"
+            " --daemon)",
         )
-    _tell(
-        (
-            json.dumps({"schema": report.SCHEMA, **told._asdict()}) + "\n"
-            if flags.json
-            else [report.daemon_in_words(told, time.time())]
-        ),
-        log,
-    )
+    if flags.json:
+        _print_json({"schema": report.SCHEMA, **found._asdict()})
+    else:
+        _log_all([report.daemon_in_words(found, time.time())], log)
     return EXIT_OK
 
 
-def _look(flags, options, paths, log) -> int:
-    """What changes nothing and is only asked for by hand."""
-    import json
-
-    if flags.audit:
+def _look(flags: Flags, options: Options, paths: Paths, log: Log) -> int:
+    """An audit or an explanation."""
+    if flags.explain is None:
         from .audit import as_dict, as_lines, audit
 
         done = audit(options, paths, flags.probe and not flags.check)
-        _tell(json.dumps(as_dict(done)) + "\n" if flags.json else as_lines(done), log)
+        if flags.json:
+            _print_json(as_dict(done))
+        else:
+            _log_all(as_lines(done), log)
         return EXIT_OK
-    from .explain import NoSuchProcess, explain
+    from .explain import explain
 
     try:
         sentences = explain(flags.explain, options, paths)
     except NoSuchProcess as error:
         return _fail(log, EXIT_USAGE, f"--explain: {error}")
-    _tell(
-        (
-            json.dumps({"schema": report.SCHEMA, "pid": flags.explain, "explanation": sentences})
-            + "\n"
-            if flags.json
-            else sentences
-        ),
-        log,
-    )
+    if flags.json:
+        _print_json({"schema": report.SCHEMA, "pid": flags.explain, "explanation": sentences})
+    else:
+        _log_all(sentences, log)
     return EXIT_OK
 
 
-def _tell(said, log) -> None:
-    """said: str, all of it for standard output; or a list of lines."""
-    if isinstance(said, str):
-        sys.stdout.write(said)
-    else:
-        for line in said:
-            log(line)
+def _print_json(value: Mapping[str, object]) -> None:
+    import json
+
+    _print(json.dumps(value) + "\n")
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _log_all(lines: Iterable[str], log: Log) -> None:
+    for line in lines:
+        log(line)
     if sys.stdout:
         sys.stdout.flush()

@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The agent as a resident process: it looks at the ledger every few seconds, and sweeps when there
-are zombies.
+"""The daemon: a process that looks at the ledger every few seconds, and sweeps when there are
+zombies.
 
-It is there already when the process table is full, and needs no process, thread or new program for
-anything it does then. Its memory is locked (mlockall(2)), and the modules that a sweep needs are
-loaded before it says that it is ready (sd_notify(3)).
+It already runs when the process table is full, and needs no further process, thread or program for
+what it does then. Its memory is locked (mlockall(2)), and the modules that a sweep needs are loaded
+before it reports that it is ready (sd_notify(3)).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import os
 import select
 import signal
 import time
-from collections import namedtuple
 
 from . import report
 from .errors import Busy, CannotSweep, OptionError
@@ -27,49 +26,54 @@ from .kernel import cgroups
 from .kernel.procfs import ProcFS
 from .paths import DAEMON_LOCK, DAEMON_STATUS
 from .preflight import check_node
+from .record import Record
 from .state import Memory
-from .sweep import Resident, sweep
+from .sweep import Reused, sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from ctypes import CDLL
+
+    from .options import Options
+    from .paths import Paths
+
+    Load = Callable[[], tuple[Options, str | None]]
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
 MADV_POPULATE_WRITE = 23  # madvise(2), Linux 5.14
-# bytes kept for what a sweep needs: about 1 KB for each zombie, some 300 KB for itself
+# kept for sweeps: about 1 KB for each zombie, and some 300 KB for the sweep itself
 RESERVE_BYTES = 8 << 20
-# bytes given back where the kernel refuses memory for what it does itself, such as opening files
+# given back when the kernel has no memory for its own work, such as opening files
 SPARE_BYTES = 1 << 20
-SWEEP_EVERY = (
-    60.0  # seconds between two sweeps, whatever they cost, so that last.json is never older
-)
-MAX_CPU_SHARE = (
-    0.05  # of its time that it spends on sweeps where zombies stay that nothing can be done about
-)
-LOCK_TIMEOUT = 1.0  # seconds for which it may be held by one that only asks who watches
-NOTIFY_WAIT = 1.0  # seconds for systemd to take a message; it may be stuck on a node that is full
+SWEEP_EVERY = 60.0  # seconds between sweeps, whatever they cost: last.json is never older
+# of its time, for sweeps that leave zombies which nothing can be done about
+MAX_CPU_SHARE = 0.05
+LOCK_TIMEOUT = 1.0  # seconds; --status takes the lock for a moment
+NOTIFY_WAIT = 1.0  # seconds for systemd to take a message; it may hang on a node that is full
 
 
-class Status(
-    namedtuple(
-        "Status",
-        ("pid", "since", "interval", "sweeps", "cleared", "last_sweep", "configuration_error"),
-    )
-):
-    """What ``--status`` tells. since, last_sweep: seconds since the epoch; last_sweep None before
-    the first.
+class Status(Record):
+    """What ``--status`` shows. All fields are None until the daemon has written its status."""
 
-    sweeps: int. cleared: int, zombies. configuration_error: str, why the options of before are
-    still in force, or None.
-    """
-
-    __slots__ = ()
+    pid: int | None = None
+    since: float | None = None  # seconds since the epoch
+    interval: float | None = None  # seconds
+    sweeps: int | None = None
+    cleared: int | None = None  # zombies
+    last_sweep: float | None = None  # seconds since the epoch; None before the first
+    # why the previous configuration is still in force; None if it is not
+    configuration_error: str | None = None
 
 
-def run(load, paths, interval: float, log) -> None:
+def run(load: Load, paths: Paths, interval: float, log: Callable[[str], None]) -> None:
     """Look every ``interval`` seconds until SIGTERM or SIGINT comes.
 
-    load: a function that returns (:class:`.options.Options`, ``textfiles`` of
-    :class:`.paths.Paths`) and raises :class:`.errors.OptionError`; called now and at each SIGHUP.
-    log: a function that takes one line. Raises :class:`.errors.CannotSweep`, :class:`.errors.Busy`
-    where another process watches, and :class:`.errors.OptionError`, before it has begun.
+    load: returns the options and where metrics go (``textfiles`` of :class:`.paths.Paths`); called
+    at the start and at each SIGHUP. log: takes one line.
+    Raises :class:`.errors.OptionError`, :class:`.errors.CannotSweep`, and :class:`.errors.Busy` if
+    another daemon runs on this node; all of them before the first look.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
@@ -91,12 +95,12 @@ def run(load, paths, interval: float, log) -> None:
                 daemon.reload(load)
                 notify("READY=1")
             daemon.tick()
-            notify(f"WATCHDOG=1\nSTATUS={daemon.said}")
+            notify(f"WATCHDOG=1\nSTATUS={daemon.summary}")
         notify("STOPPING=1")
 
 
 def status(run: str) -> Status | None:
-    """What the resident process of this node last told about itself; None where there is none."""
+    """The status that the daemon of this node wrote last; None if no daemon runs."""
     if not os.path.exists(os.path.join(run, DAEMON_LOCK)):
         return None
     with contextlib.suppress(Busy), locked(run, DAEMON_LOCK, wait=0):
@@ -107,34 +111,65 @@ def status(run: str) -> Status | None:
         with open(os.path.join(run, DAEMON_STATUS), encoding="utf-8") as file:
             return Status(**json.load(file))
     except (OSError, ValueError, TypeError):
-        return Status(None, None, None, None, None, None, None)  # it has just begun
+        return Status()  # it has just started
 
 
 class _Daemon:
-    """options, and what is kept from tick to tick."""
+    """The options, and what is kept from one look to the next."""
 
-    def __init__(self, options, paths, procfs, interval, log) -> None:
+    def __init__(
+        self,
+        options: Options,
+        paths: Paths,
+        procfs: ProcFS,
+        interval: float,
+        write_line: Callable[[str], None],
+    ) -> None:
         self.options = options
         self.paths = paths
         self.procfs = procfs
-        self.say = log
+        self.write_line = write_line
         self.ledger = cgroups.Ledger(paths.cgroup, procfs, keep=True)
         self.memory = Memory(paths.run, procfs)
-        self.told = Status(os.getpid(), time.time(), interval, 0, 0, None, None)
-        self.said = f"looking every {interval:g} s"
-        self.news = [], ()
-        self.not_before = self.next_one = 0.0
+        self.reserve: list[bytes] = []
+        self.spare: mmap.mmap | None = None
+        self.interval = interval
+        self.since = time.time()
+        self.sweeps = self.cleared = 0
+        self.last_sweep: float | None = None
+        self.configuration_error: str | None = None
+        self.summary = f"looking every {interval:g} s"
+        # (PID, reason) of the parents and the warnings of the last sweep; if they are the same
+        # again, and nothing was done, nothing is logged
+        self.last_findings: tuple[list[tuple[int, str]], tuple[str, ...]] = [], ()
+        # on the monotonic clock: when sweeps may follow each other again, when one must come
+        self.not_before = self.due_at = 0.0
 
-    def log(self, line) -> None:
-        """Whoever reads what it says may have gone, or the disk be full: that must not end it."""
+    @property
+    def status(self) -> Status:
+        """What ``--status`` is to show now."""
+        return Status(
+            pid=os.getpid(),
+            since=self.since,
+            interval=self.interval,
+            sweeps=self.sweeps,
+            cleared=self.cleared,
+            last_sweep=self.last_sweep,
+            configuration_error=self.configuration_error,
+        )
+
+    def log(self, line: str) -> None:
+        """Log a line. The reader may have gone or the disk be full: that must not end the
+        daemon.
+        """
         with contextlib.suppress(OSError):
-            self.say(line)
+            self.write_line(line)
 
     def get_ready(self) -> None:
-        """Load what a sweep may need, while there is memory, and lock it."""
-        import base64  # noqa: F401 - a lease is compared with a hash
+        """Load whatever a sweep may need while there is memory, and lock it."""
+        import base64  # noqa: F401 - to compare a lease with a hash
         import ctypes
-        import encodings.ascii  # noqa: F401 - what earlier sweeps noted is read with it
+        import encodings.ascii  # noqa: F401 - to read the state files
         import gc
         import hashlib  # noqa: F401
         import json  # noqa: F401
@@ -143,51 +178,49 @@ class _Daemon:
         with contextlib.suppress(CannotSweep):
             sweep(self.options, self.paths, check_mode=True)
         libc = ctypes.CDLL(None)
-        libc.mlockall(MCL_CURRENT | MCL_FUTURE)  # it may lack the right to; then it does without
+        libc.mlockall(MCL_CURRENT | MCL_FUTURE)  # fails without CAP_IPC_LOCK; then it does without
         self.reserve = _reserved(libc)
         self.spare = _spare()
         gc.freeze()
         self._write_status()
 
-    def reload(self, load) -> None:
-        """Take new options; keep those of before where they are wrong."""
+    def reload(self, load: Load) -> None:
+        """Take the new options, or keep the previous ones if those are invalid."""
         try:
             self.options, textfiles = load()
         except OptionError as error:
-            self.told = self.told._replace(configuration_error=report.printable(str(error), 1000))
+            self.configuration_error = report.printable(str(error), 1000)
             self.log(
                 "the new configuration is invalid; still using the previous one:"
-                f" {self.told.configuration_error}"
+                f" {self.configuration_error}"
             )
         else:
             self.paths = self.paths._replace(textfiles=textfiles)
-            self.told = self.told._replace(configuration_error=None)
-            self.log("the configuration was read again")
+            self.configuration_error = None
+            self.log("the configuration was reloaded")
         self.not_before = 0.0
         self._write_status()
 
     def tick(self) -> None:
-        """Look at the ledger; sweep where it shows something, unless that was done just now, cost
-        much and helped nobody.
+        """Look at the ledger, and sweep if it shows zombies; but not yet if the last sweep was
+        expensive and changed nothing.
         """
         now, used = time.monotonic(), time.process_time()
         count = self.ledger.zombies()
-        if now < self.next_one and (count is not None and count <= 0 or now < self.not_before):
+        if now < self.due_at and (count is not None and count <= 0 or now < self.not_before):
             return
         done = self._sweep()
         took = time.monotonic() - now
         tried = done and any(result.outcomes for result in done.results)
-        # on a busy node a look takes long, and costs no more
+        # on a busy node a sweep takes longer, but no more CPU; waiting for a remedy uses none
         costs = took if tried else time.process_time() - used
         self.not_before = (
             0.0 if done and report.changed(done) else now + took + costs / MAX_CPU_SHARE
         )
-        self.next_one = now + SWEEP_EVERY
+        self.due_at = now + SWEEP_EVERY
 
-    def _sweep(self):
-        """The report of a sweep, or None. One that fails is begun again with what is kept for a
-        node without memory.
-        """
+    def _sweep(self) -> report.Report | None:
+        """Sweep; None if that fails. It is tried a second time with the spare memory given back."""
         if self.spare is None:
             self.spare = _spare()
         try:
@@ -210,68 +243,66 @@ class _Daemon:
             self.spare = _spare()
         return None
 
-    def _sweep_once(self):
+    def _sweep_once(self) -> report.Report:
         with contextlib.ExitStack() as until_noted:
             done = sweep(
                 self.options,
                 self.paths,
                 until_reported=until_noted,
-                resident=Resident(self.memory, self.ledger),
+                reused=Reused(self.memory, self.ledger),
             )
             self._note(done)
             return done
 
-    def _note(self, done) -> None:
+    def _note(self, done: report.Report) -> None:
         lines = report.as_lines(done)
-        news = (
+        findings = (
             sorted((result.verdict.offender.pid, result.verdict.reason) for result in done.results),
             done.warnings,
         )
-        if report.changed(done) or news != self.news:
+        if report.changed(done) or findings != self.last_findings:
             for line in lines:
                 self.log(line)
-        self.news = news
-        self.said = lines[0]
-        counts = report.as_dict(done)["counts"]
-        self.told = self.told._replace(
-            sweeps=self.told.sweeps + 1,
-            cleared=self.told.cleared + counts["cleared"],
-            last_sweep=time.time(),
-        )
+        self.last_findings = findings
+        self.summary = lines[0]
+        self.sweeps += 1
+        self.cleared += report.totals(done)["cleared"]
+        self.last_sweep = time.time()
         self._write_status()
 
     def _write_status(self) -> None:
         import json
 
-        # the report says it where /run is full
+        # if /run is full, the report of the next sweep says so
         with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):
             write(
-                os.path.join(self.paths.run, DAEMON_STATUS), json.dumps(self.told._asdict()) + "\n"
+                os.path.join(self.paths.run, DAEMON_STATUS),
+                json.dumps(self.status._asdict()) + "\n",
             )
 
 
-def _reserved(libc) -> list:
-    """Take :data:`RESERVE_BYTES` bytes from the kernel, and give them back no further than to the
-    allocators of Python and the C library.
+def _reserved(libc: CDLL) -> list[bytes]:
+    """Take :data:`RESERVE_BYTES` from the kernel and release them to the allocators of Python and
+    the C library only. Returns what has to be kept for that.
 
-    These return memory to the kernel in arenas without any object (Objects/obmalloc.c of Python),
-    and at the end of the heap. Of the objects made here one in 100 KB is kept, so no arena is
-    without; and the heap is told not to shrink.
+    Python returns an arena to the kernel once it holds no object (Objects/obmalloc.c), the C
+    library returns the end of the heap. So one object in about 100 KB is kept, which leaves no
+    arena empty, and the heap is set not to shrink.
     """
-    with contextlib.suppress(AttributeError):  # not every C library has it
+    with contextlib.suppress(AttributeError):  # not every C library has mallopt
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 8 * RESERVE_BYTES)
-    large = [bytes(1 << 20), bytes(1 << 20)]  # as long as any read
+    large = [bytes(1 << 20), bytes(1 << 20)]  # as large as any read
     small = [bytes(400) for _number in range(RESERVE_BYTES // 448)]
     del large
     return small[::200]
 
 
-def _spare():
-    """Memory that goes back to the kernel when it is closed; None where there is none to be had.
+def _spare() -> mmap.mmap | None:
+    """Memory that goes back to the kernel when it is closed; None if there is none to be had.
 
-    Shared, with nobody: what is private the kernel joins with its neighbours, and then it needs
-    memory to take it out again (munmap(2), ENOMEM).
+    The mapping is shared, though with nobody: the kernel merges private ones with their neighbours,
+    and then needs memory to split them again (munmap(2), ENOMEM).
     """
     try:
         spare = mmap.mmap(-1, SPARE_BYTES)
@@ -280,7 +311,7 @@ def _spare():
     try:
         spare.madvise(MADV_POPULATE_WRITE)
     except OSError as error:
-        # a kernel that does not know this; there it is present anyway if it is locked
+        # EINVAL: an older kernel; there locked memory is present anyway
         if error.errno != errno.EINVAL:
             spare.close()
             return None
@@ -288,9 +319,9 @@ def _spare():
 
 
 @contextlib.contextmanager
-def _signals():
-    """A descriptor from which the numbers of SIGTERM, SIGINT and SIGHUP can be read, those too that
-    came during a sweep.
+def _signals() -> Iterator[int]:
+    """A descriptor from which the numbers of SIGTERM, SIGINT and SIGHUP can be read, also of those
+    that came during a sweep.
     """
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -306,16 +337,16 @@ def _signals():
         os.close(writing)
 
 
-def _wait(signals, seconds) -> bytes:
-    """The signals that came, at the latest after so many seconds."""
+def _wait(signals: int, seconds: float) -> bytes:
+    """Wait at most that many seconds for signals; returns their numbers."""
     poll = select.poll()
     poll.register(signals, select.POLLIN)
     return os.read(signals, 4096) if poll.poll(1000 * seconds) else b""
 
 
-def _notifier(until_done):
-    """A function that tells systemd (sd_notify(3)), where that started this process. Its socket is
-    there before memory is short.
+def _notifier(until_done: contextlib.ExitStack) -> Callable[[str], None]:
+    """A function that notifies systemd (sd_notify(3)) if it started this process. The socket is
+    opened now, before memory is short.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -327,9 +358,9 @@ def _notifier(until_done):
     )
     connection.settimeout(NOTIFY_WAIT)
 
-    def notify(state) -> None:
+    def notify(state: str) -> None:
         with contextlib.suppress(OSError):
-            # else poll(2) cannot tell when there is room
+            # unless it is connected, poll(2) cannot see when there is room
             connection.connect("\0" + address[1:] if address.startswith("@") else address)
             connection.send(state.encode("utf-8", "replace"))
 

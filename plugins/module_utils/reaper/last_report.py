@@ -10,16 +10,20 @@ import os
 from .paths import LAST_REPORT, Paths
 from .report import SCHEMA
 
-MAX_REPORT_BYTES = 16 << 20  # bytes; five times what the biggest report is
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_REPORT_BYTES = 16 << 20  # five times the largest report
 MAX_ACTED_ON = 100
 
 
-def last_sweep(paths: Paths) -> tuple:
-    """(what the last sweep on this node did, warning); None where there is none of it.
+def last_sweep(paths: Paths) -> tuple[dict[str, Any] | None, str | None]:
+    """What the last sweep on this node did, and a warning; either may be None.
 
-    The first is a dictionary with ``at`` (float, seconds since the epoch at its end), ``counts``,
-    ``duration``, ``ended_early`` and ``offenders``, those that it acted on and at most
-    :data:`MAX_ACTED_ON`, as :func:`.report.as_dict` has them.
+    The dictionary has ``at`` (seconds since the epoch at the end of the sweep) and, as in
+    :func:`.report.as_dict`, ``counts``, ``duration``, ``ended_early`` and ``offenders``; of these
+    at most :data:`MAX_ACTED_ON` that were acted on.
     """
     import stat
 
@@ -43,22 +47,22 @@ def last_sweep(paths: Paths) -> tuple:
     except OSError as error:
         return None, f"{path} was not read: {error.strerror}"
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None, f"{path} was not read: it is no report of this version"
+        return None, f"{path} was not read: it is not a report of this version"
 
 
-def _acted_on(text, at) -> dict:
+def _acted_on(text: bytes, at: float) -> dict[str, Any]:
     import json
 
-    told = json.loads(text)
-    if told["schema"] != SCHEMA:
-        raise ValueError(told["schema"])
+    report = json.loads(text)
+    if report["schema"] != SCHEMA:
+        raise ValueError(report["schema"])
     acted = [
         offender
-        for offender in told["offenders"]
+        for offender in report["offenders"]
         if offender["outcome"] not in ("left_alone", "would_act")
     ]
     return {
         "at": round(at, 3),
-        **{key: told[key] for key in ("counts", "duration", "ended_early")},
+        **{key: report[key] for key in ("counts", "duration", "ended_early")},
         "offenders": acted[:MAX_ACTED_ON],
     }

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every sweep needs of the node and of the user it runs as, asked before anything is done."""
+"""What every sweep needs from the node and from the user it runs as, checked before it acts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import os
 from .errors import CannotSweep
 from .node import workloads
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .kernel.procfs import ProcFS
 
-def check_node(procfs) -> None:
-    """Raise :class:`CannotSweep` where this node or this user lacks what every sweep needs."""
+
+def check_node(procfs: ProcFS) -> None:
+    """Raise :class:`.errors.CannotSweep` if the node or the user does not meet these needs."""
     if os.geteuid() != 0:
         raise CannotSweep(
             f"root is needed to see whose processes these are; this is UID {os.geteuid()}"
-            " (use become: true, or"
-            " sudo)"
+            " (use become: true, or sudo)"
         )
     above = workloads.above_the_sweep(procfs)
     if above:
@@ -33,13 +36,12 @@ def check_node(procfs) -> None:
     if not visible:
         raise CannotSweep(
             f"{procfs.root} hides other processes from this one (hidepid): remount it with"
-            " hidepid=0, "
-            "or give the sweep CAP_SYS_PTRACE"
+            " hidepid=0, or give the sweep CAP_SYS_PTRACE"
         )
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError) as error:
         raise CannotSweep(
-            "this kernel or Python has no pidfd_open (Linux 5.3 and Python 3.9 are needed), "
-            f"so a signal could reach the wrong process: {error}"
+            "this kernel or Python has no pidfd_open (Linux 5.3 and Python 3.9 are needed), so a"
+            f" signal could reach the wrong process: {error}"
         ) from None

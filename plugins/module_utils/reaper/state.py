@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node remembers from sweep to sweep, below ``/run/zombie_reaper``: small text files of what
-was when.
+"""What a node remembers from sweep to sweep: small text files below ``/run/zombie_reaper``.
 
-A file that is torn, of another boot or not ours counts as none; it is replaced whole or not at all.
+A file that is torn, from another boot or malformed counts as empty. Files are replaced whole or not
+at all.
 """
 
 from __future__ import annotations
@@ -15,31 +15,48 @@ from .errors import CannotSweep
 from .files import write
 from .node import observe
 
-# seconds for which it is remembered that a workload had a parent ended; the longest cooldown
-KEEP_ENDED = 7 * 86400
-# seconds for which the size of a workload is kept that is not looked at any more
-KEEP_SIZE = 6 * 3600
-SIZE_EVERY = 1800  # seconds; a growth is told over that time or up to twice as long
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Generic, TypeVar
+
+    from .kernel.procfs import ProcFS
+    from .node.workloads import Workload
+
+    Key = TypeVar("Key", bound="tuple[object, ...]")
+    Value = TypeVar("Value")
+else:  # importing typing would cost each start 2.5 ms
+    Key = Value = None
+
+    class Generic:
+        """Does nothing with its parameters: they are for the type checker."""
+
+        def __class_getitem__(cls, _parameters):
+            return cls
 
 
-class Times:
-    """Times in seconds on CLOCK_MONOTONIC, kept across sweeps in a file: the boot, then a line for
-    each, its key first.
+KEEP_ENDED = 7 * 86400  # seconds; the longest cooldown
+KEEP_SIZE = 6 * 3600  # seconds after which the size of a workload without zombies is dropped
+SIZE_EVERY = 1800  # seconds; growth is measured over one to two of these
 
-    That clock counts from boot and stands still while the node is suspended (clock_gettime(2)), as
-    parents do.
+
+class Times(Generic[Key, Value]):
+    """When something happened, by key. The file has the boot ID first, then one line for each key.
+
+    Times are seconds on CLOCK_MONOTONIC. It counts from boot and stands still while the node is
+    suspended (clock_gettime(2)), as parents do.
     """
 
-    def __init__(self, path, procfs, key_type) -> None:
-        self.path = path
+    def __init__(self, run: str, name: str, procfs: ProcFS) -> None:
+        self.path = os.path.join(run, name)
         self.boot_id = procfs.read_text("sys/kernel/random/boot_id").strip()
-        self.key_type = key_type
-        self.times = {}
-        self.stored = {}
+        self.times: dict[Key, Value] = {}
+        self.stored: dict[Key, Value] = {}  # what the file holds
 
     def load(self, required: bool) -> None:
-        """Add what earlier sweeps noted since the node booted. A file that does not parse counts as
-        none.
+        """Merge in what earlier sweeps have noted since the node booted.
+
+        required: raise :class:`.errors.CannotSweep` if the file exists but cannot be read. A file
+        that does not parse counts as empty either way.
         """
         self.stored = {}
         try:
@@ -47,233 +64,271 @@ class Times:
                 text = file.read()
             boot_id, *lines = text[:-1].split("\n")
             if boot_id == self.boot_id and text.endswith("\n"):  # else the last line is torn
-                stored = dict(self._parse(line) for line in lines)
-                self.stored = {key: seen for key, seen in stored.items() if self._is_sound(seen)}
+                stored = dict(self._parse(line.split()) for line in lines)
+                self.stored = {key: value for key, value in stored.items() if self._is_sound(value)}
         except (FileNotFoundError, ValueError):
             pass
         except OSError as error:
             if required:
                 raise CannotSweep(f"{self.path} cannot be read: {error.strerror}") from None
-        for key, seen in self.stored.items():
-            self.times[key] = self._merged(seen, self.times.get(key, seen))
-
-    _merged = staticmethod(max)
-    key_length = 1
-
-    def _parse(self, line) -> tuple:
-        *key, seen = line.split()
-        if len(key) != self.key_length:
-            raise ValueError(line)
-        return tuple(self.key_type(part) for part in key), float(seen)
-
-    def _is_sound(self, seen) -> bool:
-        return seen >= 0  # neither negative nor NaN
-
-    def _line(self, key, seen) -> str:
-        return f"{' '.join(map(str, key))} {seen:.3f}"
+        for key, value in self.stored.items():
+            self.times[key] = self._merged(value, self.times[key]) if key in self.times else value
 
     def save(self) -> None:
-        """Write the times where they have changed; ``OSError`` where that fails."""
+        """Write the file if anything has changed; ``OSError`` if that fails."""
         if self.times != self.stored:
-            lines = [self._line(key, seen) for key, seen in self.times.items()]
-            write(self.path, "\n".join([self.boot_id] + lines + [""]))
+            lines = [
+                f"{' '.join(map(str, key))} {self._as_text(value)}"
+                for key, value in self.times.items()
+            ]
+            write(self.path, "\n".join([self.boot_id, *lines, ""]))
             self.stored = dict(self.times)
 
+    def _parse(self, words: list[str]) -> tuple[Key, Value]:
+        """Key and value from the words of a line; ``ValueError`` if they are malformed."""
+        raise NotImplementedError
 
-class FirstSeen(Times):
-    """When each zombie was first seen with its present parent: ``{(pid, start_ticks, ppid):
-    seconds}``.
+    def _is_sound(self, value: Value) -> bool:
+        """Whether the value can be true: neither negative nor NaN."""
+        raise NotImplementedError
 
-    The parent belongs to the key: a zombie that an adopter got a second ago says nothing about the
-    adopter.
+    def _as_text(self, value: Value) -> str:
+        raise NotImplementedError
+
+    def _merged(self, stored: Value, known: Value) -> Value:
+        """Which one to keep when the file and this process disagree."""
+        raise NotImplementedError
+
+
+class Moments(Times[Key, float]):
+    """One time for each key, the latest one."""
+
+    def _is_sound(self, value: float) -> bool:
+        return value >= 0
+
+    def _as_text(self, value: float) -> str:
+        return f"{value:.3f}"
+
+    def _merged(self, stored: float, known: float) -> float:
+        return max(stored, known)
+
+
+class FirstSeen(Moments[tuple[int, int, int]]):
+    """When each zombie was first seen with its present parent, by (PID, start time in ticks, PID of
+    the parent).
+
+    The parent is part of the key, since an adopter is not to blame for a zombie that it received a
+    second ago.
     """
 
-    _merged = staticmethod(min)
-    key_length = 3
-
-    def __init__(self, run, procfs) -> None:
-        super().__init__(os.path.join(run, "first_seen"), procfs, int)
-        self.begun_anew = {}
+    def __init__(self, run: str, procfs: ProcFS) -> None:
+        super().__init__(run, "first_seen", procfs)
+        # of zombies whose parent this process has seen suspended
+        self.begun_anew: dict[tuple[int, int, int], float] = {}
 
     def load(self, required: bool) -> None:
-        """As of any times; but what this process saw held up begins anew, whatever an earlier sweep
-        noted.
+        """As for any times, but a clock that this process has restarted is not turned back by what
+        an earlier sweep noted.
         """
         super().load(required)
         self.times.update({key: seen for key, seen in self.begun_anew.items() if key in self.times})
 
-    def note(self, snapshot, now) -> tuple:
-        """Keep the times of what is still there, forget the rest. A parent that is held up could
-        not wait: it begins anew.
+    def _parse(self, words: list[str]) -> tuple[tuple[int, int, int], float]:
+        pid, start_ticks, ppid, seen = words
+        return (int(pid), int(start_ticks), int(ppid)), float(seen)
 
-        Returns two dictionaries ``{(pid, start_ticks): seconds}``: of zombies that have come to
-        another parent since, and when they were seen with the former one; and of those whose parent
-        is held up, and when they were seen before.
+    def _merged(self, stored: float, known: float) -> float:
+        return min(stored, known)
+
+    def note(
+        self, snapshot: observe.Snapshot, now: float
+    ) -> tuple[dict[tuple[int, int], float], dict[tuple[int, int], float]]:
+        """Keep the times of zombies that are still there and forget the rest. Where the parent is
+        suspended it could not wait, so the time restarts.
+
+        Returns (moved, restarted), each ``{(pid, start_ticks): seconds}``: zombies that have got
+        another parent, with the time they were seen with the former one; and zombies whose time was
+        restarted, with the time before.
         """
-        times, kept = {}, {}
+        times: dict[tuple[int, int, int], float] = {}
+        restarted: dict[tuple[int, int], float] = {}
         for offender in snapshot.offenders:
             for zombie in offender.zombies:
                 key = (zombie.pid, zombie.start_ticks, zombie.ppid)
                 if offender.suspended:
                     self.begun_anew[key] = now
-                    kept.setdefault(key[:2], self.times.get(key, now))
+                    restarted.setdefault(key[:2], self.times.get(key, now))
                 times[key] = now if offender.suspended else self.times.get(key, now)
         gone = {key[:2]: seen for key, seen in self.times.items() if key not in times}
         self.times = times
         self.begun_anew = {key: seen for key, seen in self.begun_anew.items() if key in times}
-        return {key[:2]: gone[key[:2]] for key in times if key[:2] in gone} if gone else {}, kept
+        moved = {key[:2]: gone[key[:2]] for key in times if key[:2] in gone}
+        return moved, restarted
 
 
-class Ended(Times):
-    """When a parent of a workload was last ended: ``{(workload identity,): seconds}``; survives
-    restarts of its container.
+class Ended(Moments[tuple[str]]):
+    """When a parent of a workload was last ended, by the workload's identity, so that it outlives
+    restarts of the container.
     """
 
-    def __init__(self, run, procfs) -> None:
-        super().__init__(os.path.join(run, "ended"), procfs, str)
+    def __init__(self, run: str, procfs: ProcFS) -> None:
+        super().__init__(run, "ended", procfs)
 
-    def note(self, workload, now) -> None:
-        """A parent of this workload was ended now. What no cooldown can reach back to is
-        forgotten.
-        """
+    def _parse(self, words: list[str]) -> tuple[tuple[str], float]:
+        identity, seen = words
+        return (identity,), float(seen)
+
+    def note(self, workload: Workload, now: float) -> None:
+        """A parent of this workload has just been ended. Times beyond any cooldown are dropped."""
         self.times = {key: then for key, then in self.times.items() if now - then < KEEP_ENDED}
         if workload.identity:
             self.times[(workload.identity,)] = now
 
 
-class OfProcesses(Times):
-    """``{(pid, start_ticks): seconds or another number}`` of processes that are still there.
+class OfProcesses(Moments[tuple[int, int]]):
+    """A number for each of some living processes or zombies, by (PID, start time in ticks).
 
-    Six files are of this kind. ``collected``: when a parent last collected zombies in a sweep;
-    those it has now, it has made since.
-    ``canaries``: whether a PID 1 collected the last canary of an audit, 1 or 0. ``left_canaries``:
-    when one was not collected in the end.
-    ``uncollected``: when a zombie was last asked for in vain. ``moved``: when one that has come to
-    another parent was first seen.
-    ``kept``: when one was first seen whose parent is held up, so that its age begins anew.
+    :class:`Memory` says what the number means in each file.
     """
 
-    key_length = 2
-
-    def __init__(self, run, procfs, name) -> None:
-        super().__init__(os.path.join(run, name), procfs, int)
+    def __init__(self, run: str, procfs: ProcFS, name: str) -> None:
+        super().__init__(run, name, procfs)
         self.procfs = procfs
 
-    def note(self, pid, start_ticks, number) -> None:
-        """This number for that process."""
+    def _parse(self, words: list[str]) -> tuple[tuple[int, int], float]:
+        pid, start_ticks, number = words
+        return (int(pid), int(start_ticks)), float(number)
+
+    def note(self, pid: int, start_ticks: int, number: float) -> None:
+        """Set the number of a process."""
         self.times[(pid, start_ticks)] = number
 
     def forget_ended(self) -> None:
-        """Processes that have gone are forgotten; one look at each."""
+        """Drop processes that no longer exist. Reads each one's ``stat`` once."""
         stats = {key: self.procfs.stat(key[0]) for key in self.times}
         self.times = {
-            key: kept
-            for key, kept in self.times.items()
-            if stats[key] and stats[key].start_ticks == key[1]
+            key: number
+            for key, number in self.times.items()
+            if (stat := stats[key]) and stat.start_ticks == key[1]
         }
 
 
 class Canaries(OfProcesses):
-    """Where two audits differ, the later one is right."""
-
-    _merged = staticmethod(lambda stored, known: stored)
-
-
-class Sizes(Times):
-    """How many tasks there were at two moments, the older one first: ``{(key,): (seconds, tasks,
-    seconds, tasks)}``.
+    """Whether a PID 1 collected its last canary. Where two audits differ, the later one is
+    right.
     """
 
-    def __init__(self, run, procfs) -> None:
-        super().__init__(os.path.join(run, "sizes"), procfs, str)
+    def _merged(self, stored: float, known: float) -> float:
+        return stored
 
-    def _parse(self, line) -> tuple:
-        key, *numbers = line.split()
+
+class Sizes(Times[tuple[str], tuple[float, float, float, float]]):
+    """How many tasks the node and its cgroups had at two moments, by :data:`.observe.NODE` or the
+    path of the cgroup: (seconds, tasks, seconds, tasks), the older one first.
+    """
+
+    def __init__(self, run: str, procfs: ProcFS) -> None:
+        super().__init__(run, "sizes", procfs)
+
+    def _parse(self, words: list[str]) -> tuple[tuple[str], tuple[float, float, float, float]]:
+        key, *numbers = words
         then, count, later, count_later = (float(number) for number in numbers)
         return (key,), (then, count, later, count_later)
 
-    def _is_sound(self, seen) -> bool:
-        return all(number >= 0 for number in seen)
+    def _is_sound(self, value: tuple[float, float, float, float]) -> bool:
+        return all(number >= 0 for number in value)
 
-    def _line(self, key, seen) -> str:
-        return "%s %.3f %d %.3f %d" % (*key, *seen)
+    def _as_text(self, value: tuple[float, float, float, float]) -> str:
+        then, count, later, count_later = value
+        return f"{then:.3f} {int(count)} {later:.3f} {int(count_later)}"
 
-    def note(self, key, count: int, now) -> None:
-        """So many tasks now. Kept where the last ones that were kept are old enough."""
+    def _merged(
+        self,
+        stored: tuple[float, float, float, float],
+        known: tuple[float, float, float, float],
+    ) -> tuple[float, float, float, float]:
+        return max(stored, known)
+
+    def note(self, key: tuple[str], count: int, now: float) -> None:
+        """There are that many tasks now. This replaces the older moment once the later one is
+        :data:`SIZE_EVERY` old. Sizes that nobody asks for any more are dropped.
+        """
         then, before, later, count_later = self.times.get(key, (now, count, now, count))
         if now - later >= SIZE_EVERY:
             then, before, later, count_later = later, count_later, now, count
         self.times[key] = then, before, later, count_later
-        self.times = {key: seen for key, seen in self.times.items() if now - seen[2] < KEEP_SIZE}
+        self.times = {key: size for key, size in self.times.items() if now - size[2] < KEEP_SIZE}
 
-    def earlier(self) -> dict:
-        """``{key: (seconds, tasks, seconds, tasks)}``, of the older moment first."""
+    def earlier(self) -> dict[tuple[str], tuple[float, float, float, float]]:
+        """A copy, for an observation to compare with."""
         return dict(self.times)
 
 
 class Memory:
-    """All of it. run: the directory."""
+    """All that a node remembers. run: the directory."""
 
-    def __init__(self, run, procfs) -> None:
+    def __init__(self, run: str, procfs: ProcFS) -> None:
         self.first_seen = FirstSeen(run, procfs)
         self.ended = Ended(run, procfs)
+        # when a sweep last had a parent collect zombies; any it holds now are newer
         self.collected = OfProcesses(run, procfs, "collected")
+        # 1 or 0: whether a PID 1 collected the last canary of an audit
         self.canaries = Canaries(run, procfs, "canaries")
+        # when a canary turned out to stay a zombie
         self.left_canaries = OfProcesses(run, procfs, "left_canaries")
+        # when a sweep last asked for a zombie in vain
         self.uncollected = OfProcesses(run, procfs, "uncollected")
+        # when a zombie that has got another parent was first seen with any
         self.moved = OfProcesses(run, procfs, "moved")
+        # when a zombie was first seen whose parent was suspended, so that its age began anew
         self.kept = OfProcesses(run, procfs, "kept")
         self.sizes = Sizes(run, procfs)
-        self._all = (
-            self.first_seen,
-            self.ended,
+        self._of_processes = (
             self.collected,
             self.canaries,
             self.left_canaries,
             self.uncollected,
             self.moved,
             self.kept,
+        )
+        self._all: tuple[Times[Any, Any], ...] = (
+            self.first_seen,
+            self.ended,
+            *self._of_processes,
             self.sizes,
         )
 
     def load(self, required: bool) -> None:
-        """required: whether a file that is there but cannot be read is an error,
-        :class:`CannotSweep`.
-        """
-        for each in self._all:
-            each.load(required)
+        """Load all files. required: as in :meth:`Times.load`."""
+        for times in self._all:
+            times.load(required)
 
     def save(self) -> None:
-        """Forget what has ended, write what has changed; ``OSError`` where that fails."""
-        for each in (
-            self.collected,
-            self.canaries,
-            self.left_canaries,
-            self.uncollected,
-            self.moved,
-            self.kept,
-        ):
-            each.forget_ended()
-        for each in self._all:
-            each.save()
+        """Forget processes that have ended, and write what has changed; ``OSError`` if that
+        fails.
+        """
+        for numbers in self._of_processes:
+            numbers.forget_ended()
+        for times in self._all:
+            times.save()
 
-    def note_seen(self, snapshot, now) -> None:
-        """What zombies there are, with which parents."""
-        for found, noted in zip(self.first_seen.note(snapshot, now), (self.moved, self.kept)):
-            for key, seen in found.items():
-                noted.note(*key, min(seen, noted.times.get(key, seen)))
+    def note_seen(self, snapshot: observe.Snapshot, now: float) -> None:
+        """Note which zombies there are, and with which parents."""
+        moved, restarted = self.first_seen.note(snapshot, now)
+        for noted, found in ((self.moved, moved), (self.kept, restarted)):
+            for (pid, start_ticks), seen in found.items():
+                noted.note(pid, start_ticks, min(seen, noted.times.get((pid, start_ticks), seen)))
 
     def history(self) -> observe.History:
-        """What an observation needs of it."""
-        canaries = {key: bool(seen) for key, seen in self.canaries.times.items()}
+        """What an observation needs to know."""
         return observe.History(
-            self.first_seen.times,
-            self.ended.times,
-            self.collected.times,
-            canaries,
-            set(self.left_canaries.times),
-            self.sizes.earlier(),
-            set(self.uncollected.times),
-            self.moved.times,
-            self.kept.times,
+            first_seen=self.first_seen.times,
+            ended=self.ended.times,
+            collected=self.collected.times,
+            canaries={key: bool(collected) for key, collected in self.canaries.times.items()},
+            left_canaries=set(self.left_canaries.times),
+            sizes=self.sizes.earlier(),
+            uncollected=set(self.uncollected.times),
+            moved=self.moved.times,
+            kept=self.kept.times,
         )

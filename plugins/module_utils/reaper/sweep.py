@@ -1,11 +1,9 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One sweep: observe, judge, remedy, confirm, report. Holds the lock and the state; no other file
-keeps any.
+"""One sweep: observe, judge, remedy, confirm, report.
 
-Everything under :class:`Paths` can be replaced by a test. No fork, no exec, no thread: this runs
-when the process table is full.
+No fork, no exec, no thread: this also has to work when the process table is full.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import contextlib
 import os
 import re
 import time
-from collections import namedtuple
 
 from . import metrics, policy, pressure
 from .errors import Busy, CannotSweep
@@ -26,16 +23,34 @@ from .node import observe, stuck
 from .options import Options
 from .paths import LAST_REPORT, Paths
 from .preflight import check_node
+from .record import Record
 from .remedies.nudge import nudge
 from .remedies.reap import reap
 from .remedies.terminate import terminate
 from .report import Report, Result, as_json, parent_in_words
 from .state import Memory
 
-PASSES = 3  # of reap, where older zombies that were to make room could not be collected
-# a zombie whose parent was ended may meet a second adopter that does not wait, hardly a third
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from .kernel.cgroups import Ledger
+    from .node.observe import Offender, Snapshot, Zombie
+    from .node.stuck import Stuck
+    from .policy import Verdict
+    from .remedies import Outcome
+
+PASSES = 3  # of reap: the next one collects others if the oldest zombies could not be collected
+# a zombie whose parent was ended may get a second adopter that does not wait, hardly a third
 ROUNDS = 3
 SETTLE = 2.5  # seconds an adopter gets to collect what it adopted; supervisord needs up to 2
+
+
+class Reused(Record):
+    """What the daemon keeps from one sweep to the next."""
+
+    memory: Memory
+    ledger: Ledger | None = None  # None: a new one is made for each look
 
 
 def sweep(
@@ -43,22 +58,19 @@ def sweep(
     paths: Paths = Paths(),
     check_mode: bool = False,
     wait: bool = False,
-    until_reported=None,
-    resident=None,
+    until_reported: contextlib.ExitStack | None = None,
+    reused: Reused | None = None,
 ) -> Report:
-    """Run one sweep and return its :class:`.report.Report`.
+    """Run one sweep. Raises :class:`.errors.CannotSweep` only before it has acted.
 
-    check_mode: decide in the same way, do nothing, write nothing.
-    wait: for zombies that only need to grow older, at most ``min_age`` seconds (an ad-hoc sweep). A
-    scheduled one does not wait: it notes what it saw, and the next one acts. Nothing is locked
-    while waiting.
-    until_reported: a contextlib.ExitStack. Once something is done, SIGTERM and its like end nothing
-    before that is closed; without one, not before this function returns.
-    resident: :class:`Resident`, of a process that sweeps again and again. Raises
-    :class:`.errors.CannotSweep` before anything was done.
+    check_mode: make the same decisions, but act on nothing and write nothing.
+    wait: for zombies that are merely too young, at most ``min_age`` seconds, without holding the
+    lock; for sweeps by hand. A scheduled sweep notes what it saw, and the next one acts.
+    until_reported: from the first action until this is closed, SIGTERM, SIGINT and SIGHUP are noted
+    and do not end the process. Without it, until this function returns.
     """
     try:
-        return _sweep(options, paths, check_mode, wait, until_reported, resident)
+        return _sweep(options, paths, check_mode, wait, until_reported, reused)
     except Busy:
         raise
     except (CannotSweep, OSError, MemoryError):
@@ -67,25 +79,31 @@ def sweep(
         raise
 
 
-def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report:
+def _sweep(
+    options: Options,
+    paths: Paths,
+    check_mode: bool,
+    wait: bool,
+    until_reported: contextlib.ExitStack | None,
+    reused: Reused | None,
+) -> Report:
     began = time.monotonic()
     procfs = ProcFS(paths.proc)
     check_node(procfs)
-    run = _Run(options, paths, procfs, resident or Resident(Memory(paths.run, procfs), None))
+    run = _Run(options, paths, procfs, reused or Reused(Memory(paths.run, procfs)))
     run.remember(required=not check_mode)
     before, verdicts = run.look()
     if wait:
         before, verdicts = run.wait_for_age(before, verdicts)
     if check_mode:
-        results = tuple(Result(verdict, (), None) for verdict in verdicts)
         return Report(
-            before,
-            before,
-            results,
-            options,
-            True,
-            time.monotonic() - began,
-            run.refusals(before),
+            before=before,
+            after=before,
+            results=tuple(Result(verdict, (), None) for verdict in verdicts),
+            options=options,
+            check_mode=True,
+            duration=time.monotonic() - began,
+            warnings=run.refusals(before),
             stuck=run.stuck(before),
         )
     with contextlib.ExitStack() as until_returned:
@@ -100,54 +118,48 @@ def _sweep(options, paths, check_mode, wait, until_reported, resident) -> Report
         warnings += run.ended_early() + run.refusals(before)
         return run.record(
             Report(
-                before,
-                after,
-                results,
-                options,
-                False,
-                time.monotonic() - began,
-                warnings,
-                bool(run.stop_requested),
-                run.stuck(after),
+                before=before,
+                after=after,
+                results=results,
+                options=options,
+                check_mode=False,
+                duration=time.monotonic() - began,
+                warnings=warnings,
+                ended_early=bool(run.stop_requested),
+                stuck=run.stuck(after),
             )
         )
-
-
-class Resident(namedtuple("Resident", ("memory", "ledger"))):
-    """What is kept from one sweep to the next where the process stays: :class:`.state.Memory` and
-    :class:`.cgroups.Ledger`.
-    """
-
-    __slots__ = ()
 
 
 class _Run:
     """What one sweep carries from step to step."""
 
-    def __init__(self, options, paths, procfs, resident) -> None:
+    def __init__(self, options: Options, paths: Paths, procfs: ProcFS, reused: Reused) -> None:
         self.options = options
         self.paths = paths
         self.procfs = procfs
-        self.memory, self.ledger = resident
-        # of earlier sweeps: within one, a cooldown begun would forbid to follow up
-        self.ended_before = {}
-        self.judged = {}  # (pid, start_ticks) -> the first verdict that let a remedy act
-        self.outcomes = {}  # (pid, start_ticks) -> list of Outcome
+        self.memory = reused.memory
+        self.ledger = reused.ledger
+        # by earlier sweeps: a cooldown that begins now must not keep this sweep from following up
+        self.ended_before: dict[tuple[str], float] = {}
+        # by (PID, start time in ticks): the first verdict that let a remedy act, what came of each
+        self.judged: dict[tuple[int, int], Verdict] = {}
+        self.outcomes: dict[tuple[int, int], list[Outcome]] = {}
         self.terminated = 0
-        self.tried = set()  # (pid, start_ticks) of zombies that a remedy was for in vain
+        self.tried: set[tuple[int, int]] = set()  # zombies that are left after a remedy for them
         refused = tracing.node_refusal(procfs)
         self.refusal = (refused.word, str(refused)) if refused else None
-        self.stop_requested = []  # numbers of signals
+        self.stop_requested: list[int] = []  # numbers of signals
 
     def remember(self, required: bool) -> None:
-        """Read what earlier sweeps noted. required: whether a file that is there but cannot be read
-        is an error.
-        """
+        """Read what earlier sweeps have noted. required: as in :meth:`.state.Memory.load`."""
         self.memory.load(required)
         self.ended_before = dict(self.memory.ended.times)
 
-    def look(self) -> tuple:
-        """(snapshot, verdicts) of this moment; what is new is noted as first seen now."""
+    def look(self) -> tuple[Snapshot, tuple[Verdict, ...]]:
+        """Snapshot and verdicts of this moment. Zombies that are new are noted as first seen
+        now.
+        """
         now = time.monotonic()
         history = self.memory.history()._replace(ended=self.ended_before)
         snapshot = observe.snapshot(
@@ -157,8 +169,8 @@ class _Run:
         verdicts = policy.judge(snapshot, self.options, self.terminated, self.tried)
         return snapshot, tuple(self._with_those_inside(verdict) for verdict in verdicts)
 
-    def _with_those_inside(self, verdict):
-        """Without ``terminate`` where it would take a protected process along: all of a PID
+    def _with_those_inside(self, verdict: Verdict) -> Verdict:
+        """The verdict without ``terminate`` if that would end a protected process too: a PID
         namespace ends with its PID 1.
         """
         offender = verdict.offender
@@ -176,8 +188,13 @@ class _Run:
                     return policy.spare_for(verdict, pid, pattern)
         return verdict
 
-    def wait_for_age(self, snapshot, verdicts, only=None) -> tuple:
-        """Look again when all that is merely too young has come of age or has gone. only: PIDs of
+    def wait_for_age(
+        self,
+        snapshot: Snapshot,
+        verdicts: tuple[Verdict, ...],
+        only: Collection[int] | None = None,
+    ) -> tuple[Snapshot, tuple[Verdict, ...]]:
+        """Look again once all zombies that were merely too young are due or gone. only: PIDs of the
         parents to wait for.
         """
         young = [
@@ -194,17 +211,17 @@ class _Run:
             young = [offender for offender in young if self._holds_any(offender)]
         return self.look()
 
-    def _holds_any(self, offender) -> bool:
+    def _holds_any(self, offender: Offender) -> bool:
         return any(
             zombie.ppid == offender.pid for zombie in observe.still_zombies(self.procfs, offender)
         )
 
-    def escalate(self, verdicts, targets) -> None:
-        """Try each remedy on those of the targets (PIDs) that still need it, judged afresh after
-        each.
+    def escalate(self, verdicts: tuple[Verdict, ...], targets: set[int]) -> None:
+        """Try the remedies in order on those targets (PIDs) that still need them. The node is
+        judged afresh after each.
 
-        A harder one is only for zombies that the gentler ones were for too, with this very parent:
-        what has come of age or was inherited meanwhile is left to the next sweep.
+        A harsher remedy is only for zombies that the gentler ones were for too, with the same
+        parent. Any that became due or were inherited meanwhile are left to the next sweep.
         """
         due = {(*_key(zombie), zombie.ppid) for verdict in verdicts for zombie in verdict.due}
         began = time.monotonic()
@@ -216,19 +233,7 @@ class _Run:
                     if name in verdict.remedies and verdict.offender.pid in targets
                 ]
                 if one_pass:
-                    # for others, in place of those that could not be collected; what came of age
-                    # since is for the next sweep
-                    ago = time.monotonic() - began
-                    acting = [
-                        _only(
-                            verdict,
-                            lambda zombie: (
-                                _key(zombie) not in self.tried
-                                and zombie.age - ago >= self.options.min_age  # noqa: B023
-                            ),
-                        )
-                        for verdict in acting
-                    ]
+                    acting = self._substitutes(acting, time.monotonic() - began)
                     due.update(
                         (*_key(zombie), zombie.ppid) for verdict in acting for zombie in verdict.due
                     )
@@ -244,12 +249,26 @@ class _Run:
                 targets = targets - self._apply(name, acting)
                 verdicts = self.look()[1]
 
-    def follow_up(self, wait) -> tuple:
-        """The same for whoever adopted zombies of a parent that was ended, in bounded rounds.
-        Returns warnings.
+    def _substitutes(self, verdicts: list[Verdict], ago: float) -> list[Verdict]:
+        """The verdicts with only those zombies that can stand in for some that could not be
+        collected: not tried yet, and already due that many seconds ago, when this sweep began.
+        """
+        return [
+            _only(
+                verdict,
+                lambda zombie: (
+                    _key(zombie) not in self.tried and zombie.age - ago >= self.options.min_age
+                ),
+            )
+            for verdict in verdicts
+        ]
 
-        An adopter is judged like anybody, so its zombies have to reach min_age with it; an ad-hoc
-        sweep waits for that.
+    def follow_up(self, wait: bool) -> tuple[str, ...]:
+        """Do the same with the adopters of zombies whose parent was ended, in a bounded number of
+        rounds. Returns warnings.
+
+        An adopter is judged like any parent, so its zombies have to reach min_age with it. A sweep
+        by hand waits for that.
         """
         for _round in range(ROUNDS - 1):
             adopters = self._adopters()
@@ -268,9 +287,9 @@ class _Run:
                 return (f"adopters were not followed up: {error}",)
         return ()
 
-    def refusals(self, snapshot) -> tuple:
-        """Warnings: why this node does without ``reap``, for all parents or for those that have a
-        seccomp filter. Nothing has to be tried for that.
+    def refusals(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Warnings that say why this node cannot use ``reap``, on any parent or on those with a
+        seccomp filter. This is known without trying.
         """
         if "reap" not in self.options.remedies:
             return ()
@@ -282,10 +301,10 @@ class _Run:
             (f"reap is impossible in most containers of this node: {refused}",) if refused else ()
         )
 
-    def stuck(self, snapshot) -> tuple:
-        """:class:`.stuck.Stuck` of containers that cannot end for what a process of the node holds.
+    def stuck(self, snapshot: Snapshot) -> tuple[Stuck, ...]:
+        """Containers that cannot end because a process of the node holds zombies of theirs.
 
-        Seen for ``min_age``, since any ``docker exec`` may hold one for a moment.
+        Only those seen for ``min_age``, since any ``docker exec`` may hold one for a moment.
         """
         of_node = tuple(
             offender for offender in snapshot.offenders if offender.status.in_own_pid_namespace
@@ -298,22 +317,20 @@ class _Run:
         found = stuck.stuck_namespaces(observer, snapshot._replace(offenders=of_node))
         return tuple(each for each in found if each.age >= self.options.min_age)
 
-    def ended_early(self) -> tuple:
-        """The warning to give when this process was asked to end; none otherwise."""
+    def ended_early(self) -> tuple[str, ...]:
+        """A warning if a signal asked this process to end."""
         if not self.stop_requested:
             return ()
         import signal
 
-        return (
-            f"asked to end by {signal.Signals(self.stop_requested[0]).name}: the rest is"
-            " left to the next sweep",
-        )
+        name = signal.Signals(self.stop_requested[0]).name
+        return (f"asked to end by {name}: the rest is left to the next sweep",)
 
-    def _apply(self, name, acting) -> set:
-        """Try one remedy on all; returns the PIDs of those for whom nothing harder may follow, as
-        the same may yet do more.
+    def _apply(self, name: str, acting: list[Verdict]) -> set[int]:
+        """Try one remedy on all of them. Returns the PIDs of parents that must be spared anything
+        harsher in this sweep, since the remedy may still do more.
         """
-        if name == "terminate":  # where containers are nested, the outer one first
+        if name == "terminate":  # the outer one of nested containers first
             acting.sort(key=lambda verdict: len(verdict.offender.status.ns_pid))
         offenders = [verdict.offender._replace(zombies=verdict.due) for verdict in acting]
         if name == "nudge":
@@ -330,12 +347,12 @@ class _Run:
             if outcome.result == "parent_ended":
                 ended.append(offender)
                 self.memory.ended.note(offender.workload, time.monotonic())
-                # whoever runs the sweep: nothing ends without a word on its node
+                # whoever runs the sweep: no process is ended without an entry in its node's log
                 to_syslog("ended " + parent_in_words(offender), warning=True)
             elif outcome.cleared:
                 self.memory.collected.note(*_key(offender), time.monotonic())
         self.terminated += len(ended)
-        # at once, in case this process ends; record() reports a failure
+        # at once, in case this process is killed; if it fails, record() reports that
         with contextlib.suppress(OSError):
             self.memory.ended.save()
         deadline = time.monotonic() + SETTLE
@@ -349,17 +366,17 @@ class _Run:
             if outcome.may_yet_help and (outcome.cleared or verdict.room.level != pressure.FULL)
         }
 
-    def _note_judged(self, verdict) -> None:
-        """Add the zombies that another pass is for to the first verdict that let a remedy act."""
+    def _note_judged(self, verdict: Verdict) -> None:
+        """Add the zombies of another pass to the first verdict that let a remedy act."""
         first = self.judged.setdefault(_key(verdict.offender), verdict)
         known = {_key(zombie) for zombie in first.due}
         self.judged[_key(verdict.offender)] = first._replace(
             due=first.due + tuple(zombie for zombie in verdict.due if _key(zombie) not in known)
         )
 
-    def _note_tried(self, name, offender, outcome) -> None:
-        """Which zombies are still with this parent. What its own waitid(2) does not give may be
-        held by a tracer, as the next look finds out.
+    def _note_tried(self, name: str, offender: Offender, outcome: Outcome) -> None:
+        """Note which zombies this parent still holds. One that its own waitid(2) does not return
+        may be held by a tracer; the next look finds out.
         """
         if outcome.result in ("cleared", "gone", "parent_ended"):
             return
@@ -369,18 +386,16 @@ class _Run:
                 if name == "reap" and outcome.result in ("no_effect", "partly_cleared"):
                     self.memory.uncollected.note(*_key(zombie), time.monotonic())
 
-    def _unsettled(self, offender) -> bool:
-        """Whether anything of a parent that was ended still waits to be collected: a zombie it
-        held, or itself.
-        """
+    def _unsettled(self, offender: Offender) -> bool:
+        """Whether a parent that was ended, or any zombie it held, is still a zombie."""
         stat = self.procfs.stat(offender.pid)
         if stat and stat.state == "Z" and stat.start_ticks == offender.start_ticks:
             return True
-        return any(True for zombie in observe.still_zombies(self.procfs, offender))
+        return any(True for _zombie in observe.still_zombies(self.procfs, offender))
 
-    def _adopters(self) -> set:
-        """PIDs that now hold zombies of parents which this sweep has ended."""
-        found = set()
+    def _adopters(self) -> set[int]:
+        """PIDs that now hold zombies of parents that this sweep has ended."""
+        found: set[int] = set()
         for key, outcomes in self.outcomes.items():
             if outcomes[-1].result == "parent_ended":
                 verdict = self.judged[key]
@@ -388,14 +403,16 @@ class _Run:
                 found.update(zombie.ppid for zombie in observe.still_zombies(self.procfs, due))
         return found - {pid for pid, _start in self.outcomes}
 
-    def confirm(self, verdicts, before) -> tuple:
-        """(results, last snapshot): for each offender what is really left of the zombies that
-        counted, and with whom.
+    def confirm(
+        self, verdicts: tuple[Verdict, ...], before: Snapshot
+    ) -> tuple[tuple[Result, ...], Snapshot]:
+        """Results and the last snapshot. The results say which of the zombies that were due are
+        really left, and with which parent.
         """
         results = []
         keys = {_key(verdict.offender) for verdict in verdicts}
         adopters = [verdict for key, verdict in self.judged.items() if key not in keys]
-        for verdict in tuple(verdicts) + tuple(adopters):
+        for verdict in (*verdicts, *adopters):
             key = _key(verdict.offender)
             outcomes = tuple(self.outcomes.get(key, ()))
             left = None
@@ -409,9 +426,9 @@ class _Run:
             results.append(Result(verdict, outcomes, left))
         return tuple(results), self.look()[0] if self.outcomes else before
 
-    def record(self, report) -> Report:
-        """Write what the next sweep, a reader on the node and its monitoring need; a failure of
-        that is a warning in the report.
+    def record(self, report: Report) -> Report:
+        """Write the state for the next sweep, the metrics and the report. If that fails, the
+        returned report has a warning.
         """
         self._note_sizes(report.after)
         try:
@@ -422,25 +439,25 @@ class _Run:
                 )
                 write(os.path.join(self.paths.run, LAST_REPORT), as_json(report))
         except (OSError, CannotSweep) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             return report._replace(
                 warnings=report.warnings + (f"{self.paths.run} cannot be written: {reason}",)
             )
         return report
 
-    def _note_sizes(self, snapshot) -> None:
+    def _note_sizes(self, snapshot: Snapshot) -> None:
         now = time.monotonic()
         self.memory.sizes.note((observe.NODE,), snapshot.limits.tasks, now)
         for offender in snapshot.offenders:
-            # ASCII without a blank, as the file wants it
+            # the file is ASCII, with blanks between its fields
             if offender.pids and re.fullmatch(r"[!-~]+", offender.pids.cgroup):
                 self.memory.sizes.note((offender.pids.cgroup,), offender.pids.current, now)
 
 
 @contextlib.contextmanager
-def _signals_noted(numbers: list):
-    """Signals that ask this process to end are noted in that list and end nothing for now; ignored
-    ones stay ignored.
+def _signals_noted(numbers: list[int]) -> Iterator[None]:
+    """Add signals that ask this process to end to the list instead of ending. Ignored ones stay
+    ignored.
     """
     import signal
 
@@ -457,9 +474,10 @@ def _signals_noted(numbers: list):
             signal.signal(number, handler)
 
 
-def _key(process) -> tuple:
+def _key(process: Offender | Zombie) -> tuple[int, int]:
     return process.pid, process.start_ticks
 
 
-def _only(verdict, counts):
+def _only(verdict: Verdict, counts: Callable[[Zombie], bool]) -> Verdict:
+    """The verdict with only those of its due zombies that count."""
     return verdict._replace(due=tuple(zombie for zombie in verdict.due if counts(zombie)))
