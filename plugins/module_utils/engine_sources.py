@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sources of the engine, out of the payload that Ansible sent to the node."""
+"""The sources of the engine, from the payload that Ansible has sent to the node."""
 
 from __future__ import absolute_import, division, print_function
 
@@ -12,8 +12,8 @@ import sys
 
 
 def of(package, directory):
-    """{path: text} of a package and those in it, as they would lie below a directory. Hardly any of
-    it is imported: a node would compile it for nothing.
+    """{path: text} of a package and the packages in it, as installed below that directory. Only
+    the packages are imported, not their modules: the node would compile those for nothing.
     """
     files = {}
     paths = [(package.__name__, package.__path__)]
@@ -26,7 +26,7 @@ def of(package, directory):
             if is_package:
                 paths.append((inner, __import__(inner, fromlist=["__path__"]).__path__))
             else:
-                # in a zip file, or not
+                # the finder of a zip file is the loader too
                 loader = finder if hasattr(finder, "get_source") else finder.find_spec(inner).loader
                 files["%s/%s.py" % (directory + inside, inner.rpartition(".")[2])] = (
                     loader.get_source(inner)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules share: the options of a sweep as an argument spec, and the way from a module to
-the engine.
+"""What the modules share: the options of a sweep as an argument spec, and how a module calls the
+engine.
 
-The engine is imported only after the node's Python was checked, so this file itself must parse on
+The engine is imported only once the node's Python has been checked, so this file has to parse on
 any Python.
 """
 
@@ -19,7 +19,7 @@ MINIMUM_PYTHON = (3, 9)
 
 
 def argument_spec():
-    """The options of a sweep. Values are judged by options.validate, which knows the ranges."""
+    """The options of a sweep. options.validate checks the values."""
     return dict(
         scope=dict(type="str", choices=["containers", "all"], default="containers"),
         remedies=dict(type="list", elements="str", default=["reap", "nudge", "terminate"]),
@@ -62,17 +62,14 @@ def argument_spec():
         ),
         max_parents=dict(type="int", default=10),
         cooldown=dict(type="int", default=3600),
-        min_usage=dict(
-            type="raw"
-            # removed: options.validate names the successor, where Ansible would only list what it
-            # knows
-        ),
+        # removed; options.validate names the successor, Ansible would only list the known options
+        min_usage=dict(type="raw"),
         act_within=dict(type="raw"),
     )
 
 
 def require_python(module):
-    """Fail with one sentence where the node's Python is too old for the engine."""
+    """Fail with one sentence if the node's Python is too old for the engine."""
     if sys.version_info < MINIMUM_PYTHON:
         module.fail_json(
             msg=(
@@ -84,10 +81,9 @@ def require_python(module):
 
 
 def validated(module):
-    """The module's options as the engine's, those of a sweep that it has; the others have their
-    defaults.
+    """The engine's options from those of the module. Options that this module does not have get
+    their defaults.
     """
-
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import validate
 
     return validate(
@@ -96,15 +92,15 @@ def validated(module):
 
 
 def given(options):
-    """The options that have a value. An answer left blank in AWX is null with ansible-core 2.19 and
-    later, and means the default.
+    """The options without those that are null: with ansible-core 2.19 and later that is an answer
+    left blank in AWX, which means the default.
     """
     return {name: value for name, value in options.items() if value is not None}
 
 
 @contextlib.contextmanager
 def plain_errors(module):
-    """Whatever the engine raises on purpose fails the module with its one sentence."""
+    """Fail the module with the one sentence of whatever the engine raises on purpose."""
     require_python(module)
 
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import (
@@ -121,7 +117,7 @@ def plain_errors(module):
 
 
 def run_sweep(module, check_mode, wait):
-    """One sweep with the module's options; returns the result of the module, or fails it with one
+    """Sweep with the module's options. Returns the result of the module, or fails it with one
     sentence.
     """
     with plain_errors(module):
@@ -135,7 +131,7 @@ def run_sweep(module, check_mode, wait):
 
 
 def without_warnings(module, result):
-    """Hands the warnings of a result to Ansible."""
+    """The result, with its warnings handed to Ansible."""
     for warning in result.pop("warnings"):
         module.warn(warning)
     return result

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# An action plugin of this name does it, on the controller
+# The work is done on the controller, by the action plugin of the same name
 
 from __future__ import absolute_import, division, print_function
 
@@ -15,47 +15,47 @@ short_description: Write a report on the zombies of a whole fleet, as a page, as
 version_added: 0.1.0
 description:
   - Makes one report of what M(provider.fleet.zombie_info) and M(provider.fleet.init_audit) returned
-    of all hosts of the play, on the controller.
-    No node is reached.
-  - C(fleet.html) is one page that loads nothing and reads without scripts. C(fleet.csv) and
-    C(fleet.json) have the same, and all rows of it.
-  - Each run is added to C(history.sqlite) beside them, from which the page draws its trends.
-  - Hosts that failed or were unreachable are in the report with the reason. The playbook
-    C(provider.fleet.report) shows how it is used.
+    for the hosts of the play. It runs on the controller and contacts no node.
+  - C(fleet.html) is a single page that loads nothing else and can be read without scripts.
+    C(fleet.csv) and C(fleet.json) have the same data with all rows.
+  - Each run is added to C(history.sqlite) in the same directory. The page draws its trends from
+    that.
+  - Hosts that failed or were unreachable are listed with the reason. The playbook
+    C(provider.fleet.report) shows how to use this module.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
   looks:
-    description: Name of the variable in which the result of M(provider.fleet.zombie_info) was
-      registered.
+    description: Name of the variable that the result of M(provider.fleet.zombie_info) was
+      registered in.
     type: str
     required: true
   audits:
-    description: Name of the variable in which the result of M(provider.fleet.init_audit) was
-      registered.
+    description: Name of the variable that the result of M(provider.fleet.init_audit) was
+      registered in.
     type: str
   dest:
     description:
-      - Directory on the controller; it is made where it is not there.
-      - A relative one is below the directory that C(ansible-playbook) was started in.
+      - Directory on the controller. It is created if it does not exist.
+      - A relative path starts from the directory in which C(ansible-playbook) was started.
     type: str
     default: zombie-reports
   keep_days:
-    description: Days for which a run is kept in the history, from 1 to 36500.
+    description: How many days a run is kept in the history, from 1 to 36500.
     type: int
     default: 400
 attributes:
   action:
-    description: All of it runs on the controller.
+    description: Runs entirely on the controller.
     support: full
   check_mode:
-    description: Writes nothing, and says what it would write.
+    description: Writes nothing and returns what it would write.
     support: full
   diff_mode:
     description: There is nothing to compare.
     support: none
   idempotent:
-    description: Each run is one more in the history.
+    description: Every run is added to the history.
     support: none
 requirements:
   - Python 3.10 with sqlite3 on the controller
@@ -87,12 +87,12 @@ dest:
   type: str
   sample: /home/op/zombie-reports
 files:
-  description: What was written, or would be.
+  description: Names of the files that were written, or would be.
   returned: success
   type: list
   elements: str
 totals:
-  description: The fleet in figures, as in C(fleet.json).
+  description: Totals for the fleet, as in C(fleet.json).
   returned: success
   type: dict
 """

@@ -13,59 +13,55 @@ short_description: Show for every container of a node whether its PID 1 collects
   whether it will leak zombies
 version_added: 0.1.0
 description:
-  - A process whose parent has ended is given to PID 1 of its container. If that never waits, each
-    such process stays as a zombie.
-  - Says of every container what its PID 1 is, whether it reaps, and what that rests on. Zombies and
-    the use of PIDs are counted too.
+  - A process whose parent has ended is given to PID 1 of its container. If that PID 1 never waits,
+    every such process stays behind as a zombie.
+  - Shows for every container what its PID 1 is, whether it collects orphans, and on what evidence.
+    It also counts zombies and the PIDs in use.
   - Without O(probe) it only looks.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
   probe:
     description:
-      - Send an orphan that exits at once, a canary, to each PID 1 of which nothing is known for
-        sure, and see whether it is collected
-        within 6.5 seconds. All at the same time.
-      - A program that takes any exit of a child for the end of its work, as many process managers
-        do, would end by it. So none is sent
-        to a PID 1 that waits for any child, that is told when a child ends (it catches or blocks
-        SIGCHLD), or that has children and
-        ran within 7 seconds. Inits that are written for orphans, such as tini, get one all the
-        same, and so do shells and programs in Ruby and
-        Go that have no child.
-      - What remains is a PID 1 that comes to wait for any child in those very seconds. It may take
-        the canary for its own, and end. Each PID 1
-        is looked at again afterwards; one that has ended is RV(containers[].harm) and a warning.
+      - Send an orphan that exits at once, a canary, to each PID 1 about which nothing certain is
+        known, and see whether it is collected within 6.5 seconds. All are sent at the same time.
+      - A program that takes the exit of any child for the end of its work, as many process managers
+        do, would end because of it. So none is sent to a PID 1 that waits for any child, that is
+        notified when a child ends (it catches or blocks SIGCHLD), or that has children and ran
+        while it was watched for 7 seconds. Inits made for orphans, such as tini, get one anyway,
+        and so do shells and programs in Ruby and Go that have no child.
+      - What remains is a PID 1 that starts to wait for any child within those very seconds. It may
+        take the canary for a child of its own, and end. So each PID 1 is checked again afterwards.
+        If one has ended, RV(containers[].harm) says so, and there is a warning.
       - A canary that is not collected in time is collected by the remedy V(reap), which stops that
-        PID 1 for milliseconds. Where V(reap) is
-        refused, it stays, one zombie, and no sweep counts it.
-      - Not sent to containers that O(protect) or O(protect_namespaces) spare, to paused and traced
-        ones, nor to those whose processes may look
-        into others (C(CAP_SYS_PTRACE) or C(CAP_PERFMON) without C(CAP_SYS_ADMIN)).
-      - What it showed is remembered on the node, for the sweeps, until that PID 1 ends or the node
-        is booted.
+        PID 1 for milliseconds. If V(reap) is refused, the canary stays, as one zombie that no sweep
+        counts.
+      - None is sent to containers that O(protect) or O(protect_namespaces) spare, to paused or
+        traced ones, nor to those whose processes may inspect others (C(CAP_SYS_PTRACE) or
+        C(CAP_PERFMON) without C(CAP_SYS_ADMIN)).
+      - The node remembers the result for its sweeps until that PID 1 ends or the node is rebooted.
     type: bool
     default: false
   remedies:
-    description: Leave out V(reap), and a canary that was not collected stays.
+    description: Without V(reap) a canary that was not collected stays.
     type: list
     elements: str
     default: [reap, nudge, terminate]
   min_age:
-    description: Seconds for which a PID 1 must have been seen to keep a zombie to be told a leaking
-      one by that. The sweeps on the node see them.
+    description: A PID 1 counts as leaking once sweeps on the node have seen it hold a zombie for
+      this many seconds.
     type: int
     default: 60
   protect:
     description:
-      - Regular expressions. A PID 1 whose executable or command line one of them matches is not
-        probed.
-      - A list, or text with each on a line of its own. One line of text must have no comma in it.
+      - Regular expressions. A PID 1 is not probed if one of them matches its executable or its
+        command line.
+      - A list, or text with one expression on each line. Text of a single line must not contain a
+        comma.
     type: raw
     default: []
   protect_namespaces:
-    description: Kubernetes namespaces whose pods are not probed. In a name C(*) stands for any
-      text.
+    description: Kubernetes namespaces whose pods are not probed; C(*) stands for any text.
     type: list
     elements: str
     default:
@@ -76,13 +72,13 @@ options:
        "openshift-*", "gke-*", "gmp-*", istio-system, monitoring]
 attributes:
   check_mode:
-    description: Looks and does not probe.
+    description: Looks, but does not probe.
     support: full
   diff_mode:
     description: There is nothing to compare.
     support: none
   idempotent:
-    description: It changes nothing, unless a canary stays.
+    description: Changes nothing, unless a canary stays.
     support: full
 requirements:
   - Linux 5.3 and Python 3.9 on the node
@@ -92,7 +88,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Which containers will leak
+- name: See which containers will leak
   provider.fleet.init_audit:
   become: true
   register: audit
@@ -101,7 +97,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: audit.summary
 
-- name: Know for sure
+- name: Find out for sure
   provider.fleet.init_audit:
     probe: true
   become: true
@@ -115,47 +111,46 @@ schema:
   sample: 1
 containers:
   description: >-
-    The containers of the node, those that leak first, at most 5000. Not the sandbox of a pod, a
-    C(pause) program on its own.
+    The containers of the node, those that leak first, at most 5000. The sandbox of a pod (a
+    C(pause) program on its own) is left out.
   returned: success
   type: list
   elements: dict
   contains:
     workload:
-      description: What it is, with the keys that M(provider.fleet.zombie_reap) documents.
+      description: What the container belongs to, with the keys that M(provider.fleet.zombie_reap)
+        documents.
       type: dict
     init:
       description: Its PID 1, with C(pid), C(name), C(executable), C(command_line) and C(uid); null
-        where it was not found.
+        if it was not found.
       type: dict
       sample: {"pid": 4711, "name": "tini", "executable": "/usr/bin/tini", "command_line":
         "/usr/bin/tini -- app", "uid": 0}
     verdict:
-      description: V(reaps), V(leaks) or V(unknown), as the strongest evidence says.
+      description: V(reaps), V(leaks) or V(unknown), according to the strongest evidence.
       type: str
     evidence:
       description: >-
         What was seen, each with C(by), C(verdict) and C(detail). C(by) is, from the strongest to
-        the weakest, V(zombies) (it keeps some),
-        V(sweeps) (one had to collect zombies from it), V(canary), V(signals) (SIGCHLD is ignored),
-        V(waiting) (a thread sleeps in a wait for
-        any child) or V(name).
+        the weakest, V(zombies) (it holds some), V(sweeps) (one had to collect zombies from it),
+        V(canary), V(signals) (SIGCHLD is ignored), V(waiting) (a thread is waiting for any child)
+        or V(name).
       type: list
       elements: dict
       sample: [{"by": "name", "verdict": "reaps", "detail": "it is called tini"}]
     seconds:
-      description: How long it took to collect the canary; null where it did not, or where none was
-        sent.
+      description: How long it took to collect the canary; null if it did not, or if none was sent.
       type: float
     harm:
-      description: What a canary may have done to this PID 1, in words; null where it is as before.
+      description: What a canary may have done to this PID 1, in words; null if it is as before.
       type: str
     zombies:
       description: Zombies that parents in this container hold.
       type: int
     pids:
-      description: Tasks in the cgroup whose limit is reached first, as
-        M(provider.fleet.zombie_reap) documents.
+      description: Tasks in the cgroup whose limit is reached first, as documented by
+        M(provider.fleet.zombie_reap).
       type: dict
 counts:
   description: Totals.
@@ -164,7 +159,7 @@ counts:
   sample: {"containers": 12, "reaps": 9, "leaks": 2, "unknown": 1, "zombies": 4, "canaries_left": 0,
     "harmed": 0}
 summary:
-  description: The audit for people, line by line. What a canary may have harmed comes first.
+  description: The audit as text, line by line. Any harm that a canary may have done comes first.
   returned: success
   type: list
   elements: str

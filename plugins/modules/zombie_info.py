@@ -13,28 +13,27 @@ short_description: Show the zombie processes of a node, whose they are, and how 
   table is
 version_added: 0.1.0
 description:
-  - Looks at the node in the same way as M(provider.fleet.zombie_reap) and does nothing, writes
-    nothing and waits for nothing.
-  - The verdicts are those that M(provider.fleet.zombie_reap) with the same options would reach at
-    this moment.
+  - Looks at the node as M(provider.fleet.zombie_reap) does, but acts on nothing, writes nothing and
+    does not wait.
+  - The verdicts are those that M(provider.fleet.zombie_reap) would reach now with the same options.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
   facts:
-    description: Return C(counts), C(limits) and C(offenders) as C(ansible_facts.zombies) too.
+    description: Also return C(counts), C(limits) and C(offenders) as C(ansible_facts.zombies).
     type: bool
     default: false
 extends_documentation_fragment:
   - provider.fleet.sweep_options
 attributes:
   check_mode:
-    description: It never changes anything.
+    description: Never changes anything.
     support: full
   diff_mode:
     description: There is nothing to compare.
     support: none
   idempotent:
-    description: It never changes anything.
+    description: Never changes anything.
     support: full
 requirements:
   - Linux 5.3 and Python 3.9 on the node
@@ -59,7 +58,7 @@ EXAMPLES = r"""
     facts: true
   become: true
 
-- name: Which nodes will be full within a day
+- name: Show which nodes will be full within a day
   ansible.builtin.debug:
     msg: full in {{ ansible_facts.zombies.limits.seconds_to_full }} s
   when: (ansible_facts.zombies.limits.seconds_to_full or 86400) < 86400
@@ -67,8 +66,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 schema:
-  description: Version of this result, which is that of M(provider.fleet.zombie_reap); the keys are
-    explained there.
+  description: Version of this result. It is the same as for M(provider.fleet.zombie_reap), which
+    explains the keys.
   returned: success
   type: int
   sample: 1
@@ -77,15 +76,16 @@ zombies:
   returned: success
   type: dict
 offenders:
-  description: The parents of zombies, those with most zombies first, each with its workload, its
+  description: The parents of zombies, those with most zombies first, each with its workload, the
     verdict and how fast it leaks.
   returned: success
   type: list
   elements: dict
 limits:
   description: >-
-    The process table of the node. C(growth_per_hour) compares with sweeps of the last hour;
-    C(seconds_to_full) is when it is full at this rate. Both are null where that is not known.
+    The process table of the node. C(growth_per_hour) comes from a comparison with sweeps of the
+    last hour; at this rate the table is full in C(seconds_to_full). Both are null if that is not
+    known.
   returned: success
   type: dict
   sample:
@@ -93,7 +93,7 @@ limits:
     "bound_by": "threads-max",
      "pid_max_ceiling": 4194304, "growth_per_hour": 12.0, "seconds_to_full": 57717000}
 limits_settable:
-  description: Whether this node lets root set C(pid_max) and C(threads_max); not so in most
+  description: Whether root can set C(pid_max) and C(threads_max) on this node; false in most
     containers.
   returned: success
   type: dict
@@ -104,33 +104,33 @@ counts:
   type: dict
 last_sweep:
   description:
-    - What the last sweep on this node did, by cron, timer, agent or module, as it is in
-      C(/run/zombie_reaper/last.json). Null where there was none since
-      the node was booted, and with a warning where that is not a report that only root can write.
-    - A scheduled sweep that finds nothing new leaves the report of the one before it.
+    - What the last sweep on this node did, whether it was started by cron, the timer, the daemon or
+      a module; from C(/run/zombie_reaper/last.json). Null if there was none since the node booted.
+      Null too, with a warning, if that file is not a report that only root can write.
+    - A scheduled sweep that finds nothing new leaves the previous report in place.
   returned: success
   type: dict
   contains:
     at:
-      description: When it ended, in seconds since the epoch by the clock of the node.
+      description: When it ended, in seconds since the epoch on the node's clock.
       type: float
       sample: 1764067153.218
     counts:
-      description: Totals, as M(provider.fleet.zombie_reap) returned them.
+      description: Totals, as M(provider.fleet.zombie_reap) returns them.
       type: dict
     offenders:
-      description: The parents that it acted on, at most 100, as M(provider.fleet.zombie_reap)
-        documents.
+      description: The parents that it acted on, at most 100, as documented by
+        M(provider.fleet.zombie_reap).
       type: list
       elements: dict
     duration:
-      description: Seconds that it took.
+      description: How long it took, in seconds.
       type: float
     ended_early:
-      description: Whether a signal asked it to end before it was done.
+      description: Whether a signal ended it before it was done.
       type: bool
 summary:
-  description: The whole report for people, line by line.
+  description: The whole report as text, line by line.
   returned: success
   type: list
   elements: str

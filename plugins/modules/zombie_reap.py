@@ -12,29 +12,27 @@ module: zombie_reap
 short_description: Find zombie processes and get rid of them, gently first
 version_added: 0.1.0
 description:
-  - Looks for processes that have exited and were not waited for, finds whose they are, and gets rid
-    of them with the gentlest
-    remedy that works.
-  - Zombies younger than O(min_age) are waited for, at most that long, and only if there are any.
-    What the agent of the role
-    P(provider.fleet.zombie_reaper#role) has seen on the node before counts.
-  - Never touched are PID 1 of the node, kernel threads, the sweep and its ancestors, container
-    runtimes and their shims, the
-    kubelet and systemd.
+  - Looks for processes that have exited and were not waited for, finds out whose they are, and gets
+    rid of them with the gentlest remedy that works.
+  - If there are zombies younger than O(min_age), it waits until they reach that age, and no longer.
+    The time for which the agent of the role P(provider.fleet.zombie_reaper#role) has already seen
+    them on the node counts.
+  - PID 1 of the node, kernel threads, the sweep and its ancestors, container runtimes and their
+    shims, the kubelet and systemd are never touched.
 author:
   - The provider.fleet authors (@provider-fleet)
 extends_documentation_fragment:
   - provider.fleet.sweep_options
 attributes:
   check_mode:
-    description: Decides in the same way as a real run, waiting included, and does nothing.
+    description: Makes the same decisions as a real run, including the wait, and acts on nothing.
     support: full
   diff_mode:
     description: Shows the parents of zombies before and after.
     support: full
   idempotent:
-    description: A run that finds nothing old enough changes nothing. Programs that leak make new
-      zombies.
+    description: A run that finds nothing old enough changes nothing. Programs that leak keep making
+      new zombies.
     support: full
 requirements:
   - Linux 5.3 and Python 3.9 on the node
@@ -48,7 +46,7 @@ EXAMPLES = r"""
   provider.fleet.zombie_reap:
   become: true
 
-- name: Say what would be done, now, on this node
+- name: Show what would be done on this node now
   provider.fleet.zombie_reap:
   become: true
   check_mode: true
@@ -61,10 +59,10 @@ EXAMPLES = r"""
 - name: Never stop a parent either, not even for a moment
   provider.fleet.zombie_reap:
     remedies: [nudge]
-    pressure: 0 # with room left no program is signalled
+    pressure: 0 # otherwise no program is signalled while there is room
   become: true
 
-- name: End parents only where it is nearly full, five at a time, and leave databases alone
+- name: End parents only when PIDs are nearly used up, five at a time, and leave databases alone
   provider.fleet.zombie_reap:
     pressure: 0.9
     max_parents: 5
@@ -85,16 +83,16 @@ zombies:
   type: dict
   contains:
     count:
-      description: How many there were when the node was looked at.
+      description: How many there were when the sweep looked at the node.
       type: int
     left:
-      description: How many were there at the end.
+      description: How many there were at the end.
       type: int
     list:
       description:
         - The first 100 of those left.
-        - C(claim) says whether anybody may still ask for the exit status, V(may_be_waited_for), or
-          nobody will, V(orphan), and C(evidence) how that is known.
+        - C(claim) is V(may_be_waited_for) if the parent may still ask for the exit status, and
+          V(orphan) if nobody will. C(evidence) says how that is known.
       type: list
       elements: dict
       sample:
@@ -103,8 +101,8 @@ zombies:
 offenders:
   description:
     - The parents of zombies, those with most zombies first, at most 1000.
-    - Text that a tenant chose is bounded, and control characters and invalid UTF-8 in it are
-      escaped.
+    - Text chosen by a tenant is cut to a maximum length; control characters and invalid UTF-8 in it
+      are escaped.
   returned: success
   type: list
   elements: dict
@@ -113,55 +111,53 @@ offenders:
       description: PID of the parent.
       type: int
     name:
-      description: Its name, which it chose itself.
+      description: Its name, which the process can set itself.
       type: str
     executable:
-      description: Path of its executable in its own mount namespace, null where it cannot be read.
+      description: Path of its executable in its own mount namespace; null if it cannot be read.
       type: str
     command_line:
       description: Its arguments.
       type: str
     uid:
-      description: Its user ID as the node counts.
+      description: Its user ID as seen from the node.
       type: int
     state:
-      description: Its state, as C(ps) shows it.
+      description: Its state, as shown by C(ps).
       type: str
     zombies:
-      description: Zombies it holds.
+      description: How many zombies it holds.
       type: int
     due:
-      description: Those of them that a remedy is for, being of O(min_age) and held by no tracer and
-        no living thread.
+      description: How many of them a remedy is for. These have reached O(min_age) and are not held
+        by a tracer or by a living thread.
       type: int
     claims:
-      description: How many of them nobody will ask for, C(orphan), and how many the parent may
-        still wait for, C(may_be_waited_for).
+      description: How many of them nobody will ask for (C(orphan)), and how many the parent may
+        still wait for (C(may_be_waited_for)).
       type: dict
       sample: {"orphan": 3, "may_be_waited_for": 1}
     pressure:
       description: >-
-        How much room there is for processes where the parent is. C(level) is V(room), V(pressure)
-        or V(full); C(share) is what is taken of C(limit);
-        C(where) is V(node) or the cgroup of which most is taken.
+        How much room there is for processes where the parent runs. C(level) is V(room), V(pressure)
+        or V(full). C(share) is the share of C(limit) that is taken. C(where) is V(node), or the
+        cgroup that is closest to its limit.
       type: dict
       sample: {"level": "room", "share": 0.0102, "limit": 192730, "where": "node"}
     oldest_age:
-      description: Seconds since the first of them was first seen with this parent.
+      description: Seconds since the oldest of them was first seen with this parent.
       type: float
     workload:
       description: >-
-        What the parent belongs to. Has the keys C(kind) (C(container) or C(host)), C(runtime),
-        C(container_id), C(container_name),
-        C(pod_uid), C(namespace), C(pod), C(qos), C(lease), C(service), C(pid_namespace), C(cgroup),
-        C(outermost) (the uppermost
-        part of a container's cgroup path that is not the node's own), C(user) (UID of whoever runs
-        the container's runtime rootless; the name is then what
-        that user says), C(kubernetes) and C(sandbox) (whether Kubernetes runs it, and whether it is
-        a pod's sandbox); what is not known is null.
-        The lease is what Akash sets in the environment of the container, with C(owner), C(dseq),
-        C(gseq), C(oseq) and C(provider), and C(verified), whether
-        it is the lease of the pod's namespace; where it is not, the tenant may have made it up.
+        What the parent belongs to. What is not known is null. The keys are C(kind) (C(container) or
+        C(host)), C(runtime), C(container_id), C(container_name), C(pod_uid), C(namespace), C(pod),
+        C(qos), C(lease), C(service), C(pid_namespace), C(cgroup), C(outermost) (the topmost part of
+        a container's cgroup path that is not the node's own), C(user) (UID of the user who runs a
+        rootless container runtime; the names then come from that user), C(kubernetes) (whether
+        Kubernetes runs it) and C(sandbox) (whether it is a pod's sandbox). The lease is what Akash
+        sets in the environment of the container, with C(owner), C(dseq), C(gseq), C(oseq) and
+        C(provider). C(verified) says whether it belongs to the pod's namespace; if not, the tenant
+        may have made it up.
       type: dict
       sample:
         {"kind": "container", "runtime": "containerd",
@@ -174,14 +170,13 @@ offenders:
          "outermost": "/kubepods/burstable/pod8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d", "user": null,
          "kubernetes": true, "sandbox": false}
     init_pid:
-      description: PID 1 of its PID namespace, which adopts the zombies when the parent ends.
+      description: PID 1 of its PID namespace. It adopts the zombies when the parent ends.
       type: int
     pids:
       description: >-
-        Tasks in that cgroup of its container, its pod or above whose limit is reached first; C(max)
-        is null where none has a limit.
-        C(growth_per_hour) and C(seconds_to_full) are as those of the node. Null where the kernel
-        does not count.
+        Tasks in the cgroup whose limit is reached first, among those of its container, its pod and
+        above. C(max) is null if none of them has a limit. C(growth_per_hour) and
+        C(seconds_to_full) are as for the node. Null if the kernel does not count tasks.
       type: dict
       sample:
         {"current": 180, "max": 1024, "cgroup":
@@ -191,7 +186,7 @@ offenders:
       description: V(act) or V(leave).
       type: str
     remedies:
-      description: What may be tried on this parent.
+      description: The remedies that may be tried on this parent.
       type: list
       elements: str
     reason:
@@ -209,17 +204,16 @@ offenders:
         V(not_cleared).
       type: str
     cleared:
-      description: Zombies of it that are gone.
+      description: How many of its zombies are gone.
       type: int
     leaking_per_hour:
       description:
-        - Zombies that the parent makes in an hour, counted from when it last collected some in a
-          sweep.
-        - Null where it never did, or has made none since.
+        - New zombies of the parent per hour, since a sweep last had it collect some.
+        - Null if that never happened, or if it has made none since.
       type: float
       sample: 24.0
     adopted_by:
-      description: PIDs that hold the rest now.
+      description: PIDs of the processes that hold the rest now.
       type: list
       elements: int
     steps:
@@ -237,35 +231,32 @@ offenders:
           type: str
         refusal:
           description: >-
-            Why V(reap) was refused, as one word for machines; null where it was not. Of the node:
-            V(architecture), V(kernel), V(yama),
-            V(not_permitted). Of the parent: V(32_bit), V(seccomp_strict), V(seccomp_filter),
-            V(syscall_user_dispatch), V(no_instruction).
-            Of this moment only, and then no harder remedy follows in this sweep: V(traced),
-            V(stopped), V(uninterruptible),
-            V(not_stopping), V(busy), V(disturbed).
+            Why V(reap) was refused, as one word for machines; null if it was not. Because of the
+            node, V(architecture), V(kernel), V(yama) or V(not_permitted). Because of the parent,
+            V(32_bit), V(seccomp_strict), V(seccomp_filter), V(syscall_user_dispatch) or
+            V(no_instruction). Only at this moment, so that no harsher remedy follows in this sweep,
+            V(traced), V(stopped), V(uninterruptible), V(not_stopping), V(busy) or V(disturbed).
           type: str
           sample: traced
         detail:
           description: What was done, or why not, as one sentence for people.
           type: str
         max_stop_ms:
-          description: Milliseconds for which V(reap) stopped the parent at most at a time; null
-            where it did not.
+          description: The longest time for which V(reap) stopped the parent, in milliseconds; null
+            if it did not.
           type: float
           sample: 1.734
         seconds:
-          description: How long it took.
+          description: How long it took, in seconds.
           type: float
     seconds:
-      description: How long that took.
+      description: How long all steps took, in seconds.
       type: float
 limits:
   description: >-
-    The process table of the node. C(growth_per_hour) is the rate of the last half hour or more;
-    C(seconds_to_full) is when it is full at that
-    rate, from a tenth taken. Both are null where that is not known. C(pressure) is V(room),
-    V(pressure) or V(full).
+    The process table of the node. C(growth_per_hour) is the rate of the last half hour or more. At
+    that rate the table is full in C(seconds_to_full), which is given from a tenth taken. Both are
+    null if that is not known. C(pressure) is V(room), V(pressure) or V(full).
   returned: success
   type: dict
   sample:
@@ -275,9 +266,9 @@ limits:
      "room"}
 counts:
   description: >-
-    Totals. C(cleared_by) has one number for each remedy. C(orphans) are left and nobody will ask
-    for them; C(left_to_parents) were left alone, since there
-    is room and the parent may still ask for them.
+    Totals. C(cleared_by) has one number for each remedy. C(orphans) are the zombies left that
+    nobody will ask for. C(left_to_parents) were left alone, since there is room and the parent may
+    still ask for them.
   returned: success
   type: dict
   sample:
@@ -286,46 +277,44 @@ counts:
      "offenders": 1, "acted_on": 1, "parents_ended": 0, "orphans": 0, "left_to_parents": 0}
 reap_refusal:
   description: >-
-    Why V(reap) is impossible on this node, as one word for machines, V(architecture), V(yama),
-    V(not_permitted) or V(kernel); null where it is possible.
-    A warning says it to people.
+    Why V(reap) is impossible on this node, as one word for machines: V(architecture), V(yama),
+    V(not_permitted) or V(kernel). Null if it is possible. A warning gives the reason in words.
   returned: success
   type: str
 stuck:
   description: >-
-    Containers that cannot end, since a process of the node holds a zombie of theirs. C(pid) is the
-    PID 1 that waits for it, C(holder_pid) who holds the
-    C(zombies), C(age) the seconds since the oldest of these was first seen.
+    Containers that cannot end because a process of the node holds a zombie of theirs. C(pid) is
+    the PID 1 that waits for it, C(holder_pid) the process that holds the C(zombies), and C(age) the
+    seconds since the oldest of these was first seen.
   returned: success
   type: list
   elements: dict
 summary:
-  description: The whole report for people, line by line.
+  description: The whole report as text, line by line.
   returned: success
   type: list
   elements: str
 check_mode:
-  description: Whether this says only what would be done.
+  description: Whether this only says what would be done.
   returned: success
   type: bool
 found_by:
   description: >-
-    How the zombies were found. V(ledger), there are none, so no process was read; V(children),
-    among the children of the processes in those
-    cgroups that hold some; V(scan), one pass over the whole process table.
+    How the zombies were found. V(ledger) means that the counters showed none, so no process was
+    read; V(children), among the children of the processes in the cgroups that hold some; V(scan),
+    in one pass over the whole process table.
   returned: success
   type: str
   sample: ledger
 ended_early:
-  description: Whether a signal asked the sweep to end before it was done. The rest is left to the
-    next one.
+  description: Whether a signal ended the sweep before it was done. The rest is left to the next
+    sweep.
   returned: success
   type: bool
 duration:
-  description: Seconds that the sweep took.
+  description: How long the sweep took, in seconds.
   returned: success
   type: float
-
 """
 
 from ansible.module_utils.basic import AnsibleModule

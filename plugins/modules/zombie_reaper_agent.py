@@ -12,57 +12,54 @@ module: zombie_reaper_agent
 short_description: Put the zombie reaper's engine, command and configuration on a node
 version_added: 0.1.0
 description:
-  - Installs the very engine that this module itself was shipped with, so that the node's own
-    C(zombie-reaper) command and the
-    modules of this collection are one implementation.
+  - Installs the engine that this module itself is shipped with, so that the C(zombie-reaper)
+    command on the node and the modules of this collection are one implementation.
   - Writes C(/usr/local/lib/zombie_reaper/), C(/usr/local/sbin/zombie-reaper),
-    C(/etc/zombie_reaper/config.json) and
-    C(/usr/local/bin/kill_zombie_parents.sh), which only calls the command. A hand-made script of
-    that name is replaced.
-  - Files of earlier versions are removed. A schedule is not set up; the role
+    C(/etc/zombie_reaper/config.json) and C(/usr/local/bin/kill_zombie_parents.sh), which only calls
+    the command. Any other script of that name is replaced.
+  - Files of earlier versions are removed. This module sets up no schedule; the role
     P(provider.fleet.zombie_reaper#role) does that.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
   state:
-    description: Whether the agent is on the node. V(absent) removes C(/run/zombie_reaper) and its
-      metrics too.
+    description: Whether the agent is on the node. V(absent) also removes C(/run/zombie_reaper) and
+      the metrics.
     type: str
     choices: [present, absent]
     default: present
   options:
     description:
-      - The options of the sweep, by the names that M(provider.fleet.zombie_reap) documents. What is
-        left out has its default.
+      - The options of the sweep, by the names that M(provider.fleet.zombie_reap) documents. Those
+        left out have their defaults.
     type: dict
     default: {}
   schedule_files:
     description:
-      - The files of the schedule as they are to be, path to text, empty where there is to be none.
-        They are compared, not written; RV(scheduled) has
-        the answer.
+      - The files that the schedule should consist of, from path to text; empty for no schedule.
+        They are compared, not written. RV(scheduled) returns the result.
     type: dict
     default: {}
   textfile_directory:
     description:
-      - Where the agent writes C(zombie_reaper.prom), metrics that the textfile collector of
-        node_exporter reads.
+      - Where the agent writes C(zombie_reaper.prom), metrics for the textfile collector of
+        node_exporter.
       - V(auto) is the first of C(/var/lib/prometheus/node-exporter),
-        C(/var/lib/node_exporter/textfile_collector) and
-        C(/var/lib/node_exporter) that is there when it sweeps, and no metrics where none is.
-      - V(off) is none. Else the absolute path of a directory, no part of which may be a symbolic
-        link. It is not made.
+        C(/var/lib/node_exporter/textfile_collector) and C(/var/lib/node_exporter) that exists when
+        it sweeps. If none does, there are no metrics.
+      - V(off) writes none. Anything else is the absolute path of a directory. It is not created,
+        and no part of the path may be a symbolic link.
     type: str
     default: auto
 attributes:
   check_mode:
-    description: Says what would be written and removed.
+    description: Returns what would be written and removed.
     support: full
   diff_mode:
     description: Shows the files before and after, the engine's by name only.
     support: full
   idempotent:
-    description: Files that are as they should be are not written.
+    description: Files that are already as they should be are not written.
     support: full
 requirements:
   - Python 3.9 on the node
@@ -87,29 +84,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: Paths that were written or removed, or would be.
+  description: Paths of the files that were written or removed, or would be.
   returned: success
   type: list
   elements: str
   sample: [/etc/zombie_reaper/config.json]
 found:
   description: >-
-    What a schedule can rest on here. C(cron) is the path of the cron daemon, C(systemd) whether
-    systemd runs, C(timer) and C(daemon) whether a timer of this project is installed, or its
-    daemon as a service; C(daemon_runs) whether that daemon runs.
+    What the node offers for a schedule. C(cron) is the path of the cron daemon. C(systemd) is
+    whether systemd runs. C(timer) and C(daemon) are whether the timer of this project and its
+    daemon are installed as systemd units, and C(daemon_runs) is whether that daemon runs.
   returned: success
   type: dict
   sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "daemon": true, "daemon_runs":
     true}
 scheduled:
   description: >-
-    Whether the schedule is the one of O(schedule_files) and no other, and what runs it is there. A
-    cron daemon has to be installed; a unit of
-    systemd has to be active and enabled.
+    Whether the schedule is exactly that of O(schedule_files), and can run. For that, a cron daemon
+    has to be installed, or the systemd unit has to be active and enabled.
   returned: success
   type: bool
 limits:
-  description: The limits of the process table, as M(provider.fleet.zombie_info) returns them,
+  description: The limits of the process table, as M(provider.fleet.zombie_info) returns them, but
     without a forecast.
   returned: success
   type: dict
@@ -117,7 +113,7 @@ limits:
     {"pid_max": 4194304, "threads_max": 192730, "tasks": 341, "limit": 192730, "usage": 0.001769,
     "bound_by": "threads-max", "pid_max_ceiling": 4194304}
 limits_settable:
-  description: Which of them can be set on this node.
+  description: Which of these limits can be set on this node.
   returned: success
   type: dict
   sample: {"pid_max": true, "threads_max": true}
@@ -143,8 +139,8 @@ TIMER = "/etc/systemd/system/zombie-reaper.timer"
 SERVICE = "/etc/systemd/system/zombie-reaper.service"
 CRON_DAEMONS = ("/usr/sbin/cron", "/usr/sbin/crond")
 
-# Parses on any Python, so that an old one is told so. -I and -S: no user site, no environment, a
-# third of the start-up time.
+# Parses on any Python, so that an old one gives the message and not a syntax error. -I and -S: no
+# user site, no environment, a third of the start-up time.
 COMMAND_TEXT = """\
 #!%(python)s -IS
 # Managed by Ansible (provider.fleet.zombie_reaper_agent)
@@ -163,7 +159,7 @@ exec %(command)s "$@"  # the name that operators know; managed by Ansible (provi
 
 
 def ships_with_the_engine():
-    """Never called: Ansible sends along what a module imports anywhere."""
+    """Never called. Ansible sends along whatever a module imports anywhere in it."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
         agent,
         audit,
@@ -177,31 +173,29 @@ def ships_with_the_engine():
 
 
 def command_text(module):
-    """The command, for the node's own Python, or failing that the one that runs this module: never
-    one that may go with a virtual environment.
+    """The text of the command, for the node's own Python. That of this module comes last: it may be
+    in a virtual environment, and go with it.
     """
     for path in ("/usr/bin/python3", "/usr/libexec/platform-python", sys.executable):
         if os.path.exists(path):
             text = COMMAND_TEXT % dict(python=path, library=os.path.dirname(ENGINE))
             code = "import sys; raise SystemExit(sys.version_info < (3, 9))"
-            # what is there was tried before
+            # the text that is there was tested when it was written
             if read(COMMAND) == text or module.run_command([path, "-IS", "-c", code])[0] == 0:
                 return text
     module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")
 
 
 def read(path):
-    """Text of a regular file, None where there is none."""
+    """Text of a regular file; None if there is none."""
     if os.path.islink(path) or not os.path.isfile(path):
         return None
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
 
 
-def strangers():
-    """What lies in the engine's directory and was not put there by this version, caches of Python
-    apart.
-    """
+def engine_files():
+    """Yields the paths of all files in the engine's directory."""
     for directory, _directories, names in os.walk(ENGINE):
         for name in names:
             yield os.path.join(directory, name)
@@ -225,7 +219,7 @@ def write(module, path, text, mode):
 
 
 def metrics_files():
-    """Paths of the metrics that this node's agent may have written, whole or not."""
+    """Paths of the metrics that this node's agent may have written, complete or not."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
         files,
         textfile,
@@ -274,7 +268,7 @@ def present(module, options, textfile_directory):
         caches.add((os.path.join(directory, "__pycache__"), name[: -len(".py")]))
     removed = [
         path
-        for path in strangers()
+        for path in engine_files()
         if path not in wanted
         and (os.path.dirname(path), os.path.basename(path).split(".")[0]) not in caches
     ]
@@ -310,27 +304,26 @@ def absent(module):
 
 
 def found():
-    """What a schedule can rest on."""
-    stays = "--daemon" in (read(SERVICE) or "")
+    """What the node offers for a schedule."""
+    has_daemon = "--daemon" in (read(SERVICE) or "")
     return dict(
         cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
         systemd=os.path.isdir("/run/systemd/system"),
         timer=os.path.exists(TIMER),
-        daemon=stays,
-        daemon_runs=stays and daemon_runs(),
+        daemon=has_daemon,
+        daemon_runs=has_daemon and daemon_runs(),
     )
 
 
 def daemon_runs():
-    """Whether the daemon runs."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import daemon
 
     return daemon.status(RUN) is not None
 
 
 def is_scheduled(module, wanted, found):
-    """Whether these are the files of the schedule, no other, and what runs it is there. wanted:
-    {path: text}; found: from found().
+    """Whether the files of the schedule are exactly these, and it can run. wanted: {path: text};
+    found: from found().
     """
     for path in (CRON_FILE, TIMER, SERVICE):
         if (

@@ -1,4 +1,4 @@
-"""The resident agent: what it says, what it listens to, and what it must not do."""
+"""The daemon: what it says, what it listens to, and what it must not do."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def test_ages_are_kept_in_memory_where_the_file_is_lost(node, start_daemon):
 
 
 def test_a_sweep_by_hand_beside_it_takes_turns(node, start_daemon):
-    """While a sweep by hand holds the lock the resident one does nothing; then it goes on."""
+    """While a sweep by hand holds the lock the daemon does nothing; then it goes on."""
     daemon = start_daemon("--min-age", "0", "--remedies", "reap")
     daemon.after_ticks(1)
     with open(node.run_directory / "lock", "w", encoding="ascii") as lock:
@@ -443,11 +443,11 @@ def resident_kb(daemon) -> int:
 
 def test_nothing_that_is_protected_is_ended(node, start_daemon):
     protected = node.container("# spare me\n" + LEAK)
-    of_the_host = node.program(LEAK)
+    host_program = node.program(LEAK)
     young = node.container(CREATES_AND_COLLECTS)
     other = node.container(LEAK)
     node.sweep(remedies="")
-    seen_at_boot(node, {program.pids[1] for program in (protected, of_the_host, other)})
+    seen_at_boot(node, {program.pids[1] for program in (protected, host_program, other)})
     # those are older than that, and of no other will anything ever be
     half_of_its_time = str(int(time.monotonic() / 2))
     daemon = start_daemon(
@@ -462,8 +462,8 @@ def test_nothing_that_is_protected_is_ended(node, start_daemon):
     )
     wait_until(lambda: not other.alive)
     daemon.after_ticks(2)
-    assert protected.alive and of_the_host.alive and young.alive
-    assert children(protected) == children(of_the_host) == 3
+    assert protected.alive and host_program.alive and young.alive
+    assert children(protected) == children(host_program) == 3
 
 
 CREATES_AND_COLLECTS = """

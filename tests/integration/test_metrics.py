@@ -164,7 +164,7 @@ def test_a_wrong_setting_says_what_is_right(node, directory):
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "zombie-reaper: textfile_directory: 'textfiles' is not allowed: give auto, off or the"
-        " absolute path of a directory, of letters, digits and ._+@:,=~- only"
+        " absolute path of a directory that consists of letters, digits and ._+@:,=~- only"
     ]
 
 

@@ -5,6 +5,7 @@ alone, on files made by hand.
 from __future__ import annotations
 
 import os
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -212,8 +213,8 @@ def test_a_wrong_configuration_is_a_sweep_that_could_not_be_done(
     """By the schedule; somebody who mistypes raises no alarm."""
     wrong = noted[1]
     wrong.write_text('{"min_age": -1}', encoding="ascii")
-    monkeypatch.setattr(agent._Flags, "config", str(wrong))
-    monkeypatch.setattr(agent._Flags, "run", str(noted[0]))
+    flags = partial(agent.Flags, config=str(wrong), run=str(noted[0]))
+    monkeypatch.setattr(agent, "Flags", flags)
     monkeypatch.setattr(agent, "to_syslog", lambda line: None)
     textfile.publish(
         str(noted[0]),

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.excepthook = _no_traceback_at_ctrl_c
     arguments = sys.argv[1:] if arguments is None else arguments
     flags = (
-        Flags(syslog="--syslog" in arguments) if arguments in idle.SCHEDULED else _parsed(arguments)
+        Flags(syslog="--syslog" in arguments) if arguments in idle.SCHEDULED else _parse(arguments)
     )
     log: Log = to_syslog if flags.syslog else to_stdout
     if isinstance(sys.stdout, io.TextIOWrapper):  # None if the command was started without one
@@ -132,7 +132,7 @@ def _options(flags: Flags) -> tuple[Options, str]:
     return Options(**values), textfiles
 
 
-def _parsed(arguments: list[str]) -> Flags:
+def _parse(arguments: list[str]) -> Flags:
     import argparse  # 9 ms of start-up that the scheduled sweep does without
 
     parser = argparse.ArgumentParser(

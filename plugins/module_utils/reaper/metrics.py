@@ -186,7 +186,7 @@ def record(done: Report, paths: Paths) -> tuple[str, ...]:
 
 
 def failed(paths: Paths) -> None:
-    """Record that a sweep has failed, if that is possible. Other values stay as and where they are."""
+    """Record that a sweep has failed, if that is possible. Other values stay as they are."""
     with contextlib.suppress(OSError, CannotSweep, MemoryError):
         procfs = ProcFS(paths.proc)
         if not (textfile.kept(paths.run, procfs)[0] or _directory(paths.textfiles, None)):
