@@ -90,9 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
             done = sweep(
                 options,
                 paths._replace(textfiles=textfiles),
-                flags.check,
-                flags.wait,
-                until_reported,
+                check_mode=flags.check,
+                wait=flags.wait,
+                until_reported=until_reported,
             )
             if flags.json:
                 _print(report.as_json(done))
