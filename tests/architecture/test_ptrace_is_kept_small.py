@@ -199,29 +199,29 @@ def test_the_filter_is_set_aside_in_the_call_that_was_chosen_and_nowhere_else():
         if isinstance(part, ast.FunctionDef)
     }
     assert {name for name, text in functions.items() if "PTRACE_O_SUSPEND_SECCOMP" in text} == {
-        "_set_seccomp_aside"
+        "_suspend_seccomp"
     }
-    assert {name for name, text in functions.items() if "._set_seccomp_aside()" in text} == {
-        "_to_exit",
-        "_require_seccomp_can_be_set_aside",
+    assert {name for name, text in functions.items() if "._suspend_seccomp()" in text} == {
+        "_run_to_exit",
+        "_require_suspendable_seccomp",
     }
-    assert {name for name, text in functions.items() if "._to_exit()" in text} == {
+    assert {name for name, text in functions.items() if "._run_to_exit()" in text} == {
         "call",
-        "_leave_out_call",
+        "_skip_call",
     }
     call = functions["call"]
     steps = [
-        "self._to_entry()",
+        "self._run_to_entry()",
         "registers[arch.interrupted_call] = number",
         "registers[place] = value",
-        "self._to_exit()",
+        "self._run_to_exit()",
     ]
     assert [call.count(step) for step in steps] == [1] * 4 and sorted(
         steps, key=call.index
     ) == steps
-    tried = functions["_require_seccomp_can_be_set_aside"]
+    tried = functions["_require_suspendable_seccomp"]
     assert (
-        "self._resume" not in tried and tried.splitlines()[-1].strip() == "self._put_seccomp_back()"
+        "self._resume" not in tried and tried.splitlines()[-1].strip() == "self._restore_seccomp()"
     )
 
 

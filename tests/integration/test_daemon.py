@@ -96,7 +96,7 @@ def test_a_second_one_is_refused_and_the_first_goes_on(node, start_daemon):
     daemon = start_daemon("--remedies", "reap", "--min-age", "0")
     done = node.agent("--daemon", "--interval", "1")
     assert done.returncode != 0
-    assert re.search(r"another .*holds .*/daemon\.lock", done.stderr), done.stderr
+    assert re.search(r"another .*held .*/daemon\.lock", done.stderr), done.stderr
     init = node.container(LEAK)
     cleared(daemon, 3)
     assert init.alive
@@ -337,7 +337,7 @@ def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, start_daemon):
     with open(node.run_directory / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         init = node.container(LEAK)
-        wait_until(lambda: "error: another process holds" in daemon.text(), 60)
+        wait_until(lambda: "error: another process has held" in daemon.text(), 60)
         assert children(init) == 3
     cleared(daemon, 3)
 

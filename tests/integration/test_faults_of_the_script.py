@@ -445,7 +445,7 @@ forever()
     )
     done = node.run(*node.agent_command("--min-age", "0", code=code))
     assert done.returncode == 75
-    assert "another process holds" in done.stderr
+    assert "another process has held" in done.stderr
     assert init.alive
     assert len(init.zombies()) == 3
     holder.stop()

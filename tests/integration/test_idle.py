@@ -24,7 +24,7 @@ status = main()
 print("imported", *sorted({"reaper.agent", "json", "re"} & set(sys.modules)))
 sys.exit(status)
 """
-AGAIN = "0 zombies on this node; nothing else is new since the sweep "
+AGAIN = "0 zombies on this node; nothing has changed since the sweep "
 
 
 TASKS = 300  # of the machine, as the node sees it

@@ -113,7 +113,7 @@ ROOT, PROCFS = "/sys/fs/cgroup", ProcFS()
 
 def ledger(keep, *by_hand):
     made = cgroups.Ledger(ROOT, PROCFS, keep)
-    assert made.is_part
+    assert made.part
     if by_hand:
         made.directory, made.list_name, made.keep = *by_hand, keep
     return made

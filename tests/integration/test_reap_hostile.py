@@ -134,7 +134,7 @@ def test_a_file_is_not_asked_about_restartable_sequences(node, tmp_path):
     with Untouched(program):
         outcome = reap_directly(node, program)
     assert (outcome["result"], outcome["refusal"]) == ("refused", "busy")
-    assert "told by a file only" in outcome["detail"]
+    assert "only a mapped file" in outcome["detail"]
     assert answer(program) == "well"
 
 

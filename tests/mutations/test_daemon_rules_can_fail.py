@@ -21,18 +21,18 @@ REMOVED = LEDGER + "a_cgroup_that_is_removed_while_its_list_is_open_leaves_the_o
 OF_A_PART = LEDGER + "of_a_part_its_own_tasks_count_and_not_those_of_the_machine"
 IN_ORDER = LEDGER + "the_tasks_of_a_part_are_counted_after_the_last_pid_and_before_they_are_listed"
 PID_FIRST = """        last_pid = self.tasks()[1]
-        if not self.is_part:
+        if self.part is None:
             return self.tasks()[0], last_pid
 """
 AT_ONCE = """        tasks, last_pid = self.tasks()
-        if not self.is_part:
+        if self.part is None:
             return tasks, last_pid
 """
-COUNTED_FIRST = """        counted = _number(self.counted, "pids.current") if self.is_part else None
+COUNTED_FIRST = """        counted = _number(self.part, "pids.current") if self.part else None
         last_pid = self.tasks()[1]
-        if self.is_part:
+        if self.part:
             return counted, last_pid
-        if not self.is_part:
+        if self.part is None:
             return self.tasks()[0], last_pid
 """
 ACCOUNTED = FIND + "whatever_is_not_accounted_for_is_looked_for_in_the_whole_table"
@@ -65,7 +65,7 @@ MUTATIONS = {
         LEDGER + "the_last_pid_is_read_before_the_tasks_are_counted",
     ),
     "pids_that_began_again_count": ("kernel/cgroups.py", "if new >= 0:", "if True:", BOUNDS),
-    "one_look_is_enough": ("kernel/cgroups.py", "LOOKS = 3 ", "LOOKS = 1 ", BOUNDS),
+    "one_look_is_enough": ("kernel/cgroups.py", "MAX_LOOKS = 3 ", "MAX_LOOKS = 1 ", BOUNDS),
     "what_is_listed_is_read_first": (
         "kernel/cgroups.py",
         "tasks, last_pid = self._to_be_listed()\n                listed = self._listed()",
@@ -74,7 +74,7 @@ MUTATIONS = {
     ),
     "only_the_top_of_a_long_list_is_read": (
         "kernel/cgroups.py",
-        "if len(data) < WHOLE:",
+        "if len(data) < FULL_READ_BYTES:",
         "if True:",
         LEDGER + "a_list_of_any_length_is_read_to_its_end",
     ),
@@ -98,8 +98,8 @@ MUTATIONS = {
     ),
     "new_cgroups_are_not_seen": (
         "kernel/cgroups.py",
-        "if number is None or number != self.number:",
-        "if number is None or self.number is None:",
+        "if now is None or now != self.cgroup_stat:",
+        "if now is None or self.cgroup_stat is None:",
         LEDGER + "a_cgroup_that_is_new_is_seen",
     ),
     "lists_of_version_1_stay_open": (
@@ -116,25 +116,25 @@ MUTATIONS = {
     ),
     "cgroups_that_do_not_count_are_relied_on": (
         "kernel/cgroups.py",
-        "except (OSError, TypeError):",
-        "except OSError:",
+        "elif os.path.exists(child):",
+        "elif False:",
         LEDGER + "holding_is_none_where_the_controller_is_not_turned_on_below",
     ),
     "those_below_are_counted_twice": (
         "kernel/cgroups.py",
-        "tasks - sum(number for _each, number in below) - ",
+        "tasks - sum(number for _child, number in below) - ",
         "tasks - ",
         LEDGER + "holding_tells_the_cgroups_from_the_fullest_down",
     ),
     "a_part_is_counted_as_the_whole_machine": (
         "kernel/cgroups.py",
-        "        if not self.is_part:\n",
+        "        if self.part is None:\n",
         "        if True:\n",
         OF_A_PART + "[once-v1]",
     ),
     "a_part_is_held_against_lists_of_the_whole_machine": (
         "kernel/cgroups.py",
-        "(self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)",
+        "(self.counted, self.list_of_counted) if is_part else _hierarchy(root)",
         "_hierarchy(root)",
         OF_A_PART + "[once-v1]",
     ),
@@ -397,8 +397,8 @@ MUTATIONS = {
     ),
     "whoever_fails_keeps_the_lock": (
         "files.py",
-        "__exit__(self, *_error) -> None:\n        os.close(self.fd)\n",
-        "__exit__(self, *_error) -> None:\n        pass\n",
+        "__exit__(self, *_error: object) -> None:\n        os.close(self.fd)\n",
+        "__exit__(self, *_error: object) -> None:\n        pass\n",
         FREE,
     ),
     # orphans

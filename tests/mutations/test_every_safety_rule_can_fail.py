@@ -34,7 +34,7 @@ MUTATIONS = {
     ),
     "the_start_time_is_not_compared": (
         "kernel/pidfd.py",
-        "stat is not None and stat.start_ticks == offender.start_ticks",
+        "stat is not None and stat.start_ticks == process.start_ticks",
         "stat is not None",
         "tests/integration/test_pidfd.py",
     ),

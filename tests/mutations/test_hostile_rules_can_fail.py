@@ -19,9 +19,8 @@ LOOK = HOSTILE + "where_a_tenant_may_look_into_other_processes_no_canary_is_sent
 MUTATIONS = {
     "a_path_that_is_too_long_stops_every_sweep": (
         "kernel/procfs.py",
-        '/exe" % (os.fsencode(self.root), pid))\n        except OSError:',
-        '/exe" % (os.fsencode(self.root), pid))\n        except (FileNotFoundError,'
-        " ProcessLookupError, PermissionError):",
+        '/exe"))\n        except OSError:',
+        '/exe"))\n        except (FileNotFoundError, ProcessLookupError, PermissionError):',
         HOSTILE + "a_path_of_an_executable_that_is_too_long_for_the_kernel_stops_no_sweep",
     ),
     "a_canary_that_was_stopped_stays": (

@@ -168,7 +168,7 @@ MUTATIONS = {
     ),
     "an_idle_look_hides_a_failure": (
         "textfile.py",
-        'if f"\\n{SUCCESS} 1\\n" not in text:',
+        'if directory is None or f"\\n{SUCCESS} 1\\n" not in text:',
         "if directory is None:",
         FAILS,
     ),

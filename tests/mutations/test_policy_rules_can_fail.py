@@ -99,7 +99,12 @@ MUTATIONS = {
         IN_LINEAGE + "programs_that_never_wait",
     ),
     # pressure
-    "a_burst_is_a_rate": (LIMITS, "SHORTEST = 1800.0", "SHORTEST = 60.0", IN_STATE + "forecast"),
+    "a_burst_is_a_rate": (
+        LIMITS,
+        "MIN_INTERVAL = 1800.0",
+        "MIN_INTERVAL = 60.0",
+        IN_STATE + "forecast",
+    ),
     "growth_on_an_empty_node_goes_on": (
         LIMITS,
         "and count >= MIN_SHARE * limit",

@@ -87,8 +87,8 @@ CHANGES = {
             (PTRACE, "                self._write_registers(self.between)\n", ""),
             (
                 PTRACE,
-                "        self._write_registers(self.between)\n        self.goes_on_rightly",
-                "        self.goes_on_rightly",
+                "        self._write_registers(self.between)\n        self.resumes_safely",
+                "        self.resumes_safely",
             ),
         ],
         TRACE + "test_registers_of_a_program_that_calculates",
@@ -108,7 +108,7 @@ CHANGES = {
         [
             (
                 PTRACE,
-                "        self._set_seccomp_aside()\n        self._resume",
+                "        self._suspend_seccomp()\n        self._resume",
                 "        self._resume",
             )
         ],
@@ -137,8 +137,8 @@ CHANGES = {
         [
             (
                 PTRACE,
-                "            self._leave_out_call()\n            raise Refused",
-                "            self._to_exit()\n            raise Refused",
+                "            self._skip_call()\n            raise Refused",
+                "            self._run_to_exit()\n            raise Refused",
             )
         ],
         HOSTILE + "test_no_forbidden_call_ever_gets_through[restarts-mkdir]",
@@ -154,7 +154,7 @@ CHANGES = {
         HOSTILE + "test_no_forbidden_call_ever_gets_through[int80-mkdir]",
     ),
     "a_page_is_waited_for_without_end": (
-        [(PTRACE, "and not for_ever\n", "and False\n")],
+        [(PTRACE, "and not forever\n", "and False\n")],
         HOSTILE + "test_a_page_that_is_never_served_holds_nobody_up",
     ),
     "a_file_is_asked_about_restartable_sequences": (

@@ -116,12 +116,12 @@ class Watched(ptrace.Tracee):
     def prepare(self):
         super().prepare()
         at("prepared")
-    def _to_entry(self):
+    def _run_to_entry(self):
         at("calling")
-        super()._to_entry()
-    def _to_exit(self):
+        super()._run_to_entry()
+    def _run_to_exit(self):
         at("calling")
-        super()._to_exit()
+        super()._run_to_exit()
     def call(self, *words):
         result = super().call(*words)
         at("called")

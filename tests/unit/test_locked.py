@@ -32,7 +32,7 @@ def clock(monkeypatch):
 def test_it_is_waited_for_so_long_and_no_longer(tmp_path, clock, wait, seconds):
     with (
         files.locked(str(tmp_path)),
-        pytest.raises(Busy, match=f"for longer than {seconds:g} s: nothing was done"),
+        pytest.raises(Busy, match=f"for more than {seconds:g} s: nothing was done"),
         files.locked(str(tmp_path), wait=wait),
     ):
         raise AssertionError("two hold it")

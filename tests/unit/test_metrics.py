@@ -346,7 +346,7 @@ def test_whoever_has_it_open_reads_the_old_one_to_its_end(paths, file):
 def test_what_its_owner_writes_there_is_not_taken_over(paths, file):
     metrics.record(swept(), paths)
     for tell, sweeps in (
-        (lambda: textfile.looked(paths.run, REAL, 5), 1),
+        (lambda: textfile.update_after_idle_look(paths.run, REAL, 5), 1),
         (lambda: metrics.record(swept(), paths), 2),
         (lambda: metrics.failed(paths), 2),
     ):
@@ -373,7 +373,7 @@ def test_a_link_in_its_place_is_replaced_and_what_it_leads_to_is_neither_written
     victim.chmod(0o600)
     trap(file.with_name(name), victim)
     assert metrics.record(swept(), paths) == ()
-    assert textfile.looked(paths.run, REAL, 5)
+    assert textfile.update_after_idle_look(paths.run, REAL, 5)
     assert victim.read_text(encoding="utf-8") == f"{metrics.SWEEPS} 1000\nsecret\n"
     assert victim.stat().st_mode & 0o7777 == 0o600
     assert not file.is_symlink()
@@ -492,7 +492,9 @@ def test_totals_that_are_broken_count_from_zero(paths, file, tmp_path, broken):
     text = BREAKS[broken](copy.read_text(encoding="utf-8"))
     copy.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert textfile.kept(paths.run, REAL) == (None, "")
-    assert not textfile.looked(paths.run, REAL, 5), "a whole sweep has to write it anew"
+    assert not textfile.update_after_idle_look(paths.run, REAL, 5), (
+        "a whole sweep has to write it anew"
+    )
     assert metrics.record(swept(), paths) == ()
     assert plain(file.read_text(encoding="utf-8"))["sweeps_total"] == 1
 
@@ -525,7 +527,9 @@ def test_one_that_fails_is_told_and_the_other_figures_stay(broken, file):
         "zombie_reaper_errors_total": 2,
         "zombie_reaper_last_sweep_success": 0,
     } and list(told) == list(before)
-    assert not textfile.looked(broken.run, REAL, 5), "only a sweep can put that right"
+    assert not textfile.update_after_idle_look(broken.run, REAL, 5), (
+        "only a sweep can put that right"
+    )
     metrics.record(swept(), broken)
     assert (
         plain(file.read_text())["last_sweep_success"],
@@ -585,7 +589,7 @@ def test_an_idle_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
     inode = file.stat().st_ino
     later = int(before["zombie_reaper_last_sweep_timestamp_seconds", ()]) + 7
     monkeypatch.setattr(textfile, "time", SimpleNamespace(time=lambda: later))
-    assert textfile.looked(paths.run, REAL, 4711)
+    assert textfile.update_after_idle_look(paths.run, REAL, 4711)
     told = read(file.read_text(encoding="utf-8"))
     assert told["zombie_reaper_pids_used", ()] == 4711
     assert told["zombie_reaper_last_sweep_timestamp_seconds", ()] == later
@@ -602,10 +606,10 @@ def test_an_idle_look_tells_when_it_was_and_how_many_tasks_there_are(paths, file
 def test_an_idle_look_that_cannot_tell_needs_a_whole_sweep(paths, file):
     metrics.record(swept(), paths)
     with files.locked(paths.run):
-        assert not textfile.looked(paths.run, REAL, 5), "a sweep is at work"
+        assert not textfile.update_after_idle_look(paths.run, REAL, 5), "a sweep is at work"
     file.unlink()
     file.parent.rmdir()
-    assert not textfile.looked(paths.run, REAL, 5)
+    assert not textfile.update_after_idle_look(paths.run, REAL, 5)
 
 
 # The option

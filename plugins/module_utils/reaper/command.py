@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where ``zombie-reaper`` begins: a scheduled call on a node where nothing is wrong ends here, any
-other is for :mod:`.agent`.
+"""The entry point of ``zombie-reaper``. A scheduled call ends here when there is nothing to do;
+everything else is left to :mod:`.agent`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> int:
         ago = idle.idle_for(RUN, CONFIG, CGROUP, ProcFS())
         if ago is not None:
             say = to_syslog if arguments else to_stdout
-            say(f"0 zombies on this node; nothing else is new since the sweep {int(ago)} s ago")
+            say(f"0 zombies on this node; nothing has changed since the sweep {int(ago)} s ago")
             return 0
     from .agent import main as agent
 

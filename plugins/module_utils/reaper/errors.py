@@ -1,15 +1,13 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the engine raises where it cannot go on. Each message is one sentence for people."""
+"""What the engine raises when it cannot go on. Each message is one sentence for people."""
 
 from __future__ import annotations
 
 
 class CannotSweep(Exception):
-    """Something that a sweep needs is missing on this node. The message is one sentence that says
-    what.
-    """
+    """This node lacks something that a sweep needs. The message says what."""
 
 
 class Busy(CannotSweep):
@@ -17,9 +15,7 @@ class Busy(CannotSweep):
 
 
 class OptionError(ValueError):
-    """An option that is not allowed. The message names the option, its value and what is
-    allowed.
-    """
+    """An option is invalid. The message names it, its value and what is allowed."""
 
 
 class NoSuchProcess(Exception):

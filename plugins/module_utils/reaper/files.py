@@ -1,9 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every file of the engine's own is written with: a lock that keeps others away, and a
-rename.
-"""
+"""How the engine writes its own files: one writer at a time, and each file replaced by a rename."""
 
 from __future__ import annotations
 
@@ -14,20 +12,19 @@ import time
 
 from .errors import Busy, CannotSweep
 
-LOCK_WAIT = (
-    20.0  # seconds for another sweep to end; it never sleeps for min_age while it holds the lock
-)
-NEW = ".new"  # what is added to a name until the file is whole
+# seconds to wait for another sweep to end; none sleeps for min_age while it holds the lock
+LOCK_WAIT = 20.0
+NEW = ".new"  # suffix of a file that is still being written
 
 
 class _Lock:
-    """Held between ``with`` and its end. By hand: contextlib takes longer to load than all that a
-    quiet look does with this file.
+    """A context manager that holds a lock file. Written by hand because importing contextlib takes
+    longer than everything an idle look does with this file.
     """
 
-    def __init__(self, run, name, wait) -> None:
+    def __init__(self, run: str, name: str, wait: float) -> None:
         self.run, self.name, self.wait = run, name, wait
-        self.fd = None
+        self.fd = -1  # of the lock file, while it is held
 
     def __enter__(self) -> None:
         path = os.path.join(self.run, self.name)
@@ -42,7 +39,7 @@ class _Lock:
             os.close(self.fd)
             raise
 
-    def _take(self, path) -> None:
+    def _take(self, path: str) -> None:
         deadline = time.monotonic() + self.wait
         while True:
             try:
@@ -55,30 +52,32 @@ class _Lock:
                     ) from None
                 if time.monotonic() > deadline:
                     raise Busy(
-                        f"another process holds {path} for longer than {self.wait:g} s:"
+                        f"another process has held {path} for more than {self.wait:g} s:"
                         " nothing was done"
                     ) from None
                 time.sleep(0.1)
 
-    def __exit__(self, *_error) -> None:
+    def __exit__(self, *_error: object) -> None:
         os.close(self.fd)
 
 
 def locked(run: str, name: str = "lock", wait: float | None = None) -> _Lock:
-    """Hold the lock of that name in the directory; :class:`Busy` when another process holds it for
-    longer than ``wait`` (:data:`LOCK_WAIT`) seconds.
+    """Hold the lock of this name in the directory ``run``.
+
+    Raises :class:`Busy` when another process does not release it within ``wait`` seconds
+    (:data:`LOCK_WAIT` by default).
     """
     return _Lock(run, name, LOCK_WAIT if wait is None else wait)
 
 
 def write(path: str, text: str, mode: int = 0o600, dir_fd: int | None = None) -> None:
-    """Replace a file whole or not at all; ``OSError`` where that fails.
+    """Replace a file completely or not at all; raises ``OSError`` when that fails.
 
-    dir_fd: descriptor of the directory that ``path`` is relative to. It may be another user's:
-    nothing that lies there is followed or opened.
+    dir_fd: descriptor of the directory that ``path`` is relative to. It may belong to another
+    user, so nothing in it is followed or opened.
     """
     new = path + NEW
-    _remove(new, dir_fd)  # left by one that was killed
+    _remove(new, dir_fd)  # left by a process that was killed
     fd = os.open(
         new,
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
@@ -95,8 +94,8 @@ def write(path: str, text: str, mode: int = 0o600, dir_fd: int | None = None) ->
         raise
 
 
-def _remove(name, dir_fd) -> None:
+def _remove(name: str, dir_fd: int | None) -> None:
     try:
         os.unlink(name, dir_fd=dir_fd)
-    except OSError:  # it is not there, or whatever is, nothing can be written in its place
+    except OSError:  # it does not exist, or what is there makes the write fail anyway
         pass

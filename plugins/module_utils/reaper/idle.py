@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a scheduled sweep may end before it begins: the one before found no zombie, the ledger
-shows none now, and nothing else is new.
+"""Whether a scheduled sweep may end before it begins: the previous one found no zombies, the cgroup
+ledger shows none now, and nothing else has changed.
 
-On most nodes that is every sweep but one in :data:`TRUSTED` seconds. To import all that a sweep
-needs costs several times the CPU of this look, more than the ``ps`` of a script; so this file
+On most nodes that is every sweep but one in :data:`TRUSTED` seconds. Importing all that a sweep
+needs costs several times the CPU of this look, and more than the ``ps`` of a script; so this file
 imports next to nothing.
 """
 
@@ -17,13 +17,21 @@ import time
 from .kernel import cgroups
 from .paths import IDLE_NOTE, LAST_REPORT, METRICS_COPY
 
-TRUSTED = 600.0  # seconds; after that a whole sweep looks again, and writes a new last.json
-GROWN = 0.01  # of the limit that binds; with so many tasks more than then a whole sweep looks again
-SCHEDULED = [], ["--syslog"]  # the arguments of a call by cron or the timer
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .kernel.limits import Limits
+    from .kernel.procfs import ProcFS
+
+TRUSTED = 600.0  # seconds that a note is valid; then a whole sweep writes a new last.json
+GROWN = 0.01  # of the limit that binds: a whole sweep runs when there are so many more tasks
+# arguments of a call by cron or by the timer
+SCHEDULED: tuple[list[str], ...] = ([], ["--syslog"])
 
 
 def stamp(path: str) -> str:
-    """What changes whenever a file is written or replaced; ``-`` where it cannot be seen."""
+    """A text that changes whenever a file is written or replaced; ``-`` when it cannot be read by
+    stat(2).
+    """
     try:
         found = os.stat(path)
     except OSError:
@@ -31,11 +39,11 @@ def stamp(path: str) -> str:
     return f"{found.st_dev}:{found.st_ino}:{found.st_ctime_ns}:{found.st_size}"
 
 
-def note(run: str, config_stamp: str, limits, procfs) -> str:
+def note(run: str, config_stamp: str, limits: Limits, procfs: ProcFS) -> str:
     """The text to note after a whole scheduled sweep that found nothing.
 
-    config_stamp: of the configuration that this sweep had, taken before it was read. limits:
-    :class:`.limits.Limits` at its end.
+    config_stamp: :func:`stamp` of this sweep's configuration file, taken before it was read.
+    limits: as they were at the end of the sweep.
     """
     words = [
         procfs.read_text("sys/kernel/random/boot_id").strip(),
@@ -47,12 +55,13 @@ def note(run: str, config_stamp: str, limits, procfs) -> str:
     return " ".join(words) + "\n"
 
 
-def idle_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
-    """Seconds since the sweep that noted it, where all is as it was then and there is no zombie;
-    None where a whole sweep has to look.
+def idle_for(run: str, config: str, cgroup_root: str, procfs: ProcFS) -> float | None:
+    """Seconds since the sweep that left the note, if nothing has changed and there is no zombie;
+    None when a whole sweep has to run.
 
-    The metrics, where there are any, then tell of this look.
-    config: path of the configuration, which is not read: it is the very file which that sweep read.
+    If the node has metrics, they are updated.
+    config: path of the configuration. It is not read: the stamp shows that it is still the file
+    that the sweep read.
     """
     try:
         with open(os.path.join(run, IDLE_NOTE), encoding="ascii") as file:
@@ -73,7 +82,7 @@ def idle_for(run: str, config: str, cgroup_root: str, procfs) -> float | None:
         if os.path.exists(os.path.join(run, METRICS_COPY)):
             from . import textfile
 
-            return ago if textfile.looked(run, procfs, tasks) else None
+            return ago if textfile.update_after_idle_look(run, procfs, tasks) else None
         return ago
     except (OSError, ValueError):
         return None

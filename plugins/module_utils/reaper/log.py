@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where lines go: standard output or syslog(3)."""
+"""Where log lines go: standard output or syslog(3)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ SYSLOG_TAG = "zombie_reaper"
 
 
 def to_stdout(line: str) -> None:
-    """One line to whoever started this."""
+    """Write one line to standard output."""
     sys.stdout.write(line + "\n")
 
 
 def to_syslog(line: str, warning: bool = False) -> None:
-    """One line to syslog(3), from where it goes to the journal. warning: its priority, for what a
-    person should see; else info.
+    """Send one line to syslog(3), which passes it on to the journal.
+
+    warning: whether a person should see it: priority LOG_WARNING instead of LOG_INFO.
     """
     import syslog
 

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Records: immutable data with one typed field per line.
 
-To a type checker, :class:`Record` is :class:`typing.NamedTuple`. At run time its annotations make a
-:func:`collections.namedtuple`, since importing typing would cost each start of the command some
-2.5 ms.
+A type checker sees :class:`Record` as :class:`typing.NamedTuple`. At run time its annotations
+become a :func:`collections.namedtuple`: importing typing would add 2.5 ms to each start of the
+command.
 """
 
 from __future__ import annotations
@@ -29,4 +29,4 @@ else:
             return type(name, (base,), {"__slots__": (), **body})
 
     class Record(metaclass=_RecordType):
-        """What a record derives from."""
+        """The base class of every record."""

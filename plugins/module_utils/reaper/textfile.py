@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The file that node_exporter's textfile collector reads, and a copy of it in the run directory.
 
-Its directory belongs to another user as a rule, so nothing is read there: what the next sweep goes
-on from is the copy. That has the boot in its first line, the directory in its second, then the very
-text; one that is torn, or of another boot, counts as none.
+The collector's directory usually belongs to another user, so nothing is read from it: each sweep
+continues from the copy. The copy holds the boot ID in its first line, the directory in its second,
+then the text itself. A copy that is torn, or from another boot, is ignored.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from .errors import CannotSweep
 from .files import NEW, locked, write
 from .paths import METRICS_COPY
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .kernel.procfs import ProcFS
+
 NAME = "zombie_reaper.prom"
-# Debian's first
+# Debian's comes first
 DIRECTORIES = (
     "/var/lib/prometheus/node-exporter",
     "/var/lib/node_exporter/textfile_collector",
     "/var/lib/node_exporter",
 )
-LAST_SWEEP, PIDS_USED, SUCCESS = (
-    "zombie_reaper_last_sweep_timestamp_seconds",
-    "zombie_reaper_pids_used",
-    "zombie_reaper_last_sweep_success",
-)
-PART = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+LAST_SWEEP = "zombie_reaper_last_sweep_timestamp_seconds"
+PIDS_USED = "zombie_reaper_pids_used"
+SUCCESS = "zombie_reaper_last_sweep_success"
+PART = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # flags for one part of a path
 
 
-def kept(run: str, procfs) -> tuple:
-    """(directory, text) of what was written last, in this boot; (None, ``""``) where nothing
-    was.
-    """
+def kept(run: str, procfs: ProcFS) -> tuple[str | None, str]:
+    """(directory, text) of the last write in this boot; (None, ``""``) when there was none."""
     try:
         with open(os.path.join(run, METRICS_COPY), encoding="utf-8") as file:
             boot_id, directory, text = file.read().split("\n", 2)
@@ -44,9 +46,10 @@ def kept(run: str, procfs) -> tuple:
     return (directory, text) if boot_id == _boot_id(procfs) and text.endswith("\n") else (None, "")
 
 
-def publish(run: str, procfs, directory: str, text: str) -> None:
-    """Write the copy, then the file. The lock is held. ``OSError`` where that fails; ``filename``
-    of it says which.
+def publish(run: str, procfs: ProcFS, directory: str, text: str) -> None:
+    """Write the copy, then the file. The caller holds the lock.
+
+    Raises ``OSError`` when that fails; its ``filename`` says which of the two it was.
     """
     copy = os.path.join(run, METRICS_COPY)
     write(copy, "\n".join((_boot_id(procfs), directory, text)))
@@ -62,8 +65,8 @@ def publish(run: str, procfs, directory: str, text: str) -> None:
 
 
 def remove(run: str, directory: str) -> None:
-    """Take back what :func:`publish` wrote: the values of yesterday would be told for ever. The
-    lock is held.
+    """Remove what :func:`publish` wrote; otherwise node_exporter would serve stale values for ever.
+    The caller holds the lock.
     """
     for path in (
         os.path.join(run, METRICS_COPY),
@@ -76,9 +79,11 @@ def remove(run: str, directory: str) -> None:
             pass
 
 
-def with_values(text: str, values: dict) -> str:
-    """The text with these values in place of those of the same series. values: ``{series: value}``,
-    both as they are written.
+def with_values(text: str, values: Mapping[str, object]) -> str:
+    """The text with new values for some of its series.
+
+    values: ``{series: value}``. The series is written as in the text; the value is formatted by
+    ``str``.
     """
     lines = text.split("\n")
     for number, line in enumerate(lines):
@@ -88,36 +93,32 @@ def with_values(text: str, values: dict) -> str:
     return "\n".join(lines)
 
 
-def looked(run: str, procfs, tasks: int) -> bool:
-    """Have the metrics tell of a look at this moment that found nothing new; False where that
-    cannot be done, and a whole sweep has to.
+def update_after_idle_look(run: str, procfs: ProcFS, tasks: int) -> bool:
+    """Update the metrics after an idle look, one that found nothing new.
 
-    tasks: of the whole machine. It has to as well where the last sweep could not be done: only a
-    sweep can put that right.
+    False when that is impossible and a whole sweep has to run instead. That includes the case that
+    the last sweep failed: only a sweep can put that right.
+    tasks: how many the whole machine has.
     """
     try:
         with locked(run, wait=0):
             directory, text = kept(run, procfs)
-            if f"\n{SUCCESS} 1\n" not in text:
+            if directory is None or f"\n{SUCCESS} 1\n" not in text:
                 return False
-            publish(
-                run,
-                procfs,
-                directory,
-                with_values(text, {LAST_SWEEP: f"{time.time():.3f}", PIDS_USED: tasks}),
-            )
+            values = {LAST_SWEEP: f"{time.time():.3f}", PIDS_USED: tasks}
+            publish(run, procfs, directory, with_values(text, values))
     except (OSError, CannotSweep):
         return False
     return True
 
 
-def _boot_id(procfs) -> str:
+def _boot_id(procfs: ProcFS) -> str:
     return procfs.read_text("sys/kernel/random/boot_id").strip()
 
 
 def _opened(directory: str) -> int:
-    """Descriptor of the directory, to which no symbolic link leads: its owner could point one
-    elsewhere at any moment.
+    """A descriptor of the directory, reached without following any symbolic link: the owner of a
+    part of the path could point one elsewhere at any moment.
     """
     dir_fd = os.open("/", PART)
     for name in filter(None, directory.split("/")):

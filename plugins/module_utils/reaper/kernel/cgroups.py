@@ -1,16 +1,16 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What cgroups say: whether a process is paused, how many tasks it and its neighbours may be, and
-how many zombies there are on the node.
+"""What cgroups show: whether a process is frozen, how many tasks its cgroups may have, and how many
+zombies the node has.
 
-A zombie is a task for the kernel's counters, but no cgroup lists it (``cgroup_exit()`` takes it off
-the list, ``cgroup_release()`` comes when it is waited for; Linux 5.2, commit b636fd38dc40). So what
-is counted and not listed is a zombie: that is the ledger. No process is read for it.
+The kernel counts a zombie as a task, but no cgroup lists it: ``cgroup_exit()`` takes it off the
+list, ``cgroup_release()`` only runs when it is waited for (Linux 5.2, commit b636fd38dc40). So
+whatever is counted but not listed is a zombie. That is the ledger; it reads no process.
 
 Sources: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/freezer-subsystem.rst and
-cgroup-v1/pids.rst of the kernel. Version 1, version 2, and both side by side ("hybrid", version 2
-in ``unified``).
+cgroup-v1/pids.rst of the kernel. Supports version 1, version 2, and both side by side ("hybrid",
+with version 2 in ``unified``).
 """
 
 from __future__ import annotations
@@ -18,84 +18,91 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections import namedtuple
 
-# below the root: directory, name of its list of tasks
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .procfs import CgroupLine, ProcFS
+
+# (directory below the root, name of the file that lists a cgroup's tasks)
 HIERARCHIES = (("", "cgroup.threads"), ("/unified", "cgroup.threads"), ("/pids", "tasks"))
-PIDS_FIRST = (HIERARCHIES[2], HIERARCHIES[0])  # that count tasks, or may
-LOOKS = 3  # at the ledger, while there are new tasks in each
-# levels of cgroups that are asked for their limits: a tenant may make them as deep as a path is
-# long
-DEEPEST = 64
-REMOVED = (errno.ENOENT, errno.ENODEV)
-MAX_BYTES = 1 << 16  # of a list of tasks at a time
-# bytes; a read that gave fewer came to the end: the kernel fills at least a page but for one line
-# (seq_file)
-WHOLE = 4000
+PIDS_FIRST = (HIERARCHIES[2], HIERARCHIES[0])  # those that count tasks, or may
+MAX_LOOKS = 3  # at the ledger, as long as new tasks appear during each
+# levels of cgroups that are checked for a limit: a tenant may nest them as deep as a path is long
+MAX_DEPTH = 64
+REMOVED = (errno.ENOENT, errno.ENODEV)  # the cgroup of this file was removed
+READ_BYTES = 1 << 16  # of a list of tasks at a time
+# A read that returned less reached the end: unless it has a single line, the kernel fills at least
+# a page (seq_file)
+FULL_READ_BYTES = 4000
 
 
 class Ledger:
-    """The number of zombies on the whole machine: all tasks (proc_loadavg(5)) less those that are
-    listed in its cgroups.
+    """Counts the zombies of the whole machine: all tasks (proc_loadavg(5)) minus those that its
+    cgroups list.
 
-    One hierarchy is enough, of whatever version and with whatever controller, since every task is
-    in one of its cgroups. Where only a part of it is visible (a node that is a container), the
-    zombies are those of that part, if the kernel counts its tasks: only a cgroup below the root has
-    a ``pids.current``. Where it does not, all that is not visible counts as zombies, so the answer
+    One hierarchy is enough, whatever its version and controllers, because every task is in one of
+    its cgroups. If only a part of it is visible (the node is a container), the ledger counts the
+    zombies of that part, provided the kernel counts its tasks: only a cgroup below the root has a
+    ``pids.current``. If it does not, everything outside that part counts as a zombie, so the result
     is never too low.
 
-    keep: whether descriptors stay open between two counts, for a resident process; then a count is
-    one read for each cgroup. Only of version 2: a ``tasks`` that stays open is told as it was until
+    keep: leave the lists open between two counts, for the daemon; each count then takes one read
+    per cgroup. Only for version 2: an open ``tasks`` of version 1 shows the same content until
     nobody has read it for a second (cgroup_pidlist_start() of kernel/cgroup/cgroup-v1.c).
     """
 
-    def __init__(self, root: str, procfs, keep: bool = False) -> None:
+    def __init__(self, root: str, procfs: ProcFS, keep: bool = False) -> None:
         self.procfs = procfs
         self.counted, self.list_of_counted = _hierarchy(root, PIDS_FIRST)
-        self.is_part = (
-            self.counted is not None and _number(self.counted, "pids.current") is not None
-        )
+        is_part = self.counted is not None and _number(self.counted, "pids.current") is not None
+        # the visible part of the hierarchy; None when the whole of it is visible
+        self.part = self.counted if is_part else None
         self.directory, self.list_name = (
-            (self.counted, self.list_of_counted) if self.is_part else _hierarchy(root)
+            (self.counted, self.list_of_counted) if is_part else _hierarchy(root)
         )
         self.keep = keep and self.list_name == "cgroup.threads"
-        self.descriptors, self.number = [], None
+        self.descriptors: list[int] = []  # of the lists that are kept open
+        self.cgroup_stat: str | None = None  # cgroup.stat of the top when they were opened
 
     def zombies(self) -> int | None:
-        """None where that cannot be told. Tasks that begin and end meanwhile make it too high, not
-        too low.
+        """None when they cannot be counted. Tasks that begin and end meanwhile make the number too
+        high, not too low.
 
-        What is listed was counted before, or got a PID since then, and PIDs are given in order: so
-        at most that many are new. That is known of the PID namespace of this process and those
-        below it, which on a node is all. It is too low by one where a task had its PID before the
-        first of these reads, was not counted in the second, and another one was waited for while
-        the lists were read.
+        Whatever is listed was either counted before or got its PID since. PIDs are assigned in
+        order, so the last PID limits how many are new. That covers the PID namespace of this
+        process and those below it, which on a node is everything. The number is too low by one if a
+        task got its PID before the first of these reads, was not yet counted by the second, and
+        another task was waited for while the lists were read.
         """
         if self.directory is None:
             return None
         counts = []
         try:
-            for _look in range(LOOKS):
+            for _look in range(MAX_LOOKS):
                 tasks, last_pid = self._to_be_listed()
                 listed = self._listed()
                 tasks_now, last_pid_now = self._to_be_listed()
                 new = last_pid_now - last_pid
-                if new >= 0:  # else they began from the lowest again
-                    # it may have had its PID, and be counted only now
+                if new >= 0:  # else PIDs have wrapped around
+                    # a task may have got its PID before and be counted only now
                     new = max(new, tasks_now - tasks)
                     counts.append(tasks + new - listed)
                     if not new or counts[-1] <= 0:
                         break
-        except OSError:  # a list that may not be opened, or no descriptor for it
+        except OSError:  # a list may not be opened, or there is no descriptor for it
             self.close()
             return None
         return min(counts, default=None)
 
-    def holding(self) -> list | None:
-        """(directory, number of zombies) of each cgroup that holds some, those with most first;
-        None where cgroups do not count tasks.
+    def holding(self) -> list[tuple[str, int]] | None:
+        """(directory, number of zombies) of each cgroup that holds any, most zombies first; None
+        when cgroups do not count tasks.
 
-        Of a zombie whose cgroup was removed the one above is told.
+        A zombie whose cgroup was removed counts for the one above.
         """
         if self.counted is None:
             return None
@@ -103,47 +110,46 @@ class Ledger:
             found, waiting = [], [(self.counted, self._to_be_listed()[0])]
             while waiting:
                 directory, tasks = waiting.pop()
-                below = [
-                    (each, _number(each, "pids.current")) for each in subdirectories(directory)
-                ]
-                below = [
-                    (each, number)
-                    for each, number in below
-                    if number is not None or os.path.exists(each)
-                ]
+                below = []
+                for child in subdirectories(directory):
+                    number = _number(child, "pids.current")
+                    if number is not None:
+                        below.append((child, number))
+                    elif os.path.exists(child):
+                        return None  # the pids controller is not enabled there
                 with open(f"{directory}/{self.list_of_counted}", "rb") as file:
-                    zombies = tasks - sum(number for _each, number in below) - _lines(file.fileno())
+                    zombies = (
+                        tasks - sum(number for _child, number in below) - _lines(file.fileno())
+                    )
                 if zombies > 0:
                     found.append((directory, zombies))
                 waiting += below
-        except (OSError, TypeError):
-            # no pids.current below: that controller is not turned on there
+        except OSError:
             return None
         return sorted(found, key=lambda each: -each[1])
 
-    def tasks(self) -> tuple:
-        """(number of all tasks of the machine, last PID that was given)."""
+    def tasks(self) -> tuple[int, int]:
+        """(number of all tasks of the machine, last PID that was assigned): proc_loadavg(5)."""
         words = self.procfs.read_text("loadavg").split()
         return int(words[3].partition("/")[2]), int(words[4])
 
-    def _to_be_listed(self) -> tuple:
-        """(number of tasks that the lists should have, last PID that was given before they were
-        counted).
+    def _to_be_listed(self) -> tuple[int, int]:
+        """(number of tasks that the lists should have, last PID assigned before they were counted).
 
-        In that order, since a task has its PID a moment before it is counted, and is listed then
-        (copy_process() of kernel/fork.c).
+        They are read in that order because a task gets its PID a moment before it is counted and
+        listed (copy_process() of kernel/fork.c).
         """
         last_pid = self.tasks()[1]
-        if not self.is_part:
+        if self.part is None:
             return self.tasks()[0], last_pid
-        with open(self.counted + "/pids.current", encoding="ascii") as file:
+        with open(self.part + "/pids.current", encoding="ascii") as file:
             return int(file.read()), last_pid
 
     def close(self) -> None:
-        """Close what is kept open."""
+        """Close the lists that are kept open."""
         for fd in self.descriptors:
             os.close(fd)
-        self.descriptors, self.number = [], None
+        self.descriptors, self.cgroup_stat = [], None
 
     def _listed(self) -> int:
         if self.keep and self._all_are_open():
@@ -154,25 +160,25 @@ class Ledger:
         return sum(_lines_of(fd) for fd in self._open_each())
 
     def _all_are_open(self) -> bool:
-        """Open them where cgroups have come or gone; False where they would take more than half of
-        the descriptors that there may be.
+        """Reopen the lists when cgroups have come or gone; False if that would take more than half
+        of the descriptors that this process may have.
         """
-        number = _read(self.directory, "cgroup.stat")
-        if number is None or number != self.number:
+        now = _read(self.directory, "cgroup.stat") if self.directory else None
+        if now is None or now != self.cgroup_stat:
             self.close()
             for fd in self._open_each():
                 self.descriptors.append(fd)
                 if len(self.descriptors) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
                     self.close()
                     return False
-            self.number = number
+            self.cgroup_stat = now
         return True
 
-    def _open_each(self):
-        """Yields a descriptor of the list of each cgroup. Those that are removed meanwhile have no
-        tasks.
+    def _open_each(self) -> Iterator[int]:
+        """Yield a descriptor of each cgroup's list. Cgroups that are removed meanwhile are skipped:
+        they have no tasks.
         """
-        directories = [self.directory]
+        directories = [self.directory] if self.directory else []
         while directories:
             directory = directories.pop()
             try:
@@ -185,53 +191,50 @@ class Ledger:
                 directories += subdirectories(directory)
 
 
-class Pids(namedtuple("Pids", ("current", "max", "cgroup"))):
-    """Tasks (threads and zombies) in the cgroup whose limit is reached first.
+class Pids(Record):
+    """Tasks (threads and zombies) in the cgroup that reaches its limit first."""
 
-    current: int. max: int, None for no limit. cgroup: str, its path in the hierarchy.
-    """
+    current: int  # pids.current
+    max: int | None  # pids.max; None: no limit
+    cgroup: str  # its path in the hierarchy
 
-    __slots__ = ()
 
+def is_frozen(root: str, lines: Iterable[CgroupLine]) -> bool:
+    """Whether the cgroup freezer has paused a process: v2 ``cgroup.freeze``, v1 ``freezer.state``.
 
-def is_frozen(root: str, lines) -> bool:
-    """Whether a process is paused by the cgroup freezer: v2 ``cgroup.freeze``, v1
-    ``freezer.state``.
-
-    root: ``/sys/fs/cgroup``. lines: :class:`.procfs.CgroupLine` tuples of the process.
+    root: ``/sys/fs/cgroup``. lines: the process's ``/proc/PID/cgroup``.
     """
     for line in lines:
         if line.controllers == "":
-            names, sign = ("cgroup.events",), "frozen 1"
+            name, sign = "cgroup.events", "frozen 1"
         elif "freezer" in line.controllers.split(","):
-            names, sign = ("freezer.state",), "FR"  # FROZEN, or FREEZING on the way there
+            name, sign = "freezer.state", "FR"  # FROZEN, or FREEZING on the way there
         else:
             continue
         if any(
             sign in (_read(directory, name) or "")
             for directory in _directories(root, line.controllers, line.path)
-            for name in names
         ):
             return True
     return False
 
 
 def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids | None:
-    """:class:`Pids` of a cgroup and those above it; None where the kernel does not count.
+    """:class:`Pids` of a cgroup and those above it: the level whose limit is used up most. None
+    when the kernel does not count them.
 
-    controllers, path: as in :class:`.procfs.CgroupLine`. own: the path to tell of where no level
-    has a limit; ``path`` unless it says otherwise. Of all levels the one of whose limit most is
-    taken is told.
+    controllers, path: as in :class:`.procfs.CgroupLine`. own: the path to return if no level has a
+    limit; ``path`` by default.
     """
-    found, parts = {}, path.split("/")[:DEEPEST]
+    found: dict[str, Pids] = {}
+    parts = path.split("/")[:MAX_DEPTH]
     for length in range(len(parts), 1, -1):
         level = "/".join(parts[:length])
         for directory in _directories(root, controllers, level):
             current, most = _read(directory, "pids.current"), _read(directory, "pids.max")
             if current and most:
-                found[level] = Pids(
-                    int(current), None if most.strip() == "max" else int(most), level
-                )
+                limit = None if most.strip() == "max" else int(most)
+                found[level] = Pids(int(current), limit, level)
                 break
     limited = [each for each in found.values() if each.max is not None]
     if limited:
@@ -239,9 +242,9 @@ def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids
     return found.get(own or path) or next(iter(found.values()), None)
 
 
-def subdirectories(directory: str) -> list:
-    """Paths of the cgroups right below one. A directory without any is not listed: its link count
-    tells (kernfs, as stat(2) of any directory).
+def subdirectories(directory: str) -> list[str]:
+    """Paths of the cgroups directly below one. A directory without any is not listed: its link
+    count shows that (kernfs keeps it as stat(2) describes for any directory).
     """
     try:
         if os.stat(directory).st_nlink == 2:
@@ -252,18 +255,29 @@ def subdirectories(directory: str) -> list:
         return []
 
 
-def _hierarchy(root, names=HIERARCHIES) -> tuple:
-    """(directory, name of the list of tasks) of the first that is mounted here; (None, None) where
-    there is none.
+def processes(directory: str) -> list[int]:
+    """PIDs of the living processes in a cgroup, as seen from the sweep's PID namespace; processes
+    outside it are left out.
     """
-    for directory, name in names:
+    return [int(pid) for pid in (_read(directory, "cgroup.procs") or "").split() if pid != "0"]
+
+
+def _hierarchy(
+    root: str, candidates: Iterable[tuple[str, str]] = HIERARCHIES
+) -> tuple[str | None, str]:
+    """(directory, name of the list of tasks) of the first candidate that is mounted; (None, ``""``)
+    if none is.
+    """
+    for directory, name in candidates:
         if os.path.exists(root + directory + "/" + name):
             return root + directory, name
-    return None, None
+    return None, ""
 
 
-def _lines_of(fd) -> int:
-    """Lines of a file, which is closed then; none when its cgroup was removed meanwhile."""
+def _lines_of(fd: int) -> int:
+    """The number of lines in a file, which is then closed; 0 when its cgroup was removed
+    meanwhile.
+    """
     try:
         return _lines(fd)
     except OSError:
@@ -272,50 +286,44 @@ def _lines_of(fd) -> int:
         os.close(fd)
 
 
-def _lines(fd) -> int:
-    """Lines of a file, from its beginning; ``OSError`` when its cgroup was removed."""
+def _lines(fd: int) -> int:
+    """The number of lines in a file, from its beginning; raises ``OSError`` when its cgroup was
+    removed.
+    """
     count, at = 0, 0
     while True:
         try:
-            data = os.pread(fd, MAX_BYTES, at)
+            data = os.pread(fd, READ_BYTES, at)
         except OSError as error:
             if error.errno in REMOVED and not at:
                 raise
             return count
         count += data.count(b"\n")
         at += len(data)
-        if len(data) < WHOLE:
+        if len(data) < FULL_READ_BYTES:
             return count
 
 
-def _directories(root, controllers, path):
-    """Where a cgroup may be mounted: the layout of this node is one of them. None outside the
-    sweep's cgroup namespace.
+def _directories(root: str, controllers: str, path: str) -> tuple[str, ...]:
+    """Where a cgroup may be mounted, one for each layout that nodes have; nowhere if it is outside
+    the sweep's cgroup namespace.
     """
     if ".." in path.split("/"):
         return ()
     if controllers == "":
         return (root + path, root + "/unified" + path)
-    return (root + "/" + controllers + path,) + tuple(
-        root + "/" + each + path for each in controllers.split(",") if each != controllers
-    )
+    singles = [each for each in controllers.split(",") if each != controllers]
+    return tuple(f"{root}/{each}{path}" for each in (controllers, *singles))
 
 
-def processes(directory: str) -> list:
-    """PIDs of the living processes in a cgroup, as the sweep's PID namespace counts; those outside
-    it are left out.
-    """
-    return [int(pid) for pid in (_read(directory, "cgroup.procs") or "").split() if pid != "0"]
-
-
-def _number(directory, name) -> int | None:
+def _number(directory: str, name: str) -> int | None:
     text = _read(directory, name)
     return int(text) if text else None
 
 
-def _read(directory, name) -> str | None:
+def _read(directory: str, name: str) -> str | None:
     try:
         with open(directory + "/" + name, encoding="utf-8") as file:
             return file.read()
-    except OSError:  # the other layout, or the cgroup went away with its process
+    except OSError:  # the node has the other layout, or the cgroup has gone with its process
         return None

@@ -4,43 +4,42 @@
 """Stop one thread for a moment, let it run system calls of our choice, and put it back exactly as
 it was.
 
-Source: ptrace(2). How, for readers who never used it:
+Source: ptrace(2). For readers who have never used it, this is how it works:
 
-- PTRACE_SEIZE makes this process the tracer of the thread and does not disturb it; PTRACE_INTERRUPT
-  stops it, unseen by
-  anybody: no SIGSTOP, no word to its parent. A system call it slept in is interrupted and restarts
-  later by itself (signal(7): a few return EINTR instead, epoll_wait(2) for one, as after any
-  debugger).
-- In that stop its registers are ours to read and to set. Resumed by PTRACE_SYSCALL it stops twice
-  at each system call: before it, where number and arguments can be exchanged for ours, and after
-  it, the result in a register. No instruction of the program runs meanwhile but the one that enters
-  the kernel, and no byte of its memory is written.
-- A thread that was interrupted in a call that restarts is set to that very instruction, as the
-  kernel sets it to restart the call. Any other thread is set to such an instruction in the vDSO
+- PTRACE_SEIZE makes this process the tracer of the thread without disturbing it. PTRACE_INTERRUPT
+  stops the thread, and nobody else notices: no SIGSTOP, no notice to its parent. If it slept in a
+  system call, that call is interrupted and later restarts by itself (signal(7): a few return EINTR
+  instead, epoll_wait(2) for one, as after any debugger).
+- In that stop we can read and set its registers. When PTRACE_SYSCALL resumes it, it stops twice at
+  each system call: before it, where number and arguments can be replaced by ours, and after it,
+  with the result in a register. Of the program itself, nothing but the instruction that enters the
+  kernel runs in the meantime, and not a byte of its memory is written.
+- A thread that was interrupted in a call that restarts is set to the instruction of that call, just
+  as the kernel would do to restart it. Any other thread is set to such an instruction in the vDSO
   (vdso(7)).
-- Another thread of the program can change that instruction, or what is mapped there. So
-  PTRACE_GET_SYSCALL_INFO tells at the entry what was entered, and from where. Only where that is
-  the call that we chose do our number and all arguments take its place. Anything else is left out:
-  a system call of number -1 runs instead, which does nothing.
-- From there to the exit of that one call the thread's seccomp filter is set aside
-  (PTRACE_O_SUSPEND_SECCOMP), as a filter may answer our call with SIGKILL. At the entry ptrace(2)
-  comes first and seccomp(2) second, since Linux 4.8 (syscall_trace_enter in kernel/entry/common.c).
+- Another thread of the program can change that instruction, or what is mapped there. So at the
+  entry PTRACE_GET_SYSCALL_INFO shows what was entered, and from where. Our number and all arguments
+  are only put in if that is the call that we chose. Any other call is skipped: a system call with
+  number -1 runs instead, which does nothing.
+- From there to the exit of that one call the thread's seccomp filter is suspended
+  (PTRACE_O_SUSPEND_SECCOMP), because a filter may answer our call with SIGKILL. At the entry
+  ptrace(2) comes before seccomp(2) since Linux 4.8 (syscall_trace_enter in kernel/entry/common.c).
   No instruction of the program runs without its filter.
-- Its memory is not read, as that may be served by a file system in the hands of the same tenant,
-  who need not answer. The one exception is explained at :meth:`Tracee._require_outside_rseq`.
-- These stops raise no signal. A single step would raise SIGTRAP, which resets a handler that the
-  program has for it, and ends the program if this process dies at that moment. The signal mask is
-  not touched: a signal for the thread stops it before it is delivered. Then the registers are put
-  back, it is released with that signal, and it handles it as if nobody had been there.
-- At last the thread is led into one more PTRACE_INTERRUPT stop, the registers are put back, and it
-  is released. From that kind of stop it goes on to where the kernel restarts interrupted system
+- Its memory is not read: it may be served by a file system that the same tenant controls and that
+  need not answer. :meth:`Tracee._require_outside_rseq` explains the only exception.
+- These stops raise no signal. A single step would raise SIGTRAP, which resets the program's handler
+  for it, and ends the program if this process dies at that moment. The signal mask is not touched:
+  a signal for the thread stops it before it is delivered. Then the registers are put back, and the
+  thread is released with that signal and handles it as if nobody had been there.
+- Finally the thread is led into one more PTRACE_INTERRUPT stop, its registers are put back, and it
+  is released. From that kind of stop it continues where the kernel restarts interrupted system
   calls (arch_do_signal_or_restart in arch/x86/kernel/signal.c).
 
 If this process is killed in between, the kernel releases the thread with whatever registers it has.
-That cannot be prevented, only made short and mild. Between two calls an interrupted thread has
-registers with which it goes on rightly by itself; within one it gets our result for its own call.
-The caller blocks its signals, so that only SIGKILL can do that. So no wait for a thread lasts for
-ever: see :meth:`Tracee._next_stop`.
+That cannot be prevented, only made short and mild. Between two calls, an interrupted thread has
+registers with which it continues correctly by itself; within a call, it takes our result for the
+result of its own. The caller blocks its signals, so only SIGKILL can have this effect. That is why
+no wait for a thread lasts for ever: see :meth:`Tracee._next_stop`.
 """
 
 from __future__ import annotations
@@ -50,7 +49,14 @@ import errno
 import os
 import sys
 import time
-from collections import namedtuple
+
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .procfs import ProcFS
 
 # include/uapi/linux/ptrace.h
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SYSCALL = 7, 17, 24
@@ -66,66 +72,53 @@ PTRACE_O_TRACESYSGOOD = 1
 PTRACE_O_SUSPEND_SECCOMP = 1 << 21  # Linux 4.3
 NT_PRSTATUS = 1  # include/uapi/linux/elf.h: the general registers
 SIGTRAP, SIGCHLD, SIGSTOP = 5, 17, 19
-# SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what an instruction can raise
+# signals that an instruction can raise: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS
 FAULTS = (4, 5, 7, 8, 11, 31)
 STOP_AT_CALL = SIGTRAP | 0x80  # the mark of PTRACE_O_TRACESYSGOOD
-WALL = 0x40000000  # __WALL of wait(2): threads and clones too
-VDSO_BYTES = 16384  # it has about 8 KiB
+WALL = 0x40000000  # __WALL of wait(2): also threads and clones
+VDSO_BYTES = 16384  # its size is about 8 KiB
 RESTARTBLOCK = -516  # include/linux/errno.h
-# results of a call that is restarted where no handler runs
+# results of a call that is restarted unless a signal handler runs
 RESTARTS = (-512, -513, -514, RESTARTBLOCK)
 
-STOP_TIMEOUT = 0.25  # seconds a thread gets to stop; it runs or sleeps as it likes meanwhile
-# for the next stop before sleeping: it comes within microseconds, being woken takes several times
-# as long
-LOOKS = 100
-# seconds until it looks again, so that what is said of the time it was stopped is not far off
+STOP_TIMEOUT = 0.25  # seconds a thread gets to stop; until then it runs or sleeps as it likes
+# polls for the next stop before sleeping: it comes within microseconds, and being woken takes
+# several times as long
+SPINS = 100
+# seconds to sleep between two polls: short, so that the reported time of a stop is nearly exact
 MAX_SLEEP = 0.001
-# seconds for a system call of ours; longer means that its cgroup has used up its CPU time, was
-# frozen, or that a page is missing
+# seconds for a system call of ours; if it takes longer, its cgroup has used up its CPU time or was
+# frozen, or a page is missing
 ENTRY_TIMEOUT = 0.01
 
 
-class Architecture(
-    namedtuple(
-        "Architecture",
-        (
-            "audit",
-            "bits",
-            "registers",
-            "size",
-            "pc",
-            "number",
-            "arguments",
-            "result",
-            "interrupted_call",
-            "waitid",
-            "restart_syscall",
-            "instruction",
-        ),
-        defaults=(None,),
-    )
-):
-    """What differs between processors: one entry for each that was tested.
+class Architecture(Record):
+    """What differs between processors. There is one for each that was tested."""
 
-    audit: AUDIT_ARCH_* of include/uapi/linux/audit.h. registers: how many NT_PRSTATUS has, of so
-    many bits each. size: bytes of the instruction that enters the kernel. Places in the register
-    set: pc (instruction pointer), number (of the system call), arguments (the first five), result,
-    interrupted_call (number of the call that it is in, -1 for none: then nothing is restarted).
-    waitid, restart_syscall: numbers of those calls. instruction: the one that enters the kernel, to
-    be looked for in the vDSO; None where that is not done.
-    """
-
-    __slots__ = ()
+    audit: int  # AUDIT_ARCH_* of include/uapi/linux/audit.h
+    bits: int  # of each register
+    registers: int  # how many NT_PRSTATUS has
+    size: int  # bytes of the instruction that enters the kernel
+    # positions in the register set
+    pc: int  # instruction pointer
+    number: int  # of the system call
+    arguments: tuple[int, ...]  # the first five
+    result: int
+    interrupted_call: int  # number of the call that it is in; -1: none, so nothing restarts
+    # numbers of system calls
+    waitid: int
+    restart_syscall: int
+    # the instruction that enters the kernel, to be found in the vDSO; None: it is not looked for
+    instruction: bytes | None = None
 
 
 ARCHITECTURES = {
     # arch/x86/include/asm/user_64.h, struct user_regs_struct; syscall(2) for the calling convention
     "x86_64": Architecture(
-        0xC000003E,
-        64,
-        27,
-        2,
+        audit=0xC000003E,
+        bits=64,
+        registers=27,
+        size=2,
         pc=16,
         number=10,
         arguments=(14, 13, 12, 7, 9),
@@ -136,16 +129,16 @@ ARCHITECTURES = {
         instruction=b"\x0f\x05",
     )
 }
-# 32-bit programs on those machines; told by how many bytes of registers they have
+# 32-bit programs on those machines, recognized by the size of their register set
 COMPATIBLE = {
-    # arch/x86/include/asm/user32.h, struct user_regs_struct32. Of the three ways into the kernel
-    # each is restarted by an int 0x80: sysenter and syscall return behind one
+    # arch/x86/include/asm/user32.h, struct user_regs_struct32. There are three ways into the
+    # kernel, but each is restarted by an int 0x80: sysenter and syscall return behind one
     # (arch/x86/entry/vdso/vdso32/system_call.S)
     "x86_64": Architecture(
-        0x40000003,
-        32,
-        17,
-        2,
+        audit=0x40000003,
+        bits=32,
+        registers=17,
+        size=2,
         pc=12,
         number=6,
         arguments=(0, 1, 2, 3, 4),
@@ -158,8 +151,8 @@ COMPATIBLE = {
 
 
 class Refused(Exception):
-    """This thread cannot be used, and was left as it was. word: why, for machines. The message says
-    it to people.
+    """This thread cannot be used, and was left as it was. word: the reason, for machines. The
+    message gives it to people.
     """
 
     def __init__(self, word: str, explanation: str) -> None:
@@ -168,49 +161,51 @@ class Refused(Exception):
 
 
 class Ended(Exception):
-    """The thread has ended, or another one of its process has called execve(2)."""
+    """The thread has ended, or another thread of its process has called execve(2)."""
 
 
 class Interrupted(Exception):
-    """Something came in between (SIGSTOP, a container frozen or out of CPU time): release it, and
-    do not go on for now.
+    """Something came in between (SIGSTOP, its container was frozen or ran out of CPU time): release
+    it, and leave it alone for now.
     """
 
 
 def architecture() -> Architecture:
-    """Of this machine and this Python; raises :class:`Refused` where it has no entry."""
+    """The architecture of this machine and this Python; raises :class:`Refused` if it is not
+    supported.
+    """
     machine = os.uname().machine
-    if machine not in ARCHITECTURES or sys.maxsize < 1 << 32:
+    bits = 64 if sys.maxsize > 1 << 32 else 32
+    if machine not in ARCHITECTURES or bits == 32:
         raise Refused(
             "architecture",
-            "not done yet on %s with a %d-bit Python, only on %s"
-            % (machine, 64 if sys.maxsize > 1 << 32 else 32, ", ".join(ARCHITECTURES)),
+            f"{machine} with a {bits}-bit Python is not supported yet, only a 64-bit one on"
+            f" {', '.join(ARCHITECTURES)}",
         )
     return ARCHITECTURES[machine]
 
 
 class AddressSpace:
-    """What has to be known of a process's memory, found out while it runs. None of that memory is
-    read.
-
-    instruction: address of an instruction that enters the kernel, in its vDSO; None where that is
-    not found. vdso: where the vDSO begins.
-    rseq: where the thread that was stopped last has its struct rseq, to be looked at next time;
-    None where that was not asked for.
-    rseq_is_anonymous: whether no file lies there.
+    """What has to be known about a process's memory. It is found out while the process runs, and
+    without reading that memory.
     """
 
     def __init__(self) -> None:
-        self.vdso = self.instruction = self.rseq = None
-        self.rseq_is_anonymous = False
+        self.vdso: int | None = None  # where its vDSO begins
+        # address of an instruction in the vDSO that enters the kernel; None: not found
+        self.instruction: int | None = None
+        # where the thread that was stopped last has its struct rseq; the next look() checks what is
+        # mapped there. None: not needed so far
+        self.rseq: int | None = None
+        self.rseq_is_anonymous = False  # whether no file is mapped there
 
-    def look(self, procfs, tid: int, arch: Architecture) -> None:
-        """Look, before a thread of it is stopped. What was found last time is kept as long as it
-        runs the same program.
+    def look(self, procfs: ProcFS, tid: int, arch: Architecture) -> None:
+        """Look at the process before one of its threads is stopped. What the last look found stays
+        valid as long as it runs the same program.
 
-        The kernel maps the same vDSO into all 64-bit programs, ours included; only the address
-        differs. The name ``[vdso]`` is its word: a restored program (CRIU) may have an older one in
-        its place, which is not called so.
+        The kernel maps the same vDSO into all 64-bit programs, ours included, at different
+        addresses. The name ``[vdso]`` comes from the kernel; a restored program (CRIU) may have an
+        older vDSO instead, which is not called that.
         """
         start = procfs.vdso_address(tid)
         if start != self.vdso:
@@ -218,7 +213,9 @@ class AddressSpace:
             mapping = procfs.mapping(tid, start) if start else None
             own = procfs.vdso_address(os.getpid())
             if (
-                own
+                start
+                and own
+                and arch.instruction
                 and mapping
                 and (mapping.start, mapping.name, mapping.is_file) == (start, b"[vdso]", False)
             ):
@@ -234,11 +231,10 @@ class Tracee:
 
     The caller blocks all its signals before seize and until after release. Every method may raise
     :class:`Ended`.
-    tid: of the thread. space: what is known of its memory.
     """
 
-    def __init__(self, procfs, tid: int, arch: Architecture, space: AddressSpace) -> None:
-        import ctypes  # 7 ms of start-up that a sweep with nothing to do does without
+    def __init__(self, procfs: ProcFS, tid: int, arch: Architecture, space: AddressSpace) -> None:
+        import ctypes  # takes 7 ms, which a sweep with nothing to do saves
         import signal
 
         self.procfs = procfs
@@ -250,42 +246,42 @@ class Tracee:
         self.libc_ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
         self.libc_ptrace.restype = ctypes.c_long
         self._set_architecture(arch)
-        self.saved = self.between = self.entering = (
-            None  # bytes of the registers: when it was stopped, between two calls, before one
-        )
-        self.mask = 0
-        self.restarts = False  # whether it was interrupted in a call that the kernel restarts
-        self.instruction_at = 0
+        # register sets
+        self.saved = b""  # when it was stopped
+        self.between = b""  # between two calls
+        self.entering = b""  # before a call
+        self.mask = 0  # its signal mask when it was stopped
+        self.restarts = False  # it was interrupted in a call that the kernel restarts
+        self.instruction_at = 0  # address of the instruction that enters the kernel
         self.called = False
-        self.running = False  # not known to have stopped since it was resumed
-        self.goes_on_rightly = True  # should it be released right now, without another word from us
-        self.pending = 0  # a signal that is being delivered to it while we hold it
-        self.intact = True  # whether registers and mask were seen to be back before it was released
-        self.last_seen_running = self.stopped_since = (
-            0.0  # CLOCK_MONOTONIC; it stopped at that moment or later
-        )
+        self.running = False  # it was resumed and is not known to have stopped since
+        self.resumes_safely = True  # if it were released right now, without further steps
+        self.pending = 0  # a signal that arrived for it while it was held
+        self.intact = True  # registers and mask were seen to be restored before it was released
+        # seconds on CLOCK_MONOTONIC
+        self.last_seen_running = 0.0
+        self.stopped_since = 0.0  # the earliest moment at which it may have stopped; 0: it did not
         self.stopped_by_signal = False
 
-    def _set_architecture(self, arch) -> None:
+    def _set_architecture(self, arch: Architecture) -> None:
         ctypes = self.ctypes
         self.arch = arch
-        self.registers = (
-            (ctypes.c_uint64 if arch.bits == 64 else ctypes.c_uint32) * arch.registers
-        )()
+        register = ctypes.c_uint64 if arch.bits == 64 else ctypes.c_uint32
+        self.registers = (register * arch.registers)()
         self.iovec = (ctypes.c_size_t * 2)(
             ctypes.addressof(self.registers), ctypes.sizeof(self.registers)
         )
 
     def seize(self) -> None:
-        """Become its tracer, without stopping it. Raises :class:`Refused`."""
+        """Become its tracer without stopping it. Raises :class:`Refused`."""
         try:
             self._ptrace(PTRACE_SEIZE)
         except PermissionError:
             raise self._not_permitted() from None
 
     def stop(self) -> bool:
-        """Stop it. False when it does not stop within :data:`STOP_TIMEOUT`: then
-        :meth:`release_if_stopped` is due until it says so.
+        """Stop it. If it does not stop within :data:`STOP_TIMEOUT`, the result is False, and
+        :meth:`release_if_stopped` has to be called until that returns True.
         """
         self.running = True
         self.last_seen_running = time.monotonic()
@@ -300,47 +296,46 @@ class Tracee:
                 self.stopped_since = self.last_seen_running
                 self.stopped_by_signal = os.WSTOPSIG(status) != SIGTRAP
                 return True
-            self._ptrace(PTRACE_CONT, 0, os.WSTOPSIG(status))  # a signal of its own comes first
+            self._ptrace(PTRACE_CONT, 0, os.WSTOPSIG(status))  # deliver a signal of its own first
 
     def prepare(self) -> None:
-        """Make sure that the stopped thread can run a call. Raises :class:`Refused`."""
+        """Make sure that the stopped thread can run a system call. Raises :class:`Refused`."""
         if self.stopped_by_signal:
             raise Refused("stopped", "it is stopped by a signal")
-        self._tell_architecture()
-        self._require_seccomp_can_be_set_aside()
+        self._detect_architecture()
+        self._require_suspendable_seccomp()
         self._require_no_syscall_user_dispatch()
         self.saved = bytes(self.registers)
         self.mask = self._mask()
-        self._choose_way_in()
+        self._choose_entry()
 
     def call(self, number: int, *arguments: int) -> int:
-        """Let it run one system call; returns what that returned, ``-errno`` for an error. Raises
-        :class:`Refused`, :class:`Interrupted`.
+        """Make it run one system call and return the result, ``-errno`` for an error. Raises
+        :class:`Refused` or :class:`Interrupted`.
         """
         arch, registers = self.arch, self.registers
         if not (self.restarts and self.called):
             self._write_registers(self.entering)
         self.called = True
-        self.goes_on_rightly = self.restarts
-        self._to_entry()
+        self.resumes_safely = self.restarts
+        self._run_to_entry()
         self._read_registers()
         registers[arch.interrupted_call] = number
         for place, value in zip(arch.arguments, arguments):
             registers[place] = value
         self._write_registers(bytes(registers))
-        self._to_exit()
+        self._run_to_exit()
         self._read_registers()
         result = self._signed(registers[arch.result])
         self._write_registers(self.between)
-        self.goes_on_rightly = True
+        self.resumes_safely = True
         return result
 
     def release(self) -> bool:
-        """Put everything back and let it run. Where it has ended meanwhile there is nothing to put
-        back.
+        """Put everything back and let it run, unless it has ended meanwhile.
 
-        False when it does not stop for that in time: then :meth:`release_if_stopped` is due until
-        it says so.
+        If it does not stop for that in time, the result is False, and :meth:`release_if_stopped`
+        has to be called until that returns True.
         """
         try:
             if self.running:
@@ -348,7 +343,7 @@ class Tracee:
             self._ptrace(PTRACE_SETOPTIONS, 0, PTRACE_O_TRACESYSGOOD)
             if self.called and not self.pending:
                 self._write_registers(self.between)
-                self.goes_on_rightly = True
+                self.resumes_safely = True
                 self._ptrace(PTRACE_INTERRUPT)
                 self._resume(PTRACE_CONT)
                 status = self._next_stop()
@@ -366,8 +361,8 @@ class Tracee:
         return True
 
     def release_if_stopped(self) -> bool:
-        """After :meth:`stop` or :meth:`release` has returned False: whether it has stopped by now
-        and was released, or has ended.
+        """Called after :meth:`stop` or :meth:`release` has returned False. True when it has stopped
+        since and was released, or has ended.
         """
         try:
             status = self._wait(0)
@@ -376,7 +371,7 @@ class Tracee:
             self.running = False
             if status >> 8 == STOP_AT_CALL:
                 with contextlib.suppress(Interrupted):
-                    self._leave_out_call()
+                    self._skip_call()
             else:
                 self._keep_signal(status)
             return self.release()
@@ -386,8 +381,8 @@ class Tracee:
             return True
 
     def follow_execve(self, pid: int) -> bool:
-        """It has called execve(2) before it was stopped, and so goes by the PID of its process now.
-        Returns what :meth:`release` does.
+        """Release it after it called execve(2) before it was stopped: its TID is the PID of its
+        process now. The result is that of :meth:`release`.
         """
         self.tid = pid
         try:
@@ -395,9 +390,9 @@ class Tracee:
         except Ended:
             return True
 
-    def _see_it_end(self) -> None:
-        """It is being killed. Its tracer has to wait for it: until then nobody else can, its own
-        parent included (ptrace(2)).
+    def _wait_for_its_end(self) -> None:
+        """It is being killed. Its tracer has to wait for it: until then nobody else can, not even
+        its own parent (ptrace(2)).
         """
         with contextlib.suppress(Ended):
             while self._wait(time.monotonic() + STOP_TIMEOUT) is not None:
@@ -410,12 +405,12 @@ class Tracee:
             return Refused("traced", f"it is traced already, by PID {status.tracer_pid}")
         return Refused(
             "not_permitted",
-            "the kernel does not permit it: a security module is in the way, or its user namespace"
-            " is another one",
+            "the kernel does not permit it: a security module forbids it, or the parent is in"
+            " another user namespace",
         )
 
-    def _tell_architecture(self) -> None:
-        """Read the registers, and tell by their number whether it runs 64-bit or 32-bit code."""
+    def _detect_architecture(self) -> None:
+        """Read the registers; their size shows whether it runs 64-bit or 32-bit code."""
         written = self._read_registers()
         if written == self.ctypes.sizeof(self.registers):
             return
@@ -425,33 +420,33 @@ class Tracee:
         self._set_architecture(arch)
         self._read_registers()
 
-    def _require_seccomp_can_be_set_aside(self) -> None:
-        """Try it in a stop, in which nothing of it runs, and take it back at once.
+    def _require_suspendable_seccomp(self) -> None:
+        """Try it and undo it at once, while the thread is stopped and runs no code.
 
-        That takes CAP_SYS_ADMIN, no filter on the sweep itself, and CONFIG_CHECKPOINT_RESTORE.
+        It takes CAP_SYS_ADMIN, a sweep without a filter of its own, and CONFIG_CHECKPOINT_RESTORE.
         """
-        if not self._set_seccomp_aside():
+        if not self._suspend_seccomp():
             status = self.procfs.status(self.tid)
             if status is None or status.seccomp:
                 raise Refused(
                     "seccomp_filter",
-                    "its seccomp filter cannot be set aside from here and might kill it",
+                    "its seccomp filter cannot be suspended from here and might kill it",
                 )
-        self._put_seccomp_back()
+        self._restore_seccomp()
 
-    def _set_seccomp_aside(self) -> bool:
+    def _suspend_seccomp(self) -> bool:
         try:
             self._ptrace(PTRACE_SETOPTIONS, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_SUSPEND_SECCOMP)
         except OSError:
             return False
         return True
 
-    def _put_seccomp_back(self) -> None:
+    def _restore_seccomp(self) -> None:
         self._ptrace(PTRACE_SETOPTIONS, 0, PTRACE_O_TRACESYSGOOD)
 
     def _require_no_syscall_user_dispatch(self) -> None:
-        """prctl(2), PR_SET_SYSCALL_USER_DISPATCH (Linux 5.11): our call could raise SIGSYS in it.
-        Kernels before 6.4 do not tell.
+        """With PR_SET_SYSCALL_USER_DISPATCH (prctl(2), Linux 5.11) our call could raise SIGSYS in
+        it. Kernels before 6.4 do not show whether that is set.
         """
         config = (self.ctypes.c_uint64 * 4)()
         if self._supports(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, config) and config[0]:
@@ -459,20 +454,19 @@ class Tracee:
                 "syscall_user_dispatch", "it handles its system calls itself, as Wine does"
             )
 
-    def _choose_way_in(self) -> None:
-        """Set where it will enter the kernel, and the registers to have before, and between two
-        calls.
+    def _choose_entry(self) -> None:
+        """Choose the instruction with which it will enter the kernel, and the registers for before
+        and between two calls.
 
         A thread that was interrupted in a call that restarts goes back to the instruction of that
-        call, as the kernel would set it: it stands before the instruction pointer, if the call was
-        made in the way of this architecture (a 64-bit program can make 32-bit calls). The vDSO is
-        never paged out, and its instruction is nobody's own.
+        call, as the kernel would set it. The instruction is right before the instruction pointer if
+        the call was made in the way of this architecture (a 64-bit program can make 32-bit calls).
+        For any other thread it is the one in the vDSO, which is never paged out and which the
+        kernel maps for everybody.
         """
         arch, registers = self.arch, self.registers
-        own, result = (
-            self._signed(registers[arch.interrupted_call]),
-            self._signed(registers[arch.result]),
-        )
+        own = self._signed(registers[arch.interrupted_call])
+        result = self._signed(registers[arch.result])
         _op, audit, _pc = self._syscall_info()
         self.restarts = own != -1 and result in RESTARTS and audit == arch.audit
         if self.restarts:
@@ -484,15 +478,15 @@ class Tracee:
             return
         if arch.instruction is None:
             raise Refused(
-                "32_bit", "it runs 32-bit code, and is in no system call that would restart"
+                "32_bit", "it runs 32-bit code and is not in a system call that would restart"
             )
         if self.space.instruction is None:
             raise Refused(
                 "no_instruction",
-                "it is in no system call that would restart, and has no vDSO that is known",
+                "it is not in a system call that would restart, and its vDSO is not known",
             )
         if self.procfs.vdso_address(self.tid) != self.space.vdso:
-            raise Refused("busy", "it has begun another program meanwhile")
+            raise Refused("busy", "it has started another program meanwhile")
         if own == -1:
             self._require_outside_rseq()
         self.between = self.saved
@@ -502,18 +496,19 @@ class Tracee:
         self.entering = bytes(registers)
 
     def _require_outside_rseq(self) -> None:
-        """Inside a restartable sequence (rseq(2), Linux 4.18) leaving and coming back unnoticed
-        would corrupt its data.
+        """If it left a restartable sequence (rseq(2), Linux 4.18) and came back unnoticed, its data
+        would be corrupted.
 
-        No system call is allowed in one, so this is asked only of a thread that was stopped
-        elsewhere. Only its memory tells. It is read where no file was mapped a moment ago; else a
-        tenant's file system could hold us up here, beyond SIGKILL.
+        No system call is allowed in such a sequence, so this matters only for a thread that was
+        stopped elsewhere. Only its memory shows it. That is read only if no file was mapped there a
+        moment ago; otherwise a tenant's file system could hold us up here, where not even SIGKILL
+        would help.
         """
         config = (self.ctypes.c_uint64 * 3)()
         if not self._supports(PTRACE_GET_RSEQ_CONFIGURATION, config):
             raise Refused(
                 "busy",
-                "it is running, and this kernel (before 5.13) does not tell whether in a"
+                "it is running, and this kernel (before 5.13) does not show whether it is in a"
                 " restartable sequence",
             )
         if not config[0]:
@@ -522,21 +517,21 @@ class Tracee:
             self.space.rseq = config[0]
             raise Refused(
                 "busy",
-                "it is running, and what memory tells about restartable sequences is still to be"
-                " looked at",
+                "it is running, and what is mapped at its restartable-sequence area has yet to be"
+                " checked",
             )
         if not self.space.rseq_is_anonymous:
             raise Refused(
                 "busy",
-                "it is running, and whether in a restartable sequence is told by a file only, which"
-                " is not read",
+                "it is running, and only a mapped file, which is not read, shows whether it is in a"
+                " restartable sequence",
             )
         if self._memory(config[0] + 8, 8) != bytes(8):  # rseq_cs of struct rseq
-            raise Refused("busy", "it is running, perhaps in a restartable sequence")
+            raise Refused("busy", "it is running and may be in a restartable sequence")
 
-    def _to_entry(self) -> None:
-        """On to the entry of the call that was chosen. Raises :class:`Refused` where it comes to
-        another one, which is left out.
+    def _run_to_entry(self) -> None:
+        """Run it to the entry of the chosen call. If it enters another one, that is skipped, and
+        :class:`Refused` raised.
         """
         self._resume(PTRACE_SYSCALL)
         self._require_stop_at_call(self._next_stop())
@@ -545,35 +540,35 @@ class Tracee:
             self.arch.audit,
             self.instruction_at + self.arch.size,
         ):
-            self._leave_out_call()
+            self._skip_call()
             raise Refused(
                 "disturbed",
-                "it came to another system call than the one that was chosen: another thread has"
-                " changed its code",
+                "it entered another system call than the chosen one: another thread has changed its"
+                " code",
             )
 
-    def _to_exit(self) -> None:
-        """Through the call that it is at the entry of, without its filter, and on to its exit."""
-        self._set_seccomp_aside()
+    def _run_to_exit(self) -> None:
+        """Run it from the entry of a call to its exit, without its filter."""
+        self._suspend_seccomp()
         self._resume(PTRACE_SYSCALL)
-        # the kernel is at work for us, and waits for nobody
-        status = self._next_stop(for_ever=True)
-        self._put_seccomp_back()
+        # the kernel is executing our call, and waits for nobody
+        status = self._next_stop(forever=True)
+        self._restore_seccomp()
         self._require_stop_at_call(status)
 
-    def _leave_out_call(self) -> None:
-        """At the entry to any call: none takes its place, and no filter is asked about that. At an
-        exit there is nothing to do.
+    def _skip_call(self) -> None:
+        """At the entry of a call, make it run none instead; no filter gets to see that. At an exit
+        there is nothing to do.
         """
         if self._syscall_info()[0] == PTRACE_SYSCALL_INFO_ENTRY:
             self._read_registers()
             self.registers[self.arch.interrupted_call] = -1
             self._write_registers(bytes(self.registers))
-            self._to_exit()
+            self._run_to_exit()
 
-    def _syscall_info(self) -> tuple:
-        """(PTRACE_SYSCALL_INFO_*, AUDIT_ARCH_*, instruction pointer): the first fields of struct
-        ptrace_syscall_info.
+    def _syscall_info(self) -> tuple[int, int, int]:
+        """The first fields of struct ptrace_syscall_info: (PTRACE_SYSCALL_INFO_*, AUDIT_ARCH_*,
+        instruction pointer).
         """
         info = (self.ctypes.c_uint64 * 3)()
         self._ptrace(PTRACE_GET_SYSCALL_INFO, self.ctypes.sizeof(info), self.ctypes.addressof(info))
@@ -583,13 +578,13 @@ class Tracee:
         self._ptrace(request)
         self.running = True
 
-    def _next_stop(self, for_ever: bool = False) -> int:
-        """The status of wait(2) at the next stop. Raises :class:`Refused` where that does not come:
-        it goes on running as it is.
+    def _next_stop(self, forever: bool = False) -> int:
+        """The status of wait(2) at the next stop. Raises :class:`Refused` when that does not come;
+        the thread then continues as it is.
 
-        It may lie in a page fault that a file system does not answer. With cgroup v1 it may be
-        frozen; or its cgroup has used up its CPU time. Where the registers that it has now would do
-        it harm when it runs on, and it is no page fault, it is waited for.
+        It may be in a page fault that a file system does not answer, frozen by cgroup v1, or out of
+        the CPU time of its cgroup. If continuing with its present registers would harm it, and it
+        is not in a page fault, it is waited for.
         """
         status = self._wait(time.monotonic() + ENTRY_TIMEOUT)
         while status is None:
@@ -597,8 +592,8 @@ class Tracee:
             status = self._wait(time.monotonic() + STOP_TIMEOUT)
             if (
                 status is None
-                and not for_ever
-                and (self.goes_on_rightly or self.procfs.waits_for_a_page(self.tid))
+                and not forever
+                and (self.resumes_safely or self.procfs.waits_for_a_page(self.tid))
             ):
                 raise Refused(
                     "not_stopping", "it did not stop in time; it is let go as soon as it does"
@@ -607,26 +602,26 @@ class Tracee:
         return status
 
     def _require_stop_at_call(self, status: int) -> None:
-        """Raises :class:`Interrupted` where it has stopped for something else."""
+        """Raise :class:`Interrupted` if it has stopped for anything but a system call."""
         if status >> 8 != STOP_AT_CALL:
             self._keep_signal(status)
             raise Interrupted
 
     def _keep_signal(self, status: int) -> None:
-        """A signal that it has stopped for is delivered when it is released."""
+        """If it has stopped for a signal, keep that to deliver it on release."""
         number = os.WSTOPSIG(status)
-        of_our_own_making = self.called and not self.restarts and number in FAULTS
-        if status >> 16 != PTRACE_EVENT_STOP and not of_our_own_making:
+        is_our_doing = self.called and not self.restarts and number in FAULTS
+        if status >> 16 != PTRACE_EVENT_STOP and not is_our_doing:
             self.pending = number
 
     def _signed(self, value: int) -> int:
         return value - (1 << self.arch.bits) if value >> self.arch.bits - 1 else value
 
-    def _wait(self, deadline) -> int | None:
+    def _wait(self, deadline: float) -> int | None:
         """The status of wait(2) at its next stop; None when there is none before the deadline
-        (CLOCK_MONOTONIC; None waits for ever).
+        (CLOCK_MONOTONIC).
         """
-        looks = 0
+        polls = 0
         while True:
             try:
                 pid, status = os.waitpid(self.tid, WALL | os.WNOHANG)
@@ -636,11 +631,11 @@ class Tracee:
                 if not os.WIFSTOPPED(status):
                     raise Ended
                 return status
-            looks += 1
+            polls += 1
             self.last_seen_running = time.monotonic()
-            if deadline is not None and self.last_seen_running >= deadline:
+            if self.last_seen_running >= deadline:
                 return None
-            if looks < LOOKS:
+            if polls < SPINS:
                 os.sched_yield()
             else:
                 self.sigtimedwait((SIGCHLD,), MAX_SLEEP)
@@ -649,13 +644,12 @@ class Tracee:
         return self.procfs.memory(self.tid, address, size) or b""
 
     def _read_registers(self) -> int:
-        """Into self.registers; returns how many bytes there were. The kernel says in iov_len how
-        many it wrote.
-        """
+        """Read the registers and return their size in bytes, which the kernel puts in iov_len."""
         size = self.ctypes.sizeof(self.registers)
         self.iovec[1] = size
         self._ptrace(PTRACE_GETREGSET, NT_PRSTATUS, self.ctypes.addressof(self.iovec))
-        written, self.iovec[1] = self.iovec[1], size
+        written: int = self.iovec[1]
+        self.iovec[1] = size
         return written
 
     def _write_registers(self, content: bytes) -> None:
@@ -667,8 +661,8 @@ class Tracee:
         self._ptrace(PTRACE_GETSIGMASK, 8, self.ctypes.addressof(mask))
         return mask.value
 
-    def _supports(self, request: int, config) -> bool:
-        """Fill config by a request that only newer kernels have."""
+    def _supports(self, request: int, config: Any) -> bool:
+        """Fill config by a request that only newer kernels support; False on older ones."""
         try:
             self._ptrace(request, self.ctypes.sizeof(config), self.ctypes.addressof(config))
         except OSError:
@@ -679,6 +673,6 @@ class Tracee:
         if self.libc_ptrace(request, self.tid, address, data) == -1:
             error = self.ctypes.get_errno()
             if error == errno.ESRCH:
-                self._see_it_end()
+                self._wait_for_its_end()
                 raise Ended
             raise OSError(error, os.strerror(error))
