@@ -176,7 +176,7 @@ print(nudge(ProcFS(), [offender])[0].detail)
 """
     done = node.run(*node.agent_command(code=code)[:5], str(program.pids[1]))
     assert (done.stdout, done.stderr) == (
-        "SIGCHLD not sent: none of its zombies can be named to it\n",
+        "SIGCHLD not sent: none of its zombies can be named in the signal\n",
         "",
     )
     assert said_so_far(program) == []

@@ -332,7 +332,7 @@ def test_another_architecture(node):
 
 
 def test_zombies_that_a_tracer_holds(node):
-    """waitid(2) does not give them. That is no reason for anything harder, and the next sweep does
+    """waitid(2) does not collect them. That is no reason for anything harder, and the next sweep does
     not ask again.
     """
     program = node.container(
@@ -359,7 +359,7 @@ forever()
         outcome = reap_directly(node, program)
     assert (outcome["result"], outcome["detail"]) == (
         "no_effect",
-        "waitid(2) does not give 1 of them",
+        "waitid(2) does not collect 1 of them",
     )
     assert answer(program) == "well"
 

@@ -287,10 +287,10 @@ def test_a_name_that_is_none_leads_nowhere(tmp_path, changes):
         (tmp_path / directory).mkdir(parents=True)
         (tmp_path / directory / "file").touch()
     good = {"pod_uid": "u", "container_name": "app"}
-    assert termination_log.tell(
+    assert termination_log.append_message(
         str(tmp_path), handmade.container_process(workload=handmade.workload(**good))
     )
-    assert not termination_log.tell(
+    assert not termination_log.append_message(
         str(tmp_path), handmade.container_process(workload=handmade.workload(**{**good, **changes}))
     )
     assert [file.stat().st_size > 0 for file in sorted(tmp_path.rglob("file"))] == [

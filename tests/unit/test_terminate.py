@@ -102,12 +102,16 @@ def test_one_that_has_ended_or_whose_parent_is_out_of_sight_gets_no_sigterm():
     # docker exec
     [
         (child_of_tini(ns_pid=(50, 1)), {"p40": TINI}, "It is PID 1"),
-        (child_of_tini(), {"p40": TINI}, "PID 40 (tini) was started, which ends when that does"),
+        (
+            child_of_tini(),
+            {"p40": TINI},
+            "PID 40 (tini) was started to run it, and ends when it does",
+        ),
         # adopted later
         (
             child_of_tini(),
             {"p40": TINI, "p51": child_of_tini(start=60)},
-            "which ends when that does",
+            "and ends when it does",
         ),
         (child_of_tini(start=60), {"p40": TINI, "p51": child_of_tini(start=55)}, None),
         (child_of_tini(), {"p40": TINI._replace(program="dumb-init")}, "(dumb-init)"),

@@ -1,11 +1,13 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done to an offender, gentlest first. Each remedy takes offenders and returns outcomes."""
+"""What can be done about an offender, gentlest first. Each remedy takes offenders and returns
+outcomes.
+"""
 
 from __future__ import annotations
 
-from collections import namedtuple
+from ..record import Record
 
 # Whose matter a refusal is (the words of :mod:`.reap`). Of the node: see :mod:`..tracing`;
 # not_permitted may be a single parent's too, where a security module or a user namespace is in the
@@ -21,43 +23,31 @@ OF_THE_PARENT = (
 )
 
 
-class Outcome(
-    namedtuple(
-        "Outcome",
-        (
-            "pid",
-            "start_ticks",
-            "remedy",
-            "result",
-            "cleared",
-            "detail",
-            "seconds",
-            "refusal",
-            "max_stop_ms",
-        ),
-        defaults=(None, None),
-    )
-):
-    """What one remedy did to one offender.
+class Outcome(Record):
+    """What one remedy did to one offender."""
 
-    result: ``"cleared"`` (none of its zombies is left), ``"partly_cleared"``, ``"no_effect"``,
-    ``"unfinished"`` (it was still at it when time was up: nothing harder may follow in this sweep),
-    ``"parent_ended"`` (terminate: the parent is gone; where its zombies went is for the sweep to
-    find out), ``"survived"`` (not even SIGKILL ended it in time), ``"gone"`` (it had ended, or
-    collected its zombies, before anything was done), ``"refused"`` (reap cannot be applied to it:
-    see refusal), ``"failed"`` (see detail).
-    cleared: int, zombies that the remedy itself saw go; after ``parent_ended`` the sweep counts,
-    when adopters had time to wait.
-    detail: str, one sentence or empty. seconds: float.
-    refusal: str, one of the words in :mod:`.reap`; None unless refused. max_stop_ms: float, the
-    longest time for which reap stopped the parent, None where it did not.
-    """
-
-    __slots__ = ()
+    pid: int
+    start_ticks: int
+    remedy: str
+    # "cleared": none of its zombies is left. "partly_cleared". "no_effect".
+    # "unfinished": the remedy ran out of time; nothing harder may follow in this sweep.
+    # "parent_ended" (terminate only): the sweep finds out where its zombies went.
+    # "survived": not even SIGKILL ended it in time.
+    # "gone": it had ended, or had collected its zombies, before anything was done.
+    # "refused" (reap only): it cannot be applied to this parent; `refusal` says why.
+    # "failed": `detail` says why.
+    result: str
+    # zombies that the remedy itself saw go; after "parent_ended" the sweep counts them, once
+    # adopters have had time to wait
+    cleared: int
+    detail: str  # one sentence, or empty
+    seconds: float
+    refusal: str | None = None  # a word of :mod:`.reap`; None unless refused
+    max_stop_ms: float | None = None  # longest time that reap stopped the parent, if it did
 
     @property
     def may_yet_help(self) -> bool:
-        """Whether the same remedy may do more a little later: then nothing harder follows in this
+        """Whether the same remedy may do more a little later. Then nothing harder follows in this
         sweep.
         """
         return self.result == "unfinished" or self.refusal in PASSING

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SIGCHLD to a parent: the kernel's own reminder that a child has exited, once more.
+"""Send SIGCHLD to a parent: the kernel's own reminder that a child has exited, once more.
 
-It cures handlers that wait once for each signal: several children that exit together raise one
-SIGCHLD (signal(7): standard signals do not queue), so such a handler is left with zombies for ever.
-To a parent without a handler SIGCHLD means nothing: its default is to be ignored.
+That cures handlers that wait only once for each signal. Several children that exit together raise
+one SIGCHLD (signal(7): standard signals do not queue), so such a handler is left with zombies for
+ever. SIGCHLD means nothing to a parent without a handler: its default is to be ignored.
 
 A handler may wait without WNOHANG, and for the very child that the signal names
 (``waitpid(info->si_pid, ...)``). So each signal names a zombie that can be collected, with its true
@@ -14,13 +14,13 @@ status, and none is sent unless there is one:
 - A plain signal will not do. From another PID namespace it arrives with ``si_pid`` 0
   (send_signal_locked() of kernel/signal.c), and ``waitpid(0)`` waits for any child of the process
   group, perhaps for ever.
-- A siginfo of our own loses its ``si_pid`` on the way too, in every layout in which the kernel
-  knows that field (has_si_pid_and_uid(), Linux 5.3). In that of a timer the same bytes are the
-  timer's number, which stays (siginfo_layout(); include/uapi/asm-generic/siginfo.h). So ``si_code``
-  is
-  SI_TIMER: a handler that looks at it first does nothing.
-- Never while SIGCHLD is pending: the handler is about to run anyway, or SIGCHLD is blocked.
-- The next one only when a zombie has gone after the last: at most one signal is without effect, and
+- A siginfo of our own would lose its ``si_pid`` on the way too, in every layout in which the kernel
+  knows that field (has_si_pid_and_uid(), Linux 5.3). In the layout of a timer the same bytes hold
+  the timer's number, which is kept (siginfo_layout(); include/uapi/asm-generic/siginfo.h). So
+  ``si_code`` is SI_TIMER: a handler that checks that first does nothing.
+- No signal is sent while SIGCHLD is pending: either the handler is about to run anyway, or SIGCHLD
+  is blocked.
+- The next signal is sent only after a zombie has gone. So at most one signal has no effect, and
   there are never more signals than zombies.
 """
 
@@ -36,50 +36,61 @@ from ..kernel.pidfd import open_pidfd, open_to_signal, slices
 from ..node import observe
 from . import Outcome
 
-# seconds between two looks: the shortest while reminders help, the longest when they do not
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..kernel.procfs import ProcFS
+    from ..node.observe import Offender, Zombie
+
+    Sender = Callable[[int, bytes], bool]  # takes pidfd and siginfo; False: the process has ended
+
+# seconds between two looks: the first while signals help, up to the second when they do not
 PAUSES = (0.005, 0.1)
-# zombies that are looked at for one that can be named; a tenant can make each look cost 18 ms
+# zombies to look at for one that a signal can name; a tenant can make each look cost 18 ms
 MAX_NAMED = 50
-GIVE_UP_AFTER = 0.4  # seconds without effect until a parent is given up
-MAX_SECONDS = 5.0  # seconds for all parents together; what is left by then waits for the next sweep
+GIVE_UP_AFTER = 0.4  # seconds without effect
+MAX_SECONDS = 5.0  # for all parents together; what is left then waits for the next sweep
 
 SIGCHLD = 17
 SIGCHLD_BIT = 1 << SIGCHLD - 1
 SI_TIMER = -2
 PIDFD_SEND_SIGNAL = 424
-OTHERWISE = ("alpha", "mips")  # there that system call has another number, or siginfo another order
+# there the system call has another number, or the fields of siginfo another order
+UNSUPPORTED = ("alpha", "mips")
 SIGINFO_BYTES = 128
 
 
-def nudge(procfs, offenders) -> list:
-    """Send SIGCHLD to every offender, again and again while the number of its zombies falls; all
-    parents at once.
+def nudge(procfs: ProcFS, offenders: Sequence[Offender]) -> list[Outcome]:
+    """Send SIGCHLD to every offender for as long as the number of its zombies falls; all parents at
+    once.
 
-    Returns one :class:`.Outcome` for each.
+    Returns one outcome for each offender.
     """
     began = time.monotonic()
-    outcomes = []
+    outcomes: list[Outcome] = []
     for some in slices(offenders):
         outcomes += _nudge_slice(procfs, some, began)
     return outcomes
 
 
 def siginfo(pid: int, wait_status: int) -> bytes:
-    """What a handler gets: SIGCHLD about that child. pid: as the parent's PID namespace counts.
+    """What a handler gets: SIGCHLD about this child. pid: in the parent's PID namespace.
     wait_status: as wait(2) gives it.
 
-    ``struct siginfo``: si_signo, si_errno, si_code; then, aligned as a pointer, what handlers know
+    ``struct siginfo``: si_signo, si_errno, si_code; then, aligned as a pointer, what handlers read
     as si_pid, si_uid (of root), si_status.
     """
-    # the signal that ended it, or what it gave to exit(3): do_notify_parent()
+    # the signal that ended it, or the argument of exit(3): do_notify_parent()
     status = wait_status & 0x7F or wait_status >> 8 & 0xFF
     return (
         struct.pack("@iii0P", SIGCHLD, 0, SI_TIMER) + struct.pack("@iii", pid, 0, status)
     ).ljust(SIGINFO_BYTES, b"\0")
 
 
-def _nudge_slice(procfs, offenders, began) -> list:
-    outcomes, at_work = {}, []
+def _nudge_slice(procfs: ProcFS, offenders: Sequence[Offender], began: float) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+    at_work: list[_Nudged] = []
     send = _sender()
     for offender in offenders:
         try:
@@ -111,32 +122,30 @@ def _nudge_slice(procfs, offenders, began) -> list:
             os.close(parent.pidfd)
     for parent in at_work:
         cleared = len(parent.offender.zombies) - len(parent.left)
-        result = (
-            "cleared"
-            if not parent.left
-            else "unfinished"
-            if parent in active
-            else "partly_cleared"
-            if cleared
-            else "no_effect"
-        )
+        if not parent.left:
+            result = "cleared"
+        elif parent in active:
+            result = "unfinished"
+        elif cleared:
+            result = "partly_cleared"
+        else:
+            result = "no_effect"
         outcomes[parent.offender.pid] = _outcome(
-            parent.offender, result, cleared, parent.told(), began
+            parent.offender, result, cleared, parent.detail(), began
         )
     return [outcomes[offender.pid] for offender in offenders]
 
 
-def _sender():
-    """A function that sends SIGCHLD with a siginfo to the process of a pidfd, unless that has
-    ended; None on a machine where that is not done.
+def _sender() -> Sender | None:
+    """A function that sends SIGCHLD with a siginfo to the process of a pidfd; None on a processor
+    where that is not supported.
     """
-    if os.uname().machine.startswith(OTHERWISE):
+    if os.uname().machine.startswith(UNSUPPORTED):
         return None
-    import ctypes  # 7 ms of start-up that a sweep with nothing to do does without
+    import ctypes  # costs 7 ms, which a sweep with nothing to do is spared
 
-    system_call = ctypes.CDLL(
-        None, use_errno=True
-    ).syscall  # signal.pidfd_send_signal() takes no siginfo
+    # signal.pidfd_send_signal() takes no siginfo
+    system_call = ctypes.CDLL(None, use_errno=True).syscall
     system_call.argtypes = (
         ctypes.c_long,
         ctypes.c_int,
@@ -149,50 +158,52 @@ def _sender():
 
 
 class _Nudged:
-    """One parent at work: how often it was signalled, which zombies it has left, when that last
-    helped.
-    """
+    """One parent that is being reminded."""
 
-    def __init__(self, offender, pidfd, send) -> None:
+    def __init__(self, offender: Offender, pidfd: int, send: Sender | None) -> None:
         self.offender = offender
         self.pidfd = pidfd
         self.send = send
-        self.sent = 0
-        self.may_send = True
-        self.why_not = None
-        self.helped_at = time.monotonic()
-        self.left = deque(offender.zombies)
+        self.sent = 0  # signals
+        self.may_send = True  # a zombie has gone since the last signal
+        self.why_not: str | None = None  # why no signal was sent in the last turn
+        self.helped_at = time.monotonic()  # when a zombie last went
+        self.left: deque[Zombie] = deque(offender.zombies)
 
-    def remind(self, procfs) -> None:
-        """Send the next signal, if it is due and nothing speaks against it; else say why not."""
+    def remind(self, procfs: ProcFS) -> None:
+        """Send the next signal if it is due and there is no reason not to; otherwise note the
+        reason.
+        """
         if not self.may_send:
+            return
+        if self.send is None:
+            self.why_not = "this processor is not supported"
             return
         self.why_not = self._reason_not_to(procfs)
         if self.why_not is None:
             info = self._about_a_zombie(procfs)
             if info is None:
-                self.why_not = "none of its zombies can be named to it"
-            elif self.send(self.pidfd, info):  # else it has ended; counting will tell
+                self.why_not = "none of its zombies can be named in the signal"
+            elif self.send(self.pidfd, info):  # else it has ended, as counting will show
                 self.sent += 1
                 self.may_send = False
 
-    def _reason_not_to(self, procfs) -> str | None:
-        if self.send is None:
-            return "it is not done on this processor"
-        # of another process if this one has just ended: then the pidfd leads nowhere
+    def _reason_not_to(self, procfs: ProcFS) -> str | None:
+        # It may be another process's status, if this one has just ended. Then the pidfd leads
+        # nowhere
         status = procfs.status(self.offender.pid)
         if status and status.pending & SIGCHLD_BIT:
             return "SIGCHLD is pending already"
-        # signalfd(2) would tell it of no PID
+        # it may be read from a signalfd(2) then, which would show no PID
         return "SIGCHLD is blocked" if status and status.blocked & SIGCHLD_BIT else None
 
-    def _about_a_zombie(self, procfs) -> bytes | None:
-        """The siginfo that names the first of those left that a wait can collect now; None where
-        there is none, or it cannot be seen.
+    def _about_a_zombie(self, procfs: ProcFS) -> bytes | None:
+        """The siginfo that names the first zombie left that a wait can collect now; None where
+        there is none, or none that can be seen.
 
-        Not with threads that live on, nor with a tracer: a wait for it would block
-        (wait_consider_task() of kernel/exit.c). Both can only become better, as nobody attaches to
-        a zombie; so what was seen in the snapshot holds.
+        A zombie with living threads or with a tracer is passed over: a wait for it would block
+        (wait_consider_task() of kernel/exit.c). Neither can come later, as nobody attaches to a
+        zombie, so what the snapshot showed still holds.
         """
         level = len(self.offender.status.ns_pid) - 1
         for zombie in islice(self.left, MAX_NAMED):
@@ -205,7 +216,8 @@ class _Nudged:
                 ns_pid, wait_status = procfs.ns_pid_of(pidfd), procfs.wait_status(zombie.pid)
             finally:
                 os.close(pidfd)
-            # Last, so that all was read of that very zombie, and it is still this parent's
+            # Checked last: then all of this was read of that very zombie, and it is still this
+            # parent's
             if (
                 len(ns_pid) > level
                 and wait_status is not None
@@ -215,17 +227,17 @@ class _Nudged:
         return None
 
     @staticmethod
-    def _is_traced(procfs, zombie) -> bool:
+    def _is_traced(procfs: ProcFS, zombie: Zombie) -> bool:
         if zombie.tracer_pid is not None:
             return zombie.tracer_pid != 0
         status = procfs.status(zombie.pid)
         return status is None or status.tracer_pid != 0
 
-    def count(self, procfs) -> bool:
-        """Count what is left; whether it has become less.
+    def count(self, procfs: ProcFS) -> bool:
+        """Count the zombies that are left; returns whether there are fewer than before.
 
-        wait(2) takes the oldest child first, so where it helps the head of the list goes and the
-        rest need not be read.
+        wait(2) takes the oldest child first. So where a signal helps, the head of the list goes,
+        and the rest need not be read.
         """
         before = len(self.left)
         while self.left and observe.parent_now(procfs, self.left[0]) is None:
@@ -240,19 +252,21 @@ class _Nudged:
         self.may_send = True
         return True
 
-    def told(self) -> str:
+    def detail(self) -> str:
         """What was done, for people."""
         times = {0: "not sent", 1: "sent once"}.get(self.sent, f"sent {self.sent} times")
-        return "SIGCHLD %s%s" % (times, f": {self.why_not}" if self.left and self.why_not else "")
+        if self.left and self.why_not:
+            return f"SIGCHLD {times}: {self.why_not}"
+        return f"SIGCHLD {times}"
 
 
-def _outcome(offender, result, cleared, detail, began) -> Outcome:
+def _outcome(offender: Offender, result: str, cleared: int, detail: str, began: float) -> Outcome:
     return Outcome(
-        offender.pid,
-        offender.start_ticks,
-        "nudge",
-        result,
-        cleared,
-        detail,
-        time.monotonic() - began,
+        pid=offender.pid,
+        start_ticks=offender.start_ticks,
+        remedy="nudge",
+        result=result,
+        cleared=cleared,
+        detail=detail,
+        seconds=time.monotonic() - began,
     )

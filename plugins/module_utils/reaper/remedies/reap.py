@@ -1,24 +1,25 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Have a living parent collect its zombies itself: it is stopped for milliseconds, runs waitid(2)
-for each, and goes on.
+"""Have a living parent collect its zombies itself: it is stopped for a few milliseconds, calls
+waitid(2) for each of them, and goes on.
 
-Nothing ends. What the parent can notice: waiting for that child later gives ECHILD, and a few
-system calls return EINTR. How it is stopped and put back is in :mod:`..ptrace`. Here: whom this may
-be done to, for which zombies, how long at a time.
+Nothing is ended. What the parent can notice: a later wait for such a child fails with ECHILD, and a
+few system calls return EINTR. :mod:`..kernel.ptrace` stops the parent and puts it back. This file
+decides which parents and which zombies this is done for, and for how long at a time.
 
-- waitid(P_PID, PID, NULL, WEXITED|WNOHANG|__WALL, NULL), with the PID as the parent's own PID
-  namespace counts, for the zombies that are due and never for "any child": a status that the parent
-  is about to collect is not taken from it. (wait4(2) would return the PID, waitid 0: the mildest
-  result for the parent's own call, should the sweep be killed right then.)
-- Each of them is held by a pidfd, and with the parent stopped that pidfd tells that it is still
-  there. So its PID cannot have passed on to a child that died a moment ago, however full the table
-  is.
-- Any thread may wait for the children of the whole process (waitid(2), but for __WNOTHREAD). Its
-  first thread does, or another one where that has exited or cannot run now.
-- A parent is stopped for at most :data:`MAX_STOP` at a time, of which :data:`COLLECT_FOR` are used,
-  and runs at least as long before it is stopped again.
+- The call is waitid(P_PID, PID, NULL, WEXITED|WNOHANG|__WALL, NULL), with the PID in the parent's
+  own PID namespace. It asks for the zombies that are due and never for "any child": a status that
+  the parent is about to collect is not taken from it. (wait4(2) would return the PID, waitid
+  returns 0. Should the sweep be killed during the call, the parent takes our result for that of its
+  own call, and 0 does the least harm.)
+- Each zombie is held by a pidfd, which shows, once the parent has stopped, that the zombie is still
+  there. So its PID cannot have passed to a child that died a moment ago, however full the process
+  table is.
+- Any thread may wait for the children of the whole process (waitid(2), unless it uses
+  __WNOTHREAD). The first thread does, or another one if that has exited or cannot run now.
+- A parent is stopped for at most :data:`MAX_STOP` at a time, of which :data:`COLLECT_FOR` is used.
+  It then runs for at least as long before it is stopped again.
 """
 
 from __future__ import annotations
@@ -37,36 +38,53 @@ from ..kernel.tracing import node_refusal
 from ..node.observe import parent_now
 from . import Outcome
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..kernel.procfs import ProcFS
+    from ..node.observe import Offender, Zombie
+
+    Held = tuple[Zombie, int, int]  # with its pidfd, and its PID in the parent's PID namespace
+
 MAX_STOP = 0.020  # seconds for which a parent is stopped at a time
-# of which a further call is begun in these; the rest is reserve for a node that is busy
+# of that, seconds in which a further call is begun; the rest is a reserve for a busy node
 COLLECT_FOR = 0.4 * MAX_STOP
-MAX_BATCH = 256  # zombies for one stop; each takes a descriptor
-MAX_SECONDS_PER_PARENT = 15.0  # seconds for one parent
-MAX_SECONDS = (
-    60.0  # seconds for all parents together; what is left by then waits for the next sweep
-)
-MAX_TRIES = 20  # that came to nothing until a parent is given up
-MAX_TRIES_IF_LASTING = 4  # for refusals that are hardly ever a matter of the moment
-MAX_THREAD_SEARCH = 0.05  # seconds in which further threads are looked at for one that can run
-# for that moment any process looks like one of these
+MAX_BATCH = 256  # zombies in one stop; each takes a descriptor
+MAX_SECONDS_PER_PARENT = 15.0
+MAX_SECONDS = 60.0  # for all parents together; what is left then waits for the next sweep
+MAX_TRIES = 20  # in a row without progress
+MAX_TRIES_IF_LASTING = 4  # the same, for refusals that rarely pass by themselves
+MAX_THREAD_SEARCH = 0.05  # seconds to look for another thread that can run
+# A process in the middle of execve(2) is refused with one of these
 IN_EXECVE = ("not_permitted", "no_instruction", "traced")
 P_PID = 1  # include/uapi/linux/wait.h
 WEXITED_WNOHANG_WALL = 0x40000005
 
 
-def reap(procfs, offenders, stop_requested=()) -> list:
-    """Have every offender collect its zombies, in turns, until done or out of time. Returns one
-    :class:`.Outcome` for each.
+def reap(
+    procfs: ProcFS, offenders: Sequence[Offender], stop_requested: Sequence[int] = ()
+) -> list[Outcome]:
+    """Have the offenders collect their zombies, in turns, until done or out of time. Returns one
+    outcome for each offender.
 
-    stop_requested: a list; once something is in it the batch at work is finished and no other
-    begun.
+    stop_requested: a list that signal handlers may fill. Once it is not empty, the batch in hand is
+    finished and no other is begun.
     """
     refusal = node_refusal(procfs)
     if refusal:
-        detail = f"{refusal.word}: {refusal}"
         return [
-            Outcome(each.pid, each.start_ticks, "reap", "refused", 0, detail, 0.0, refusal.word)
-            for each in offenders
+            Outcome(
+                pid=offender.pid,
+                start_ticks=offender.start_ticks,
+                remedy="reap",
+                result="refused",
+                cleared=0,
+                detail=f"{refusal.word}: {refusal}",
+                seconds=0.0,
+                refusal=refusal.word,
+            )
+            for offender in offenders
         ]
     deadline = time.monotonic() + MAX_SECONDS
     jobs = [_Job(procfs, offender) for offender in offenders]
@@ -84,27 +102,28 @@ def reap(procfs, offenders, stop_requested=()) -> list:
 
 
 class _Job:
-    """One parent: what is still to be collected, and what came of it so far. result: None until it
-    is known.
-    """
+    """One parent: what is still to be collected, and how it went so far."""
 
-    def __init__(self, procfs, offender) -> None:
+    def __init__(self, procfs: ProcFS, offender: Offender) -> None:
         self.procfs = procfs
         self.offender = offender
         self.space = AddressSpace()
-        self.todo = deque(offender.zombies)
+        self.todo: deque[Zombie] = deque(offender.zombies)
         self.collected = 0
-        self.refused_by_kernel = 0
-        self.at_a_time = 64
-        self.tries = self.stops = 0
-        self.not_before = 0.0
-        self.longest_stop = 0.0
+        self.refused_by_kernel = 0  # zombies that waitid(2) did not collect
+        self.at_a_time = 64  # zombies in the next batch
+        self.tries = 0  # without progress
+        self.stops = 0
+        self.not_before = 0.0  # on CLOCK_MONOTONIC; until then the parent is left to run
+        self.longest_stop = 0.0  # seconds
         self.seconds = 0.0
-        self.result = self.refusal = self.late = None
+        self.result: str | None = None  # as in Outcome; None while there is more to do
+        self.refusal: str | None = None
+        self.late: Tracee | None = None  # still to be released
         self.detail = ""
 
     def batch(self) -> None:
-        """Stop the parent once and collect as many as the time allows."""
+        """Stop the parent once, and have it collect as many zombies as there is time for."""
         began = time.monotonic()
         try:
             if self.tries:
@@ -123,10 +142,10 @@ class _Job:
             if self._has_ended():
                 self._finish("gone", "")
             else:
-                self._finish("unfinished", "it has called execve(2) meanwhile")
+                self._finish("unfinished", "it called execve(2) meanwhile")
         except Interrupted:
             self._another_try(
-                MAX_TRIES, "unfinished", "it was stopped, frozen or out of CPU time again and again"
+                MAX_TRIES, "unfinished", "it was repeatedly stopped, frozen or out of CPU time"
             )
         except OSError as error:
             own_fault = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -137,63 +156,45 @@ class _Job:
         self.seconds += time.monotonic() - began
         if self.late and self.result is None:
             self._finish(
-                "unfinished", "it did not stop again in time; it is let go as soon as it does"
+                "unfinished", "it did not stop again in time; it is released as soon as it does"
             )
         if self.result is None and not self.todo:
-            left = self.refused_by_kernel
-            self._finish(
-                (
-                    "gone"
-                    if not left and not self.collected
-                    else (
-                        "cleared"
-                        if not left
-                        else "partly_cleared"
-                        if self.collected
-                        else "no_effect"
-                    )
-                ),
-                (
-                    f"waitid(2) does not give {left} of them"
-                    if left
-                    else "stopped for %.1f ms%s"
-                    % (
-                        1000 * self.longest_stop,
-                        f" at most, {self.stops} times" if self.stops > 1 else "",
-                    )
-                ),
-            )
+            self._finish_all_tried()
         elif self.result is None and self.seconds > MAX_SECONDS_PER_PARENT:
-            self._finish("unfinished", f"more of them than fit into {MAX_SECONDS_PER_PARENT:g} s")
+            self._finish("unfinished", f"too many to collect in {MAX_SECONDS_PER_PARENT:g} s")
 
     def outcome(self) -> Outcome:
-        """What came of it. Where it was not finished, that is said too."""
-        if self.result is None:
-            self._finish("unfinished", "the sweep was asked to end or out of time")
-        if self.collected and self.result in ("gone", "refused"):
-            self.result = "partly_cleared" if self.result == "gone" else "unfinished"
-        offender = self.offender
+        """How it went, also where it was not finished."""
+        result, detail = self.result, self.detail
+        if result is None:
+            result = "unfinished"
+            detail = "the sweep was asked to end, or ran out of time"
+        if self.collected and result == "gone":
+            result = "partly_cleared"
+        elif self.collected and result == "refused":
+            result = "unfinished"
         return Outcome(
-            offender.pid,
-            offender.start_ticks,
-            "reap",
-            self.result,
-            self.collected,
-            self.detail,
-            self.seconds,
-            self.refusal,
-            round(1000 * self.longest_stop, 3) if self.longest_stop else None,
+            pid=self.offender.pid,
+            start_ticks=self.offender.start_ticks,
+            remedy="reap",
+            result=result,
+            cleared=self.collected,
+            detail=detail,
+            seconds=self.seconds,
+            refusal=self.refusal,
+            max_stop_ms=round(1000 * self.longest_stop, 3) if self.longest_stop else None,
         )
 
     def _thread_that_can_run(self) -> int:
-        """TID of one of the parent's threads, the first one if that is fit. Raises
-        :class:`.Refused` where none is, without touching them.
+        """TID of one of the parent's threads: the first one, if that can be used. Raises
+        :class:`.Refused` if none can. No thread is touched.
         """
         pid = self.offender.pid
         stat = self.procfs.stat(pid)
         if stat is None or stat.start_ticks != self.offender.start_ticks:
             raise Ended
-        reason, until = None, time.monotonic() + MAX_THREAD_SEARCH
+        reason: Refused | None = None
+        until = time.monotonic() + MAX_THREAD_SEARCH
         for tid in self.procfs.thread_ids(pid):
             if reason and time.monotonic() > until:
                 break
@@ -206,8 +207,8 @@ class _Job:
             raise Ended
         raise reason or Interrupted  # all are exiting, as in the middle of an execve
 
-    def _is_fit(self, tid) -> bool:
-        """Whether a thread has not exited. Raises :class:`.Refused` where ``/proc`` tells that it
+    def _is_fit(self, tid: int) -> bool:
+        """False if the thread has exited. Raises :class:`.Refused` if ``/proc`` shows that it
         cannot be used.
         """
         stat = self.procfs.thread(self.offender.pid, tid)
@@ -223,13 +224,13 @@ class _Job:
         if status.tracer_pid:
             raise Refused("traced", f"it is traced already, by PID {status.tracer_pid}")
         if status.seccomp == SECCOMP_STRICT:
-            raise Refused("seccomp_strict", "seccomp allows it hardly any system call (Seccomp: 1)")
+            raise Refused(
+                "seccomp_strict", "seccomp allows it hardly any system calls (Seccomp: 1)"
+            )
         return True
 
-    def _hold(self, held) -> list:
-        """The next zombies that are still there, as (pidfd, PID in the parent's PID namespace);
-        held: closes the pidfds.
-        """
+    def _hold(self, held: contextlib.ExitStack) -> list[Held]:
+        """The next zombies that are still there; ``held`` closes their pidfds."""
         level = len(self.offender.status.ns_pid) - 1
         zombies = []
         for zombie in next(slices(list(islice(self.todo, self.at_a_time))), ()):
@@ -238,22 +239,22 @@ class _Job:
             if pidfd is not None:
                 held.callback(os.close, pidfd)
                 ns_pid = self.procfs.ns_pid_of(pidfd)
-                # else its PID is used again, by somebody else
+                # otherwise somebody else has its PID now
                 if len(ns_pid) > level and parent_now(self.procfs, zombie) == self.offender.pid:
                     zombies.append((zombie, pidfd, ns_pid[level]))
         return zombies
 
-    def _stop_and_collect(self, tid, zombies) -> None:
+    def _stop_and_collect(self, tid: int, zombies: list[Held]) -> None:
         tracee = Tracee(self.procfs, tid, architecture(), self.space)
         try:
             tracee.seize()
         except Refused:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies))
             raise
-        self.late = tracee  # until it is known to have been released, whatever fails
+        self.late = tracee  # whatever fails, until it is known to have been released
         done, is_the_parent = 0, False
         try:
-            # It is seized, so its PID cannot pass on any more
+            # Now that it is seized, nobody else can get its PID
             is_the_parent = (
                 not self._has_ended() and self.procfs.thread(self.offender.pid, tid) is not None
             )
@@ -289,10 +290,10 @@ class _Job:
         if not tracee.intact or not self.late and status and status.tracer_pid == os.getpid():
             self._finish(
                 "failed",
-                "its registers or signal mask are not what they were, or it is still traced",
+                "its registers or signal mask are not what they were before, or it is still traced",
             )
 
-    def _stop(self, tracee) -> None:
+    def _stop(self, tracee: Tracee) -> None:
         pid = self.offender.pid
         try:
             if tracee.stop():
@@ -303,10 +304,10 @@ class _Job:
                 if status and status.tracer_pid == os.getpid() and not tracee.follow_execve(pid):
                     self.late = tracee
             raise
-        raise Refused("not_stopping", "it did not stop in time; it is let go as soon as it does")
+        raise Refused("not_stopping", "it did not stop in time; it is released as soon as it does")
 
     def _has_ended(self) -> bool:
-        """Whether all its threads have, or it is another process by now."""
+        """Whether all threads of the parent have exited, or another process has its PID now."""
         stat = self.procfs.stat(self.offender.pid)
         return (
             stat is None
@@ -315,7 +316,7 @@ class _Job:
             and stat.num_threads <= 1
         )
 
-    def _refuse(self, refused) -> None:
+    def _refuse(self, refused: Refused) -> None:
         explanation = f"{refused.word}: {refused}"
         if refused.word in ("busy", "uninterruptible"):
             self._another_try(MAX_TRIES, "refused", explanation)
@@ -326,23 +327,37 @@ class _Job:
         if self.result:
             self.refusal = refused.word
 
-    def _another_try(self, most, result, detail) -> None:
-        """At a later moment, or that result when there were that many of them without any
-        progress.
+    def _another_try(self, most: int, result: str, detail: str) -> None:
+        """Try again a little later; after ``most`` tries without progress, finish with this
+        result.
         """
         self.tries += 1
         self.not_before = max(self.not_before, time.monotonic() + 0.001 * self.tries)
         if self.tries >= most:
             self._finish(result, detail)
 
-    def _finish(self, result, detail) -> None:
+    def _finish_all_tried(self) -> None:
+        left = self.refused_by_kernel
+        if left:
+            self._finish(
+                "partly_cleared" if self.collected else "no_effect",
+                f"waitid(2) does not collect {left} of them",
+            )
+            return
+        how_often = f" at most, {self.stops} times" if self.stops > 1 else ""
+        self._finish(
+            "cleared" if self.collected else "gone",
+            f"stopped for {1000 * self.longest_stop:.1f} ms{how_often}",
+        )
+
+    def _finish(self, result: str, detail: str) -> None:
         self.result, self.detail = result, detail
 
 
 @contextlib.contextmanager
-def _first_in_line():
-    """This process gets the CPU before others meanwhile (nice(2)): as long as it waits for that, a
-    parent may stand stopped.
+def _first_in_line() -> Iterator[None]:
+    """Give this process the CPU before others (nice(2)): while it waits for the CPU, a parent may
+    be stopped.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with contextlib.suppress(OSError):  # it may lack CAP_SYS_NICE
@@ -354,9 +369,9 @@ def _first_in_line():
 
 
 @contextlib.contextmanager
-def _undisturbed():
-    """No signal ends this process meanwhile, but SIGKILL; those that come wait. SIGCHLD has to come
-    at all: see Tracee.
+def _undisturbed() -> Iterator[None]:
+    """Hold back all signals but SIGKILL, so that they do not end this process. SIGCHLD must not be
+    ignored meanwhile: see :class:`..kernel.ptrace.Tracee`.
     """
     import signal
 
@@ -373,22 +388,24 @@ def _undisturbed():
 
 
 class _LetGo:
-    """A handler of SIGCHLD that releases tracees that had not stopped in time, the moment they do.
-    tracees: those of all sweeps of this process.
+    """A handler of SIGCHLD that releases tracees of all sweeps of this process that had not stopped
+    in time, the moment they do.
 
-    Their registers are the ones that they go on with; the kernel releases them too when this
-    process ends.
+    They go on with the registers that they have. When this process ends, the kernel releases them
+    too.
     """
 
     def __init__(self) -> None:
-        self.tracees, self.is_at_work, self.again = [], False, False
+        self.tracees: list[Tracee] = []
+        self.is_at_work = False
+        self.again = False
 
-    def __call__(self, _number=None, _frame=None) -> None:
-        """Releasing stops a tracee once more, which raises SIGCHLD: one that is being released is
-        not to be released by a second call inside of the first.
+    def __call__(self, _number: int | None = None, _frame: object = None) -> None:
+        """Release those that have stopped. That stops a tracee once more, which raises SIGCHLD: a
+        second call inside the first must not release it too.
         """
         self.again = True
-        # In this order no signal is lost, between whichever two of these steps it comes
+        # In this order no signal is lost, whichever two of these steps it comes between
         while self.again and not self.is_at_work:
             self.again = False
             self.is_at_work = True
@@ -398,17 +415,19 @@ class _LetGo:
                 self.is_at_work = False
 
 
-def _let_go_of(tracees) -> None:
-    """Release those that have not stopped in time, now or later, and those of earlier sweeps whose
-    SIGCHLD was taken by another wait.
+def _let_go_of(tracees: Sequence[Tracee]) -> None:
+    """Release tracees that have not stopped in time, now or later. Tracees of earlier sweeps are
+    released too: another wait may have taken their SIGCHLD.
     """
     import signal
 
-    handler = signal.getsignal(signal.SIGCHLD)
-    if not isinstance(handler, _LetGo):
-        if not tracees:
-            return
+    installed = signal.getsignal(signal.SIGCHLD)
+    if isinstance(installed, _LetGo):
+        handler = installed
+    elif tracees:
         handler = _LetGo()
         signal.signal(signal.SIGCHLD, handler)
+    else:
+        return
     handler.tracees += tracees
     handler()

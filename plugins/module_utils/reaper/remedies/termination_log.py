@@ -1,17 +1,19 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell the owner of a container why a program in it is about to end: a line in its termination log.
+"""Tell the owner of a container why a program in it is about to be ended: one line in the
+container's termination log.
 
-The kubelet makes a file for each start of a container, ``pods/UID/containers/NAME/RANDOM`` below
-its root directory, mounts it at the container's ``terminationMessagePath`` (default
-``/dev/termination-log``), and shows the end of what is in it as the container's last message
-(``kubectl describe pod``; makeMounts() and getTerminationMessage() of pkg/kubelet/kuberuntime). So
-the newest file there is that of the container which runs, wherever it is mounted.
+For each start of a container the kubelet makes a file, ``pods/UID/containers/NAME/RANDOM`` below
+its root directory. It mounts that file at the container's ``terminationMessagePath`` (default
+``/dev/termination-log``), and shows the end of it as the container's last message (``kubectl
+describe pod``; makeMounts() and getTerminationMessage() of pkg/kubelet/kuberuntime). So the newest
+file there belongs to the container that is running now, wherever it is mounted.
 
-Nothing is opened by a path of the tenant's. The directories are the kubelet's, and must be writable
-for root alone; only the file is mounted in the container, where anybody may write to it. Docker and
-Podman have no such file: there the node's journal has the line. Failing to write is never an error.
+No path that a tenant controls is opened. The directories belong to the kubelet, and only root may
+be able to write to them; the file alone is mounted in the container, where anybody may write to it.
+Docker and Podman have no such file: there the line is in the node's journal only. Failing to write
+is never an error.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ import os
 import stat
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..node.observe import Offender
+
 MAX_BYTES = 1024  # the kubelet shows the last 4096 (MaxPodTerminationMessageLogLength)
 INIT = (
     'let its PID 1 be an init that reaps: ENTRYPOINT ["/usr/bin/tini", "--"], or'
@@ -28,31 +34,28 @@ INIT = (
 )
 
 
-def message(offender, now: float) -> str:
-    """One line that says who ended what, when (now: seconds since the epoch), why, and what cures
-    it.
+def message(offender: Offender, now: float) -> str:
+    """One line that says who ended what and when (now: seconds since the epoch), why, and what
+    prevents it.
 
-    Only numbers in it come from the container, so there is nothing to escape.
+    Nothing in it but numbers comes from the container, so there is nothing to escape.
     """
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
     number = offender.status.ns_pid[-1]
+    count = len(offender.zombies)
+    children = "child process" if count == 1 else "child processes"
+    seconds = int(min(zombie.age for zombie in offender.zombies))
     return (
-        "%s zombie-reaper (provider.fleet), run by the operator of this node, ended PID %d of this"
-        " container: it kept %d exited child %s (zombies), each for at least %d s, and never waited"
-        " for them. They fill the process table. %s\n"
-        % (
-            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
-            number,
-            len(offender.zombies),
-            "process" if len(offender.zombies) == 1 else "processes",
-            min(zombie.age for zombie in offender.zombies),
-            _cure(offender),
-        )
+        f"{when} zombie-reaper (provider.fleet), run by the operator of this node, ended PID"
+        f" {number} of this container: it kept {count} exited {children} (zombies), each for at"
+        f" least {seconds} s, and never waited for them. They fill the process table."
+        f" {_cure(offender)}\n"
     )
 
 
-def _cure(offender) -> str:
-    """What helps: an init against orphans that PID 1 was given; nothing from outside against a
-    program that does not wait for what it starts.
+def _cure(offender: Offender) -> str:
+    """What prevents it. Against orphans that were left to PID 1 an init helps; nothing outside
+    helps against a program that does not wait for what it starts.
     """
     orphans = sum(zombie.claim == "orphan" for zombie in offender.zombies)
     others = len(offender.zombies) - orphans
@@ -63,34 +66,35 @@ def _cure(offender) -> str:
     elif orphans:
         sentences.append(
             f"{orphans} were started by other programs and left to it as their subreaper"
-            " (prctl(2)), which"
-            " has to wait for them (waitpid(2))."
+            " (prctl(2)), which has to wait for them (waitpid(2))."
         )
     if others and is_init:
+        remedy = "the same helps" if orphans else INIT
         sentences.append(
-            "%d may be its own: a program has to wait (waitpid(2)) for each child that it starts,"
-            " and an init does not do that for it; if other programs started them, %s."
-            % (others, "the same helps" if orphans else INIT)
+            f"{others} may be its own: a program has to wait (waitpid(2)) for each child that it"
+            " starts, and an init does not do that for it; if other programs started them,"
+            f" {remedy}."
         )
     elif others:
         sentences.append(
-            f"{others} count as its own: it has to wait (waitpid(2)) for each child that"
-            " it starts. An"
-            " init as PID 1 does not help against these."
+            f"{others} count as its own: it has to wait (waitpid(2)) for each child that it starts."
+            " An init as PID 1 does not help against these."
         )
     return " ".join(sentences)
 
 
-def tell(kubelet: str, offender) -> bool:
-    """Append the message to the termination log of the container that the offender is in. Whether
-    that was done. kubelet: its root directory.
+def append_message(kubelet: str, offender: Offender) -> bool:
+    """Append the message to the termination log of the offender's container; returns whether it was
+    written.
+
+    kubelet: the kubelet's root directory.
     """
     workload = offender.workload
-    names = (workload.pod_uid, "containers", workload.container_name)
-    if not all(
-        name and name == os.path.basename(name) and name not in (".", "..") for name in names
-    ):
-        return False
+    names = []
+    for name in (workload.pod_uid, "containers", workload.container_name):
+        if not (name and name == os.path.basename(name) and name not in (".", "..")):
+            return False
+        names.append(name)
     with contextlib.ExitStack() as opened:
         try:
             dir_fd = os.open(
@@ -103,7 +107,7 @@ def tell(kubelet: str, offender) -> bool:
                     name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd
                 )
                 opened.callback(os.close, dir_fd)
-                if not _is_root_s_own(os.fstat(dir_fd)):
+                if not _only_root_writes(os.fstat(dir_fd)):
                     return False
             newest = _newest(dir_fd)
             if newest is None:
@@ -128,13 +132,13 @@ def tell(kubelet: str, offender) -> bool:
             return False
 
 
-def _is_root_s_own(info) -> bool:
+def _only_root_writes(info: os.stat_result) -> bool:
     return info.st_uid == 0 and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _newest(dir_fd: int) -> str | None:
-    """Name of the regular file there whose inode changed last, which nobody in the container can
-    date back; None where there is none.
+    """Name of the regular file there whose inode changed last (nobody in the container can set that
+    time back); None where there is none.
     """
     files = []
     for name in os.listdir(dir_fd):
