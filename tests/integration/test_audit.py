@@ -460,7 +460,7 @@ def test_verdict_by_looking_and_by_canary(audited, name):
     if name in TOLD_ALREADY:
         assert evidence(probed, "canary") == (
             "unknown",
-            "not probed: there is evidence enough without",
+            "not probed: there is enough evidence without a canary",
         )
         assert not collected
         return
@@ -566,7 +566,7 @@ def test_a_table_for_people(audited):
     )
     assert summary[1].split() == ["verdict", "zombies", "pids", "PID", "1", "container", "why"]
     assert len(summary) == len(CONTAINERS) + 3
-    assert summary[-1] == "canaries that could not be collected again: 1"
+    assert summary[-1] == "canaries left behind as zombies: 1"
     (line,) = [
         line for line in summary if f" {audited.programs['every second'].pids[1]} python " in line
     ]
@@ -883,12 +883,12 @@ def has_settled(node, inits) -> bool:
     }
 
 
-HARM = "it has ended while it was probed; the canary may have made it end"
+HARM = "it ended while it was being probed; the canary may have made it end"
 
 
 @pytest.mark.parametrize(
     "what, words",
-    [("stops", "it was stopped or paused meanwhile"), ("ends", "it has ended meanwhile")],
+    [("stops", "it was stopped or paused during the probe"), ("ends", "it ended during the probe")],
 )
 def test_one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything(
     node, tmp_path, what, words
@@ -997,7 +997,10 @@ def test_what_a_sweep_had_to_collect_says_that_it_leaks(node):
         and why.startswith("a sweep collected zombies from it ")
         and why.endswith(" s ago")
     )
-    assert evidence(entry, "canary") == ("unknown", "not probed: there is evidence enough without")
+    assert evidence(entry, "canary") == (
+        "unknown",
+        "not probed: there is enough evidence without a canary",
+    )
     assert init.alive and init.zombies() == []
 
 
@@ -1060,8 +1063,7 @@ def test_one_that_somebody_traces_gets_no_canary(node):
         entry = entry_of(audit(node, "--probe", code=HURRIED), init)
         assert evidence(entry, "canary") == (
             "unknown",
-            "not probed: it is being traced, so a canary that it leaves could not be collected"
-            " again",
+            "not probed: it is being traced, so a canary that it leaves could not be collected",
         )
     finally:
         tracer.terminate()
@@ -1204,7 +1206,7 @@ forever()
     assert evidence(entry_of(result, init), "canary")[0] == "leaks"
     (warning,) = result["warnings"]
     assert warning.startswith(
-        "what the canaries showed is not remembered: another process has held "
+        "what the canaries showed was not saved: another process has held "
     )
     assert result["counts"]["canaries_left"] == 0 and init.zombies() == []
 

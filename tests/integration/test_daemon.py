@@ -124,7 +124,7 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad
     assert "is not JSON" in error
     daemon.after_ticks(2)
     assert children(init) == 3, "still by the previous configuration"
-    assert "its configuration is the one of before: " in node.agent("--status").stdout
+    assert "still using the previous configuration: " in node.agent("--status").stdout
     assert "the new configuration is invalid" in daemon.text()
 
     configured(config, min_age=-1)
@@ -137,7 +137,7 @@ def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad
     daemon.after_ticks(1)
     assert told["configuration_error"] is None
     assert init.alive
-    assert "configuration is the one of before" not in node.agent("--status").stdout
+    assert "using the previous configuration" not in node.agent("--status").stdout
     said = [message for _when, message in daemon.messages]
     assert sum(message.startswith("RELOADING=1\nMONOTONIC_USEC=") for message in said) == 3
     for place, message in enumerate(said):

@@ -387,7 +387,9 @@ def test_an_audit_reports_to_standard_output_line_by_line_and_takes_the_options_
     assert lines[2].split()[:5] == ["leaks", "2", "-", str(pid_of(init)), "python"]
     assert lines[2].endswith("it keeps 2 zombies, the oldest seen for 0 s")
     lines = node.agent("--audit").stdout.splitlines()
-    assert lines[2].startswith("unknown ") and "it holds 2 zombies, none of min_age" in lines[2]
+    assert (
+        lines[2].startswith("unknown ") and "it holds 2 zombies, none as old as min_age" in lines[2]
+    )
     assert not node.run_directory.exists()
     config.write_text('{"min_age": "x"}', encoding="ascii")
     done = node.agent("--audit", config=config)

@@ -1056,7 +1056,7 @@ def test_one_that_collects_canaries_only_deceives_neither_audit_nor_sweep(visite
     tenant = visited.programs["collects canaries only"]
     assert (
         canary_of(visited.row("collects canaries only"))["detail"]
-        == "not probed: there is evidence enough without"
+        == "not probed: there is enough evidence without a canary"
     )
     assert visited.row("collects canaries only")["verdict"] == "leaks"
     entry = offender_of(look(visited.node, "--check", "--remedies", "nudge,terminate"), tenant)

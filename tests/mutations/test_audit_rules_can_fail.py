@@ -201,7 +201,7 @@ MUTATIONS = {
         "elif False:",
         IN_AUDIT
         + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[stops-it"
-        " was stopped or paused meanwhile]",
+        " was stopped or paused during the probe]",
     ),
     "what_has_ended_reaps": (
         AUDIT,
@@ -209,7 +209,7 @@ MUTATIONS = {
         "if False:",
         IN_AUDIT
         + "one_that_is_held_up_or_ends_while_the_canary_waits_is_not_known_to_do_anything[ends-it"
-        " has ended meanwhile]",
+        " ended during the probe]",
     ),
     "one_thread_that_has_exited_is_the_end": (
         PROCFS,
@@ -292,7 +292,7 @@ MUTATIONS = {
     ),
     "a_canary_confirms_what_is_known": (
         AUDIT,
-        '"there is evidence enough without" if inits.is_sure(container.evidence) else None',
+        '"there is enough evidence without a canary" if inits.is_sure(evidence) else None',
         "None",
         IN_AUDIT + "verdict_by_looking_and_by_canary[has zombies]",
     ),

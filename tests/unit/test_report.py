@@ -492,8 +492,8 @@ PLACES = [  # (what is known of the workload, in words)
     ),
     (
         {"lease": {**dict.fromkeys(LEASE), "gseq": "1"}},
-        "in container cccccccccccc, claims lease ?/1/? of an unknown owner (which is not that"
-        " of its namespace)",
+        "in container cccccccccccc, claims lease ?/1/? of an unknown owner (which does not"
+        " match its namespace)",
     ),
     ({"user": 1000}, "in container cccccccccccc of user 1000"),
     ({"kind": "host", "service": "web.service"}, "on the host"),

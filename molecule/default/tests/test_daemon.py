@@ -201,13 +201,15 @@ def test_reload_with_a_wrong_configuration_keeps_the_one_of_before(
     node, agent, broken_configuration
 ):
     node.check_output("systemctl reload %s", SERVICE)
-    assert until(lambda: "its configuration is the one of before: min_age: -1" in said(node)), said(
+    assert until(lambda: "still using the previous configuration: min_age: -1" in said(node)), said(
         node
     )
     assert shown(node, "MainPID") == str(agent)
     assert clears_another_zombie(node), "with the options of before it would be gone"
     node.check_output("cp /root/config.json %s && systemctl reload %s", CONFIG, SERVICE)
-    assert until(lambda: watching(node) and "the one of before" not in said(node)), said(node)
+    assert until(lambda: watching(node) and "the previous configuration" not in said(node)), said(
+        node
+    )
     assert shown(node, "MainPID") == str(agent)
 
 
@@ -272,4 +274,4 @@ def test_the_role_mends_one_that_cannot_start(node, agent):
     )
     apply()
     assert until(lambda: watching(node, other_than=agent)), said(node)
-    assert "the one of before" not in said(node)
+    assert "the previous configuration" not in said(node)

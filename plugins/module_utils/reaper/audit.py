@@ -1,19 +1,20 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For every container of the node: what its PID 1 is, and whether it collects orphans. Those that
-do not will leak, or do already.
+"""For every container of the node: what its PID 1 is, and whether that collects orphans. One that
+does not will leak, or does already.
 
-Ends and stops nothing. Asked to probe, it sends a canary to each PID 1 of which nothing is known
-for sure and that cannot take it for a child of its own (:func:`.inits.misled_by_an_orphan`), has
-one that is not collected collected by ``reap``, and says so where a PID 1 has ended meanwhile.
+An audit ends and stops nothing. Asked to probe, it sends a canary to each PID 1 of which nothing is
+known for sure, unless that PID 1 might take the canary for a child of its own
+(:func:`.inits.misled_by_an_orphan`). If a canary is not collected, ``reap`` has it collected. If a
+PID 1 has ended meanwhile, the audit says so.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter, namedtuple
+from collections import Counter
 
 from . import canary, policy, report
 from .errors import CannotSweep
@@ -23,32 +24,43 @@ from .node import inits, observe, workloads
 from .node.inits import Evidence
 from .options import Options
 from .preflight import check_node
+from .record import Record
 from .remedies.reap import reap
 from .state import Memory
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from .kernel.cgroups import Pids
+    from .kernel.limits import Forecast
+    from .kernel.procfs import CgroupLine, Stat, Status, Thread
+    from .node.observe import Observer, Offender, Zombie
+    from .node.workloads import Workload
+    from .paths import Paths
+    from .state import OfProcesses
+
+    # What tells a container from others: ("cgroup", its id, UID of its pod), or
+    # ("namespace", inode number of its PID namespace, "")
+    Key = tuple[str, str, str]
+
 # include/uapi/linux/capability.h
-CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = (1 << 19, 1 << 21, 1 << 38)
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = 1 << 19, 1 << 21, 1 << 38
 MAX_CONTAINERS = 5000
 
 
-class Container(
-    namedtuple(
-        "Container",
-        ("init", "workload", "evidence", "seconds", "zombies", "pids", "forecast", "harm"),
-        defaults=(None,),
-    )
-):
-    """One container.
+class Container(Record):
+    """One container."""
 
-    init: :class:`.observe.Offender` of its PID 1, without zombies; None where it was not found.
-    workload: :class:`.workloads.Workload`. evidence: tuple of :class:`.inits.Evidence`.
-    seconds: float, in which a canary was collected, else None. zombies: int, of parents in this
-    container.
-    pids, forecast: as in :class:`.observe.Offender`. harm: str, what a canary may have done to its
-    PID 1; None where it is as before.
-    """
-
-    __slots__ = ()
+    init: Offender | None  # its PID 1, without zombies; None where it was not found
+    workload: Workload
+    evidence: tuple[Evidence, ...]
+    seconds: float | None  # that a canary took to be collected; None where none was
+    zombies: int  # of parents in this container
+    pids: Pids | None
+    forecast: Forecast
+    harm: str | None = None  # what a canary may have done to its PID 1
 
     @property
     def verdict(self) -> str:
@@ -56,23 +68,25 @@ class Container(
         return inits.conclude(self.evidence)
 
 
-class Audit(namedtuple("Audit", ("containers", "left", "warnings"))):
-    """containers: tuple of :class:`Container`, those that leak first. left: int, canaries that are
-    zombies now. warnings: tuple of str.
-    """
+class Audit(Record):
+    """What an audit found."""
 
-    __slots__ = ()
-
-
-class _Process(namedtuple("_Process", ("stat", "status", "lines", "pid_namespace"))):
-    __slots__ = ()
+    containers: tuple[Container, ...]  # those that leak first
+    left: int  # canaries that are zombies now
+    warnings: tuple[str, ...]
 
 
-def audit(options: Options, paths, probe: bool = False) -> Audit:
-    """Look at every container. options: whom a canary is not sent to, and from which age on a
-    zombie counts.
+class _Process(Record):
+    stat: Stat
+    status: Status
+    lines: tuple[CgroupLine, ...]
+    pid_namespace: int | None
 
-    paths: :class:`.paths.Paths`. Raises :class:`.errors.CannotSweep`.
+
+def audit(options: Options, paths: Paths, probe: bool = False) -> Audit:
+    """Look at every container. Raises :class:`.errors.CannotSweep`.
+
+    options: they say who gets no canary, and from which age a zombie counts.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
@@ -85,13 +99,14 @@ def audit(options: Options, paths, probe: bool = False) -> Audit:
             observer.inits.known[process.pid_namespace] = process.stat.pid
     observer.inits.searched = True
     own_lines = observer.locator.own_lines
-    members, keys = {}, {}
+    members: dict[Key, list[_Process]] = {}
+    keys: dict[int, Key] = {}
     for pid, process in living.items():
         key = _container_of(process, own_lines)
         if key:
             keys[pid] = key
             members.setdefault(key, []).append(process)
-    held = {}
+    held: dict[int, list[Stat]] = {}
     for stat in zombies:
         held.setdefault(stat.ppid, []).append(stat)
     in_namespace = Counter(process.pid_namespace for process in living.values())
@@ -103,7 +118,8 @@ def audit(options: Options, paths, probe: bool = False) -> Audit:
             container.workload.sandbox or _is_pause_sandbox(procfs, processes, in_namespace, key)
         ):
             containers.append(container)
-    left, warnings = 0, ()
+    left = 0
+    warnings: tuple[str, ...] = ()
     if probe:
         fates, harmed, warnings = _probe(observer, memory, containers, living, options)
         left = _collect_again(observer, fates, options)
@@ -115,12 +131,12 @@ def audit(options: Options, paths, probe: bool = False) -> Audit:
         )
     )
     if len(members) > MAX_CONTAINERS:
-        warnings += (f"only {MAX_CONTAINERS} of {len(members)} containers are told",)
+        warnings += (f"only {MAX_CONTAINERS} of {len(members)} containers are shown",)
     return Audit(tuple(containers), left, warnings)
 
 
-def as_dict(done: Audit) -> dict:
-    """The schema of ``init_audit`` and ``--audit --json``; every text in it is printable and
+def as_dict(done: Audit) -> dict[str, Any]:
+    """The schema of ``init_audit`` and ``--audit --json``. All text in it is printable and
     bounded.
     """
     verdicts = [container.verdict for container in done.containers]
@@ -142,43 +158,51 @@ def as_dict(done: Audit) -> dict:
     }
 
 
-def as_lines(done: Audit) -> list:
+def as_lines(done: Audit) -> list[str]:
     """The audit for people: what it may have harmed, one line of totals, then a table."""
     entries = [_as_dict(container) for container in done.containers]
-    harmed = ["warning: " + _harm_in_words(entry) for entry in entries if entry["harm"]]
-    counted = [
-        sum(1 for entry in entries if entry["verdict"] == word)
-        for word in (inits.REAPS, inits.LEAKS, inits.UNKNOWN)
-    ]
+    harmed = [f"warning: {_harm_in_words(entry)}" for entry in entries if entry["harm"]]
+    verdicts = Counter(entry["verdict"] for entry in entries)
     lines = harmed + [
-        "%s on this node: %d collect orphans, %d leak, %d unknown"
-        % (report.plural(len(entries), "container"), *counted)
+        f"{report.plural(len(entries), 'container')} on this node:"
+        f" {verdicts[inits.REAPS]} collect orphans, {verdicts[inits.LEAKS]} leak,"
+        f" {verdicts[inits.UNKNOWN]} unknown"
     ]
-    rows = [("verdict", "zombies", "pids", "PID 1", "container")] if entries else []
+    if entries:
+        lines += _table(entries[: report.MAX_LINES])
+    if len(entries) > report.MAX_LINES:
+        more = report.plural(len(entries) - report.MAX_LINES, "more container")
+        lines.append(f"and {more}")
+    if done.left:
+        lines.append(f"canaries left behind as zombies: {done.left}")
+    return lines + [f"warning: {report.printable(warning)}" for warning in done.warnings]
+
+
+def _table(entries: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [("verdict", "zombies", "pids", "PID 1", "container")]
     rows += [
         (
             entry["verdict"],
             str(entry["zombies"]),
             _share(entry["pids"]),
             _init_in_words(entry["init"]),
-            report.place(entry["workload"])[len("in container ") :],
+            report.container_in_words(entry["workload"]),
         )
-        for entry in entries[: report.MAX_LINES]
+        for entry in entries
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)] if rows else []
-    for place, row in enumerate(rows):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths))
-        lines.append("%s  %s" % (line, "why" if place == 0 else _why(entries[place - 1])))
-    if len(entries) > report.MAX_LINES:
-        lines.append("and %s" % report.plural(len(entries) - report.MAX_LINES, "more container"))
-    if done.left:
-        lines.append(f"canaries that could not be collected again: {done.left}")
-    return lines + [f"warning: {report.printable(warning)}" for warning in done.warnings]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    # the last column needs no padding
+    last_column = ["why", *map(_why, entries)]
+    return [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), last])
+        for row, last in zip(rows, last_column)
+    ]
 
 
-def _processes(procfs) -> tuple:
-    """({pid: _Process} of all that live, list of Stat of all zombies), one pass over the table."""
-    living, zombies = {}, []
+def _processes(procfs: ProcFS) -> tuple[dict[int, _Process], list[Stat]]:
+    """All living processes by PID, and all zombies, in one pass over the process table."""
+    living: dict[int, _Process] = {}
+    zombies = []
     for pid in procfs.pids():
         stat = procfs.stat(pid)
         if stat is None or stat.flags & PF_KTHREAD:
@@ -188,11 +212,16 @@ def _processes(procfs) -> tuple:
             continue
         status = procfs.status(pid)
         if status:
-            living[pid] = _Process(stat, status, procfs.cgroup(pid), procfs.pid_namespace(pid))
+            living[pid] = _Process(
+                stat=stat,
+                status=status,
+                lines=procfs.cgroup(pid),
+                pid_namespace=procfs.pid_namespace(pid),
+            )
     return living, zombies
 
 
-def _container_of(process, own_lines) -> tuple | None:
+def _container_of(process: _Process, own_lines: tuple[CgroupLine, ...]) -> Key | None:
     """What tells its container from others; None on the host."""
     found = workloads.locate(
         process.lines, own_lines, process.pid_namespace, process.status.in_own_pid_namespace, {}
@@ -204,11 +233,16 @@ def _container_of(process, own_lines) -> tuple | None:
     return "namespace", str(process.pid_namespace), ""
 
 
-def _is_pause_sandbox(procfs, processes, in_namespace, key) -> bool:
-    """Whether all there is is the pause program that keeps the namespaces of a pod, which nobody's
-    program runs in.
+def _is_pause_sandbox(
+    procfs: ProcFS,
+    processes: Sequence[_Process],
+    in_namespace: Mapping[int | None, int],
+    key: Key,
+) -> bool:
+    """Whether there is nothing but the pause program, which keeps the namespaces of a pod and runs
+    nobody's program.
 
-    Where containers share its PID namespace it is their init, and is told. in_namespace: number of
+    If containers share its PID namespace, it is their init and is shown. in_namespace: number of
     processes by PID namespace.
     """
     kind, _container_id, pod_uid = key
@@ -226,34 +260,39 @@ def _is_pause_sandbox(procfs, processes, in_namespace, key) -> bool:
     )
 
 
-def _outermost(processes):
-    """PID 1 of a container is that of its outermost PID namespace; a tenant may have made more of
+def _outermost(processes: Sequence[_Process]) -> _Process:
+    """PID 1 of a container is that of its outermost PID namespace: a tenant may have made more of
     them below.
     """
     return min(processes, key=lambda process: (len(process.status.ns_pid), process.stat.pid))
 
 
-def _container(observer, processes, zombies, held, options) -> Container:
+def _container(
+    observer: Observer,
+    processes: Sequence[_Process],
+    zombies: int,
+    held: Mapping[int, Sequence[Stat]],
+    options: Options,
+) -> Container:
     stat, status, lines, pid_namespace = _outermost(processes)
     init_pid = observer.inits.of(stat, status, pid_namespace)
     workload = observer.locator.of(
         stat, status, lines, pid_namespace, observer.inits.outermost(init_pid)
     )
     pids = observer.pids(lines)
+    init: Offender | None = None
+    evidence: tuple[Evidence, ...] = ()
     if status.in_own_pid_namespace:
-        init, evidence = (
-            None,
-            (
-                Evidence(
-                    "name",
-                    inits.UNKNOWN,
-                    "it shares the PID namespace of the node: its shim or PID 1 of the node gets"
-                    " orphans",
-                ),
+        evidence = (
+            Evidence(
+                "name",
+                inits.UNKNOWN,
+                "it shares the node's PID namespace: its shim or the node's PID 1 adopts its"
+                " orphans",
             ),
         )
-    else:
-        init, evidence = observer.offender(init_pid) if init_pid else None, ()
+    elif init_pid:
+        init = observer.offender(init_pid)
     if init:
         kept = observer.zombies(held.get(init.pid, ()))
         evidence = _by_zombies(
@@ -265,72 +304,79 @@ def _container(observer, processes, zombies, held, options) -> Container:
                 Evidence("sweeps", inits.LEAKS, f"a sweep collected zombies from it {ago} ago"),
             )
         if init.init_reaps is not None:
+            did = "collected" if init.init_reaps else "did not collect"
             evidence += (
                 Evidence(
                     "canary",
                     inits.REAPS if init.init_reaps else inits.LEAKS,
-                    "it %s the canary of an earlier audit"
-                    % ("collected" if init.init_reaps else "did not collect"),
+                    f"it {did} the canary of an earlier audit",
                 ),
             )
-    return Container(init, workload, evidence, None, zombies, pids, observer.forecast(pids))
+    return Container(
+        init=init,
+        workload=workload,
+        evidence=evidence,
+        seconds=None,
+        zombies=zombies,
+        pids=pids,
+        forecast=observer.forecast(pids),
+    )
 
 
-def _by_zombies(kept, options) -> tuple:
+def _by_zombies(kept: Sequence[Zombie], options: Options) -> tuple[Evidence, ...]:
     due = [
         zombie
         for zombie in kept
         if zombie.age >= options.min_age and zombie.num_threads <= 1 and not zombie.tracer_pid
     ]
     if due:
-        return (
-            Evidence(
-                "zombies",
-                inits.LEAKS,
-                f"it keeps {report.plural(len(due), 'zombie')}, the oldest seen for"
-                f" {report.duration_in_words(max(zombie.age for zombie in due))}",
-            ),
-        )
-    return (
-        (
-            Evidence(
-                "zombies",
-                inits.UNKNOWN,
-                f"it holds {report.plural(len(kept), 'zombie')}, none of min_age",
-            ),
-        )
-        if kept
-        else ()
-    )
+        oldest = report.duration_in_words(max(zombie.age for zombie in due))
+        detail = f"it keeps {report.plural(len(due), 'zombie')}, the oldest seen for {oldest}"
+        return (Evidence("zombies", inits.LEAKS, detail),)
+    if kept:
+        detail = f"it holds {report.plural(len(kept), 'zombie')}, none as old as min_age"
+        return (Evidence("zombies", inits.UNKNOWN, detail),)
+    return ()
 
 
-def _probe(observer, memory, containers, living, options) -> tuple:
-    """(``{pid: canary.Fate}`` of every PID 1 there is, ``{pid: str}`` of those that it may have
-    harmed, warnings).
+def _probe(
+    observer: Observer,
+    memory: Memory,
+    containers: Sequence[Container],
+    living: Mapping[int, _Process],
+    options: Options,
+) -> tuple[dict[int, canary.Fate], dict[int, str], tuple[str, ...]]:
+    """Send canaries, and see what becomes of them.
 
-    Of those that are left alone the fate says why.
+    Returns, by PID of each PID 1, the fate of its canary, which also says why none was sent; by
+    PID, the harm that it may have done; and warnings.
     """
-    fates, fit = {}, []
-    by_init = {container.init.pid: container for container in containers if container.init}
+    fates: dict[int, canary.Fate] = {}
+    fit: list[tuple[int, int]] = []
+    inits_of = {
+        container.init.pid: (container.init, container.evidence)
+        for container in containers
+        if container.init
+    }
     before = {
         pid: observer.procfs.threads(pid, inits.MAX_THREADS)
-        for pid in by_init
+        for pid in inits_of
         if _children(observer.procfs, pid, living)
     }
     if before:
         time.sleep(canary.QUIET)
-    for pid, container in by_init.items():
+    for pid, (init, evidence) in inits_of.items():
         why = (
-            _not_to_be_probed(container.init, living, observer, options)
-            or _told_already(container)
-            or _misled(observer.procfs, container, before.get(pid, ()), living)
+            _not_to_be_probed(init, living, observer, options)
+            or _known_already(evidence)
+            or _misled(observer.procfs, init, evidence, before.get(pid, ()), living)
         )
         if why:
-            fates[pid] = canary.Fate(None, None, "not probed: " + why, None)
+            fates[pid] = canary.not_sent(f"not probed: {why}")
         else:
-            fit.append((pid, container.init.start_ticks))
+            fit.append((pid, init.start_ticks))
 
-    def note(stat):
+    def note(stat: Stat) -> None:
         memory.left_canaries.note(stat.pid, stat.start_ticks, time.monotonic())
         memory.left_canaries.save()
 
@@ -339,51 +385,61 @@ def _probe(observer, memory, containers, living, options) -> tuple:
         memory.load(required=True)
         memory.left_canaries.forget_ended()
         canaries, unfit = canary.release(observer.procfs, fit, note)
-    told, harmed = canary.wait_for_fates(canaries), {}
-    if any(fate.collected for fate in told.values()):
+    probed = canary.wait_for_fates(canaries)
+    harmed: dict[int, str] = {}
+    if any(fate.collected for fate in probed.values()):
         time.sleep(canary.SETTLES)
     for pid, start_ticks in fit:
-        fate = told.get(pid)
+        fate = probed.get(pid)
         if fate is None:
             continue
         now = observer.offender(pid)
-        # One that is exiting kills and collects what is in its namespace, the canary too
+        # A PID 1 that is exiting kills and collects all that is in its namespace, the canary too
         # (zap_pid_ns_processes() of kernel/pid_namespace.c)
         if now is None or now.start_ticks != start_ticks or observer.procfs.is_exiting(pid):
-            told[pid] = fate._replace(collected=None, seconds=None, detail="it has ended meanwhile")
-            harmed[pid] = "it has ended while it was probed; the canary may have made it end"
+            probed[pid] = fate._replace(
+                collected=None, seconds=None, detail="it ended during the probe"
+            )
+            harmed[pid] = "it ended while it was being probed; the canary may have made it end"
         elif now.suspended and not fate.collected:
-            told[pid] = fate._replace(collected=None, detail="it was stopped or paused meanwhile")
+            probed[pid] = fate._replace(
+                collected=None, detail="it was stopped or paused during the probe"
+            )
         else:
-            memory.canaries.note(pid, start_ticks, float(fate.collected))
+            memory.canaries.note(pid, start_ticks, 1.0 if fate.collected else 0.0)
     try:
         with locked(run):
             warnings = _saved(memory.canaries)
     except CannotSweep as error:
-        warnings = (f"what the canaries showed is not remembered: {error}",)
-    return {**fates, **unfit, **told}, harmed, warnings
+        warnings = (f"what the canaries showed was not saved: {error}",)
+    return {**fates, **unfit, **probed}, harmed, warnings
 
 
-def _told_already(container) -> str | None:
-    """A canary is not sent to confirm what is known: it could do nothing but harm."""
-    return "there is evidence enough without" if inits.is_sure(container.evidence) else None
+def _known_already(evidence: Sequence[Evidence]) -> str | None:
+    """No canary is sent to confirm what is known: it could do nothing but harm."""
+    return "there is enough evidence without a canary" if inits.is_sure(evidence) else None
 
 
-def _misled(procfs, container, before, living) -> str | None:
-    """As :func:`.inits.misled_by_an_orphan`, of what its threads do now; before: what they did a
+def _misled(
+    procfs: ProcFS,
+    init: Offender,
+    evidence: Sequence[Evidence],
+    before: Sequence[Thread],
+    living: Mapping[int, _Process],
+) -> str | None:
+    """:func:`.inits.misled_by_an_orphan`, with what its threads do now. before: what they did a
     while ago.
     """
-    pid = container.init.pid
-    name = inits.program(container.init.executable, container.init.command_line)
-    now = procfs.threads(pid, inits.MAX_THREADS)
+    name = inits.program(init.executable, init.command_line)
+    now = procfs.threads(init.pid, inits.MAX_THREADS)
     return inits.misled_by_an_orphan(
-        name, container.evidence, before, now, _children(procfs, pid, living)
+        name, evidence, before, now, _children(procfs, init.pid, living)
     )
 
 
-def _children(procfs, pid, living) -> bool:
-    """Whether any child of it lives: those of all threads when the audit began, of its first thread
-    those of now too.
+def _children(procfs: ProcFS, pid: int, living: Mapping[int, _Process]) -> bool:
+    """Whether any of its children lives: of any thread when the audit began, or of its first thread
+    now.
     """
     if any(process.stat.ppid == pid for process in living.values()):
         return True
@@ -391,7 +447,9 @@ def _children(procfs, pid, living) -> bool:
     return any(stat and stat.state != "Z" for stat in stats)
 
 
-def _not_to_be_probed(init, living, observer, options) -> str | None:
+def _not_to_be_probed(
+    init: Offender, living: Mapping[int, _Process], observer: Observer, options: Options
+) -> str | None:
     """Why this PID 1 gets no canary, whatever it does with orphans; None where it may get one."""
     alone = policy.spared(init, options, policy.compiled(options))
     if alone:
@@ -399,7 +457,7 @@ def _not_to_be_probed(init, living, observer, options) -> str | None:
     if init.suspended:
         return "it is stopped or paused"
     if init.status.tracer_pid:
-        return "it is being traced, so a canary that it leaves could not be collected again"
+        return "it is being traced, so a canary that it leaves could not be collected"
     own = observer.procfs.user_namespace(os.getpid())
     for pid, process in living.items():
         if (
@@ -415,7 +473,8 @@ def _not_to_be_probed(init, living, observer, options) -> str | None:
     return None
 
 
-def _saved(times) -> tuple:
+def _saved(times: OfProcesses) -> tuple[str, ...]:
+    """Save them; the warning where that fails."""
     try:
         times.save()
     except OSError as error:
@@ -423,10 +482,12 @@ def _saved(times) -> tuple:
     return ()
 
 
-def _with_fate(container, fates, harmed) -> Container:
-    fate = fates.get(container.init.pid) if container.init else None
-    if fate is None:
+def _with_fate(
+    container: Container, fates: Mapping[int, canary.Fate], harmed: Mapping[int, str]
+) -> Container:
+    if container.init is None or container.init.pid not in fates:
         return container
+    fate = fates[container.init.pid]
     verdict = {True: inits.REAPS, False: inits.LEAKS, None: inits.UNKNOWN}[fate.collected]
     before = tuple(
         each for each in container.evidence if each.by != "canary" or fate.collected is None
@@ -438,15 +499,24 @@ def _with_fate(container, fates, harmed) -> Container:
     )
 
 
-def _collect_again(observer, fates, options) -> int:
-    """Have the canaries collected that were not, unless the operator does without reap; how many
-    are left.
+def _collect_again(observer: Observer, fates: Mapping[int, canary.Fate], options: Options) -> int:
+    """Have the canaries collected that were not, unless the operator does without reap. Returns how
+    many are left.
     """
-    left = {
-        pid: observe.Zombie(*fate.left, pid, canary.NAME, 1, 0, 0.0, True)
-        for pid, fate in fates.items()
-        if fate.left
-    }
+    left: dict[int, Zombie] = {}
+    for init_pid, fate in fates.items():
+        if fate.left:
+            pid, start_ticks = fate.left
+            left[init_pid] = observe.Zombie(
+                pid=pid,
+                start_ticks=start_ticks,
+                ppid=init_pid,
+                comm=canary.NAME,
+                num_threads=1,
+                tracer_pid=0,
+                age=0.0,
+                canary=True,
+            )
     if "reap" in options.remedies:
         offenders = [observer.offender(pid, (zombie,)) for pid, zombie in left.items()]
         reap(observer.procfs, [offender for offender in offenders if offender])
@@ -455,22 +525,10 @@ def _collect_again(observer, fates, options) -> int:
     )
 
 
-def _as_dict(container) -> dict:
-    init = container.init
+def _as_dict(container: Container) -> dict[str, Any]:
     return {
         "workload": report.as_workload(container.workload),
-        "init": (
-            init
-            and {
-                "pid": init.pid,
-                "name": report.printable(init.comm),
-                "executable": report.printable(init.executable),
-                "command_line": report.printable(
-                    (init.command_line or b"").replace(b"\0", b" ").strip()
-                ),
-                "uid": init.status.uid,
-            }
-        ),
+        "init": container.init and _init_as_dict(container.init),
         "verdict": container.verdict,
         "evidence": [
             {"by": each.by, "verdict": each.verdict, "detail": report.printable(each.detail)}
@@ -483,28 +541,37 @@ def _as_dict(container) -> dict:
     }
 
 
-def _harm_in_words(entry) -> str:
+def _init_as_dict(init: Offender) -> dict[str, Any]:
+    return {
+        "pid": init.pid,
+        "name": report.printable(init.comm),
+        "executable": report.printable(init.executable),
+        "command_line": report.printable((init.command_line or b"").replace(b"\0", b" ").strip()),
+        "uid": init.status.uid,
+    }
+
+
+def _harm_in_words(entry: Mapping[str, Any]) -> str:
     return (
         f"PID 1 ({_init_in_words(entry['init'])}) {report.place(entry['workload'])}:"
         f" {entry['harm']}"
     )
 
 
-def _share(pids) -> str:
+def _share(pids: Mapping[str, Any] | None) -> str:
     return "-" if pids is None else f"{pids['current']} of {pids['max'] or 'any'}"
 
 
-def _init_in_words(init) -> str:
+def _init_in_words(init: Mapping[str, Any] | None) -> str:
     return "not found" if init is None else f"{init['pid']} {init['name']}"
 
 
-def _why(entry) -> str:
-    """The evidence that the verdict rests on; where there is none, all of it."""
-    telling = [each for each in entry["evidence"] if each["verdict"] == entry["verdict"]] or entry[
-        "evidence"
-    ]
-    by_strength = sorted(telling, key=lambda each: inits.STRONGEST_FIRST.index(each["by"]))
-    return "; ".join(
-        each["detail"]
-        for each in (by_strength if entry["verdict"] == inits.UNKNOWN else by_strength[:1])
+def _why(entry: Mapping[str, Any]) -> str:
+    """The strongest evidence for the verdict; all evidence where nothing is known."""
+    relevant = [each for each in entry["evidence"] if each["verdict"] == entry["verdict"]]
+    by_strength = sorted(
+        relevant or entry["evidence"], key=lambda each: inits.STRONGEST_FIRST.index(each["by"])
     )
+    if entry["verdict"] != inits.UNKNOWN:
+        by_strength = by_strength[:1]
+    return "; ".join(each["detail"] for each in by_strength)

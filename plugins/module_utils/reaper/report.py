@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The result of a sweep: as a dictionary (module result, ``--json``, ``last.json``: one schema) and
-as text for people.
+"""The result of a sweep, as a dictionary and as text for people. The module returns that
+dictionary; ``--json`` and ``last.json`` have it too.
 
 Names, arguments and paths come from tenants. Here, and only here, they are made printable and
 bounded.
@@ -10,76 +10,100 @@ bounded.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from . import pressure
 from .kernel import limits as limits_module
 from .node import stuck
 from .node.lineage import MAY_BE_WAITED_FOR, ORPHAN
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, Protocol, overload
+
+    from .kernel.cgroups import Pids
+    from .kernel.limits import Forecast, Limits
+    from .node.observe import Offender, Snapshot, Zombie
+    from .node.stuck import Stuck
+    from .node.workloads import Workload
+    from .options import Options
+    from .policy import Verdict
+    from .remedies import Outcome
+
+    class DaemonStatus(Protocol):
+        """What :func:`daemon_in_words` needs of :class:`.daemon.Status`."""
+
+        @property
+        def pid(self) -> int | None: ...
+        @property
+        def since(self) -> float | None: ...
+        @property
+        def interval(self) -> float | None: ...
+        @property
+        def sweeps(self) -> int | None: ...
+        @property
+        def cleared(self) -> int | None: ...
+        @property
+        def last_sweep(self) -> float | None: ...
+        @property
+        def configuration_error(self) -> str | None: ...
+
 
 SCHEMA = 1
 MAX_ZOMBIES = 100
 MAX_OFFENDERS = 1000
 MAX_LINES = 100  # offenders shown to people
 MAX_TEXT = 256
-# reasons that rest on what nobody asks for
+# verdicts' reasons with which a zombie may be left alone because its parent may ask for it
 OF_ROOM = ("act", "may_be_waited_for", "too_young", "too_few", "only_reap", "reap_impossible")
-SOON = 7 * 86400  # seconds; what is full later than that is not told to people
+SOON = 7 * 86400  # seconds; if it takes longer until it is full, people are not shown when
 
 
-class Result(namedtuple("Result", ("verdict", "outcomes", "left"))):
-    """One offender at the end of a sweep.
+class Result(Record):
+    """One offender at the end of a sweep."""
 
-    verdict: :class:`.policy.Verdict`. outcomes: tuple of :class:`.remedies.Outcome`, in the order
-    tried.
-    left: tuple of zombies that counted and are still there, ``ppid`` being their present parent;
-    None where nothing was tried.
-    """
-
-    __slots__ = ()
+    verdict: Verdict
+    outcomes: tuple[Outcome, ...]  # in the order tried
+    # of the zombies that were due, those that are still there, `ppid` being their present parent;
+    # None where nothing was tried
+    left: tuple[Zombie, ...] | None
 
 
-class Report(
-    namedtuple(
-        "Report",
-        (
-            "before",
-            "after",
-            "results",
-            "options",
-            "check_mode",
-            "duration",
-            "warnings",
-            "ended_early",
-            "stuck",
-        ),
-        defaults=(False, ()),
-    )
-):
-    """A whole sweep.
+class Report(Record):
+    """A whole sweep."""
 
-    before, after: :class:`.observe.Snapshot`. results: tuple of :class:`Result`. options:
-    :class:`.options.Options`.
-    check_mode: bool. duration: float, seconds. warnings: tuple of str. ended_early: bool, a signal
-    asked the sweep to end.
-    stuck: tuple of :class:`.stuck.Stuck`, containers that cannot end.
-    """
-
-    __slots__ = ()
+    before: Snapshot
+    after: Snapshot
+    results: tuple[Result, ...]
+    options: Options
+    check_mode: bool
+    duration: float  # seconds
+    warnings: tuple[str, ...]
+    ended_early: bool = False  # a signal asked the sweep to end
+    stuck: tuple[Stuck, ...] = ()  # containers that cannot end
 
 
-def printable(text, most: int = MAX_TEXT) -> str | None:
-    """Text from a tenant as at most ``most`` printable characters; anything else escaped as
+if TYPE_CHECKING:
+
+    @overload
+    def printable(text: None, most: int = ...) -> None: ...
+    @overload
+    def printable(text: str | bytes, most: int = ...) -> str: ...
+
+
+def printable(text: str | bytes | None, most: int = MAX_TEXT) -> str | None:
+    """Text from a tenant as at most ``most`` printable characters; anything else is escaped as
     ``\\xNN`` or ``\\uNNNN``.
 
-    A backslash is doubled, so what is shown can be told from an escape. Longer text ends in
-    ``...``.
+    A backslash is doubled, so text that looks like an escape cannot be taken for one. Longer text
+    ends in ``...``.
     """
     if text is None:
         return None
     if isinstance(text, bytes):
         text = text[: 4 * most + 4].decode("utf-8", "surrogateescape")
-    shown, length = [], 0
+    shown: list[str] = []
+    length = 0
     for character in text:
         code = ord(character)
         if character == "\\":
@@ -87,9 +111,7 @@ def printable(text, most: int = MAX_TEXT) -> str | None:
         elif 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8
             character = f"\\x{code - 0xDC00:02x}"
         elif not character.isprintable():
-            character = (
-                "\\x%02x" if code < 0x100 else "\\u%04x" if code < 0x10000 else "\\U%08x"
-            ) % code
+            character = _escaped(code)
         length += len(character)
         if length > most:
             return "".join(shown) + "..."
@@ -97,9 +119,15 @@ def printable(text, most: int = MAX_TEXT) -> str | None:
     return "".join(shown)
 
 
+def _escaped(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def changed(report: Report) -> bool:
-    """Whether something was done (check mode: would be tried). A reminder without effect is nothing
-    done.
+    """Whether something was done (in check mode: would be tried). A SIGCHLD without effect does not
+    count.
     """
     if report.check_mode:
         return any(result.verdict.remedies for result in report.results)
@@ -109,8 +137,8 @@ def changed(report: Report) -> bool:
     )
 
 
-def as_dict(report: Report) -> dict:
-    """The schema of the module result, ``--json`` and ``last.json``; every text in it is printable
+def as_dict(report: Report) -> dict[str, Any]:
+    """The schema of the module's result, ``--json`` and ``last.json``. All text in it is printable
     and bounded.
     """
     offenders = [_offender(result, report.check_mode) for result in report.results[:MAX_OFFENDERS]]
@@ -140,8 +168,8 @@ def as_dict(report: Report) -> dict:
     }
 
 
-def as_limits(limits) -> dict:
-    """:class:`.limits.Limits` with the name of the limit that binds."""
+def as_limits(limits: Limits) -> dict[str, Any]:
+    """The limits, with the name of the one that is reached first."""
     values = limits._asdict()
     values["usage"] = round(limits.usage, 6)
     values["bound_by"] = limits_module.bound_by(limits)
@@ -149,8 +177,8 @@ def as_limits(limits) -> dict:
     return values
 
 
-def as_forecast(forecast) -> dict:
-    """:class:`.limits.Forecast`, rounded."""
+def as_forecast(forecast: Forecast) -> dict[str, Any]:
+    """The forecast, rounded."""
     return {
         "growth_per_hour": (
             None if forecast.growth_per_hour is None else round(forecast.growth_per_hour, 1)
@@ -161,8 +189,8 @@ def as_forecast(forecast) -> dict:
     }
 
 
-def as_pids(pids, forecast) -> dict | None:
-    """:class:`.cgroups.Pids` with the share of its limit that is taken, and its forecast."""
+def as_pids(pids: Pids | None, forecast: Forecast) -> dict[str, Any] | None:
+    """The tasks of a cgroup, with the share of its limit that is taken, and the forecast."""
     if pids is None:
         return None
     usage = round(pids.current / pids.max, 6) if pids.max else None
@@ -176,24 +204,24 @@ def as_pids(pids, forecast) -> dict | None:
 
 def as_json(report: Report) -> str:
     """:func:`as_dict` as JSON on one line."""
-    import json  # 7 ms of start-up that a text report does without
+    import json  # costs 7 ms, which a text report is spared
 
     return json.dumps(as_dict(report)) + "\n"
 
 
-def as_diff(report: Report) -> dict:
-    """Offenders before and after, for Ansible's ``--diff``. After a dry run: those that it would
-    leave alone.
+def as_diff(report: Report) -> dict[str, str]:
+    """Offenders before and after, for Ansible's ``--diff``. In check mode, "after" are those that
+    would be left alone.
     """
     after = report.after.offenders
     if report.check_mode:
-        after = [
+        after = tuple(
             result.verdict.offender for result in report.results if not result.verdict.remedies
-        ]
+        )
     return {"before": _listing(report.before.offenders), "after": _listing(after)}
 
 
-def _listing(offenders) -> str:
+def _listing(offenders: Iterable[Offender]) -> str:
     return "".join(
         f"PID {offender.pid} ({printable(offender.comm)}):"
         f" {plural(offender.zombie_count, 'zombie')}\n"
@@ -201,8 +229,8 @@ def _listing(offenders) -> str:
     )
 
 
-def as_lines(report: Report) -> list:
-    """The report for people: one line for the node, one for its limits, one for each offender."""
+def as_lines(report: Report) -> list[str]:
+    """The report for people: a line for the node, one for its limits, one for each offender."""
     counts = totals(report)
     found = f"{plural(counts['zombies'], 'zombie')} on this node"
     if report.check_mode:
@@ -215,21 +243,19 @@ def as_lines(report: Report) -> list:
     table = report.after.limits
     lines = [
         found,
-        f"process table: {table.tasks} of {table.limit} taken ({100 * table.usage:.1f} %),"
-        " bound by"
+        f"process table: {table.tasks} of {table.limit} taken ({100 * table.usage:.1f} %), bound by"
         f" kernel.{limits_module.bound_by(table)}{in_words(report.after.forecast)}",
     ]
-    if counts["left_to_parents"]:
+    left_to_parents = counts["left_to_parents"]
+    if left_to_parents:
+        who_may_ask = (
+            "its parent may still ask for it"
+            if left_to_parents == 1
+            else "their parents may still ask for them"
+        )
         lines.append(
-            "%s left alone: %s, and there is room, so no harm is done"
-            % (
-                plural(counts["left_to_parents"], "zombie"),
-                (
-                    "its parent may still ask for it"
-                    if counts["left_to_parents"] == 1
-                    else "their parents may still ask for them"
-                ),
-            )
+            f"{plural(left_to_parents, 'zombie')} left alone: {who_may_ask}, and there is room, so"
+            " no harm is done"
         )
     lines += [
         _line(_offender(result, report.check_mode), result.verdict.offender.forecast)
@@ -239,9 +265,8 @@ def as_lines(report: Report) -> list:
         lines.append(f"and {plural(len(report.results) - MAX_LINES, 'more parent')}")
     for zombie in report.after.without_parent[:MAX_ZOMBIES]:
         lines.append(
-            f"PID {zombie.pid} ({printable(zombie.comm)}): its parent is outside this PID"
-            " namespace or has just ended: nothing can"
-            " be done here"
+            f"PID {zombie.pid} ({printable(zombie.comm)}): its parent is outside this PID namespace"
+            " or has just ended, so nothing can be done here"
         )
     lines += [
         stuck.in_words(each, printable, lambda workload: place(as_workload(workload)))
@@ -250,7 +275,7 @@ def as_lines(report: Report) -> list:
     return lines + [f"warning: {printable(warning)}" for warning in report.warnings]
 
 
-def _stuck(each) -> dict:
+def _stuck(each: Stuck) -> dict[str, Any]:
     return {
         "pid": each.init.pid,
         "name": printable(each.init.comm),
@@ -262,26 +287,26 @@ def _stuck(each) -> dict:
     }
 
 
-def daemon_in_words(told, now: float) -> str:
-    """:class:`.daemon.Status` in one line. now: seconds since the epoch."""
-    if told.pid is None:
-        return "a process watches this node and has not told anything yet"
+def daemon_in_words(status: DaemonStatus, now: float) -> str:
+    """The status of the daemon in one line. now: seconds since the epoch."""
+    if status.pid is None or status.since is None or status.interval is None:
+        return "a daemon watches this node, but has not reported yet"
     last = (
-        "not yet" if told.last_sweep is None else f"{duration_in_words(now - told.last_sweep)} ago"
+        "not yet"
+        if status.last_sweep is None
+        else f"{duration_in_words(now - status.last_sweep)} ago"
     )
     line = (
-        f"PID {told.pid} has watched this node for {duration_in_words(now - told.since)},"
-        f" every {told.interval:g} s: {plural(told.sweeps, 'sweep')},"
-        f" {plural(told.cleared, 'zombie')} cleared, last sweep {last}"
+        f"PID {status.pid} has watched this node for {duration_in_words(now - status.since)},"
+        f" every {status.interval:g} s: {plural(status.sweeps or 0, 'sweep')},"
+        f" {plural(status.cleared or 0, 'zombie')} cleared, last sweep {last}"
     )
-    return line + (
-        f"; its configuration is the one of before: {told.configuration_error}"
-        if told.configuration_error
-        else ""
-    )
+    if status.configuration_error:
+        line += f"; still using the previous configuration: {status.configuration_error}"
+    return line
 
 
-def parent_in_words(offender) -> str:
+def parent_in_words(offender: Offender) -> str:
     """One printable line on a parent that keeps zombies: which process, where, how many."""
     return (
         f"PID {offender.pid} ({printable(offender.comm)})"
@@ -290,8 +315,8 @@ def parent_in_words(offender) -> str:
     )
 
 
-def in_words(forecast) -> str:
-    """When it is full, to be put after how full it is; empty where that is not known, or more than
+def in_words(forecast: Forecast) -> str:
+    """When it is full, to be put after how full it is. Empty where that is not known, or more than
     :data:`SOON` away.
     """
     if forecast.seconds_to_full is None or forecast.seconds_to_full > SOON:
@@ -307,89 +332,91 @@ def duration_in_words(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-def place(workload: dict) -> str:
-    """Where a process is, in words; workload: from :func:`as_workload`."""
+def place(workload: dict[str, Any]) -> str:
+    """Where a process is, in words. workload: as :func:`as_workload` returns it."""
     if workload["kind"] != "container":
         return "on the host"
+    return f"in container {container_in_words(workload)}"
+
+
+def container_in_words(workload: dict[str, Any]) -> str:
+    """Which container it is, and whose. workload: as :func:`as_workload` returns it."""
     short_id = (workload["container_id"] or "")[:12]
-    found = "in container %s" % (
-        workload["container_name"] or short_id or f"of PID namespace {workload['pid_namespace']}"
-    )
     if workload["container_name"]:
-        found += f" ({short_id})"
+        words = f"{workload['container_name']} ({short_id})"
+    else:
+        words = short_id or f"of PID namespace {workload['pid_namespace']}"
     if workload["pod"]:
-        found += f" of pod {workload['namespace']}/{workload['pod']}"
+        words += f" of pod {workload['namespace']}/{workload['pod']}"
     elif workload["pod_uid"]:
-        found += f" of pod {workload['pod_uid']}"
+        words += f" of pod {workload['pod_uid']}"
     if workload["user"] is not None:
-        found += f" of user {workload['user']}"
+        words += f" of user {workload['user']}"
     lease = workload["lease"]
     if lease:
-        numbers, owner = (
-            "/".join(lease[key] or "?" for key in ("dseq", "gseq", "oseq")),
-            lease["owner"] or "an unknown owner",
-        )
-        found += (
-            ", lease %s of %s"
-            if lease.get("verified")
-            else ", claims lease %s of %s (which is not that of its namespace)"
-        ) % (numbers, owner)
-    return found
+        numbers = "/".join(lease[key] or "?" for key in ("dseq", "gseq", "oseq"))
+        owner = lease["owner"] or "an unknown owner"
+        if lease.get("verified"):
+            words += f", lease {numbers} of {owner}"
+        else:
+            words += f", claims lease {numbers} of {owner} (which does not match its namespace)"
+    return words
 
 
-def as_workload(workload) -> dict:
-    """:class:`.workloads.Workload`, printable."""
-    lease = workload.lease and {
-        key: printable(value) if isinstance(value, str) else value
-        for key, value in workload.lease.items()
-    }
+def as_workload(workload: Workload) -> dict[str, Any]:
+    """The workload as a dictionary, all text in it printable."""
+    shown = _with_printable_values(workload._asdict())
+    shown["lease"] = workload.lease and _with_printable_values(workload.lease)
+    return shown
+
+
+def _with_printable_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **{
-            key: printable(value) if isinstance(value, str) else value
-            for key, value in workload._asdict().items()
-        },
-        "lease": lease,
+        key: printable(value) if isinstance(value, str) else value for key, value in values.items()
     }
 
 
-def _line(offender: dict, forecast) -> str:
+def _line(offender: dict[str, Any], forecast: Forecast) -> str:
+    """One offender in one line. offender: as :func:`_offender` returns it."""
     orphans = offender["claims"][ORPHAN]
-    line = "PID %d (%s) %s: %s%s, oldest %d s: " % (
-        offender["pid"],
-        offender["name"],
-        place(offender["workload"]),
-        plural(offender["zombies"], "zombie"),
-        f" ({plural(orphans, 'orphan')})" if orphans else "",
-        offender["oldest_age"],
+    how_many_orphans = f" ({plural(orphans, 'orphan')})" if orphans else ""
+    line = (
+        f"PID {offender['pid']} ({offender['name']}) {place(offender['workload'])}:"
+        f" {plural(offender['zombies'], 'zombie')}{how_many_orphans},"
+        f" oldest {int(offender['oldest_age'])} s: "
     )
-    if offender["pids"] and offender["pids"]["max"]:
-        line = (
-            f"{line}{offender['pids']['current']} of {offender['pids']['max']} PIDs of its"
-            f" cgroup taken{in_words(forecast)}: "
-        )
+    pids = offender["pids"]
+    if pids and pids["max"]:
+        line += f"{pids['current']} of {pids['max']} PIDs of its cgroup taken{in_words(forecast)}: "
     if offender["leaking_per_hour"]:
         line += f"leaking, about {round(offender['leaking_per_hour'])} more an hour: "
     if offender["outcome"] == "left_alone":
-        return line + "left alone: " + offender["explanation"]
+        return f"{line}left alone: {offender['explanation']}"
     if offender["outcome"] == "would_act":
-        return line + f"would {', then '.join(offender['remedies'])}: {offender['explanation']}"
+        return f"{line}would {', then '.join(offender['remedies'])}: {offender['explanation']}"
     tried = [
-        "%s (%s)" % (step["remedy"], step["detail"] or step["result"].replace("_", " "))
+        f"{step['remedy']} ({step['detail'] or _words(step['result'])})"
         for step in offender["steps"]
     ]
-    line += f"{offender['outcome'].replace('_', ' ')}: {', '.join(tried)}"
+    line += f"{_words(offender['outcome'])}: {', '.join(tried)}"
     if offender["adopted_by"]:
         line += f"; left with PID {', '.join(str(pid) for pid in offender['adopted_by'])}"
     if offender["reason"] != "act":
-        line += "; no further: " + offender["explanation"]
+        line += f"; went no further: {offender['explanation']}"
     return line
 
 
-def _offender(result: Result, check_mode: bool) -> dict:
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _offender(result: Result, check_mode: bool) -> dict[str, Any]:
     verdict, offender = result.verdict, result.verdict.offender
     ages = [zombie.age for zombie in offender.zombies]
     outcome = _outcome(result, check_mode)
-    cleared = len(verdict.due) - len(result.left) if result.outcomes and outcome != "gone" else 0
+    cleared = 0
+    if result.outcomes and outcome != "gone":
+        cleared = len(verdict.due) - len(result.left or ())
     effective = [
         step.remedy for step in result.outcomes if step.cleared or step.result == "parent_ended"
     ]
@@ -444,7 +471,7 @@ def _offender(result: Result, check_mode: bool) -> dict:
 
 def _outcome(result: Result, check_mode: bool) -> str:
     """``left_alone``, ``would_act``, ``gone`` (it ended or waited before anything was done),
-    ``cleared``, ``moved`` (to an adopter that keeps them), ``partly_cleared`` or ``not_cleared``.
+    ``cleared``, ``moved`` (an adopter holds them now), ``partly_cleared`` or ``not_cleared``.
     """
     if not result.outcomes:
         return "would_act" if check_mode and result.verdict.remedies else "left_alone"
@@ -457,13 +484,15 @@ def _outcome(result: Result, check_mode: bool) -> str:
     return "partly_cleared" if len(result.left) < len(result.verdict.due) else "not_cleared"
 
 
-def totals(report: Report) -> dict:
-    """A zombie counts once, however many parents held it in turn; one that its parent collected
-    unasked not at all.
+def totals(report: Report) -> dict[str, Any]:
+    """A zombie counts once, however many parents held it in turn. One that its parent collected
+    without being asked does not count.
     """
     cleared_by = dict.fromkeys(report.options.remedies, 0)
-    # with ended parents; by parents that live on, adopted ones too; by nobody
-    gone, collected, left = (set(), set(), set())
+    # (PID, start time) of zombies
+    gone: set[tuple[int, int]] = set()  # their parent was ended
+    collected: set[tuple[int, int]] = set()  # by a parent that lives on, be it an adopter
+    left: set[tuple[int, int]] = set()
     for result in report.results:
         for outcome in result.outcomes:
             cleared_by[outcome.remedy] += outcome.cleared
@@ -493,9 +522,9 @@ def totals(report: Report) -> dict:
     }
 
 
-def _left_to_parent(verdict) -> int:
-    """How many zombies are left alone since their parent may still ask for them, and there is
-    room.
+def _left_to_parent(verdict: Verdict) -> int:
+    """How many zombies are left alone because there is room and their parent may still ask for
+    them.
     """
     if verdict.room.level != pressure.ROOM or verdict.reason not in OF_ROOM:
         return 0
@@ -511,21 +540,20 @@ def _ended(result: Result) -> bool:
     return any(outcome.result == "parent_ended" for outcome in result.outcomes)
 
 
-def _outcomes(report: Report):
+def _outcomes(report: Report) -> Iterator[Outcome]:
     return (outcome for result in report.results for outcome in result.outcomes)
 
 
-def _count(snapshot) -> int:
+def _count(snapshot: Snapshot) -> int:
     return sum(offender.zombie_count for offender in snapshot.offenders) + len(
         snapshot.without_parent
     )
 
 
-def _zombies(report: Report) -> list:
-    """The first zombies still there at the end, each with the parent that holds it."""
-    shown = [zombie for offender in report.after.offenders for zombie in offender.zombies] + list(
-        report.after.without_parent
-    )
+def _zombies(report: Report) -> list[dict[str, Any]]:
+    """The first zombies that are still there at the end, each with the parent that holds it."""
+    shown = [zombie for offender in report.after.offenders for zombie in offender.zombies]
+    shown += report.after.without_parent
     return [
         {
             "pid": zombie.pid,
@@ -541,4 +569,4 @@ def _zombies(report: Report) -> list:
 
 def plural(number: int, noun: str) -> str:
     """``1 zombie``, ``2 zombies``."""
-    return "%d %s%s" % (number, noun, "" if number == 1 else "s")
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
