@@ -165,7 +165,7 @@ forever()
 
 # So many tries that it is not a matter of how long an execve takes on a busy machine
 ROUNDS = """
-remedy.TRIES = remedy.FEW_TRIES = 10000
+remedy.MAX_TRIES = remedy.MAX_TRIES_IF_LASTING = 10000
 rounds = cleared = 0
 def reap(*words, real=remedy.reap):
     global cleared
