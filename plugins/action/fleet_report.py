@@ -1,14 +1,16 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs on the controller and reaches no node: makes the report of what the tasks before it
-registered. Documented in plugins/modules/fleet_report.py.
+"""Writes the report from what earlier tasks registered. It runs on the controller and contacts no
+node. Documented in plugins/modules/fleet_report.py.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -37,19 +39,22 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
 
-    def run(self, tmp=None, task_vars=None):
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         options = self.validate_argument_spec(argument_spec=ARGUMENTS)[1]
         if not 1 <= options["keep_days"] <= MAX_DAYS:
             raise AnsibleActionFail(
-                "keep_days is %d: days from 1 to %d are right" % (options["keep_days"], MAX_DAYS)
+                f"keep_days is {options['keep_days']}, but must be from 1 to {MAX_DAYS}"
             )
         if not options["dest"].strip() or "\0" in options["dest"]:
             raise AnsibleActionFail(
-                "dest is %r: the name of a directory on the controller is right" % options["dest"]
+                f"dest is {options['dest']!r}, but must name a directory on the controller"
             )
-        looks = _registered(task_vars, options["looks"])
-        audits = _registered(task_vars, options["audits"]) if options["audits"] else None
+        variables = task_vars or {}
+        looks = _registered(variables, options["looks"])
+        audits = _registered(variables, options["audits"]) if options["audits"] else None
         at, check_mode = int(time.time()), self._task.check_mode
         fleet = fleet_data.fleet(looks, audits, at)
         try:
@@ -57,36 +62,37 @@ class ActionModule(ActionBase):
             no_trends, written = _written(directory, fleet, at, options["keep_days"], check_mode)
         except OSError as error:
             raise AnsibleActionFail(
-                "the report cannot be written to %s: %s: %s. dest names the directory"
-                % (options["dest"], error.filename, error.strerror)
+                f"the report cannot be written to {options['dest']}: {error.filename}:"
+                f" {error.strerror}; choose another directory with dest"
             ) from None
-        told = "%s of %s: %s" % (
-            "would write" if check_mode else "wrote",
-            fleet_page.lead(fleet["totals"]).rstrip("."),
-            ", ".join(written),
-        )
+        verb = "Would write" if check_mode else "Wrote"
+        message = f"{fleet_page.lead(fleet['totals'])} {verb} {', '.join(written)}"
         result.update(
             changed=True,
             failed=bool(no_trends),
             dest=directory,
             files=written,
             totals=fleet["totals"],
-            msg="%s, but its trends are missing: %s" % (told, no_trends) if no_trends else told,
+            msg=f"{message}. Trends are missing: {no_trends}" if no_trends else message,
         )
         return result
 
 
-def _registered(task_vars, name) -> dict:
-    """``{host: the variable of that name}`` of all hosts of the play, those that failed too; None
-    where it has none.
+def _registered(task_vars: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The variable of that name by host, for all hosts of the play, failed ones too; None for hosts
+    that do not have it.
     """
     hostvars = task_vars["hostvars"]
     return {host: hostvars.raw_get(host).get(name) for host in task_vars["ansible_play_hosts_all"]}
 
 
-def _written(directory, fleet, at, keep_days, check_mode) -> tuple:
-    """(why there are no trends, paths). The page does without a history that cannot be used, which
-    the task then fails for.
+def _written(
+    directory: str, fleet: Mapping[str, Any], at: int, keep_days: int, check_mode: bool
+) -> tuple[str, list[str]]:
+    """Write the files; in check mode only check the history. Returns (why there are no trends,
+    paths).
+
+    If the history cannot be used, the rest is written without trends, and the task then fails.
     """
     history, trends, no_trends = os.path.join(directory, HISTORY), fleet_history.NO_TRENDS, ""
     try:
@@ -104,9 +110,8 @@ def _written(directory, fleet, at, keep_days, check_mode) -> tuple:
         "fleet.csv": fleet_files.as_csv(fleet),
         "fleet.json": fleet_files.as_json(fleet, trends.tenants),
     }
-    for name in texts:
-        if not check_mode:
-            fleet_files.write(os.path.join(directory, name), texts[name])
-    return no_trends, [os.path.join(directory, name) for name in texts] + (
-        [] if no_trends else [history]
-    )
+    paths = {os.path.join(directory, name): content for name, content in texts.items()}
+    if not check_mode:
+        for path, content in paths.items():
+            fleet_files.write(path, content)
+    return no_trends, [*paths] if no_trends else [*paths, history]

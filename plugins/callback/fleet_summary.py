@@ -11,19 +11,17 @@ short_description: One summary of all nodes at the end of a run
 version_added: 0.1.0
 description:
   - After all plays, shows what M(provider.fleet.zombie_reap), M(provider.fleet.zombie_info) and
-    M(provider.fleet.init_audit) found and did on all hosts
-    of the run together. Zombies found and cleared, by which remedy, workloads ended, tenants
-    concerned, nodes short of PIDs, hosts that
-    failed or were not reached, and why.
-  - All that each node reported, where there are at most three; of more, a table of those that need
-    a look.
-  - Runs in which none of these modules took part get no summary.
-  - The playbooks of this collection have it without being told. For playbooks of your own, set
-    C(callbacks_enabled) as shown.
+    M(provider.fleet.init_audit) found and did on all hosts of the run together. That is zombies
+    found and cleared, by which remedy, workloads ended, tenants affected, nodes short of PIDs, and
+    hosts that failed or were unreachable, with the reason.
+  - Up to three nodes are shown in full; for more, a table lists those that need attention.
+  - Runs that use none of these modules get no summary.
+  - The playbooks of this collection show it without any configuration. For playbooks of your own,
+    set C(callbacks_enabled) as shown.
 author:
   - The provider.fleet authors (@provider-fleet)
 requirements:
-  - For playbooks that are not of this collection, C(callbacks_enabled) in C(ansible.cfg), or
+  - For playbooks outside this collection, C(callbacks_enabled) in C(ansible.cfg), or
     C(ANSIBLE_CALLBACKS_ENABLED).
 """
 
@@ -33,78 +31,78 @@ ansible.cfg: |
   callbacks_enabled = provider.fleet.fleet_summary
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_table
 from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import (
     FAILED,
     SWEPT,
     UNREACHABLE,
+    NodeRow,
     node_row,
 )
 
-NODE_MODULES = "zombie_reap", "zombie_info"
+NODE_MODULES = ("zombie_reap", "zombie_info")
+AUDIT_MODULE = "init_audit"
 
 
 class CallbackModule(CallbackBase):
-    """Keeps one small row a host, whatever the size of its results."""
+    """Keeps one small row for each host, however large its results are."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "provider.fleet.fleet_summary"
-    CALLBACK_NEEDS_ENABLED = (
-        False  # lies beside the playbooks too, and works there without configuration
-    )
+    # A link beside the playbooks of the collection loads it for them without configuration
+    CALLBACK_NEEDS_ENABLED = False
 
-    def __init__(self, *arguments, **options):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.rows = {}  # host -> NodeRow
-        self.errors = {}  # host -> the last result that was an error
-        # hosts that were not reached the last time they were to be looked at or swept
-        self.unreached = set()
-        self.audits = {}  # host -> counts of init_audit
-        self.concerned = False
+        self.rows: dict[str, NodeRow] = {}  # by host, like all of these
+        self.errors: dict[str, str] = {}  # the last one
+        self.unreached: set[str] = set()  # unreachable when last to be checked or swept
+        self.audits: dict[str, dict[str, int]] = {}  # counts of init_audit
+        self.is_needed = False  # whether one of our modules ran
 
-    def v2_runner_on_ok(self, result):
-        """A host did a task."""
-        module = self._module(result)
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """A task succeeded on a host."""
+        host, module = result._host.get_name(), self._module(result)
         if module in NODE_MODULES:
-            self.unreached.discard(result._host.get_name())
-        if module in NODE_MODULES and not self._is_looked_at_after_a_sweep(module, result):
-            self.rows[result._host.get_name()] = node_row(result._host.get_name(), result._result)
-        elif module == "init_audit":
-            self.audits[result._host.get_name()] = dict(result._result.get("counts") or {})
+            self.unreached.discard(host)
+            if not self._is_look_after_sweep(module, host):
+                self.rows[host] = node_row(host, result._result)
+        elif module == AUDIT_MODULE:
+            self.audits[host] = dict(result._result.get("counts") or {})
 
-    def v2_runner_on_failed(self, result, ignore_errors=False):
-        """A host failed at a task; whether that stands is known at the end."""
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """A task failed on a host. Whether the host has failed is only known at the end."""
         self._module(result)
         self.errors[result._host.get_name()] = _error_of(result._result)
 
-    def v2_runner_on_unreachable(self, result):
-        """A host was not reached; a playbook may go on, as the report does, and let it fail
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """A host was unreachable. A playbook may go on, as report.yml does, and let the host fail
         later.
         """
         self._module(result)
         self.unreached.add(result._host.get_name())
         self.errors[result._host.get_name()] = _error_of(result._result)
 
-    def v2_playbook_on_stats(self, stats):
+    def v2_playbook_on_stats(self, stats: Any) -> None:
         """The end of the run."""
-        if not self.concerned or getattr(stats, "provider_fleet_told", False):
+        # The plugin may be loaded twice, from beside a playbook and by configuration; the two
+        # instances share nothing but this object
+        if not self.is_needed or getattr(stats, "provider_fleet_summary_shown", False):
             return
-        stats.provider_fleet_told = (
-            True  # it may be loaded twice, from beside a playbook and by configuration
-        )
+        stats.provider_fleet_summary_shown = True
         rows = dict(self.rows)
-        for hosts, state in ((stats.failures, FAILED), (stats.dark, UNREACHABLE)):
+        for hosts, final_state in ((stats.failures, FAILED), (stats.dark, UNREACHABLE)):
             for host in hosts:
-                row = node_row(
-                    host,
-                    {"msg": self.errors.get(host, "")},
-                    UNREACHABLE if host in self.unreached else state,
-                )
-                rows[host] = (
-                    rows[host]._replace(state=row.state, why=row.why) if host in rows else row
-                )
+                state = UNREACHABLE if host in self.unreached else final_state
+                row = node_row(host, {"msg": self.errors.get(host, "")}, state)
+                if host in rows:
+                    row = rows[host]._replace(state=row.state, why=row.why)
+                rows[host] = row
         lines = fleet_table.as_lines(rows.values()) if rows else []
         if self.audits:
             lines += fleet_table.audits_as_lines(self.audits)
@@ -114,20 +112,19 @@ class CallbackModule(CallbackBase):
                 self._display.display(line)
             self._display.display("")
 
-    def _module(self, result) -> str:
-        name = result._task.action.rpartition(".")[2]
-        self.concerned = self.concerned or name in NODE_MODULES + ("init_audit",)
+    def _module(self, result: Any) -> str:
+        """The module's short name; notes whether it is one of ours."""
+        name: str = result._task.action.rpartition(".")[2]
+        self.is_needed = self.is_needed or name in NODE_MODULES or name == AUDIT_MODULE
         return name
 
-    def _is_looked_at_after_a_sweep(self, module, result) -> bool:
-        row = self.rows.get(result._host.get_name())
+    def _is_look_after_sweep(self, module: str, host: str) -> bool:
+        row = self.rows.get(host)
         return module == "zombie_info" and row is not None and row.state == SWEPT
 
 
-def _error_of(result) -> str:
-    failed = [
-        item.get("msg")
-        for item in result.get("results") or ()
-        if isinstance(item, dict) and item.get("failed")
-    ]
-    return str((failed or [None])[0] or result.get("msg") or "")
+def _error_of(result: Mapping[str, Any]) -> str:
+    """The error of a task, or of the first item of its loop that failed."""
+    items = [item for item in result.get("results") or () if isinstance(item, dict)]
+    first = next((item.get("msg") for item in items if item.get("failed")), None)
+    return str(first or result.get("msg") or "")

@@ -6,23 +6,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: wrong_variables
-short_description: Find variables of this collection that are misspelt or were removed
+short_description: Find variables of this collection that are misspelt or have been removed
 version_added: 0.1.0
 description:
-  - Ansible ignores a variable that nobody reads. A misspelt C(zombie_reaper_remedys=none) would
-    leave all remedies in force, and a container might be
-    ended that was to be spared. So the role and the playbooks of this collection ask this lookup
-    first, and refuse.
+  - Ansible ignores variables that nothing reads. A misspelt C(zombie_reaper_remedys=none) would
+    leave all remedies enabled, and might end a container that was meant to be spared. So the role
+    and the playbooks of this collection use this lookup first, and refuse to go on.
   - Every variable of the host whose name begins with C(zombie_reaper_) is compared with the
-    argument specs of the role
-    P(provider.fleet.zombie_reaper#role) and with what the playbooks of this collection read.
+    argument specs of the role P(provider.fleet.zombie_reaper#role) and with the variables that the
+    playbooks of this collection read.
   - It takes no terms.
 author:
   - The provider.fleet authors (@provider-fleet)
 """
 
 EXAMPLES = r"""
-- name: Refuse variables that nobody reads
+- name: Refuse unknown variables
   ansible.builtin.assert:
     that: __wrong | length == 0
     fail_msg: "{{ __wrong | join('; ') }}"
@@ -33,18 +32,19 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description: >-
-    One sentence for each variable that is wrong, with its name, its value, where that was set if
-    Ansible knows it, and the nearest name that is
-    right.
+    One sentence for each wrong variable, with its name, its value, where it was set if Ansible
+    knows that, and the closest correct name.
   type: list
   elements: str
   sample:
-    - "zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies? (it is
-      'none', from /srv/inventory/group_vars/all.yml:3:24)"
+    - "zombie_reaper_remedys: there is no such variable; did you mean zombie_reaper_remedies? (set
+      to 'none' in /srv/inventory/group_vars/all.yml:3:24)"
 """
 
 import difflib
 import os
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
@@ -54,9 +54,9 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.options impo
 PREFIX = "zombie_reaper_"
 SPECS = os.path.join(os.path.dirname(__file__), "../../roles/zombie_reaper/meta/argument_specs.yml")
 
-TOKEN = "token"  # the one that is a secret
+TOKEN = "token"  # the only secret: its value is never shown
 
-# What the role does not have, but the playbooks read
+# Read by the playbooks, but not options of the role
 OF_PLAYBOOKS = (
     "hosts",
     "node",
@@ -78,25 +78,27 @@ OF_PLAYBOOKS = (
     "awx_schedules",
 )
 OF_THE_RULEBOOK = ("listen", "port", TOKEN)
-RESULTS = ("sweep", "audit")  # registered by the role and by audit.yml, for what comes after them
-PLAIN = (str, int, float)  # neither what Ansible Vault has encrypted, nor what is long
-MAX_SHOWN = 60  # characters of a value that is shown
+RESULTS = ("sweep", "audit")  # registered by the role and by audit.yml, for later tasks
+PLAIN = (str, int, float)  # types of values to show; not those that Ansible Vault encrypted
+MAX_SHOWN = 60  # characters of a value to show
 
 
 class LookupModule(LookupBase):
-    """Looks at the names, and templates nothing."""
+    """Looks at names only, and templates nothing."""
 
-    def run(self, terms, variables=None, **kwargs):
+    def run(
+        self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> list[str]:
         if terms or kwargs:
             raise AnsibleError(
-                "provider.fleet.wrong_variables takes no terms and no options: it looks at all"
+                "provider.fleet.wrong_variables takes no terms and no options; it checks all"
                 " variables of the host"
             )
         return sentences(variables or {}, allowed())
 
 
-def allowed() -> list:
-    """The names there are, without :data:`PREFIX`."""
+def allowed() -> list[str]:
+    """The names of all variables there are, without :data:`PREFIX`."""
     with open(SPECS, encoding="utf-8") as file:
         specs = yaml_load(file)["argument_specs"]
     return sorted(
@@ -106,50 +108,49 @@ def allowed() -> list:
     )
 
 
-def sentences(variables, names) -> list:
-    """What is wrong with the variables. variables: mapping of names to values as they stand, not
-    templated; names: list of str, of :func:`allowed`.
+def sentences(variables: Mapping[Any, Any], names: Collection[str]) -> list[str]:
+    """What is wrong with the variables. variables: values by name, not templated. names: from
+    :func:`allowed`.
     """
     wrong = []
-    for variable in sorted(
-        name for name in variables if isinstance(name, str) and name.startswith(PREFIX)
-    ):
+    for variable in _ours(variables):
         name = variable[len(PREFIX) :]
         if name in REMOVED:
-            wrong.append(
-                "%s: this option was removed; use %s%s"
-                % (variable, PREFIX + REMOVED[name], _given(variables, variable))
-            )
+            successor = PREFIX + REMOVED[name]
+            given = _given(variables, variable)
+            wrong.append(f"{variable}: this option was removed; use {successor}{given}")
         elif name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            right = (
-                "did you mean %s?" % (PREFIX + near[0])
-                if near
-                else "allowed are "
-                + ", ".join(PREFIX + each for each in names if each not in RESULTS)
-            )
-            wrong.append(
-                "%s: there is no such variable; %s%s"
-                % (variable, right, _given(variables, variable, secret=near == [TOKEN]))
-            )
+            if near:
+                advice = f"did you mean {PREFIX}{near[0]}?"
+            else:
+                known = ", ".join(PREFIX + each for each in names if each not in RESULTS)
+                advice = f"allowed are {known}"
+            given = _given(variables, variable, is_secret=near == [TOKEN])
+            wrong.append(f"{variable}: there is no such variable; {advice}{given}")
     return wrong
 
 
-def _given(variables, variable, secret=False) -> str:
-    """Its value, if it is a short one and no secret, and where it was set."""
+def _ours(variables: Iterable[Any]) -> list[str]:
+    return sorted(name for name in variables if isinstance(name, str) and name.startswith(PREFIX))
+
+
+def _given(variables: Mapping[Any, Any], variable: str, is_secret: bool = False) -> str:
+    """The variable's value, unless it is long or a secret, and where it was set."""
     value = variables[variable]
-    shown = repr(value) if isinstance(value, PLAIN) and not secret else ""
+    shown = repr(value) if isinstance(value, PLAIN) and not is_secret else ""
     place = _place(value, next(name for name in variables if name == variable))
-    told = [
-        "it is " + shown if 0 < len(shown) <= MAX_SHOWN else "",
-        "from " + place if place else "",
-    ]
-    return " (%s)" % ", ".join(filter(None, told)) if any(told) else ""
+    known = []
+    if 0 < len(shown) <= MAX_SHOWN:
+        known.append(f"to {shown}")
+    if place:
+        known.append(f"in {place}")
+    return f" (set {' '.join(known)})" if known else ""
 
 
-def _place(*objects) -> str:
-    """FILE:LINE:COLUMN, or what else Ansible noted of where one of these was set; empty where it
-    noted nothing.
+def _place(*objects: object) -> str:
+    """Where Ansible says that one of these was set, usually as FILE:LINE:COLUMN; empty if it does
+    not say.
     """
     for each in objects:
         if getattr(each, "ansible_pos", None):  # ansible-core before 2.19

@@ -1,18 +1,20 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fleet as one dictionary, from what zombie_info and init_audit returned of each node. The
-page, the CSV, the JSON and the history are made of it.
+"""The fleet as one dictionary, made from what zombie_info and init_audit returned for each node.
+The page, the CSV, the JSON and the history are all built from it.
 
-A node may be in the hands of a tenant: whatever it returned is taken for text and numbers of
-bounded size, and for nothing else. Command lines are left out, as passwords are in them and a
-report is sent around.
+A tenant may have taken over a node, so whatever a node returned is reduced to text and numbers of
+bounded size. Command lines are left out, because they can contain passwords and reports get passed
+around.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import LEVELS
@@ -20,21 +22,29 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure imp
 from .node_row import LOOKED, node_row, tenant_of
 
 SCHEMA = 1
-MAX_TEXT = 300
-MAX_ROWS = 5000  # of one node in any list; modules return less
+MAX_TEXT = 300  # characters
+MAX_ROWS = 5000  # in any list of one node; the modules return fewer
+MAX_EVIDENCE = 9  # pieces of evidence that an init leaks
+
+Row = dict[str, Any]  # of JSON
 
 
-def fleet(looks: dict, audits: dict | None, at: float) -> dict:
-    """looks, audits: ``{host: result}`` of zombie_info and init_audit, None where there is none.
-    at: seconds since the epoch.
+def fleet(
+    looks: Mapping[str, object], audits: Mapping[str, object] | None, at: float
+) -> dict[str, Any]:
+    """looks, audits: results of zombie_info and init_audit by host; None for a host without a
+    result, and for ``audits`` if there was no audit. at: seconds since the epoch.
 
-    ``nodes``, ``offenders``, ``inits`` (those that leak), ``actions`` (what last sweeps acted on)
-    and ``tenants`` are lists of flat dictionaries, the worst first; ``totals`` counts all nodes.
-    Every text is printable, every number finite; what is not known is None.
+    ``nodes``, ``offenders``, ``inits`` (only those that leak), ``actions`` (parents that the last
+    sweeps acted on) and ``tenants`` are lists of flat dictionaries, worst first; ``totals`` sums up
+    all nodes. Every text is printable and every number finite; anything unknown is None.
     """
-    nodes, offenders, inits, actions = [], [], [], []
+    nodes: list[Row] = []
+    offenders: list[Row] = []
+    inits: list[Row] = []
+    actions: list[Row] = []
     for host in looks:
-        look = _look(looks[host])
+        look = _checked_look(looks[host])
         node = _node(text(host), look)
         nodes.append(node)
         if node["state"] != LOOKED:
@@ -70,29 +80,36 @@ def fleet(looks: dict, audits: dict | None, at: float) -> dict:
     }
 
 
-def text(value, most: int = MAX_TEXT) -> str:
-    """Any value as at most so many printable characters; control characters, bidirectional
-    overrides and lone surrogates are escaped.
+def text(value: object, max_length: int = MAX_TEXT) -> str:
+    """Any value as at most ``max_length`` printable characters and an ellipsis. Control characters,
+    bidirectional overrides and lone surrogates are escaped.
     """
-    value = "" if value is None else str(value)
-    if len(value) <= most and value.isprintable():
-        return f"{value}"  # also of a class of Ansible's a plain one
+    whole = "" if value is None else str(value)
+    if len(whole) <= max_length and whole.isprintable():
+        return f"{whole}"  # turns Ansible's subclasses of str into plain text
     shown = "".join(
         character if character.isprintable() else ascii(character)[1:-1]
-        for character in value[:most]
+        for character in whole[:max_length]
     )
-    return shown if max(len(value), len(shown)) <= most else shown[:most] + "…"
+    return shown if max(len(whole), len(shown)) <= max_length else shown[:max_length] + "…"
 
 
-def _look(result) -> dict:
-    """What a node returned, with nothing but what is used, in the types it should have."""
-    result = _dict(result)
+def _checked_look(returned: object) -> Row:
+    """What zombie_info returned on a node, reduced to the fields that are used, each of the type
+    that it should have.
+    """
+    result = _dict(returned)
     broken = result.get("failed") or result.get("unreachable")
     if not broken and not (
         isinstance(result.get("counts"), dict) and isinstance(result.get("limits"), dict)
     ):
-        result = {"failed": True, "msg": "it returned no result that can be understood"}
+        result = {"failed": True, "msg": "the node returned no usable result"}
     last = _dict(result.get("last_sweep"))
+    last_sweep = {
+        "at": _number(last.get("at")),
+        "counts": _counts(last),
+        "offenders": _offenders(last),
+    }
     return {
         **{key: result[key] for key in ("msg", "module_stdout", "module_stderr") if key in result},
         "failed": bool(result.get("failed")),
@@ -101,42 +118,40 @@ def _look(result) -> dict:
         "counts": _counts(result),
         "limits": _limits(result),
         "offenders": _offenders(result),
-        "last_sweep": (
-            {"at": _real(last.get("at")), "counts": _counts(last), "offenders": _offenders(last)}
-            if last
-            else None
-        ),
+        "last_sweep": last_sweep if last else None,
     }
 
 
-def _counts(result) -> dict:
+def _counts(result: Row) -> Row:
     counts = _dict(result.get("counts"))
     by = _dict(counts.get("cleared_by"))
     return {
         **{
-            key: _whole(counts.get(key))
+            key: _count(counts.get(key))
             for key in ("zombies", "zombies_left", "cleared", "offenders", "parents_ended")
         },
-        "cleared_by": {remedy: _whole(by.get(remedy)) for remedy in REMEDIES},
+        "cleared_by": {remedy: _count(by.get(remedy)) for remedy in REMEDIES},
     }
 
 
-def _limits(result) -> dict:
+def _limits(result: Row) -> Row:
     limits = _dict(result.get("limits"))
     return {
-        **{key: _whole(limits[key]) for key in ("tasks", "limit") if key in limits},
+        **{key: _count(limits[key]) for key in ("tasks", "limit") if key in limits},
         "bound_by": text(limits.get("bound_by")),
-        **{key: _real(limits.get(key)) for key in ("usage", "growth_per_hour", "seconds_to_full")},
+        **{
+            key: _number(limits.get(key)) for key in ("usage", "growth_per_hour", "seconds_to_full")
+        },
         "pressure": limits["pressure"] if limits.get("pressure") in LEVELS else None,
     }
 
 
-def _offenders(result) -> list:
+def _offenders(result: Row) -> list[Row]:
     found = [_dict(offender) for offender in _list(result.get("offenders"))]
     return [{**offender, "workload": _workload(offender)} for offender in found]
 
 
-def _workload(entry) -> dict:
+def _workload(entry: Row) -> Row:
     workload = _dict(entry.get("workload"))
     keys = (
         "kind",
@@ -148,16 +163,16 @@ def _workload(entry) -> dict:
         "container_id",
         "service",
     )
-    told = _dict(workload.get("lease"))
-    lease = {
-        key: text(value) for key, value in told.items() if key in ("owner", "dseq", "gseq", "oseq")
+    claims = _dict(workload.get("lease"))
+    lease: Row = {
+        key: text(claims[key]) for key in ("owner", "dseq", "gseq", "oseq") if key in claims
     }
     if lease:
-        lease["verified"] = told.get("verified") is True
+        lease["verified"] = claims.get("verified") is True
     return {**{key: text(workload.get(key)) for key in keys}, "lease": lease}
 
 
-def _node(host, look) -> dict:
+def _node(host: str, look: Row) -> Row:
     row, last = node_row(host, look), look["last_sweep"]
     swept = node_row(host, {**last, "check_mode": False}) if last else None
     return {
@@ -185,7 +200,8 @@ def _node(host, look) -> dict:
     }
 
 
-def _audit_error(host, audit) -> str:
+def _audit_error(host: str, audit: Row) -> str:
+    """Empty if the audit can be used."""
     if (
         isinstance(audit.get("containers"), list)
         and not audit.get("failed")
@@ -195,103 +211,105 @@ def _audit_error(host, audit) -> str:
     return text(node_row(host, {**audit, "failed": True}).why)
 
 
-def _offender(host, offender) -> dict:
+def _offender(host: str, offender: Row) -> Row:
     pids = _dict(offender.get("pids"))
     return {
         "host": host,
         **_place(offender["workload"]),
         **_process(offender),
-        "zombies": _whole(offender.get("zombies")),
-        "oldest_age": _real(offender.get("oldest_age")),
-        "leaking_per_hour": _real(offender.get("leaking_per_hour")),
-        "tasks": _whole(pids["current"]) if "current" in pids else None,
-        "limit": _whole(pids.get("max")) or None,
-        "usage": _real(pids.get("usage")),
-        "seconds_to_full": _real(pids.get("seconds_to_full")),
+        "zombies": _count(offender.get("zombies")),
+        "oldest_age": _number(offender.get("oldest_age")),
+        "leaking_per_hour": _number(offender.get("leaking_per_hour")),
+        "tasks": _count(pids["current"]) if "current" in pids else None,
+        "limit": _count(pids.get("max")) or None,
+        "usage": _number(pids.get("usage")),
+        "seconds_to_full": _number(pids.get("seconds_to_full")),
         **{key: text(offender.get(key)) for key in ("verdict", "reason", "explanation")},
     }
 
 
-def _init(host, container) -> dict:
+def _init(host: str, container: Row) -> Row:
     evidence = [_dict(each) for each in _list(container.get("evidence"))]
     why = "; ".join(
-        text(each.get("detail")) for each in evidence[:9] if each.get("verdict") == "leaks"
+        text(each.get("detail"))
+        for each in evidence[:MAX_EVIDENCE]
+        if each.get("verdict") == "leaks"
     )
     return {
         "host": host,
         **_place(_workload(container)),
         **_process(_dict(container.get("init"))),
-        "zombies": _whole(container.get("zombies")),
+        "zombies": _count(container.get("zombies")),
         "explanation": text(why),
     }
 
 
-def _action(host, at, offender) -> dict:
+def _action(host: str, at: float | None, offender: Row) -> Row:
     steps = [_dict(step) for step in _list(offender.get("steps"))]
     return {
         "host": host,
         "at": at,
         **_place(offender["workload"]),
         **_process(offender),
-        "zombies": _whole(offender.get("zombies")),
-        "cleared": _whole(offender.get("cleared")),
+        "zombies": _count(offender.get("zombies")),
+        "cleared": _count(offender.get("cleared")),
         "remedy": text(offender.get("remedy")),
         "outcome": text(offender.get("outcome")),
         "ended": any(step.get("result") == "parent_ended" for step in steps),
     }
 
 
-def _process(entry) -> dict:
+def _process(entry: Row) -> Row:
     return {
-        "pid": _whole(entry.get("pid")) or None,
+        "pid": _count(entry.get("pid")) or None,
         "name": text(entry.get("name")),
         "executable": text(entry.get("executable")),
     }
 
 
-def _place(workload) -> dict:
-    """Where a process is; workload: from :func:`_workload`."""
+def _place(workload: Row) -> Row:
+    """Where a process is. workload: from :func:`_workload`."""
     container = workload["container_name"] or workload["container_id"][:12]
     parts = (workload["namespace"], workload["pod"] or workload["pod_uid"], container)
-    lease = workload["lease"]
+    name = text("/".join(part for part in parts if part))
     return {
         "tenant": tenant_of(workload),
-        "workload": (
-            text("/".join(part for part in parts if part))
-            or workload["service"]
-            or workload["kind"]
-        ),
+        "workload": name or workload["service"] or workload["kind"],
         "runtime": workload["runtime"],
         "namespace": workload["namespace"],
         "pod": workload["pod"],
         "container": container,
-        "lease": (
-            text(
-                "/".join(lease.get(key) or "?" for key in ("dseq", "gseq", "oseq"))
-                + ("" if lease["verified"] else " (claimed)")
-            )
-            if lease
-            else ""
-        ),
+        "lease": _lease(workload["lease"]),
     }
 
 
-def _tenants(offenders) -> list:
-    found = {}
-    for row in offenders:
-        entry = found.setdefault(
-            row["tenant"], {"tenant": row["tenant"], "zombies": 0, "offenders": 0, "hosts": set()}
-        )
-        entry["zombies"] += row["zombies"]
-        entry["offenders"] += 1
-        entry["hosts"].add(row["host"])
-    rows = [{**entry, "hosts": len(entry["hosts"])} for entry in found.values()]
+def _lease(lease: Row) -> str:
+    if not lease:
+        return ""
+    numbers = "/".join(lease.get(key) or "?" for key in ("dseq", "gseq", "oseq"))
+    return text(numbers if lease["verified"] else f"{numbers} (claimed)")
+
+
+def _tenants(offenders: Iterable[Row]) -> list[Row]:
+    found: dict[str, list[Row]] = {}
+    for offender in offenders:
+        found.setdefault(offender["tenant"], []).append(offender)
+    rows = [
+        {
+            "tenant": tenant,
+            "zombies": sum(offender["zombies"] for offender in of_tenant),
+            "offenders": len(of_tenant),
+            "hosts": len({offender["host"] for offender in of_tenant}),
+        }
+        for tenant, of_tenant in found.items()
+    ]
     return sorted(rows, key=lambda row: (-row["zombies"], row["tenant"]))
 
 
-def _totals(nodes, offenders) -> dict:
+def _totals(nodes: list[Row], offenders: list[Row]) -> Row:
     looked = [node for node in nodes if node["state"] == LOOKED]
     with_usage = [node for node in looked if node["usage"] is not None]
+    tightest = max(with_usage, key=lambda node: node["usage"]) if with_usage else None
     return {
         "nodes": len(nodes),
         "looked": len(looked),
@@ -316,31 +334,32 @@ def _totals(nodes, offenders) -> dict:
         "swept": sum(1 for node in looked if node["swept_at"] is not None),
         "short_of_pids": sum(1 for node in looked if node["short_of_pids"]),
         "tenants": len({row["tenant"] for row in offenders} - {""}),
-        "tightest": max(with_usage, key=lambda node: node["usage"])["host"] if with_usage else None,
-        "tightest_usage": max(node["usage"] for node in with_usage) if with_usage else None,
+        "tightest": tightest["host"] if tightest else None,
+        "tightest_usage": tightest["usage"] if tightest else None,
     }
 
 
-def _dict(value) -> dict:
+def _dict(value: object) -> Row:
     return value if isinstance(value, dict) else {}
 
 
-def _list(value) -> list:
+def _list(value: object) -> list[Any]:
     return value[:MAX_ROWS] if isinstance(value, list) else []
 
 
-def _whole(value) -> int:
-    """A count, at most 2**53; 0 where it is none."""
-    number = _real(value)
+def _count(value: object) -> int:
+    """A count of at most 2**53, which JSON can carry; 0 for anything else."""
+    number = _number(value)
     return int(number) if number and 0 < number <= 2**53 else 0
 
 
-def _real(value) -> float | None:
-    """A finite number; None where it is none."""
-    known = (
+def _number(value: object) -> float | None:
+    """A finite number; None for anything else."""
+    if (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
         and abs(value) < 2**63
         and math.isfinite(value)
-    )
-    return value if known else None
+    ):
+        return value
+    return None

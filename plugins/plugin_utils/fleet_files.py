@@ -1,18 +1,23 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as JSON and as CSV, and files that are replaced whole or not at all."""
+"""The report as JSON and as CSV, and how its files are written: each is replaced as a whole or left
+alone.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
 import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-FORMULAS = tuple("=+-@\t\r\n＝＋－＠")
+FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # what the first character of a formula can be
 COLUMNS = (
     "kind",
     "host",
@@ -54,17 +59,17 @@ COLUMNS = (
 KINDS = {"node": "nodes", "offender": "offenders", "init": "inits", "action": "actions"}
 
 
-def as_json(fleet: dict, tenants: list) -> str:
-    """fleet: from :func:`.fleet_data.fleet`. tenants: of :class:`.fleet_history.Trends`."""
+def as_json(fleet: Mapping[str, Any], tenants: Sequence[Mapping[str, Any]]) -> str:
+    """fleet: from :func:`.fleet_data.fleet`. tenants: from :class:`.fleet_history.Trends`."""
     return json.dumps({**fleet, "tenants_30_days": tenants}, indent=1, allow_nan=False) + "\n"
 
 
-def as_csv(fleet: dict) -> str:
-    """A line for each node, parent of zombies, leaking init and parent that a sweep acted on;
-    ``kind`` tells them apart.
+def as_csv(fleet: Mapping[str, Any]) -> str:
+    """One line for each node, each parent of zombies, each leaking init and each parent that a
+    sweep acted on. The column ``kind`` says which of these a line is.
     """
     text = io.StringIO()
-    # quoted, a semicolon begins no cell where a comma is no separator
+    # Text is always quoted: some spreadsheets separate cells by semicolons instead of commas
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(COLUMNS)
     for kind, rows in KINDS.items():
@@ -73,9 +78,9 @@ def as_csv(fleet: dict) -> str:
     return text.getvalue()
 
 
-def _cell(value):
-    """Programs take what begins with one of these signs for a formula, and run it (OWASP, CSV
-    Injection); an apostrophe makes it text.
+def _cell(value: object) -> object:
+    """Spreadsheets run text that begins like a formula (OWASP, CSV Injection); a leading apostrophe
+    keeps it text.
     """
     if value is None:
         return ""
@@ -89,24 +94,24 @@ def _cell(value):
 
 
 def make_directory(path: str, check_mode: bool) -> str:
-    """The directory's absolute path; made where it is not there, but not in check mode. ``OSError``
-    where that cannot be.
+    """The directory's absolute path. It is created if it is missing, except in check mode. Raises
+    ``OSError`` if that is impossible, in check mode too.
     """
     path = os.path.abspath(os.path.expanduser(path))
     if not check_mode:
         os.makedirs(path, exist_ok=True)
-    there = path
-    while not os.path.lexists(there):
-        there = os.path.dirname(there)
-    if not os.path.isdir(there):
-        raise NotADirectoryError(20, "it is there and is no directory", there)
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise PermissionError(13, "this user cannot write there", there)
+    existing = path
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise NotADirectoryError(errno.ENOTDIR, "it exists but is not a directory", existing)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "this user cannot write there", existing)
     return path
 
 
 def write(path: str, text: str) -> None:
-    """Replace a file whole or not at all; ``OSError`` where that fails."""
+    """Replace a file as a whole, or raise ``OSError`` and leave it as it is."""
     new = f"{os.path.dirname(path)}/.{os.path.basename(path)}.{secrets.token_hex(8)}.new"
     try:
         with open(

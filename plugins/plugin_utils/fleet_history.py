@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each report saw, in one SQLite file: a run is added whole or not at all, and old ones are
-pruned.
+"""What each report saw, in one SQLite file. A run is added in one transaction, and old runs are
+deleted.
 
-``PRAGMA user_version`` is the number of :data:`MIGRATIONS` that the file has had.
+``PRAGMA user_version`` is the number of :data:`MIGRATIONS` that have been applied to the file.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections import namedtuple
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .node_row import LOOKED
 
-APPLICATION_ID = 0x5A4F4D42  # PRAGMA application_id, to tell its files from other programs'
-LOCK_WAIT = 30.0  # seconds for another run to end its transaction
+APPLICATION_ID = 0x5A4F4D42  # PRAGMA application_id, marks the file as ours
+LOCK_WAIT = 30.0  # seconds to wait for the transaction of another run
 TREND = 30 * 86400  # seconds that trends go back
-POINTS = 60  # of a trend
-MAX_TENANTS = 20  # of a node in one run, those with most zombies
-MAX_RANKED = 100
+POINTS = 60  # at most, in one trend
+MAX_TENANTS = 20  # kept of a node in one run: those with the most zombies
+MAX_RANKED = 100  # tenants ranked by how much they leaked
 
 MIGRATIONS = (
     (
         "CREATE TABLE runs (id INTEGER PRIMARY KEY, at INTEGER NOT NULL)",
         "CREATE INDEX runs_at ON runs (at)",
-        # swept_at: when the sweep ended whose work is in cleared and ended; they are 0 where an
-        # earlier run has counted it
+        # swept_at: the end of the sweep that cleared and ended are about; both are 0 if an earlier
+        # run already counted that sweep
         """CREATE TABLE nodes (
             run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
             host TEXT NOT NULL, state TEXT NOT NULL, zombies INTEGER, tasks INTEGER, usage REAL,
@@ -44,8 +47,8 @@ MIGRATIONS = (
     ),
 )
 
-# What a tenant has made on a node between two looks is at least what is there now and what was
-# cleared, less what was there before
+# Between two looks at a node, a tenant has leaked at least the zombies there now plus those that
+# were cleared, minus those there before
 _RANKED = """
     WITH looks AS (
         SELECT run, host, runs.at, LAG(run) OVER (PARTITION BY host ORDER BY run) AS before
@@ -67,54 +70,73 @@ _SERIES = """
 
 
 class HistoryError(Exception):
-    """The file cannot be used, and was left as it is. The message is one sentence that says why."""
+    """The file cannot be used and was left as it is. The message says why, in one sentence."""
 
 
-class Trends(namedtuple("Trends", ("runs", "since", "until", "nodes", "fleet", "tenants"))):
-    """Of the last :data:`TREND` seconds. runs: int. since, until: int, seconds since the epoch, of
-    the first and the last run.
+class Point(NamedTuple):
+    """One point of a trend."""
 
-    nodes: ``{host: [(share, zombies, usage), ...]}``, share from 0 to 1 being the place between
-    since and until; at most :data:`POINTS` of each, with the most of its time. fleet: the same with
-    all nodes' zombies and the highest usage. tenants: list of dictionaries with ``tenant``,
-    ``leaked`` (zombies made, at least), ``cleared``, ``ended`` and ``hosts``, those that leaked
-    most first.
-    """
-
-    __slots__ = ()
+    place: float  # in time: 0 is the first run of the trends, 1 the last
+    zombies: int
+    usage: float  # share of the PIDs
 
 
-NO_TRENDS = Trends(0, 0, 0, {}, [], [])
+class Trends(NamedTuple):
+    """The last :data:`TREND` seconds."""
+
+    runs: int
+    since: int  # seconds since the epoch, of the first run
+    until: int  # of the last run
+    nodes: dict[str, list[Point]]  # by host; a point has the highest figures of its time
+    fleet: list[Point]  # zombies of all nodes together, and the highest usage of any
+    tenants: list[dict[str, Any]]  # tenant, leaked (at least), cleared, ended, hosts; worst first
+
+
+NO_TRENDS = Trends(runs=0, since=0, until=0, nodes={}, fleet=[], tenants=[])
+
+
+@dataclass
+class _Counts:
+    """The zombies of one tenant on one node, and what the last sweep did about them."""
+
+    zombies: int = 0
+    cleared: int = 0
+    ended: int = 0
+
+    def total(self) -> int:
+        return self.zombies + self.cleared + self.ended
 
 
 class History:
-    """The file of that path, made where it is not there; a context manager. read_only: for
-    :meth:`check`, and makes nothing.
+    """The history in one file, which is created if it is missing; a context manager.
+
+    read_only: for :meth:`check`; creates nothing.
     """
 
     def __init__(self, path: str, read_only: bool = False) -> None:
         self.path = path
-        name = "file:%s?mode=%s" % (quote(os.path.abspath(path)), "ro" if read_only else "rwc")
+        mode = "ro" if read_only else "rwc"
         with self._plain_errors():
             self.connection = sqlite3.connect(
-                name, uri=True, timeout=LOCK_WAIT, isolation_level=None
+                f"file:{quote(os.path.abspath(path))}?mode={mode}",
+                uri=True,
+                timeout=LOCK_WAIT,
+                isolation_level=None,
             )
 
     def __enter__(self) -> History:
         return self
 
-    def __exit__(self, *_why) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.connection.close()
 
     def check(self) -> None:
-        """Raise :class:`HistoryError` where a run could not be added to this file as it is."""
+        """Raise :class:`HistoryError` if no run could be added to this file as it is."""
         with self._plain_errors():
             self._version()
 
-    def add(self, fleet: dict, at: int, keep_days: int) -> None:
-        """Add what :func:`.fleet_data.fleet` returned, and forget runs that are older than so many
-        days.
-        """
+    def add(self, fleet: Mapping[str, Any], at: int, keep_days: int) -> None:
+        """Add what :func:`.fleet_data.fleet` returned, and delete runs older than ``keep_days``."""
         with self._plain_errors():
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("BEGIN IMMEDIATE")
@@ -124,12 +146,12 @@ class History:
                 self.connection.execute("DELETE FROM runs WHERE at < ?", (at - keep_days * 86400,))
                 self.connection.execute("COMMIT")
             except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # it may have been rolled back already
+                with contextlib.suppress(sqlite3.Error):  # SQLite may already have rolled it back
                     self.connection.execute("ROLLBACK")
                 raise
 
     def trends(self, at: int) -> Trends:
-        """Up to that time."""
+        """The trends up to that time, in seconds since the epoch."""
         with self._plain_errors():
             runs, since, until = self.connection.execute(
                 "SELECT COUNT(*), MIN(at), MAX(at) FROM runs WHERE at BETWEEN ? AND ?",
@@ -138,6 +160,7 @@ class History:
             if not runs:
                 return NO_TRENDS
             step = max(1, -(-(until - since + 1) // POINTS))
+            last = max(1, (until - since) // step)
             values = {
                 "since": since,
                 "step": step,
@@ -145,44 +168,47 @@ class History:
                 "trend": TREND,
                 "most": MAX_RANKED,
             }
-            nodes = {}
+            nodes: dict[str, list[Point]] = {}
             for host, place, zombies, usage in self.connection.execute(_SERIES, values):
-                nodes.setdefault(host, []).append((place, zombies, usage or 0))
+                nodes.setdefault(host, []).append(Point(place / last, zombies, usage or 0))
             keys = ("tenant", "leaked", "cleared", "ended", "hosts")
             tenants = [dict(zip(keys, row)) for row in self.connection.execute(_RANKED, values)]
-        last = max(1, (until - since) // step)
-        fleet = _together(nodes, last)
-        nodes = {
-            host: [(place / last, *rest) for place, *rest in points]
-            for host, points in nodes.items()
-        }
-        return Trends(runs, since, until, nodes, fleet, tenants)
+        return Trends(
+            runs=runs,
+            since=since,
+            until=until,
+            nodes=nodes,
+            fleet=_together(nodes),
+            tenants=tenants,
+        )
 
     def _version(self) -> int:
+        version: int
         (version,) = self.connection.execute("PRAGMA user_version").fetchone()
         (application,) = self.connection.execute("PRAGMA application_id").fetchone()
         (tables,) = self.connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if application != APPLICATION_ID and (application or version or tables):
             raise HistoryError(
-                f"{self.path} is a database of another program; it was left as it is. Name"
+                f"{self.path} is a database of another program and was left as it is; choose"
                 " another directory"
             )
         if version > len(MIGRATIONS):
             raise HistoryError(
-                f"{self.path} is of a newer version of this collection (its schema is {version},"
-                f" this one knows up to {len(MIGRATIONS)}); it was left as it is. Use that version,"
-                " or another directory"
+                f"{self.path} was written by a newer version of this collection (its schema is"
+                f" {version}, this version knows up to {len(MIGRATIONS)}) and was left as it is;"
+                " use that version or another directory"
             )
         return version
 
     def _migrate(self) -> None:
-        for place, statements in enumerate(MIGRATIONS[self._version() :], self._version() + 1):
+        version = self._version()
+        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
             for statement in statements:
                 self.connection.execute(statement)
-            self.connection.execute(f"PRAGMA user_version = {place}")
+            self.connection.execute(f"PRAGMA user_version = {number}")
             self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
-    def _insert(self, fleet, at) -> None:
+    def _insert(self, fleet: Mapping[str, Any], at: int) -> None:
         run = self.connection.execute("INSERT INTO runs (at) VALUES (?)", (int(at),)).lastrowid
         counted = dict(
             self.connection.execute("SELECT host, MAX(swept_at) FROM nodes GROUP BY host")
@@ -214,56 +240,60 @@ class History:
         )
 
     @contextlib.contextmanager
-    def _plain_errors(self):
+    def _plain_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise HistoryError(
-                    f"{self.path} was held by another process for longer than {LOCK_WAIT:g} s"
+                    f"{self.path} was locked by another process for more than {LOCK_WAIT:g} s"
                 ) from None
             raise HistoryError(f"{self.path} cannot be used: {error}") from None
         except sqlite3.DatabaseError as error:
             raise HistoryError(
-                f"{self.path} is damaged or no SQLite database ({error}); it was left as"
-                " it is. Move it away, and"
-                " the next report begins a new one"
+                f"{self.path} is damaged or not an SQLite database ({error}) and was left as it is;"
+                " move it away, and the next report starts a new one"
             ) from None
 
 
-def _by_tenant(fleet, new) -> list:
-    """(host, tenant, zombies, cleared, ended) of each tenant on each node. new: hosts whose last
-    sweep was not counted yet.
+def _by_tenant(
+    fleet: Mapping[str, Any], new: Container[str]
+) -> list[tuple[str, str, int, int, int]]:
+    """Rows of the table ``tenants``, without the run. new: hosts whose last sweep has not been
+    counted yet.
     """
-    found = {}
+    found: dict[str, dict[str, _Counts]] = defaultdict(lambda: defaultdict(_Counts))
     for row in fleet["offenders"]:
-        found.setdefault(row["host"], {}).setdefault(row["tenant"], [0, 0, 0])[0] += row["zombies"]
+        found[row["host"]][row["tenant"]].zombies += row["zombies"]
     for row in fleet["actions"]:
         if row["host"] in new:
-            entry = found.setdefault(row["host"], {}).setdefault(row["tenant"], [0, 0, 0])
-            entry[1] += row["cleared"]
-            entry[2] += row["ended"]
+            counts = found[row["host"]][row["tenant"]]
+            counts.cleared += row["cleared"]
+            counts.ended += row["ended"]
     return [
-        (host, tenant, *numbers)
+        (host, tenant, counts.zombies, counts.cleared, counts.ended)
         for host, tenants in found.items()
-        for tenant, numbers in sorted(tenants.items(), key=lambda item: -sum(item[1]))[:MAX_TENANTS]
+        for tenant, counts in sorted(tenants.items(), key=lambda item: -item[1].total())[
+            :MAX_TENANTS
+        ]
     ]
 
 
-def _together(nodes, last) -> list:
-    """All nodes' series as one: a node that a run did not look at counts as it was before."""
-    at_place = {}
+def _together(nodes: Mapping[str, list[Point]]) -> list[Point]:
+    """The trends of all nodes as one. A node that a run did not look at counts as it was before."""
+    at_place: dict[float, dict[str, Point]] = {}
     for host, points in nodes.items():
-        for place, zombies, usage in points:
-            at_place.setdefault(place, {})[host] = zombies, usage
-    known, fleet = {}, []
+        for point in points:
+            at_place.setdefault(point.place, {})[host] = point
+    known: dict[str, Point] = {}
+    fleet = []
     for place in sorted(at_place):
         known.update(at_place[place])
         fleet.append(
-            (
-                place / last,
-                sum(zombies for zombies, _usage in known.values()),
-                max(usage for _zombies, usage in known.values()),
+            Point(
+                place,
+                zombies=sum(point.zombies for point in known.values()),
+                usage=max(point.usage for point in known.values()),
             )
         )
     return fleet

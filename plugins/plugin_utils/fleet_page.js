@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters the tables that are there already. Texts of tenants are only ever read as text.
+// Sorts and filters the tables that are already on the page. Tenants' text is only ever handled as text, never as HTML.
 const FILTER_FROM = 10; // rows
 const collator = new Intl.Collator("en", { numeric: true });
 
@@ -8,7 +8,7 @@ const keyOf = (cell, number) => {
   return cell.hasAttribute("data-sort") ? Number(cell.getAttribute("data-sort")) : null;
 };
 
-// What is not known comes last, whichever way.
+// Unknown values come last in either direction.
 const compare = (a, b, descending) => {
   if (a === null || b === null) return (a === null) - (b === null);
   const order = typeof a === "number" ? a - b : collator.compare(a, b);
@@ -55,10 +55,10 @@ const makeFilterable = (table) => {
   const filter = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
-    rows.forEach((row, place) => {
-      const fits = words.every((word) => texts[place].includes(word));
-      row.hidden = !fits;
-      count += fits;
+    rows.forEach((row, index) => {
+      const matches = words.every((word) => texts[index].includes(word));
+      row.hidden = !matches;
+      count += matches;
     });
     shown.textContent = words.length ? `${count.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows` : `${rows.length.toLocaleString("en")} rows`;
   };

@@ -1,119 +1,106 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nodes of a run as text for people: all that matters of one node, or a table of those of five
-hundred that need a look.
+"""The nodes of a run as text for people. Up to three nodes are shown in full; for more, a table
+lists those that need attention.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
 
-from .node_row import FAILED, LOOKED, SWEPT, UNREACHABLE
+from .node_row import FAILED, LOOKED, SWEPT, UNREACHABLE, NodeRow
 
-MAX_SHOWN_IN_FULL = 3  # nodes up to which all that each of them reported is shown
-MAX_LINES = 40  # of the report of one node, or of the table
+MAX_SHOWN_IN_FULL = 3  # nodes; for more there is a table
+MAX_LINES = 40  # errors, lines of one node's report, rows of the table
 MAX_NAMES = 8  # nodes or tenants named in one line
-WIDEST_NAME = 40  # characters of the name of a node
+WIDEST_NAME = 40  # characters of a node's name in the table
+HEADINGS = ("node", "zombies", "cleared", "left", "by", "PIDs used")
+NUMERIC = ("zombies", "cleared", "left")  # headings of right-aligned columns
 
 
-def as_lines(rows) -> list:
-    """rows: :class:`.node_row.NodeRow`, one a node, at least one. Returns lines without control
-    characters.
-    """
-    rows = sorted(rows, key=_worst_first)
-    known = [row for row in rows if row.lines]  # of those that failed later, too
-    lines = [_states(rows)]
+def as_lines(rows: Iterable[NodeRow]) -> list[str]:
+    """Lines without control characters. rows: one for each node, at least one in all."""
+    nodes = sorted(rows, key=_worst_first)
+    known = [row for row in nodes if row.lines]  # nodes that failed after they had reported, too
+    lines = [_states(nodes)]
     if known:
         lines += _totals(known)
-    lines += [f"{row.state}: {row.host}: {row.why}" for row in rows if row.why][:MAX_LINES]
-    lines += _each(known) if len(rows) <= MAX_SHOWN_IN_FULL else _table(known)
+    lines += [f"{row.state}: {row.host}: {row.why}" for row in nodes if row.why][:MAX_LINES]
+    lines += _in_full(known) if len(nodes) <= MAX_SHOWN_IN_FULL else _table(known)
     return [
         "".join(character if character.isprintable() else "?" for character in line)
         for line in lines
     ]
 
 
-def audits_as_lines(audits) -> list:
-    """audits: ``{host: counts of init_audit}``. Which nodes have containers whose init leaves
-    orphans as zombies.
+def audits_as_lines(audits: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Which nodes have containers whose init leaves orphans as zombies. audits: the counts of
+    init_audit by host.
     """
-    totals = {
-        key: sum(counts.get(key, 0) for counts in audits.values())
+    containers, collecting, leaking, unknown = (
+        sum(counts.get(key, 0) for counts in audits.values())
         for key in ("containers", "reaps", "leaks", "unknown")
-    }
-    lines = [
-        f"{plural(totals['containers'], 'container')} on {plural(len(audits), 'node')}:"
-        f" the init of {number(totals['reaps'])} collects orphans, of"
-        f" {number(totals['leaks'])} leaks, of {number(totals['unknown'])} is not known"
-    ]
-    leaking = sorted(
-        (-counts.get("leaks", 0), host) for host, counts in audits.items() if counts.get("leaks")
     )
-    if leaking:
-        lines.append("leaking: %s" % _names([f"{host} ({-count})" for count, host in leaking]))
+    lines = [
+        f"inits of {plural(containers, 'container')} on {plural(len(audits), 'node')}:"
+        f" {number(collecting)} collect orphans, {number(leaking)} leak, {number(unknown)} unknown"
+    ]
+    leaks = {host: counts["leaks"] for host, counts in audits.items() if counts.get("leaks")}
+    if leaks:
+        worst_first = sorted(leaks, key=lambda host: (-leaks[host], host))
+        lines.append(f"leaking: {_names([f'{host} ({leaks[host]})' for host in worst_first])}")
     return lines
 
 
-def _worst_first(row) -> tuple:
+def _worst_first(row: NodeRow) -> tuple[bool, int, int, str]:
     return (not row.short_of_pids, -row.left, -row.zombies, row.host)
 
 
-def _states(rows) -> str:
-    counts = [
-        (sum(1 for row in rows if row.state == state), state)
-        for state in (SWEPT, LOOKED, FAILED, UNREACHABLE)
-    ]
-    words = {LOOKED: "looked at"}
-    return "%s: %s" % (
-        plural(len(rows), "node"),
-        ", ".join(f"{count} {words.get(state, state)}" for count, state in counts if count),
-    )
+def _states(rows: Sequence[NodeRow]) -> str:
+    words = {SWEPT: "swept", LOOKED: "checked", FAILED: "failed", UNREACHABLE: "unreachable"}
+    counts = {state: sum(1 for row in rows if row.state == state) for state in words}
+    shown = ", ".join(f"{count} {words[state]}" for state, count in counts.items() if count)
+    return f"{plural(len(rows), 'node')}: {shown}"
 
 
-def _totals(known) -> list:
-    zombies, left, cleared = (
-        sum(getattr(row, name) for row in known) for name in ("zombies", "left", "cleared")
-    )
-    line = (
-        f"{plural(zombies, 'zombie')} on {plural(sum(1 for row in known if row.zombies), 'node')}"
-    )
-    if not all(row.check_mode for row in known):
-        by = [f"{remedy} {number(count)}" for remedy, count in _cleared_by(known) if count]
-        line += ": %s cleared%s, %s left" % (
-            number(cleared),
-            f" ({', '.join(by)})" if by else "",
-            number(left),
-        )
-    elif any(row.would_act for row in known):
-        line += f"; a sweep would act on {plural(sum(row.would_act for row in known), 'parent')}"
-    lines = [line]
+def _totals(known: Sequence[NodeRow]) -> list[str]:
+    lines = [_zombies(known)]
     ended = [row for row in known if row.parents_ended]
     if ended:
-        lines.append(
-            f"{plural(sum(row.parents_ended for row in ended), 'workload')} ended, on"
-            f" {_names([row.host for row in ended])}"
-        )
+        count = sum(row.parents_ended for row in ended)
+        lines.append(f"{plural(count, 'workload')} ended on {_names([row.host for row in ended])}")
     tenants = sorted({tenant for row in known for tenant in row.tenants})
     if tenants:
-        lines.append(f"{plural(len(tenants), 'tenant')} concerned: {_names(tenants)}")
-    short = [row for row in known if row.short_of_pids]
+        lines.append(f"{plural(len(tenants), 'tenant')} affected: {_names(tenants)}")
+    short = [f"{row.host} ({_pids(row)})" for row in known if row.short_of_pids]
     if short:
-        lines.append("short of PIDs: %s" % _names([f"{row.host} ({_pids(row)})" for row in short]))
-    without_reap = [row for row in known if row.reap_refusal]
+        lines.append(f"short of PIDs: {_names(short)}")
+    without_reap = [f"{row.host} ({row.reap_refusal})" for row in known if row.reap_refusal]
     if without_reap:
         lines.append(
-            "reap is impossible on %s: %s"
-            % (
-                plural(len(without_reap), "node"),
-                _names([f"{row.host} ({row.reap_refusal})" for row in without_reap]),
-            )
+            f"reap is impossible on {plural(len(without_reap), 'node')}: {_names(without_reap)}"
         )
     return lines
 
 
-def _cleared_by(known) -> list:
-    """(remedy, number), in the order in which they are tried."""
+def _zombies(known: Sequence[NodeRow]) -> str:
+    zombies = sum(row.zombies for row in known)
+    with_zombies = sum(1 for row in known if row.zombies)
+    line = f"{plural(zombies, 'zombie')} on {plural(with_zombies, 'node')}"
+    if all(row.check_mode for row in known):
+        would_act = sum(row.would_act for row in known)
+        return f"{line}; a sweep would act on {plural(would_act, 'parent')}" if would_act else line
+    cleared, left = sum(row.cleared for row in known), sum(row.left for row in known)
+    by = ", ".join(f"{remedy} {number(count)}" for remedy, count in _cleared_by(known) if count)
+    by = f" ({by})" if by else ""
+    return f"{line}: {number(cleared)} cleared{by}, {number(left)} left"
+
+
+def _cleared_by(known: Sequence[NodeRow]) -> list[tuple[str, int]]:
+    """(remedy, zombies), in the order in which remedies are tried."""
     totals = dict.fromkeys(REMEDIES, 0)
     for row in known:
         for remedy, count in row.cleared_by.items():
@@ -121,7 +108,7 @@ def _cleared_by(known) -> list:
     return list(totals.items())
 
 
-def _each(known) -> list:
+def _in_full(known: Sequence[NodeRow]) -> list[str]:
     """What each of a few nodes reported."""
     lines = []
     for row in known:
@@ -132,65 +119,64 @@ def _each(known) -> list:
     return lines
 
 
-def _table(known) -> list:
-    """Nodes that have zombies or are short of PIDs; those that are short come first, then those on
-    which most zombies are left.
-    """
+def _table(known: Sequence[NodeRow]) -> list[str]:
+    """Nodes that have zombies or are short of PIDs, in the order of ``known``."""
     rows = [row for row in known if row.zombies or row.short_of_pids]
     shown = rows[:MAX_LINES]
-    cells = [("node", "zombies", "cleared", "left", "by", "PIDs taken")] + [
-        (
-            row.host[:WIDEST_NAME],
-            number(row.zombies),
-            number(row.cleared),
-            number(row.left),
-            ", ".join(remedy for remedy, count in _cleared_by([row]) if count)
-            or ("would act" if row.would_act else "-"),
-            _pids(row),
-        )
-        for row in shown
-    ]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
-    lines = (
-        [
-            "  ".join(
-                cell.rjust(width) if 1 <= place <= 3 else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(line, widths))
-            ).rstrip()
-            for line in cells
-        ]
-        if shown
-        else []
-    )
+    lines = [""]
+    if shown:
+        lines += _aligned([HEADINGS] + [_cells(row) for row in shown])
     if len(rows) > len(shown):
-        lines.append(f"and {plural(len(rows) - len(shown), 'more node')} with fewer")
+        lines.append(f"and {plural(len(rows) - len(shown), 'more node')} with fewer zombies")
     fine = len(known) - len(rows)
     if fine:
-        lines.append(f"{plural(fine, 'node')} without a zombie, and with PIDs enough")
-    return [""] + lines
+        lines.append(f"{plural(fine, 'node')} without zombies and with enough free PIDs")
+    return lines
 
 
-def _pids(row) -> str:
-    if row.usage is None:
-        return "-"
-    soon = row.seconds_to_full is not None and row.short_of_pids
-    return "%.0f %% of %s%s" % (
-        100 * row.usage,
-        number(row.limit),
-        f", full in about {row.seconds_to_full / 3600:.0f} h" if soon else "",
+def _cells(row: NodeRow) -> tuple[str, ...]:
+    """A cell for each of :data:`HEADINGS`."""
+    by = ", ".join(remedy for remedy, count in _cleared_by([row]) if count)
+    return (
+        row.host[:WIDEST_NAME],
+        number(row.zombies),
+        number(row.cleared),
+        number(row.left),
+        by or ("would act" if row.would_act else "-"),
+        _pids(row),
     )
 
 
-def _names(names) -> str:
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[column]) for line in table) for column in range(len(HEADINGS))]
+    return [
+        "  ".join(
+            cell.rjust(width) if heading in NUMERIC else cell.ljust(width)
+            for heading, cell, width in zip(HEADINGS, line, widths)
+        ).rstrip()
+        for line in table
+    ]
+
+
+def _pids(row: NodeRow) -> str:
+    if row.usage is None or row.limit is None:
+        return "-"
+    shown = f"{100 * row.usage:.0f} % of {number(row.limit)}"
+    if row.seconds_to_full is None or not row.short_of_pids:
+        return shown
+    return f"{shown}, full in about {row.seconds_to_full / 3600:.0f} h"
+
+
+def _names(names: Sequence[str]) -> str:
     rest = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def number(count) -> str:
+def number(count: int) -> str:
     """``1,000``."""
     return format(count, ",")
 
 
 def plural(count: int, noun: str) -> str:
     """``1 node``, ``1,000 nodes``."""
-    return "%s %s%s" % (number(count), noun, "" if count == 1 else "s")
+    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"

@@ -1,73 +1,56 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One node in a table of the fleet: what the result of a module on it says, in a few figures. Used
-by the summary and the report.
+"""One node in a table of the fleet: what a module returned there, in a few figures. The summary and
+the report are both built from these rows.
 """
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import ROOM
 
 SWEPT, LOOKED, FAILED, UNREACHABLE = "swept", "looked", "failed", "unreachable"
+MAX_ERROR = 300  # characters of an error
 
 
-class NodeRow(
-    namedtuple(
-        "NodeRow",
-        (
-            "host",
-            "state",
-            "why",
-            "check_mode",
-            "zombies",
-            "cleared",
-            "left",
-            "cleared_by",
-            "would_act",
-            "parents_ended",
-            "tenants",
-            "tasks",
-            "limit",
-            "bound_by",
-            "usage",
-            "seconds_to_full",
-            "short_of_pids",
-            "lines",
-            "reap_refusal",
-        ),
-        defaults=(None,),
-    )
-):
-    """host: str, its name in the inventory. state: one of :data:`SWEPT`, :data:`LOOKED` (it only
-    looked: check mode, zombie_info), :data:`FAILED` and :data:`UNREACHABLE`. why: str, the error
-    where there was one.
+class NodeRow(NamedTuple):
+    """What the result of a module says about one node."""
 
-    zombies, cleared, left: int, zombies found, gone and still there. cleared_by: dict, remedy to
-    number. would_act: int, parents that a real run would act on. parents_ended: int. tenants: tuple
-    of str, see :func:`tenant_of`, of the parents found. tasks, limit, bound_by, usage,
-    seconds_to_full: as ``limits`` of the result. short_of_pids: bool. reap_refusal: str, a word why
-    reap is impossible there.
-    lines: tuple of str, the report of the node for people. Numbers are 0, and usage and what
-    follows it None, where nothing is known.
-    """
-
-    __slots__ = ()
+    host: str  # name in the inventory
+    state: str  # SWEPT, LOOKED (check mode or zombie_info), FAILED or UNREACHABLE
+    why: str  # the error; empty where there was none
+    check_mode: bool
+    zombies: int  # found; like all counts 0 where nothing is known
+    cleared: int
+    left: int  # zombies still there at the end
+    cleared_by: dict[str, int]  # remedy to number of zombies
+    would_act: int  # parents that a real run would act on
+    parents_ended: int
+    tenants: tuple[str, ...]  # of the parents found, see tenant_of()
+    tasks: int | None  # from here to seconds_to_full: "limits" of the result
+    limit: int | None
+    bound_by: str | None  # the limit that binds first
+    usage: float | None  # share of the limit
+    seconds_to_full: float | None
+    short_of_pids: bool
+    lines: tuple[str, ...]  # the node's own report, for people
+    reap_refusal: str | None = None  # one word, why reap is impossible there
 
 
-def node_row(host: str, result: dict, state: str = "") -> NodeRow:
-    """host: its name in the inventory. result: as the module returned it, or with ``failed`` or
-    ``unreachable`` and ``msg``.
+def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
+    """The row of one host.
 
-    state: :data:`FAILED` or :data:`UNREACHABLE` where that is known from elsewhere.
+    result: as the module returned it, or with ``msg`` and one of ``failed`` and ``unreachable``.
+    state: :data:`FAILED` or :data:`UNREACHABLE`, if that is already known from elsewhere.
     """
     if result.get("unreachable") or result.get("failed"):
         state = state or (UNREACHABLE if result.get("unreachable") else FAILED)
     counts, limits = result.get("counts") or {}, result.get("limits") or {}
     offenders = result.get("offenders") or ()
-    usage, seconds = limits.get("usage"), limits.get("seconds_to_full")
+    tenants = {tenant_of(offender.get("workload") or {}) for offender in offenders}
     return NodeRow(
         host=host,
         state=state or (LOOKED if result.get("check_mode") else SWEPT),
@@ -79,27 +62,26 @@ def node_row(host: str, result: dict, state: str = "") -> NodeRow:
         cleared_by=dict(counts.get("cleared_by") or {}),
         would_act=sum(1 for offender in offenders if offender.get("outcome") == "would_act"),
         parents_ended=counts.get("parents_ended", 0),
-        tenants=tuple(
-            sorted({tenant_of(offender.get("workload") or {}) for offender in offenders} - {""})
-        ),
+        tenants=tuple(sorted(tenants - {""})),
         tasks=limits.get("tasks"),
         limit=limits.get("limit"),
         bound_by=limits.get("bound_by"),
-        usage=usage,
-        seconds_to_full=seconds,
+        usage=limits.get("usage"),
+        seconds_to_full=limits.get("seconds_to_full"),
         short_of_pids=limits.get("pressure") not in (None, ROOM),
         lines=tuple(result.get("summary") or ()),
         reap_refusal=result.get("reap_refusal"),
     )
 
 
-def tenant_of(workload: dict) -> str:
-    """Whose a workload is: the owner of its lease (Akash), if that is the namespace's and not only
-    claimed, else its Kubernetes namespace, else empty.
+def tenant_of(workload: Mapping[str, Any]) -> str:
+    """Who owns a workload: the owner of its Akash lease if the lease is verified to be the
+    namespace's, else the Kubernetes namespace; empty if neither is known.
     """
     lease = workload.get("lease") or {}
-    return lease.get("verified") is True and lease.get("owner") or workload.get("namespace") or ""
+    owner = lease.get("owner") if lease.get("verified") is True else None
+    return owner or workload.get("namespace") or ""
 
 
-def _one_line(text) -> str:
-    return " ".join(str(text).split())[:300]
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:MAX_ERROR]

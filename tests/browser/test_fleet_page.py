@@ -191,8 +191,7 @@ def test_it_reads_without_scripts(page, directory, fleet):
             "nothing that does nothing"
         )
         assert (
-            browser.driver.find_element(By.CSS_SELECTOR, "#nodes th[aria-sort]").text
-            == "PIDs taken"
+            browser.driver.find_element(By.CSS_SELECTOR, "#nodes th[aria-sort]").text == "PIDs used"
         )
     finally:
         browser.close()

@@ -46,7 +46,7 @@ def test_playbook_from_the_tarball(installed):
     told = installed(
         "ansible-playbook", "provider.fleet.site", "--check", "-e", "zombie_reaper_remedies="
     ).stdout
-    assert "failed=0" in told and "1 node: 1 looked at" in told
+    assert "failed=0" in told and "1 node: 1 checked" in told
 
 
 def test_module_from_the_tarball(installed):

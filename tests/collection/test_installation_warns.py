@@ -35,11 +35,11 @@ def test_site(node, tmp_path, monkeypatch, warns):
     playbook = Playbook(node, tmp_path, "site.yml")
     played = playbook(zombie_reaper_min_age=0)
     assert played.succeeded, played.text
-    shown = played.text.partition("Say what does not work on this node]")[2].partition("TASK [")[0]
+    shown = played.text.partition("Show what does not work on this node]")[2].partition("TASK [")[0]
     assert (WARNING in shown) is warns
     again = playbook(zombie_reaper_min_age=0)
     assert again.succeeded and again.recap["node1"]["changed"] == 0
-    assert "Say what does not work on this node]" not in again.text
+    assert "Show what does not work on this node]" not in again.text
     assert ("[WARNING]: " + WARNING in again.text) is warns, (
         "that of the sweep itself is always shown"
     )

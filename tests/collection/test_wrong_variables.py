@@ -80,7 +80,7 @@ def test_each_playbook_refuses_it_before_anything_else(play, leak, name):
     tasks = re.findall(r"^TASK \[(.*?)\]", played.text, re.M)
     assert [task for task in tasks[:-1] if "Validating arguments" not in task] == [] and tasks[
         -1
-    ].endswith("Refuse variables that there are not")
+    ].endswith("Refuse unknown variables")
 
 
 def test_the_sweep_of_an_alerted_node_refuses_it(play, leak):
@@ -133,7 +133,7 @@ def test_it_is_told_where_it_was_set(node, play, tmp_path):
     )
     told = play("sweep.yml", "--check").error("node1")
     assert re.search(
-        r"did you mean zombie_reaper_grace\? \(it is '+5'+, from \S*group_vars/all\.yml:3:\d+\)",
+        r"did you mean zombie_reaper_grace\? \(set to '+5'+ in \S*group_vars/all\.yml:3:\d+\)",
         told,
     ), told
 
@@ -189,7 +189,7 @@ def test_names_that_are_allowed_are_those_that_somebody_reads():
             {"zombie_reaper_quux": 1},
             (
                 r"zombie_reaper_quux: there is no such variable; allowed are"
-                r" zombie_reaper_awx_credentials, .*zombie_reaper_tolerate \(it is 1\)"
+                r" zombie_reaper_awx_credentials, .*zombie_reaper_tolerate \(set to 1\)"
             ),
         ),
         (
@@ -210,7 +210,7 @@ def test_names_that_are_allowed_are_those_that_somebody_reads():
         ),
         (
             {"zombie_reaper_": "{{ x }}"},
-            r"zombie_reaper_: there is no such variable; allowed are .*\(it is '\{\{ x \}\}'\)",
+            r"zombie_reaper_: there is no such variable; allowed are .*\(set to '\{\{ x \}\}'\)",
         ),
     ],
 )

@@ -85,7 +85,7 @@ def test_check_mode_says_what_would_be_done(node, sweep):
     init = node.container(LEAK)
     lines = summary(sweep("--check", zombie_reaper_min_age=0, zombie_reaper_pressure=0))
     assert lines[:2] == [
-        "1 node: 1 looked at",
+        "1 node: 1 checked",
         "3 zombies on 1 node; a sweep would act on 1 parent",
     ]
     assert len(init.zombies()) == 3
@@ -122,7 +122,7 @@ def test_a_playbook_of_ones_own(node, sweep, tmp_path):
     sweep.path.write_text(OWN_PLAYBOOK, encoding="utf-8")
     assert "ZOMBIES" not in sweep(look=True).text
     sweep.environment["ANSIBLE_CALLBACKS_ENABLED"] = "provider.fleet.fleet_summary"
-    assert summary(sweep(look=True))[0] == "1 node: 1 looked at"
+    assert summary(sweep(look=True))[0] == "1 node: 1 checked"
     assert "ZOMBIES" not in sweep().text
 
 

@@ -46,7 +46,7 @@ def test_nodes_that_failed_come_first_and_the_tightest_next():
     ]
     assert [node["why"] for node in done["nodes"][:3]] == [
         "Failed to connect to the host via ssh: Connection refused",
-        "it returned no result that can be understood",
+        "the node returned no usable result",
         rig.FAILED["msg"],
     ]
     totals = done["totals"]

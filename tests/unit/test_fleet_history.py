@@ -166,13 +166,13 @@ def test_a_database_of_another_program_is_refused(path):
 
 def test_a_damaged_file_is_refused(path):
     path.write_bytes(b"this was a database once" * 99)
-    refused(path, "damaged or no SQLite database")
+    refused(path, "damaged or not an SQLite database")
     path.unlink()
     for number in range(30):
         add(path, *[rig.look(of("shop", 1))] * 30, at=AT + number)
     whole = path.read_bytes()
     path.write_bytes(whole[:4096] + b"\xaa" * (len(whole) - 4096))
-    refused(path, "damaged or no SQLite database")
+    refused(path, "damaged or not an SQLite database")
 
 
 def refused(path, *words):
@@ -218,7 +218,7 @@ def test_a_run_that_waits_too_long_says_so(path, monkeypatch):
     add(path, rig.look())
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(fleet_history.HistoryError, match="held by another process"):
+    with pytest.raises(fleet_history.HistoryError, match="locked by another process"):
         add(path, rig.look())
     other.execute("COMMIT")
     other.close()

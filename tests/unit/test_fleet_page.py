@@ -181,7 +181,10 @@ def test_every_table_has_heads_and_every_row_a_cell_for_each():
 def test_what_is_left_out_is_said():
     looks, audits = rig.big(20, 3000)
     text = fleet_page.page(rig.fleet_of(looks, audits), fleet_history.NO_TRENDS, rig.AT)
-    assert "These are the worst 500. 2,2" in text and "are in fleet.csv and fleet.json" in text
+    assert (
+        "Only the worst 500 are shown here; 2,2" in text
+        and "are in fleet.csv and fleet.json" in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,9 +198,9 @@ def test_what_is_left_out_is_said():
         ),
         (
             {"a": rig.look(usage=0.9), "b": rig.look(seconds_to_full=100), "c": rig.FAILED},
-            "No zombies on 2 nodes. 2 nodes are short of PIDs. 1 node could not be looked at.",
+            "No zombies on 2 nodes. 2 nodes are short of PIDs. 1 node could not be checked.",
         ),
-        ({"a": rig.FAILED, "b": rig.UNREACHABLE}, "None of 2 nodes could be looked at."),
+        ({"a": rig.FAILED, "b": rig.UNREACHABLE}, "None of 2 nodes could be checked."),
     ],
 )
 def test_the_first_sentences(looks, words):
@@ -217,6 +220,6 @@ def test_trends_are_drawn_from_the_second_run_on(tmp_path):
     assert (
         'class="spark"' in twice
         and 'class="chart"' in twice
-        and "4 at first, 4 at last, 4 at most" in twice
+        and "4 at the start, 4 at the end, 4 at the peak" in twice
     )
     assert "2 reports since 25 November" in twice

@@ -48,7 +48,7 @@ def test_one_node_shows_all_it_reported():
     assert lines == [
         "1 node: 1 swept",
         "12 zombies on 1 node: 12 cleared (reap 12), 0 left",
-        "1 tenant concerned: shop",
+        "1 tenant affected: shop",
         "",
         "node1: 12 zombies on this node",
         "node1: process table: fine",
@@ -76,10 +76,10 @@ def test_five_hundred_nodes_fit_on_a_screen():
     assert (
         lines[1] == "61,773 zombies on 61 nodes: 54,003 cleared (reap 54,002, nudge 1), 7,770 left"
     )
-    assert lines[2].startswith("30 workloads ended, on bad059, bad057") and lines[2].endswith(
+    assert lines[2].startswith("30 workloads ended on bad059, bad057") and lines[2].endswith(
         "and 22 more"
     )
-    assert lines[3].startswith("20 tenants concerned: tenant00, tenant01") and lines[3].endswith(
+    assert lines[3].startswith("20 tenants affected: tenant00, tenant01") and lines[3].endswith(
         "and 12 more"
     )
     assert lines[4] == "short of PIDs: full (93 % of 32,768, full in about 2 h)"
@@ -87,15 +87,15 @@ def test_five_hundred_nodes_fit_on_a_screen():
     head = next(place for place, line in enumerate(lines) if line.startswith("node "))
     assert [line.split()[0] for line in lines[head + 1 : head + 4]] == ["full", "bad059", "bad058"]
     assert lines[-2:] == [
-        "and 21 more nodes with fewer",
-        "420 nodes without a zombie, and with PIDs enough",
+        "and 21 more nodes with fewer zombies",
+        "420 nodes without zombies and with enough free PIDs",
     ]
 
 
 def test_a_look_says_what_a_sweep_would_do():
     lines = told({"node1": result(5, check_mode=True, tenants=["a", "b"])})
     assert lines[:2] == [
-        "1 node: 1 looked at",
+        "1 node: 1 checked",
         "5 zombies on 1 node; a sweep would act on 2 parents",
     ]
 
@@ -124,9 +124,9 @@ def test_text_cannot_move_the_cursor():
 def test_leases_are_told_by_their_owner():
     one = result(1, tenants=["ns"])
     one["offenders"][0]["workload"]["lease"] = {"owner": "akash1abc", "verified": True}
-    assert "1 tenant concerned: akash1abc" in told({"node1": one})
+    assert "1 tenant affected: akash1abc" in told({"node1": one})
     one["offenders"][0]["workload"]["lease"]["verified"] = False
-    assert "1 tenant concerned: ns" in told({"node1": one}), (
+    assert "1 tenant affected: ns" in told({"node1": one}), (
         "a lease that is only claimed may be a victim's"
     )
 
@@ -140,6 +140,6 @@ def test_audits():
         }
     )
     assert lines == [
-        "6 containers on 3 nodes: the init of 3 collects orphans, of 3 leaks, of 0 is not known",
+        "inits of 6 containers on 3 nodes: 3 collect orphans, 3 leak, 0 unknown",
         "leaking: node2 (2), node1 (1)",
     ]

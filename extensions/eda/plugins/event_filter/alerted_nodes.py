@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Event filter of ansible-rulebook: what Alertmanager sends becomes one event for each alert that
-fires, and nothing else of it is let through.
+"""Event filter of ansible-rulebook: turns what Alertmanager sends into one event for each firing
+alert, and lets nothing else through.
 
-Rulebooks hand a whole event to the playbook as a variable, and a variable with ``{{ }}`` in it is a
-program to Ansible. They also take the hosts to act on from ``meta.hosts`` of an event. So an event
-is made anew here, of two words that were looked at.
+Rulebooks hand the whole event to the playbook as a variable, and Ansible runs whatever ``{{ }}`` in
+a variable contains. They also take the hosts to act on from an event's ``meta.hosts``. So each
+event is built from scratch here, from two words that have been checked.
 
 Payload: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
@@ -14,17 +14,17 @@ Payload: https://prometheus.io/docs/alerting/latest/configuration/#webhook_confi
 from __future__ import annotations
 
 import re
+from typing import Any
 
 DOCUMENTATION = r"""
 ---
-short_description: One event for each alert that fires, with the name of its node
+short_description: One event for each firing alert, with the name of its node
 description:
-  - Takes what C(eda.builtin.webhook) got from Alertmanager. Each alert that fires becomes an event
+  - Takes what C(eda.builtin.webhook) received from Alertmanager. Each firing alert becomes an event
     with two keys, C(alertname) and C(node).
-  - The node is the label that O(label) names, without a port at its end. It is a name or an
-    address, of letters, digits and C(._-); an
-    address of IPv6 stands in brackets.
-  - An alert that is resolved, or without such a node, becomes no event. Nothing else of the payload
+  - The node is the value of the label that O(label) names, without a port at its end. It is a name
+    or an address, of letters, digits and C(._-); an IPv6 address has to be in brackets.
+  - An alert that is resolved, or without such a node, becomes no event. Nothing else in the payload
     reaches a rule or a playbook.
 options:
   label:
@@ -48,32 +48,30 @@ NODE = re.compile(
 )
 
 
-def main(event: dict, label: str = "instance") -> list[dict]:
-    """The events, in the order of the alerts. event: as the source made it, with the body of the
-    request under ``payload``.
+def main(event: dict[str, Any], label: str = "instance") -> list[dict[str, str]]:
+    """The events, in the order of the alerts. event: from the source, with the body of the request
+    under ``payload``.
     """
     payload = event.get("payload")
     alerts = payload.get("alerts") if isinstance(payload, dict) else None
-    return [
-        made
-        for made in (_made(alert, label) for alert in (alerts if isinstance(alerts, list) else []))
-        if made
-    ]
+    if not isinstance(alerts, list):
+        return []
+    events = (_event(alert, label) for alert in alerts)
+    return [event for event in events if event]
 
 
-def _made(alert, label: str) -> dict | None:
-    labels = (
-        alert.get("labels") if isinstance(alert, dict) and alert.get("status") == "firing" else None
-    )
+def _event(alert: object, label: str) -> dict[str, str] | None:
+    """None if the alert does not fire or names no node."""
+    if not isinstance(alert, dict) or alert.get("status") != "firing":
+        return None
+    labels = alert.get("labels")
     if not isinstance(labels, dict):
         return None
-    name, node = (
-        _matched(pattern, labels.get(key)) for pattern, key in ((NAME, "alertname"), (NODE, label))
-    )
+    name, node = _matched(NAME, labels.get("alertname")), _matched(NODE, labels.get(label))
     return {"alertname": name, "node": node} if name and node else None
 
 
-def _matched(pattern, text) -> str | None:
-    """The group of the pattern that the whole text is."""
+def _matched(pattern: re.Pattern[str], text: object) -> str | None:
+    """The group that matched, if the pattern matches the whole text."""
     found = pattern.fullmatch(text) if isinstance(text, str) else None
     return found.group(found.lastindex) if found else None
