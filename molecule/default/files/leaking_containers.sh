@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs in a node, privileged, in a mount namespace of its own: two real containers with the cgroups, and the directories of logs, of pods.
+# Runs in a node, privileged, in its own mount namespace. Starts two real containers with the
+# cgroups and log directories of pods.
 set -eu
-# runc needs its cgroups writable, and (on cgroup v1) systemd's hierarchy to begin at the node, not at the machine.
+# runc needs writable cgroups, and with cgroup v1 systemd's hierarchy has to begin at the node, not
+# at the machine
 for mount in /sys/fs/cgroup /sys/fs/cgroup/*/; do
     mount -o remount,bind,rw "$mount" 2>/dev/null || true
 done
@@ -9,7 +11,7 @@ own=$(sed -n 's/.*name=systemd:\(.*\)/\1/p' /proc/1/cgroup)
 own=${own%/init.scope}
 [ ! -d "/sys/fs/cgroup/systemd$own" ] || mount --bind "/sys/fs/cgroup/systemd$own" /sys/fs/cgroup/systemd
 
-start() { # NAME DIGIT SCRIPT: the digit makes up the IDs of the pod and of the container
+start() { # NAME DIGIT SCRIPT; the IDs of pod and container consist of that digit
     bundle=/run/leak/$1
     mkdir -p "$bundle/rootfs/bin"
     cp /bin/busybox "$bundle/rootfs/bin/"
@@ -29,7 +31,8 @@ uid = "-".join(digit * length for length in (8, 4, 4, 4, 12))
 os.makedirs("/var/log/pods/tenant_%s_%s" % (name, uid))
 config["linux"]["cgroupsPath"] = "/kubepods/besteffort/pod%s/%s" % (uid, digit * 64)
 config["linux"].pop("resources", None)
-# stricter than Docker's and Kubernetes' own: it ends a program that makes the very call that reap has it make
+# Stricter than the filters of Docker and Kubernetes: it kills a program that makes the very system
+# call that reap injects
 config["linux"]["seccomp"] = {
     "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["waitid"], "action": "SCMP_ACT_KILL"}]}
 with open("config.json", "w") as file:
@@ -38,7 +41,7 @@ PYTHON
     runc run --detach --no-new-keyring "$1" </dev/null >"$bundle/log" 2>&1 || { cat "$bundle/log" >&2; exit 1; }
 }
 
-# The child must not exit before the exec, or the shell may still wait for it.
+# The child must not exit before the exec, or the shell might still wait for it
 start leaky-init a 'busybox sleep 0.5 & exec busybox sleep 3600'
-# PID 1 of this one waits; a program below it does not
+# Here PID 1 waits for its children, but a program below it does not
 start leaky-child b 'sh -c "busybox sleep 0.5 & exec busybox sleep 3600" & while :; do busybox sleep 1; done'

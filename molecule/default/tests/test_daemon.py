@@ -1,4 +1,4 @@
-"""The agent as a resident service, on the node that has it."""
+"""The agent as a daemon, on the node that runs it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def agent(node) -> int:
 
 
 def shown(node, name) -> str:
-    """A property of the service, as systemd has it."""
+    """A property of the service, according to systemd."""
     return node.check_output("systemctl show --property=%s --value %s", name, SERVICE)
 
 
@@ -62,9 +62,7 @@ def hard_limit(node, pid, name) -> int:
 
 
 def until(condition, seconds=180):
-    """What the condition returns once it is true; what it returned last where that takes too
-    long.
-    """
+    """What the condition returns once that is true, or what it returned last before the timeout."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
@@ -74,24 +72,26 @@ def until(condition, seconds=180):
 
 
 def said(node) -> str:
-    """What it tells of itself, in one line."""
+    """The daemon's status, in one line."""
     return node.run("zombie-reaper --status").stdout
 
 
 def watching(node, other_than=0) -> int:
-    """The PID of the agent that watches the node and has told so, other than that one."""
+    """The PID of the daemon that reports that it watches the node; 0 if there is none other than
+    that one.
+    """
     found = re.match(r"PID (\d+) has watched", said(node))
     return int(found.group(1)) if found and int(found.group(1)) not in (0, other_than) else 0
 
 
 def cleared(node) -> int:
-    """Zombies that it has cleared since its start."""
+    """How many zombies the daemon has cleared since its start."""
     return json.loads(node.check_output("zombie-reaper --status --json"))["cleared"] or 0
 
 
 def clears_another_zombie(node) -> bool:
-    """Whether it does, of PID 1 of a container, which adopts a child that it does not wait for.
-    Nobody has to see the zombie meanwhile.
+    """Whether the daemon clears another zombie of a container's PID 1, which adopts a child that it
+    does not wait for. Nobody has to see the zombie in the meantime.
     """
     pid = json.loads(node.check_output("runc state leaky-init"))["pid"]
     before = cleared(node)
@@ -104,7 +104,7 @@ def zombies_of(node, pid) -> list[str]:
 
 
 def apply(**options) -> str:
-    """The role, as an operator applies it to this node."""
+    """Apply the role to this node, as an operator would."""
     extra = {"zombie_reaper_" + name: value for name, value in options.items()}
     done = subprocess.run(
         [
@@ -158,8 +158,8 @@ def test_it_may_do_what_it_needs_and_no_more(node, agent):
 
 
 def test_it_has_no_seccomp_filter_that_pid_1_has_not(node, agent):
-    """With one the kernel would not let it set a container's aside. What systemd can do without a
-    filter is a short list.
+    """With a filter of its own, the kernel would not let the daemon suspend a container's. systemd
+    can confine a service without a filter in only a few ways.
     """
     assert status_of(node, agent)["Seccomp"] == status_of(node, 1)["Seccomp"]
 
@@ -177,7 +177,7 @@ def test_its_memory_is_locked(node, agent):
 
 
 def test_it_is_the_last_to_go_and_has_room(node, agent):
-    """As far as the machine of the test lets PID 1 of this node go (CAP_SYS_RESOURCE)."""
+    """As far as the test machine allows PID 1 of this node (CAP_SYS_RESOURCE)."""
     assert shown(node, "OOMScoreAdjust") == "-1000"
     allowed = node.run(
         "sh -c 'echo -1000 >/proc/self/oom_score_adj && cat /proc/self/oom_score_adj'"
@@ -189,7 +189,7 @@ def test_it_is_the_last_to_go_and_has_room(node, agent):
 
     assert shown(node, "TasksMax") == "4"
     cgroup = shown(node, "ControlGroup")
-    # not where systemd has no pids controller to set, as with cgroup v1 here
+    # Not if systemd has no pids controller to configure, as with cgroup v1 here
     pids_max = node.run("cat /sys/fs/cgroup%s/pids.max", cgroup)
     assert pids_max.failed or pids_max.stdout.strip() == "4"
 
@@ -214,7 +214,7 @@ def test_reload_with_a_wrong_configuration_keeps_the_one_of_before(
 
 
 def known(node) -> tuple:
-    """Since when it knows the zombie of a service, which it leaves alone; and which parents it has
+    """When it first saw the zombie of a service, which it leaves alone, and which parents it has
     helped.
     """
     parent = node.check_output("systemctl show --property=MainPID --value leaky-host")
@@ -256,7 +256,7 @@ def test_the_role_has_it_take_new_options_without_a_restart(node, agent):
 
 
 def test_the_role_has_it_run_the_new_engine(node, agent):
-    """And the options of the inventory again, which the test before had changed."""
+    """And the options of the inventory, which the previous test changed, are back."""
     node.check_output("echo '# of an older version' >>/usr/local/lib/zombie_reaper/limits.py")
     apply()
     assert until(lambda: watching(node, other_than=agent)), said(node)
@@ -264,7 +264,7 @@ def test_the_role_has_it_run_the_new_engine(node, agent):
 
 
 def test_the_role_mends_one_that_cannot_start(node, agent):
-    """Its configuration was broken by hand, and then the node booted."""
+    """Somebody broke its configuration by hand, and then the node booted."""
     node.check_output("echo '{' >%s && systemctl kill --signal=KILL %s", CONFIG, SERVICE)
     assert until(
         lambda: (

@@ -1,4 +1,4 @@
-"""What the role has put on the nodes."""
+"""What the role has installed on the nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def schedule(host) -> str:
 
 
 def test_engine_is_that_of_the_collection(host):
-    """Byte for byte, and prepare.yml's file of an older engine is gone."""
+    """Byte for byte; and the file of an older engine, which prepare.yml left, is gone."""
     listing = host.check_output(
         "cd /usr/local/lib/zombie_reaper && find . -type f ! -path '*/__pycache__/*' -exec"
         " sha256sum {} +"
@@ -60,7 +60,7 @@ def test_old_name_only_calls_the_command(host):
 def test_options(host):
     file = host.file("/etc/zombie_reaper/config.json")
     assert file.mode == 0o644
-    # the same on all nodes but for the remedies, though one got them as strings
+    # The same on all nodes except for the remedies, although one node got them as strings
     assert json.loads(file.content_string) == {
         "scope": "containers",
         "remedies": (
@@ -105,7 +105,7 @@ def test_cron(host, schedule):
 
 
 def test_units(host, schedule):
-    """Of the resident agent more in test_daemon.py."""
+    """test_daemon.py has more on the daemon."""
     units = {
         "cron": "",
         "timer": "zombie-reaper.service\nzombie-reaper.timer",
@@ -131,7 +131,7 @@ def test_json(host):
 
 
 def test_limits(host, schedule):
-    """Raised where it was asked for and is the node's own, left alone elsewhere; see
+    """The limit is raised if that was asked for and the node has its own, and else left alone; see
     prepare.yml.
     """
     kernel = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])

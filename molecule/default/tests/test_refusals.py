@@ -19,7 +19,9 @@ NODE = "fleet-debian11"
 
 
 def files(node):
-    """Files with the time of their last change; Python's caches come and go with the schedule."""
+    """Files with the time of their last change, without Python's caches, which come and go with the
+    schedule.
+    """
     return node.check_output(
         "find /etc /usr/local -type f ! -path '*/__pycache__/*' -printf '%p %m %C@\\n' | sort"
     )
@@ -53,8 +55,8 @@ WRONG = [
 
 
 def apply(directory, *options):
-    """The role on one node, which is a host of its own for each of the options, a name and a value.
-    Ended, as text.
+    """Apply the role to one node, which appears as a separate host for each of the options (a name
+    and a value each), and return the output.
     """
     hosts = {
         f"node{number}": {"ansible_host": NODE, "zombie_reaper_" + name: value}
@@ -82,7 +84,7 @@ def apply(directory, *options):
 
 
 def errors(text) -> dict:
-    """Host to its error, as one line."""
+    """The error of each host, as one line."""
     found = re.findall(r"^fatal: \[(\w+)\]: FAILED! =>(.*?)(?=^\w+: \[|^$)", text, re.M | re.S)
     return {host: " ".join(error.split()) for host, error in found}
 

@@ -1,5 +1,5 @@
-"""The programs of leak.yml after cron or the timer has come round, or the resident agent has
-looked: nothing here sweeps by itself.
+"""The programs of leak.yml, after cron, the timer or the daemon has swept. Nothing in here starts a
+sweep.
 
 With the default remedies each of them lives on and has collected its zombie. One node has no reap
 among its remedies: there they end. A scheduled sweep notes a zombie when it first sees it and acts
@@ -15,8 +15,8 @@ import pytest
 
 DEADLINE = (
     time.monotonic() + 600
-    # a guard against hanging, one for all nodes: two ticks take two minutes, and then whatever a
-    # busy machine takes
+    # Guards against hanging, for all nodes together: two ticks take two minutes, plus whatever a
+    # busy machine needs
 )
 
 
@@ -32,9 +32,7 @@ def zombies_of(host, pid) -> list[str]:
 
 @pytest.fixture
 def report(host) -> str:
-    """What the sweeps have said about containers, once both leaking programs have no zombie any
-    more.
-    """
+    """What the sweeps reported about containers, once neither leaking program has a zombie left."""
     while True:
         journal = host.check_output("journalctl --no-pager --output=cat --identifier=zombie_reaper")
         done = [
@@ -52,8 +50,8 @@ def report(host) -> str:
 
 
 def test_metrics_are_written_where_a_collector_reads_them(host, report):
-    """By the timer, and by the service that may write hardly anything; the other nodes have no such
-    directory. See prepare.yml.
+    """Written by the timer, and by the service that may write hardly anything; the other nodes have
+    no such directory, see prepare.yml.
     """
     file = host.file("/var/lib/prometheus/node-exporter/zombie_reaper.prom")
     assert file.exists == (host.backend.name in ("fleet-debian13", "fleet-daemon"))
@@ -89,12 +87,12 @@ def test_container_whose_init_never_waits(host, report, ends):
     if not ends:
         assert "sleep 3600" in host.check_output("ps --pid %d --no-headers -o args" % state["pid"])
         assert zombies_of(host, state["pid"]) == []
-        # so its filter was set aside
+        # so its filter was suspended
         assert "Seccomp:\t2" in host.file("/proc/%d/status" % state["pid"]).content_string
 
 
 def test_container_whose_init_waits_lives_on(host, report, ends):
-    """At most the program that left the zombie was ended."""
+    """No program was ended except, at most, the one that left the zombie."""
     state = container(host, "leaky-child")
     assert state["status"] == "running", report
     children = host.check_output(
