@@ -1205,9 +1205,7 @@ forever()
     result = audit(node, "--probe", code=code)
     assert evidence(entry_of(result, init), "canary")[0] == "leaks"
     (warning,) = result["warnings"]
-    assert warning.startswith(
-        "what the canaries showed was not saved: another process has held "
-    )
+    assert warning.startswith("what the canaries showed was not saved: another process has held ")
     assert result["counts"]["canaries_left"] == 0 and init.zombies() == []
 
 
