@@ -55,7 +55,7 @@ def by_gdb() -> dict:
 
 def leaking_parent():
     offenders = observe.snapshot(
-        procfs.ProcFS(), Paths(), observe.NOTHING, time.monotonic()
+        procfs.ProcFS(), Paths(), observe.History(), time.monotonic()
     ).offenders
     return next((offender for offender in offenders if offender.pid == 1), None)
 

@@ -228,11 +228,11 @@ LEFT_ALONE = {  # name -> why no canary is sent
     "paused": "stopped or paused",
     "in kube-system": "kube-system",
     "in a pod of unknown namespace": "namespace of its pod",
-    "ends by a handler": "has children and is told",
-    "ends by a handler, without a child": "is told when a child ends",
-    "ends after sigwait": "has children and is told",
-    "ends after sigwait in a thread": "has children and is told",
-    "ends after signalfd": "has children and is told",
+    "ends by a handler": "has children and gets SIGCHLD",
+    "ends by a handler, without a child": "gets SIGCHLD when a child ends",
+    "ends after sigwait": "has children and gets SIGCHLD",
+    "ends after sigwait in a thread": "has children and gets SIGCHLD",
+    "ends after signalfd": "has children and gets SIGCHLD",
     "ends after a look": "may be looking after them",
 }
 OPTIONS = ("--min-age", "0", "--protect", "post[g]res")
@@ -1231,7 +1231,7 @@ def test_a_name_is_a_tenant_s_to_choose(node, tmp_path):
     entry = entry_of(audit(node), init)
     assert evidence(entry, "name") == (
         "unknown",
-        "it is called tini, but does not handle signals as that does",
+        "it is called tini, but does not handle signals like tini",
     )
     assert entry["verdict"] == "unknown"
     assert entry_of(audit(node, "--probe", code=HURRIED), init)["verdict"] == "leaks"

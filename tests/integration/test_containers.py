@@ -121,10 +121,7 @@ def test_the_monitor_of_a_container_is_a_runtime(node, podman):
     (monitor,) = wait_until(lambda: conmons(node))
     assert re.fullmatch(policy.INFRASTRUCTURE, os.path.basename(real.executable(monitor)).decode())
     assert "conmon" in "".join(line.path for line in real.cgroup(monitor))
-    assert (
-        workloads.locate(real.cgroup(monitor), real.cgroup(os.getpid()), None, True, {}).kind
-        == "host"
-    )
+    assert workloads.container_of(real.cgroup(monitor), real.cgroup(os.getpid())) is None
 
 
 @pytest.mark.parametrize(

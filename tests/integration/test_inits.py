@@ -44,10 +44,10 @@ def test_no_evidence_contradicts_what_happens(row):
 # They are told when a child ends, or nobody knows whether they are: a process manager that ends
 # then looks the same
 LEFT_ALONE = {
-    "dash, `wait`": "has children and is told",
-    "Node.js, `spawn`": "has children and is told",
+    "dash, `wait`": "has children and gets SIGCHLD",
+    "Node.js, `spawn`": "has children and gets SIGCHLD",
     "its first thread has exited, another one sleeps": "cannot be seen",
-    "a handler that does nothing, SA_NOCLDWAIT": "is told when a child ends",
+    "a handler that does nothing, SA_NOCLDWAIT": "gets SIGCHLD when a child ends",
 }
 
 

@@ -138,7 +138,7 @@ def test_a_kernel_thread():
     # others come and go
     kthread = min(stat.pid for stat in stats if stat.flags & procfs.PF_KTHREAD)
     zombie = observe.Zombie(4000000, 1, kthread, b"x", 1, 0, 1e6)
-    observer = observe.Observer(real, Paths(), observe.NOTHING, 0.0)
+    observer = observe.Observer(real, Paths(), observe.History(), 0.0)
     offender = observer.offender(kthread, (zombie,))
     snapshot = observe.Snapshot((offender,), (), limits.read(real))
     (verdict,) = policy.judge(snapshot, validate({"scope": "all", "min_age": 0}))

@@ -169,7 +169,7 @@ from reaper.node import observe
 from reaper.paths import Paths
 from reaper.kernel.procfs import ProcFS
 from reaper.remedies.nudge import nudge
-offenders = observe.snapshot(ProcFS(), Paths(), observe.NOTHING, 0.0).offenders
+offenders = observe.snapshot(ProcFS(), Paths(), observe.History(), 0.0).offenders
 (offender,) = [each for each in offenders if each.pid == int(sys.argv[1])]
 assert [zombie.num_threads for zombie in offender.zombies] == [2]
 print(nudge(ProcFS(), [offender])[0].detail)

@@ -285,7 +285,7 @@ def test_parents_killed_at_random(node):
     assert len(parents) == 60
     victims, others = parents[::2], parents[1::2]
     code = """
-seen = observe.snapshot(proc, Paths(), observe.NOTHING, 0.0)
+seen = observe.snapshot(proc, Paths(), observe.History(), 0.0)
 print("go", flush=True)
 for outcome in remedy.reap(proc, [one for one in seen.offenders if len(one.zombies) >= 20]):
     print(json.dumps(outcome._asdict()))

@@ -44,8 +44,8 @@ from reaper.paths import Paths
 for name, value in json.loads(sys.argv[2]).items():
     setattr(stuck, name, value)
 proc, paths = procfs.ProcFS(), Paths()
-snapshot = observe.snapshot(proc, paths, observe.NOTHING, 0.0)
-found = stuck.stuck_namespaces(observe.Observer(proc, paths, observe.NOTHING, 0.0), snapshot)
+snapshot = observe.snapshot(proc, paths, observe.History(), 0.0)
+found = stuck.stuck_namespaces(observe.Observer(proc, paths, observe.History(), 0.0), snapshot)
 place = lambda workload: report.place(report.as_workload(workload))
 print(json.dumps([[each.init.pid, each.holder.pid, [zombie.pid for zombie in each.zombies], each.age,
                    stuck.in_words(each, report.printable, place)] for each in found]))

@@ -77,8 +77,8 @@ MUTATIONS = {
     ),
     "any_zombie_with_the_pid_of_a_canary_is_one": (
         OBSERVE,
-        "age, key in self.history.left_canaries,",
-        "age, stat.pid in [pid for pid, _start in self.history.left_canaries],",
+        "canary=key in self.history.left_canaries,",
+        "canary=stat.pid in [pid for pid, _start in self.history.left_canaries],",
         IN_AUDIT + "a_zombie_with_the_pid_of_a_canary_is_not_one",
     ),
     "an_adopter_known_to_leak_is_no_reason": (
@@ -243,7 +243,7 @@ MUTATIONS = {
     ),
     "a_name_is_enough": (
         INITS,
-        "if set(traits) & set(of_that_program):",
+        "if traits & set(of_that_program):",
         "if True:",
         IN_AUDIT + "a_name_is_a_tenant_s_to_choose",
     ),
@@ -340,14 +340,14 @@ MUTATIONS = {
     ),
     "one_that_runs_gets_a_canary": (
         INITS,
-        "if has_children and _runs(before) != _runs(now):",
+        "if has_children and _may_have_run(before, now):",
         "if False:",
         IN_INITS + "one_that_has_run_may_look_after_its_children",
     ),
     "where_runs_are_not_counted_nothing_runs": (
         INITS,
-        "return object() if None in runs.values() else runs",
-        "return runs",
+        "return None in runs.values() or runs != {",
+        "return runs != {",
         WHO_MIGHT_TAKE_IT,
     ),
     "what_cannot_be_seen_gets_a_canary": (
@@ -426,7 +426,7 @@ MUTATIONS = {
     "a_pause_program_with_zombies_is_a_sandbox": (AUDIT, "if kept or not (", "if not (", PAUSE),
     "one_that_lives_cannot_end": (
         STUCK,
-        "or not observer.procfs.is_exiting(pid)",
+        "or not observer.procfs.is_exiting(stat.pid)",
         "or False",
         IN_STUCK + "a_dying_pid_1_and_who_holds_its_zombie_are_named",
     ),
@@ -492,7 +492,7 @@ MUTATIONS = {
     ),
     "any_shim_is_kubernetes": (
         WORKLOADS,
-        "of_kubernetes = monitor.namespace == monitors.KUBERNETES_S",
+        "of_kubernetes = monitor.namespace == monitors.KUBERNETES_NAMESPACE",
         "of_kubernetes = monitor.namespace is not None",
         IN_WORKLOADS + "no_other_shim_makes_it_kubernetes",
     ),
@@ -512,14 +512,14 @@ MUTATIONS = {
     ),
     "links_tell_no_pod": (
         WORKLOADS,
-        "told = self.names_in_pods.get(workload.container_id)",
-        "told = None",
+        "in_pod = self.names_in_pods.get(workload.container_id)",
+        "pass",
         IN_WORKLOADS + "a_link_of_the_kubelet_s_tells_pod_and_namespace_where_nothing_else_does",
     ),
     "anybody_may_have_a_name_of_kubernetes": (
         WORKLOADS,
-        "if told is None and workload.kubernetes:",
-        "if told is None:",
+        "if in_pod is None and workload.kubernetes:",
+        "if in_pod is None:",
         IN_WORKLOADS + "a_name_that_looks_like_kubernetes_proves_nothing",
     ),
     "every_container_below_a_shim_is_its_sandbox": (
@@ -531,8 +531,8 @@ MUTATIONS = {
     ),
     "a_lease_need_not_fit_its_namespace": (
         LEASE,
-        "all(found.values()) and namespace_of(found) == namespace",
-        "all(found.values())",
+        "len(known) == len(LEASE) and namespace_of(known) == namespace",
+        "len(known) == len(LEASE)",
         IN_WORKLOADS + "a_lease_is_true_where_its_hash_is_the_pod_s_namespace",
     ),
     "each_pod_of_an_owner_has_a_cooldown_of_its_own": (
@@ -615,7 +615,7 @@ MUTATIONS = {
     ),
     "a_file_of_anybody_s_is_the_user_s": (
         RUNTIME_NAMES,
-        "about.st_uid != uid or ",
+        "info.st_uid != uid or ",
         "",
         IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name",
     ),

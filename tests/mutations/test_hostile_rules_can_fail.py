@@ -88,13 +88,13 @@ MUTATIONS = {
     ),
     "what_is_called_a_canary_is_one": (
         "node/observe.py",
-        "age, key in self.history.left_canaries,",
-        'age, stat.comm == b"zr-canary",',
+        "canary=key in self.history.left_canaries,",
+        'canary=stat.comm == b"zr-canary",',
         HOSTILE + "one_that_collects_canaries_only_deceives_neither_audit_nor_sweep",
     ),
     "a_name_of_an_init_is_enough": (
         "node/inits.py",
-        "if set(traits) & set(of_that_program):",
+        "if traits & set(of_that_program):",
         "if True:",
         HOSTILE
         + "a_name_of_an_init_is_believed_no_further_than_its_signals_and_no_longer_than_until_a_canary",

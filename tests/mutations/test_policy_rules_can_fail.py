@@ -319,7 +319,7 @@ MUTATIONS = {
     ),
     "a_look_may_be_as_long_as_a_tenant_likes": (
         ZOMBIES,
-        "if next(looks) > MAX_IN_VAIN:",
+        "if next(reads) > MAX_IN_VAIN:",
         "if False:",
         IN_FIND + "a_tenant_with_many_living_children_does_not_make_a_look_long",
     ),

@@ -93,7 +93,7 @@ from reaper.paths import Paths
 from reaper.remedies import reap as remedy
 PID, proc = int(sys.argv[2]), procfs.ProcFS()
 def offender():
-    seen = observe.snapshot(proc, Paths(), observe.NOTHING, 0.0)
+    seen = observe.snapshot(proc, Paths(), observe.History(), 0.0)
     return next((one for one in seen.offenders if one.pid == PID), None)
 def until(condition):
     deadline = time.monotonic() + %d

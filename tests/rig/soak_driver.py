@@ -43,7 +43,7 @@ while go_on() and set(fed) != {pid for pid in fed if procfs.stat(pid) is None}:
     for fifo in fed.values():
         os.write(fifo, struct.pack("I", 1))
     time.sleep(0.002)  # they have to be made first
-    snapshot = observe.snapshot(procfs, Paths(), observe.NOTHING, time.monotonic())
+    snapshot = observe.snapshot(procfs, Paths(), observe.History(), time.monotonic())
     offenders = []
     for offender in snapshot.offenders:
         # not one that it is about to wait for

@@ -107,7 +107,7 @@ def test_a_wait_for_any_child_that_exits(monkeypatch, what):
     )
     found = inits.by_waiting({**WAITS, **WAITS_NOT}[what])
     assert (found.by, found.verdict) == ("waiting", "reaps" if what in WAITS else "unknown")
-    assert ("does not wait" in found.detail) == (what in WAITS_NOT)
+    assert ("is not waiting" in found.detail) == (what in WAITS_NOT)
 
 
 def test_numbers_of_another_architecture_mean_nothing(monkeypatch):
@@ -214,7 +214,7 @@ NOT_BELIEVED = [
 def test_a_name_is_not_believed_without_them(name, its_status, call):
     found = inits.by_name(b"/usr/bin/" + name.encode(), b"", its_status, call)
     assert found == inits.Evidence(
-        "name", "unknown", f"it is called {name}, but does not handle signals as that does"
+        "name", "unknown", f"it is called {name}, but does not handle signals like {name}"
     )
 
 
@@ -237,7 +237,7 @@ def test_a_name_is_not_believed_without_them(name, its_status, call):
 def test_other_names_say_nothing(executable):
     for its_status in (PLAIN, CAUGHT, BLOCKED, IGNORED):
         assert inits.by_name(executable, b"tini\0", its_status, SIGTIMEDWAIT) == inits.Evidence(
-            "name", "unknown", "it has no name that is known"
+            "name", "unknown", "its name is unknown"
         )
 
 
@@ -282,14 +282,15 @@ READ = (0, 3, 0x7FFD, 1, 0, 0, 0)
 GO = 0x7FC1FEFD  # of prometheus-node-exporter, started with SIGINT ignored
 UNSEEN, TOLD = (
     "what it waits for cannot be seen",
-    "it is told when a child ends (SIGCHLD), and might end itself then",
+    "it gets SIGCHLD when a child ends, and might exit then",
 )
 TOLD_WITH_CHILDREN = (
-    "it has children and is told when one ends (SIGCHLD), so it might take an orphan for one of"
-    " them"
+    "it has children and gets SIGCHLD when one ends, so it might mistake an orphan for one of them"
 )
-LOOKS = "it has children and may be looking after them, so it might take an orphan for one of them"
-WAITING = "it waits for any child now"
+LOOKS = (
+    "it has children and may be looking after them, so it might mistake an orphan for one of them"
+)
+WAITING = "it is waiting for any child"
 IS_TINI = (inits.Evidence("name", "reaps", ""),)
 
 
@@ -320,7 +321,7 @@ def misled(before, now, has_children, name="app", evidence=()):
         ([thread(call=None)], UNSEEN, UNSEEN),
         ([thread(), thread(31, call=None)], UNSEEN, UNSEEN),
         ([thread(runs=None)], None, LOOKS),
-        ([], "its threads could not all be looked at", "its threads could not all be looked at"),
+        ([], "not all of its threads could be read", "not all of its threads could be read"),
     ],
 )
 def test_who_might_take_an_orphan_for_one_of_its_own(monkeypatch, now, alone, with_children):
@@ -339,7 +340,7 @@ def test_one_that_has_run_may_look_after_its_children(before):
 
 def test_threads_beyond_the_limit_may_do_anything():
     many = [thread(tid) for tid in range(inits.MAX_THREADS)]
-    assert misled(many, many, has_children=False) == "its threads could not all be looked at"
+    assert misled(many, many, has_children=False) == "not all of its threads could be read"
     assert misled(many[1:], many[1:], has_children=True) is None
 
 

@@ -88,7 +88,7 @@ def test_observation_tells_how_long_ago_it_was():
     """For that very process only, not for one that had its PID before."""
     real, me = procfs.ProcFS(), real_parent(os.getpid())
     for start_ticks, ago in ((me.start_ticks, 30.0), (me.start_ticks - 1, None)):
-        history = observe.NOTHING._replace(collected={(me.pid, start_ticks): 70.0})
+        history = observe.History(collected={(me.pid, start_ticks): 70.0})
         found = observe.Observer(real, Paths(), history, 100.0).offender(
             me.pid, (zombie(7, me.pid, age=5.0),)
         )

@@ -164,7 +164,7 @@ def test_a_canary_s_verdict_is_that_of_this_very_process(tmp_path):
 def test_memory_comes_back_as_the_history_of_an_observation(tmp_path):
     me, init = (os.getpid(), start_ticks(os.getpid())), (1, start_ticks(1))
     memory = state.Memory(str(tmp_path), REAL)
-    assert memory.history() == observe.NOTHING
+    assert memory.history() == observe.History()
     memory.ended.note(workload(pod_uid=POD[0]), 1.5)
     memory.collected.note(*me, 2.5)
     memory.canaries.note(*me, 1.0)
@@ -211,7 +211,7 @@ def test_a_zombie_that_was_noted_is_seen_as_a_canary_and_no_other(tmp_path):
             ((pid, stat.start_ticks - 1), False),
             ((pid + 1, stat.start_ticks), False),
         ):
-            history = observe.NOTHING._replace(left_canaries={noted})
+            history = observe.History(left_canaries={noted})
             (found,) = observe.Observer(REAL, Paths(), history, 0.0).zombies([stat])
             assert found.canary is expected
     finally:
@@ -220,7 +220,7 @@ def test_a_zombie_that_was_noted_is_seen_as_a_canary_and_no_other(tmp_path):
 
 def test_an_observation_tells_what_the_canary_of_its_init_showed():
     for ticks, expected in ((start_ticks(1), False), (start_ticks(1) + 1, None)):
-        history = observe.NOTHING._replace(canaries={(1, ticks): False})
+        history = observe.History(canaries={(1, ticks): False})
         assert (
             observe.Observer(REAL, Paths(), history, 0.0)
             .offender(os.getpid(), (zombie(7, os.getpid()),))

@@ -203,12 +203,19 @@ MACHINES = {  # cgroup path of what has a PID namespace of its own -> (runtime, 
 }
 
 
+def process_in(lines, own_pid_namespace=True, pid_namespace=4026531836):
+    return workloads.Process(
+        stat=procfs.Stat(50, b"x", "S", 1, 0, 1, 5),
+        status=status((50,) if own_pid_namespace else (50, 7)),
+        cgroup_lines=lines,
+        pid_namespace=pid_namespace,
+    )
+
+
 def locate(path, own="/", own_pid_namespace=True, controllers="", pods=()):
     return workloads.locate(
-        (CgroupLine(controllers, path),),
+        process_in((CgroupLine(controllers, path),), own_pid_namespace),
         (CgroupLine(controllers, own),),
-        4026531836,
-        own_pid_namespace,
         dict(pods),
     )
 
@@ -315,7 +322,9 @@ def test_identity_below_the_sweep_s_own_cgroup(path, own, identity):
 
 def test_a_hierarchy_that_names_something_counts():
     lines = (CgroupLine("", "/"), CgroupLine("pids", "/lxc.payload.web/x"))
-    assert workloads.locate(lines, (), 1, False, {}).identity == "lxc/web"
+    assert (
+        workloads.locate(process_in(lines, own_pid_namespace=False), (), {}).identity == "lxc/web"
+    )
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n\0")), st.integers(0, 40))
@@ -429,18 +438,20 @@ def test_what_lies_above_the_sweep_does_not_count(path, own):
 def test_own_path_of_the_same_hierarchy_is_the_one_that_counts():
     lines = (CgroupLine("pids", "/docker/" + CID), CgroupLine("cpu", "/"))
     own = (CgroupLine("pids", "/docker/" + CID), CgroupLine("cpu", "/docker/" + OTHER))
-    assert workloads.locate(lines, own, 1, True, {}).kind == "host"
-    assert workloads.locate(lines, own[1:], 1, True, {}).container_id == CID
+    assert workloads.locate(process_in(lines), own, {}).kind == "host"
+    assert workloads.locate(process_in(lines), own[1:], {}).container_id == CID
 
 
 def test_cgroup_version_1_where_only_some_hierarchies_name_the_container():
     lines = (CgroupLine("", "/"), CgroupLine("cpu", "/"), CgroupLine("pids", "/docker/" + CID))
-    assert workloads.locate(lines, (), 1, True, {}).container_id == CID
+    assert workloads.locate(process_in(lines), (), {}).container_id == CID
 
 
 def test_no_cgroups_at_all():
-    assert workloads.locate((), (), None, True, {}) == workloads.Workload("host", *[None] * 10, "/")
-    assert workloads.locate((), (), None, False, {}).kind == "container"
+    assert workloads.locate(process_in((), pid_namespace=None), (), {}) == workloads.Workload(
+        "host", *[None] * 10, "/"
+    )
+    assert workloads.locate(process_in((), False, None), (), {}).kind == "container"
 
 
 def test_namespace_and_name_of_a_pod_come_from_the_directories_of_the_kubelet(tmp_path):
@@ -963,7 +974,10 @@ def seen_by_locator(table, pid, directory, init_pid=30):
         )
     )
     locator = workloads.Locator(table, paths)
-    return locator.of(table.stat(pid), table.status(pid), table.cgroup(pid), 4026531999, init_pid)
+    process = workloads.Process(
+        table.stat(pid), table.status(pid), table.cgroup(pid), pid_namespace=4026531999
+    )
+    return locator.of(process, init_pid)
 
 
 def processes(executable="/usr/bin/x", arguments="x", of_node=True):

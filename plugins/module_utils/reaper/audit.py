@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from .kernel.cgroups import Pids
     from .kernel.limits import Forecast
-    from .kernel.procfs import CgroupLine, Stat, Status, Thread
+    from .kernel.procfs import CgroupLine, Stat, Thread
     from .node.observe import Observer, Offender, Zombie
-    from .node.workloads import Workload
+    from .node.workloads import Process, Workload
     from .paths import Paths
     from .state import OfProcesses
 
@@ -76,13 +76,6 @@ class Audit(Record):
     warnings: tuple[str, ...]
 
 
-class _Process(Record):
-    stat: Stat
-    status: Status
-    lines: tuple[CgroupLine, ...]
-    pid_namespace: int | None
-
-
 def audit(options: Options, paths: Paths, probe: bool = False) -> Audit:
     """Look at every container. Raises :class:`.errors.CannotSweep`.
 
@@ -94,12 +87,15 @@ def audit(options: Options, paths: Paths, probe: bool = False) -> Audit:
     memory.load(required=False)
     observer = observe.Observer(procfs, paths, memory.history(), time.monotonic())
     living, zombies = _processes(procfs)
-    for process in living.values():
-        if process.status.ns_pid[-1] == 1:
-            observer.inits.known[process.pid_namespace] = process.stat.pid
-    observer.inits.searched = True
+    observer.inits.set_all(
+        {
+            process.pid_namespace: process.stat.pid
+            for process in living.values()
+            if process.status.ns_pid[-1] == 1 and process.pid_namespace is not None
+        }
+    )
     own_lines = observer.locator.own_lines
-    members: dict[Key, list[_Process]] = {}
+    members: dict[Key, list[Process]] = {}
     keys: dict[int, Key] = {}
     for pid, process in living.items():
         key = _container_of(process, own_lines)
@@ -199,9 +195,9 @@ def _table(entries: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _processes(procfs: ProcFS) -> tuple[dict[int, _Process], list[Stat]]:
+def _processes(procfs: ProcFS) -> tuple[dict[int, Process], list[Stat]]:
     """All living processes by PID, and all zombies, in one pass over the process table."""
-    living: dict[int, _Process] = {}
+    living: dict[int, Process] = {}
     zombies = []
     for pid in procfs.pids():
         stat = procfs.stat(pid)
@@ -212,20 +208,18 @@ def _processes(procfs: ProcFS) -> tuple[dict[int, _Process], list[Stat]]:
             continue
         status = procfs.status(pid)
         if status:
-            living[pid] = _Process(
+            living[pid] = workloads.Process(
                 stat=stat,
                 status=status,
-                lines=procfs.cgroup(pid),
+                cgroup_lines=procfs.cgroup(pid),
                 pid_namespace=procfs.pid_namespace(pid),
             )
     return living, zombies
 
 
-def _container_of(process: _Process, own_lines: tuple[CgroupLine, ...]) -> Key | None:
+def _container_of(process: Process, own_lines: tuple[CgroupLine, ...]) -> Key | None:
     """What tells its container from others; None on the host."""
-    found = workloads.locate(
-        process.lines, own_lines, process.pid_namespace, process.status.in_own_pid_namespace, {}
-    )
+    found = workloads.locate(process, own_lines, {})
     if found.kind == "host":
         return None
     if found.container_id or found.pod_uid:
@@ -235,7 +229,7 @@ def _container_of(process: _Process, own_lines: tuple[CgroupLine, ...]) -> Key |
 
 def _is_pause_sandbox(
     procfs: ProcFS,
-    processes: Sequence[_Process],
+    processes: Sequence[Process],
     in_namespace: Mapping[int | None, int],
     key: Key,
 ) -> bool:
@@ -260,7 +254,7 @@ def _is_pause_sandbox(
     )
 
 
-def _outermost(processes: Sequence[_Process]) -> _Process:
+def _outermost(processes: Sequence[Process]) -> Process:
     """PID 1 of a container is that of its outermost PID namespace: a tenant may have made more of
     them below.
     """
@@ -269,20 +263,18 @@ def _outermost(processes: Sequence[_Process]) -> _Process:
 
 def _container(
     observer: Observer,
-    processes: Sequence[_Process],
+    processes: Sequence[Process],
     zombies: int,
     held: Mapping[int, Sequence[Stat]],
     options: Options,
 ) -> Container:
-    stat, status, lines, pid_namespace = _outermost(processes)
-    init_pid = observer.inits.of(stat, status, pid_namespace)
-    workload = observer.locator.of(
-        stat, status, lines, pid_namespace, observer.inits.outermost(init_pid)
-    )
-    pids = observer.pids(lines)
+    process = _outermost(processes)
+    init_pid = observer.inits.of(process.stat, process.status, process.pid_namespace)
+    workload = observer.locator.of(process, observer.inits.outermost(init_pid))
+    pids = observer.pids(process.cgroup_lines)
     init: Offender | None = None
     evidence: tuple[Evidence, ...] = ()
-    if status.in_own_pid_namespace:
+    if process.status.in_own_pid_namespace:
         evidence = (
             Evidence(
                 "name",
@@ -343,7 +335,7 @@ def _probe(
     observer: Observer,
     memory: Memory,
     containers: Sequence[Container],
-    living: Mapping[int, _Process],
+    living: Mapping[int, Process],
     options: Options,
 ) -> tuple[dict[int, canary.Fate], dict[int, str], tuple[str, ...]]:
     """Send canaries, and see what becomes of them.
@@ -425,7 +417,7 @@ def _misled(
     init: Offender,
     evidence: Sequence[Evidence],
     before: Sequence[Thread],
-    living: Mapping[int, _Process],
+    living: Mapping[int, Process],
 ) -> str | None:
     """:func:`.inits.misled_by_an_orphan`, with what its threads do now. before: what they did a
     while ago.
@@ -437,7 +429,7 @@ def _misled(
     )
 
 
-def _children(procfs: ProcFS, pid: int, living: Mapping[int, _Process]) -> bool:
+def _children(procfs: ProcFS, pid: int, living: Mapping[int, Process]) -> bool:
     """Whether any of its children lives: of any thread when the audit began, or of its first thread
     now.
     """
@@ -448,7 +440,7 @@ def _children(procfs: ProcFS, pid: int, living: Mapping[int, _Process]) -> bool:
 
 
 def _not_to_be_probed(
-    init: Offender, living: Mapping[int, _Process], observer: Observer, options: Options
+    init: Offender, living: Mapping[int, Process], observer: Observer, options: Options
 ) -> str | None:
     """Why this PID 1 gets no canary, whatever it does with orphans; None where it may get one."""
     alone = policy.spared(init, options, policy.compiled(options))

@@ -1,54 +1,71 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether anybody may still ask for the exit status of a zombie: its parent may, unless another
+"""Whether anyone may still ask for the exit status of a zombie: its parent may, unless another
 process started it.
 
 A process is given another parent only when its own ends (forget_original_parent() of
-kernel/exit.c). One whose present parent did not start it is an
-orphan: the program that knew it has gone, and to collect it takes nothing from anybody. Only
-evidence that cannot be wrong makes an orphan; whatever is in doubt may be waited for. All of it is
-what the kernel keeps, and no tenant can forge it:
+kernel/exit.c). A zombie whose present parent did not start it is an orphan: the program that knew
+it is gone, so collecting it takes nothing away from anyone. Only evidence that cannot be wrong
+makes it one; in doubt, its parent may still wait for it. All evidence is what the kernel keeps, and
+no tenant can forge it:
 
-- A child starts after its parent did. What started before it was started by another process. Start
-  times count from boot and are set at fork; exec keeps them, and a thread that calls execve(2)
-  takes over that of the first one (de_thread() of fs/exec.c).
+- A child starts after its parent did. If it started earlier, another process started it. Start
+  times count from boot and are set by fork; exec keeps them, and a thread that calls execve(2)
+  takes over the start time of the first thread (de_thread() of fs/exec.c).
 - A child inherits the session of whoever forks it, and setsid(2) makes a session of one's own PID.
   So a zombie in a session that is neither its own PID nor its parent's was forked by another
-  process, or before its parent called setsid(2). The latter cannot be where the parent leads no
-  session, nor where it was a leader before it ran any program: runc (libcontainer/nsenter/nsexec.c)
-  and crun (since 0.15) call setsid(2) for PID 1 of a container before they execute its program.
-- It was seen before as a zombie of another parent.
-- Its parent runs a program that never waits, and is at what that program does.
+  process, or before its parent called setsid(2). The latter is impossible if the parent leads no
+  session, or if it led one before it ran any program: runc (libcontainer/nsenter/nsexec.c) and crun
+  (since 0.15) call setsid(2) for PID 1 of a container before they execute its program.
+- An earlier sweep saw it with another parent.
+- Its parent runs a program that never waits, and is doing what that program does.
 
 The order of a ``children`` list proves nothing: a thread that exits hands its children to another
 thread's list.
 
-What was cloned with CLONE_PARENT has a parent that did not start it either. Container runtimes
-alone do that, and they are never touched.
+A process that was cloned with CLONE_PARENT has a parent that did not start it either. Only
+container runtimes do that, and they are never touched.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections import namedtuple
 
+from ..record import Record
 from . import inits, workloads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from ..kernel.procfs import ProcFS, Stat, Status
+
+    class Child(Protocol):
+        """A :class:`Stat`, or an :class:`.observe.Zombie`."""
+
+        @property
+        def pid(self) -> int: ...
+        @property
+        def start_ticks(self) -> int: ...
+        @property
+        def session(self) -> int: ...
+
 
 ORPHAN, MAY_BE_WAITED_FOR = "orphan", "may_be_waited_for"
 
 NOBODY_ELSE = "nothing shows that another process started it, so its parent may still wait for it"
 
-# Program -> the system calls in which it does what it is for. None of these programs ever waits for
-# a child: one that it has was forked by the program that executed it (``sh -c 'job & exec sleep
-# 1000'``), or was given to it.
+# Program -> the system calls it makes to do its job. None of these programs ever waits for a child.
+# If it has any, they were forked by the program that executed it (``sh -c 'job & exec sleep
+# 1000'``), or given to it.
 NEVER_WAIT = {
     "sleep": ("nanosleep", "clock_nanosleep", "pause"),
     "tail": ("nanosleep", "clock_nanosleep", "read", "poll", "ppoll", "select", "pselect6"),
     "cat": ("read", "splice", "copy_file_range"),
 }
-# Where distributions put them: a program of that name elsewhere is somebody's own
+# Where distributions install them; a program with such a name elsewhere may be anything
 STANDARD = re.compile(rb"/(usr/)?bin/(sleep|tail|cat|busybox|coreutils|toybox)")
 SYSTEM_CALLS = {  # arch/x86/entry/syscalls/syscall_64.tbl; include/uapi/asm-generic/unistd.h
     "x86_64": {
@@ -75,33 +92,27 @@ SYSTEM_CALLS = {  # arch/x86/entry/syscalls/syscall_64.tbl; include/uapi/asm-gen
 }
 
 
-class Parent(
-    namedtuple(
-        "Parent",
-        ("pid", "start_ticks", "session", "led_from_start", "never_waits"),
-        defaults=(False, None),
-    )
-):
-    """What counts of a parent. It has to be read after its zombies: a session changes once in the
-    life of a process, and then its children's do.
-
-    led_from_start: bool, it led its session before it ran any program. never_waits: str, name of
-    the program that never waits, or None.
+class Parent(Record):
+    """What matters about a parent. Read it after its zombies: a process changes its session at most
+    once in its life, and its later children inherit the new one.
     """
 
-    __slots__ = ()
+    pid: int
+    start_ticks: int
+    session: int  # PID of the leader; negative during an execve(2) by another thread
+    led_from_start: bool = False  # it led its session before it ran any program
+    never_waits: str | None = None  # name of its program, if that never waits
 
 
-def claim(zombie, parent: Parent, has_moved: bool = False) -> tuple:
-    """(:data:`ORPHAN` or :data:`MAY_BE_WAITED_FOR`, why in a few words).
+def claim(zombie: Child, parent: Parent, has_moved: bool = False) -> tuple[str, str]:
+    """(:data:`ORPHAN` or :data:`MAY_BE_WAITED_FOR`, the reason in a few words).
 
-    zombie: has ``pid``, ``start_ticks`` and ``session`` of :class:`.procfs.Stat`. has_moved:
-    whether it was seen with another parent before.
+    has_moved: whether an earlier sweep saw the zombie with another parent.
     """
     if zombie.start_ticks < parent.start_ticks:
         return ORPHAN, "it started before its parent did"
     if _was_forked_elsewhere(zombie, parent):
-        return ORPHAN, "it is in another session than its parent, which it did not begin"
+        return ORPHAN, "its session is neither its own nor its parent's"
     if has_moved:
         return ORPHAN, "it had another parent before"
     if parent.never_waits:
@@ -109,15 +120,15 @@ def claim(zombie, parent: Parent, has_moved: bool = False) -> tuple:
     return MAY_BE_WAITED_FOR, NOBODY_ELSE
 
 
-def _was_forked_elsewhere(zombie, parent) -> bool:
+def _was_forked_elsewhere(zombie: Child, parent: Parent) -> bool:
     if zombie.session < 0 or parent.session < 0 or zombie.session in (zombie.pid, parent.session):
         return False
     return parent.session != parent.pid or parent.led_from_start
 
 
-def led_from_start(procfs, container_id: str | None, stat, status) -> bool:
-    """Whether it led its session before it ran any program: PID 1 of a container, whose parent is a
-    process of the node itself.
+def led_from_start(procfs: ProcFS, container_id: str | None, stat: Stat, status: Status) -> bool:
+    """Whether it led its session before it ran any program. PID 1 of a container did if its parent
+    is a process of the node itself.
     """
     if stat.session != stat.pid or status.ns_pid[-1] != 1 or status.in_own_pid_namespace:
         return False
@@ -125,30 +136,36 @@ def led_from_start(procfs, container_id: str | None, stat, status) -> bool:
     return above is not None and was_made_by_a_runtime(procfs, container_id, stat.pid, above)
 
 
-def was_made_by_a_runtime(procfs, container_id: str | None, pid: int, parent) -> bool:
-    """Whether an OCI runtime started that process of a container: its parent is in no cgroup of
-    that container, which no tenant can leave.
+def was_made_by_a_runtime(
+    procfs: ProcFS, container_id: str | None, pid: int, parent: Stat | None
+) -> bool:
+    """Whether an OCI runtime started that process of a container. It did if the parent is in no
+    cgroup of the container, since no tenant can leave these.
 
-    parent: :class:`.procfs.Stat`, None where it is outside all that is seen.
+    parent: None if it is outside the sweep's PID namespace.
     """
     if container_id is None or container_of(procfs, pid) != container_id:
         return False
     return parent is None or container_of(procfs, parent.pid) != container_id
 
 
-def container_of(procfs, pid: int) -> str | None:
+def container_of(procfs: ProcFS, pid: int) -> str | None:
     """Id of the container that a process is in, by its cgroup; None for one of the node itself."""
-    return workloads.locate(
-        procfs.cgroup(pid), procfs.cgroup(os.getpid()), None, True, {}
-    ).container_id
+    return workloads.container_of(procfs.cgroup(pid), procfs.cgroup(os.getpid()))
 
 
-def never_waits(procfs, stat, status, executable, command_line) -> str | None:
-    """Name of the program of :data:`NEVER_WAIT` that this process runs and is at; None for all
-    others, and where the kernel does not show that.
+def never_waits(
+    procfs: ProcFS,
+    stat: Stat,
+    status: Status,
+    executable: bytes | None,
+    command_line: bytes | None,
+) -> str | None:
+    """Name of the program of :data:`NEVER_WAIT` that this process runs, if it is doing its job at
+    the moment; else, or if the kernel does not show that, None.
 
-    Anything unusual about it is a reason to believe that it is another program: threads, a handler
-    for SIGCHLD, a tracer.
+    Anything unusual suggests that it is another program: several threads, a handler for SIGCHLD, a
+    tracer.
     """
     if (
         not STANDARD.fullmatch(executable or b"")

@@ -4,28 +4,31 @@
 """What a process belongs to: a container, its pod and its tenant, or the host. What cannot be known
 is None, never guessed.
 
-In a container means: in another PID namespace than the sweep, or in a container's cgroup that the
-sweep itself is not in. A node may be a container itself (kind, LXC), so what lies above the sweep's
-own cgroup does not count. A tenant may create cgroups below its own only; of several containers in
-one path the topmost is therefore the true one.
+A process is in a container if it is in another PID namespace than the sweep, or in a container's
+cgroup that the sweep itself is not in. A node may be a container itself (kind, LXC), so whatever
+lies above the sweep's own cgroup does not count. A tenant can create cgroups only below its own, so
+of several containers in one path the topmost is the true one.
 
-Names come from what the node itself wrote: the kubelet's log directories and links, Docker's and
-Podman's state, the arguments of a container's monitor. What a user's own Docker or Podman wrote
-(rootless) is shown and decides nothing; no more does the lease, which the tenant's process says of
-itself.
+Names come from what the node itself wrote: the kubelet's log directories and links, the state of
+Docker and Podman, the arguments of a container's monitor. What a user's own Docker or Podman wrote
+(rootless) is shown and decides nothing, and neither does the lease, which the tenant's process
+itself claims.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections import namedtuple
+from collections.abc import Mapping, Sequence
 
+from ..kernel.procfs import CgroupLine
+from ..record import Record
 from . import monitors, names
 from .lease import LEASE, lease
 from .runtime_names import (
     ID,
     NAME,
+    InPod,
     OfUser,
     parse_kubernetes_name,
     read_docker_name,
@@ -33,6 +36,12 @@ from .runtime_names import (
     read_podman_names,
     read_pods,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..kernel.procfs import ProcFS, Stat, Status
+    from ..paths import Paths
+    from .lease import Lease
 
 # One segment of a cgroup path that is a container, as the runtimes name it:
 #   <id>                                  cgroupfs driver of Docker and of the kubelet
@@ -52,9 +61,9 @@ POD = (
     r"pod([0-9a-f]{8}([-_]?)[0-9a-f]{4}\3[0-9a-f]{4}\3[0-9a-f]{4}\3[0-9a-f]{12})(?:\.slice)?(?::.*)?"
 )
 
-# With cgroupfs Podman calls a pod by its bare id, and no container: /libpod_parent/<pod
-# id>/libpod-<id>, conmon beside that
-PODMAN_POD = ("libpod_parent", None, None)
+# With cgroupfs Podman names a pod by its bare id, which it does with no container:
+# /libpod_parent/<pod id>/libpod-<id>, with conmon beside the latter
+PODMAN_PODS = "libpod_parent"
 
 RUNTIME_BY_SEGMENT = {
     "docker": "docker",
@@ -64,12 +73,12 @@ RUNTIME_BY_SEGMENT = {
     "libpod": "podman",
     "libpod-payload": "podman",
 }
-OF_KUBERNETES = frozenset(("cri-containerd", "crio"))  # what only Kubernetes starts
-SANDBOX = "POD"  # the name of a pod's sandbox with CRI-O and cri-dockerd
+OF_KUBERNETES = frozenset(("cri-containerd", "crio"))  # only Kubernetes starts these
+SANDBOX = "POD"  # how CRI-O and cri-dockerd name a pod's sandbox
 QOS = {"-besteffort": "BestEffort", "-burstable": "Burstable", "": "Guaranteed"}
 
-# Containers that have a name in place of an id, as their managers call their cgroups. LXC, before
-# 4.0 and with Proxmox VE, and since; systemd-nspawn by itself (systemd-machined), and as a service.
+# Cgroups of containers that have a name in place of an id. LXC: before 4.0 and with Proxmox VE, and
+# since. systemd-nspawn: by itself (systemd-machined), and as a service.
 MACHINES = (
     (r"/lxc(?:\.payload)?/([^/]+)", "lxc"),
     (r"/lxc\.payload\.([^/]+)", "lxc"),
@@ -77,8 +86,8 @@ MACHINES = (
     (r"/machine\.slice/systemd-nspawn@([^/]+)\.service", "systemd-nspawn"),
 )
 
-# Segments that hold the containers of one manager, beside slices: of LXC, Nomad, containerd's
-# namespaces (ctr, nerdctl, BuildKit), Docker, Podman
+# Segments that, like slices, hold the containers of one manager: LXC, Nomad, namespaces of
+# containerd (ctr, nerdctl, BuildKit), Docker, Podman
 HOLDERS = frozenset(
     (
         "lxc",
@@ -95,63 +104,45 @@ HOLDERS = frozenset(
 )
 
 
-class Workload(
-    namedtuple(
-        "Workload",
-        (
-            "kind",
-            "runtime",
-            "container_id",
-            "container_name",
-            "pod_uid",
-            "namespace",
-            "pod",
-            "qos",
-            "lease",
-            "service",
-            "pid_namespace",
-            "cgroup",
-            "outermost",
-            "user",
-            "kubernetes",
-            "sandbox",
-        ),
-        defaults=(None, None, False, False),
-    )
-):
-    """What one process belongs to. Everything but kind, cgroup, kubernetes and sandbox is None
-    where it is not known.
+class Process(Record):
+    """What was read of one process at one time."""
 
-    kind: ``"container"`` or ``"host"``.
-    runtime: ``"containerd"``, ``"cri-o"``, ``"docker"``, ``"podman"``, ``"lxc"`` or
-    ``"systemd-nspawn"``.
-    container_id: str of 64 hexadecimal digits. container_name: str, in its pod, or as its runtime
-    knows it.
-    pod_uid: str with dashes (32 digits without for static pods). namespace, pod: str, as Kubernetes
-    names them.
-    qos: ``"Guaranteed"``, ``"Burstable"`` or ``"BestEffort"``, the pod's class.
-    lease: dict of str with the keys of :data:`.lease.LEASE`, of a container on Akash, and
-    ``verified``: False where the tenant may have made it up.
-    service: str, the systemd service of this node it runs in (``cron.service``).
-    pid_namespace: int, inode number of its PID namespace.
-    cgroup: str, the path that tells where it belongs.
-    outermost: str, the uppermost part of a container's path that is not the node's own. A tenant
-    makes cgroups below it only.
-    user: int, UID of whoever runs the container's runtime rootless. Names are then what that user's
-    files say.
-    kubernetes: bool, whether the node says that Kubernetes runs it. sandbox: bool, whether it is
-    known to be a pod's sandbox (the pause program).
-    """
+    stat: Stat
+    status: Status
+    cgroup_lines: tuple[CgroupLine, ...]
+    pid_namespace: int | None  # inode number
 
-    __slots__ = ()
+
+class Workload(Record):
+    """What a process belongs to. None is unknown."""
+
+    kind: str  # "container" or "host"
+    runtime: str | None  # "containerd", "cri-o", "docker", "podman", "lxc" or "systemd-nspawn"
+    container_id: str | None  # 64 hexadecimal digits
+    container_name: str | None  # in its pod, or as its runtime names it
+    pod_uid: str | None  # with dashes; 32 digits without for static pods
+    namespace: str | None  # as Kubernetes names it
+    pod: str | None  # as Kubernetes names it
+    qos: str | None  # class of the pod: "Guaranteed", "Burstable" or "BestEffort"
+    lease: Lease | None  # on Akash; not "verified" if the tenant may have made it up
+    service: str | None  # systemd service of this node ("cron.service")
+    pid_namespace: int | None  # inode number
+    cgroup: str  # the path that shows where the process belongs
+    # of a container: the top part of the path that is not the node's own; a tenant can make cgroups
+    # only below it
+    outermost: str | None = None
+    # UID that runs the container's runtime rootless; names then come from that user's files
+    user: int | None = None
+    kubernetes: bool = False  # whether the node shows that Kubernetes runs it
+    sandbox: bool = False  # whether it is known to be a pod's sandbox (the pause program)
 
     @property
     def identity(self) -> str | None:
-        """What stays the same when its container is started again, and is no tenant's to change:
-        one ASCII word. None on the host.
+        """One ASCII word that stays the same when the container is started again, and that no
+        tenant can change. None on the host.
 
-        The owner of its pod; the user of a rootless runtime, who could call a container anything;
-        the container's name, or its id; else its cgroup.
+        The user of a rootless runtime, who could name a container anything; the owner of its pod;
+        the container's name or id; else its cgroup.
         """
         if self.kind != "container":
             return None
@@ -168,115 +159,103 @@ class Workload(
         return names.key("cgroup" + (self.outermost or self.cgroup))
 
 
-class _Named(
-    namedtuple(
-        "_Named",
-        (
-            "container_id",
-            "runtime",
-            "pod_uid",
-            "qos",
-            "service",
-            "level",
-            "kubernetes",
-            "segments",
-            "shared",
-        ),
-    )
-):
-    """What a cgroup path says. level: the path down to the container's own cgroup, or the pod's;
-    None where it names neither.
+class _Located(Record):
+    """What one cgroup path says. Fields not described here are those of :class:`Workload`."""
 
-    segments: list of str, the path. shared: int, how many of them it shares with the sweep's own.
-    The rest is as in :class:`Workload`.
-    """
-
-    __slots__ = ()
+    path: str
+    segments: list[str]  # of the path
+    shared: int  # how many segments it shares with the sweep's own path
+    controllers: str  # of the hierarchy, as in procfs.CgroupLine
+    level: str | None  # path of the container's own cgroup, or of the pod's; None outside of both
+    container_id: str | None
+    runtime: str | None
+    pod_uid: str | None
+    qos: str | None
+    service: str | None
+    kubernetes: bool
 
 
 class Locator:
-    """Finds the :class:`Workload` of processes; what is the same for many of them is read once."""
+    """Finds the :class:`Workload` of processes. What many of them have in common is read once."""
 
-    def __init__(self, procfs, paths) -> None:
-        """procfs: :class:`.procfs.ProcFS`. paths: has ``logs`` (``/var/log``), ``docker``,
-        ``podman`` and ``podman_run`` (their state), ``docker_config`` and ``passwd``.
-        """
+    def __init__(self, procfs: ProcFS, paths: Paths) -> None:
         self.procfs = procfs
         self.paths = paths
         self.own_lines = procfs.cgroup(os.getpid())
         self.pods = read_pods(os.path.join(paths.logs, "pods"))
-        self.podman_names = self.names_in_pods = None
-        self.monitors, self.leases, self.users = {}, {}, {}
+        self.podman_names: dict[str, str | None] | None = None
+        self.names_in_pods: dict[str, InPod] | None = None
+        # by container id, or by PID if that is unknown
+        self.monitors: dict[str | int, monitors.Monitor | None] = {}
+        # PID -> id of its container, lease
+        self.leases: dict[int, tuple[str | None, Lease | None]] = {}
+        self.users: dict[int, OfUser] = {}
 
-    def of(self, stat, status, lines, pid_namespace: int | None, init_pid: int | None) -> Workload:
-        """stat, status, lines (:meth:`.procfs.ProcFS.cgroup`), pid_namespace: of the process.
-        init_pid: :meth:`.inits.Inits.outermost`.
-        """
-        workload = locate(
-            lines, self.own_lines, pid_namespace, status.in_own_pid_namespace, self.pods
-        )
+    def of(self, process: Process, init_pid: int | None) -> Workload:
+        """init_pid: from :meth:`.inits.Inits.outermost`."""
+        workload = locate(process, self.own_lines, self.pods)
         if workload.kind == "host":
             return workload
-        init = (
-            None if status.in_own_pid_namespace or init_pid is None else self.procfs.stat(init_pid)
-        )
-        workload = self._named(workload, self._monitor(workload, init or stat))
+        init = None
+        if init_pid is not None and not process.status.in_own_pid_namespace:
+            init = self.procfs.stat(init_pid)
+        workload = self._named(workload, self._monitor(workload, init or process.stat))
         return workload._replace(
             lease=self._lease(workload, init.pid) if init and workload.pod_uid else None
         )
 
-    def _monitor(self, workload, stat):
-        """A process of the node, which a tenant can neither be nor name."""
+    def _monitor(self, workload: Workload, stat: Stat) -> monitors.Monitor | None:
         key = workload.container_id or stat.pid
         if key not in self.monitors:
             self.monitors[key] = monitors.find(self.procfs, stat, self._is_of_node)
         return self.monitors[key]
 
-    def _is_of_node(self, pid) -> bool:
-        """Of its pod's cgroup it may be (Kata), of a container's not: a tenant with ``hostPID``
-        could call a program as it likes.
+    def _is_of_node(self, pid: int) -> bool:
+        """Whether it is in no container's cgroup: a tenant with ``hostPID`` could give a program
+        any name. In a pod's cgroup it may be (Kata).
         """
-        return locate(self.procfs.cgroup(pid), self.own_lines, None, True, {}).container_id is None
+        return container_of(self.procfs.cgroup(pid), self.own_lines) is None
 
-    def _named(self, workload, monitor) -> Workload:
+    def _named(self, workload: Workload, monitor: monitors.Monitor | None) -> Workload:
         if monitor:
             workload = _with_monitor(workload, monitor)
         if workload.user is not None:
-            return workload._replace(
-                container_name=self._name_of_user(workload) or workload.container_name
-            )
-        told = self._in_pod(workload, monitor)
-        if told is None:
+            name = self._name_of_user(workload.user, workload)
+            return workload._replace(container_name=name or workload.container_name)
+        in_pod = self._in_pod(workload, monitor)
+        if in_pod is None:
             name = None if workload.kubernetes else self._container_name(workload)
             return workload._replace(container_name=name or workload.container_name)
-        sandbox = told.name == SANDBOX
-        pod_uid = workload.pod_uid or told.uid
-        namespace, pod = self.pods.get(pod_uid, (told.namespace, told.pod))
+        is_sandbox = in_pod.name == SANDBOX
+        pod_uid = workload.pod_uid or in_pod.uid
+        namespace, pod = in_pod.namespace, in_pod.pod
+        if pod_uid is not None:
+            namespace, pod = self.pods.get(pod_uid, (namespace, pod))
         return workload._replace(
-            container_name=None if sandbox else told.name,
+            container_name=None if is_sandbox else in_pod.name,
             pod_uid=pod_uid,
             namespace=namespace,
             pod=pod,
             kubernetes=True,
-            sandbox=workload.sandbox or sandbox,
+            sandbox=workload.sandbox or is_sandbox,
         )
 
-    def _in_pod(self, workload, monitor):
-        """A :class:`.runtime_names.InPod` or None.
-
-        A link of the kubelet's makes it Kubernetes'; a name that only looks so does not, for
-        anybody may choose it.
+    def _in_pod(self, workload: Workload, monitor: monitors.Monitor | None) -> InPod | None:
+        """Its names in Kubernetes. One of the kubelet's links proves that Kubernetes runs it. A
+        name that only looks like Kubernetes does not, since anyone can choose it.
         """
         if self.names_in_pods is None:
             self.names_in_pods = read_names_in_pods(os.path.join(self.paths.logs, "containers"))
-        told = self.names_in_pods.get(workload.container_id)
-        if told is None and workload.kubernetes:
-            told = parse_kubernetes_name(
+        in_pod = None
+        if workload.container_id is not None:
+            in_pod = self.names_in_pods.get(workload.container_id)
+        if in_pod is None and workload.kubernetes:
+            in_pod = parse_kubernetes_name(
                 monitor.name if monitor and monitor.name else self._container_name(workload)
             )
-        return told
+        return in_pod
 
-    def _container_name(self, workload) -> str | None:
+    def _container_name(self, workload: Workload) -> str | None:
         if workload.container_id is None:
             return None
         if workload.runtime == "docker":
@@ -289,37 +268,35 @@ class Locator:
             return self.podman_names.get(workload.container_id)
         return None
 
-    def _name_of_user(self, workload) -> str | None:
+    def _name_of_user(self, user: int, workload: Workload) -> str | None:
         if workload.container_id is None:
             return None
-        if workload.user not in self.users:
-            self.users[workload.user] = OfUser(
-                self.paths.passwd, workload.user, self.procfs.mounts(os.getpid())
-            )
-        return self.users[workload.user].name(workload.runtime, workload.container_id)
+        if user not in self.users:
+            self.users[user] = OfUser(self.paths.passwd, user, self.procfs.mounts(os.getpid()))
+        return self.users[user].name(workload.runtime, workload.container_id)
 
-    def _lease(self, workload, init_pid) -> dict | None:
-        """From the container's own PID 1 only: where a pod shares its PID namespace, that is
+    def _lease(self, workload: Workload, init_pid: int) -> Lease | None:
+        """From the container's own PID 1 only: in a pod with a shared PID namespace, PID 1 is
         another container's.
         """
         if init_pid not in self.leases:
-            own = locate(self.procfs.cgroup(init_pid), self.own_lines, None, True, {}).container_id
-            given = self.procfs.environment(
+            own = container_of(self.procfs.cgroup(init_pid), self.own_lines)
+            variables = self.procfs.environment(
                 init_pid, [variable for variable, _key, _shape in LEASE]
             )
-            self.leases[init_pid] = (own, lease(given, workload.namespace))
+            self.leases[init_pid] = (own, lease(variables, workload.namespace))
         own, found = self.leases[init_pid]
         return found if own == workload.container_id else None
 
 
-def _with_monitor(workload, monitor) -> Workload:
-    """What the monitor's arguments add to what the cgroup path says. A user's own monitor
-    (rootless) says who, and gives the container's id to look up.
+def _with_monitor(workload: Workload, monitor: monitors.Monitor) -> Workload:
+    """Add what the monitor's arguments say. A user's own monitor (rootless) also says which user,
+    and the container's id to look up.
     """
     if monitor.uid and workload.user is None:
         workload = workload._replace(user=monitor.uid)
     workload = workload._replace(runtime=workload.runtime or monitor.runtime)
-    of_kubernetes = monitor.namespace == monitors.KUBERNETES_S
+    of_kubernetes = monitor.namespace == monitors.KUBERNETES_NAMESPACE
     if not of_kubernetes and monitor.namespace and workload.container_id is None:
         if re.fullmatch(ID, monitor.container_id or ""):
             workload = workload._replace(container_id=monitor.container_id)
@@ -335,79 +312,105 @@ def _with_monitor(workload, monitor) -> Workload:
 
 
 def locate(
-    lines, own_lines, pid_namespace: int | None, in_own_pid_namespace: bool, pods: dict
+    process: Process, own_lines: Sequence[CgroupLine], pods: Mapping[str, tuple[str, str]]
 ) -> Workload:
-    """The :class:`Workload` of a process, as far as its cgroup path and the pods' directories tell.
+    """The :class:`Workload` of a process, as far as its cgroup paths and the pods' directories
+    show.
 
-    lines, own_lines: :class:`.procfs.CgroupLine` tuples of the process and of the sweep.
-    pods: as :func:`.runtime_names.read_pods` returns it. pid_namespace: inode number.
-    in_own_pid_namespace: whether that is the namespace of the sweep.
+    own_lines: of the sweep. pods: from :func:`.runtime_names.read_pods`.
     """
-    named = _named_by_each(lines, own_lines)
-    for line, said in named:
-        if said.level:
-            return Workload(
-                "container",
-                said.runtime,
-                said.container_id,
-                None,
-                said.pod_uid,
-                *pods.get(said.pod_uid, (None, None)),
-                said.qos,
-                None,
-                None,
-                pid_namespace,
-                line.path,
-                said.level,
-                _user(said.segments, said.shared),
-                said.kubernetes,
-                False,
-            )
-    line, said = next(
-        ((line, said) for line, said in named if said.service), named[0] if named else (None, None)
+    # it has no lines if it is gone, or if the kernel has no cgroups
+    located = _located_by_each(process.cgroup_lines or (CgroupLine("", "/"),), own_lines)
+    in_container = _first_in_container(located)
+    if in_container:
+        namespace, pod = None, None
+        if in_container.pod_uid is not None:
+            namespace, pod = pods.get(in_container.pod_uid, (None, None))
+        return Workload(
+            kind="container",
+            runtime=in_container.runtime,
+            container_id=in_container.container_id,
+            container_name=None,
+            pod_uid=in_container.pod_uid,
+            namespace=namespace,
+            pod=pod,
+            qos=in_container.qos,
+            lease=None,
+            service=None,
+            pid_namespace=process.pid_namespace,
+            cgroup=in_container.path,
+            outermost=in_container.level,
+            user=_user(in_container.segments, in_container.shared),
+            kubernetes=in_container.kubernetes,
+        )
+    at = next((each for each in located if each.service), located[0])
+    on_host = Workload(
+        kind="host",
+        runtime=None,
+        container_id=None,
+        container_name=None,
+        pod_uid=None,
+        namespace=None,
+        pod=None,
+        qos=None,
+        lease=None,
+        service=at.service,
+        pid_namespace=process.pid_namespace,
+        cgroup=at.path,
     )
-    path, service = (line.path, said.service) if line else ("/", None)
-    if in_own_pid_namespace:
-        return Workload("host", *[None] * 8, service, pid_namespace, path)
-    # a hierarchy in which it is elsewhere than the sweep
-    said = next((said for _line, said in named if any(said.segments[said.shared :])), said)
-    segments, shared = (said.segments, said.shared) if said else (["", ""], 1)
-    runtime, name = _machine(segments, shared) or (None, None)
-    return Workload(
-        "container",
-        runtime,
-        None,
-        name,
-        *[None] * 5,
-        service,
-        pid_namespace,
-        path,
-        _outermost(segments, shared),
-        _user(segments, shared),
+    if process.status.in_own_pid_namespace:
+        return on_host
+    # prefer a hierarchy in which it is not in the sweep's own cgroup, or above
+    apart = next((each for each in located if any(each.segments[each.shared :])), at)
+    runtime, name = _machine(apart.segments, apart.shared) or (None, None)
+    return on_host._replace(
+        kind="container",
+        runtime=runtime,
+        container_name=name,
+        outermost=_outermost(apart.segments, apart.shared),
+        user=_user(apart.segments, apart.shared),
     )
 
 
-def level_with_pids(lines, own_lines) -> tuple | None:
-    """(controllers, path) of the container's own cgroup, or the pod's, where processes are counted;
-    None where there is none.
+def container_of(lines: Sequence[CgroupLine], own_lines: Sequence[CgroupLine]) -> str | None:
+    """Id of the container in whose cgroup a process is; None for a process of the node itself.
 
-    A tenant may have put the process into a cgroup below. lines, own_lines: as for :func:`locate`.
+    lines, own_lines: of the process and of the sweep.
     """
-    named = _named_by_each(lines, own_lines)
-    counting = [pair for pair in named if "pids" in pair[0].controllers.split(",")] or [
-        pair for pair in named if not pair[0].controllers
+    found = _first_in_container(_located_by_each(lines, own_lines))
+    return found.container_id if found else None
+
+
+def level_with_pids(
+    lines: Sequence[CgroupLine], own_lines: Sequence[CgroupLine]
+) -> tuple[str, str] | None:
+    """(controllers, path) of the container's own cgroup, or the pod's, where tasks are counted;
+    None if there is none.
+
+    A tenant may have moved the process into a cgroup below. lines, own_lines: as for
+    :func:`container_of`.
+    """
+    located = _located_by_each(lines, own_lines)
+    counting = [each for each in located if "pids" in each.controllers.split(",")] or [
+        each for each in located if not each.controllers
     ]
-    return next(((line.controllers, names.level) for line, names in counting if names.level), None)
+    return next(((each.controllers, each.level) for each in counting if each.level), None)
 
 
-def _named_by_each(lines, own_lines) -> list:
+def _first_in_container(located: Sequence[_Located]) -> _Located | None:
+    return next((each for each in located if each.level), None)
+
+
+def _located_by_each(
+    lines: Sequence[CgroupLine], own_lines: Sequence[CgroupLine]
+) -> list[_Located]:
     own_paths = {line.controllers: line.path for line in own_lines}
-    return [(line, _names(line.path, own_paths.get(line.controllers, "/"))) for line in lines]
+    return [_located(line, own_paths.get(line.controllers, "/")) for line in lines]
 
 
-def _names(path: str, own_path: str) -> _Named:
-    """What a cgroup path names below the part it shares with the sweep's own."""
-    segments, own_segments = path.split("/"), own_path.split("/")
+def _located(line: CgroupLine, own_path: str) -> _Located:
+    """What a cgroup path names below the part that it shares with the sweep's own."""
+    segments, own_segments = line.path.split("/"), own_path.split("/")
     shared = 0
     while (
         shared < min(len(segments), len(own_segments)) and segments[shared] == own_segments[shared]
@@ -416,40 +419,41 @@ def _names(path: str, own_path: str) -> _Named:
     container_id = runtime = pod_uid = qos = service = level = None
     only_slices, kubernetes = True, False
     for place in range(shared, len(segments)):
-        segment = segments[place]
+        segment, above = segments[place], segments[place - 1]
         pod = re.fullmatch(POD, segment)
         if pod and pod_uid is None:
-            pod_uid, qos, level = (
-                pod.group(2).replace("_", "-"),
-                _qos(segments[:place], pod.group(1)),
-                place + 1,
-            )
+            pod_uid = pod.group(2).replace("_", "-")
+            qos = _qos(segments[:place], pod.group(1))
+            level = place + 1
         container = re.fullmatch(CONTAINER, segment)
-        if container and (segments[place - 1], *container.group(1, 2)) != PODMAN_POD:
+        if container and (any(container.group(1, 2)) or above != PODMAN_PODS):
             prefix, infix, container_id = container.groups()
-            runtime = RUNTIME_BY_SEGMENT.get(prefix or infix or segments[place - 1])
-            kubernetes = (prefix or infix or segments[place - 1]) in OF_KUBERNETES
+            manager = prefix or infix or above
+            runtime = RUNTIME_BY_SEGMENT.get(manager)
+            kubernetes = manager in OF_KUBERNETES
             level = place + 1
             break
         if only_slices and segment.endswith(".service"):
             service = segment
         only_slices = only_slices and segment.endswith(".slice")
-    return _Named(
-        container_id,
-        runtime,
-        pod_uid,
-        qos,
-        service,
-        "/".join(segments[:level]) if level else None,
-        kubernetes or pod_uid is not None,
-        segments,
-        shared,
+    return _Located(
+        path=line.path,
+        segments=segments,
+        shared=shared,
+        controllers=line.controllers,
+        level="/".join(segments[:level]) if level else None,
+        container_id=container_id,
+        runtime=runtime,
+        pod_uid=pod_uid,
+        qos=qos,
+        service=service,
+        kubernetes=kubernetes or pod_uid is not None,
     )
 
 
-def _outermost(segments, shared) -> str:
-    """The path down to the first segment below what is shared (their number) that is neither a
-    slice nor holds the containers of one manager.
+def _outermost(segments: list[str], shared: int) -> str:
+    """The path down to the first segment below the shared ones that is neither a slice nor holds
+    the containers of one manager.
     """
     end = shared + 1
     while end < len(segments) and (
@@ -459,9 +463,9 @@ def _outermost(segments, shared) -> str:
     return "/".join(segments[:end]) or "/"
 
 
-def _machine(segments, shared) -> tuple | None:
-    """(runtime, name) of a container that has a name in place of an id. ``machine.slice`` may be
-    shared with the sweep; what is above it is its own.
+def _machine(segments: list[str], shared: int) -> tuple[str, str] | None:
+    """(runtime, name) of a container that has a name in place of an id. The sweep may be in
+    ``machine.slice`` too, but segments above that are the node's own.
     """
     for start in (max(1, shared), max(1, shared - 1)):
         path = "/" + "/".join(segments[start:])
@@ -478,9 +482,9 @@ def _machine(segments, shared) -> tuple | None:
     return None
 
 
-def _user(segments, shared) -> int | None:
-    """UID of the user in whose slice of this node it is, which systemd-logind makes; root has one
-    too, and is not meant.
+def _user(segments: list[str], shared: int) -> int | None:
+    """UID of the user in whose slice of this node it is (systemd-logind makes these). Root's slice
+    does not count.
     """
     for place in range(1, min(shared, len(segments) - 2) + 1):
         found = re.fullmatch(r"user-([1-9][0-9]{0,9})\.slice", segments[place + 1])
@@ -489,32 +493,33 @@ def _user(segments, shared) -> int | None:
     return None
 
 
-def _qos(above, in_slice) -> str | None:
-    """above: segments above the pod's. in_slice: what its own says between ``kubepods`` and
-    ``pod``, None where it says neither.
+def _qos(above: list[str], in_slice: str | None) -> str | None:
+    """above: segments above the pod's. in_slice: what the pod's own says between ``kubepods`` and
+    ``pod``, as the systemd driver writes it; None with cgroupfs, where the segments above say it.
     """
     if in_slice is None:
-        parts = "-".join(
-            above[-2:] if above[-1:] in (["besteffort"], ["burstable"]) else above[-1:]
-        )
-        in_slice = parts[len("kubepods") :] if parts.startswith("kubepods") else None
+        has_class = above[-1:] in (["besteffort"], ["burstable"])
+        parent = "-".join(above[-2:] if has_class else above[-1:])
+        if not parent.startswith("kubepods"):
+            return None
+        in_slice = parent.removeprefix("kubepods")
     return QOS.get(in_slice)
 
 
-def above_the_sweep(procfs) -> str | None:
-    """Why nothing may be done where the sweep sees the cgroups of others from below, as one
-    sentence; None where it does not.
+def above_the_sweep(procfs: ProcFS) -> str | None:
+    """A sentence on why nothing may be done if the sweep sees the cgroups of others from below;
+    None if it does not.
 
-    In a cgroup namespace of its own, what is not below its root begins with ``/..``
-    (cgroup_namespaces(7)): a service of the node cannot be told from a container there. PID 1
-    tells, since whatever the sweep sees is a descendant of its; a node that is a container has its
-    own PID 1 below its root.
+    In a cgroup namespace of its own, paths outside its root begin with ``/..``
+    (cgroup_namespaces(7)), and a service of the node cannot be distinguished from a container. PID
+    1 shows it, since all processes that the sweep sees descend from it; in a node that is a
+    container, PID 1 is below the root.
     """
     if any(line.path == "/.." or line.path.startswith("/../") for line in procfs.cgroup(1)):
         return (
             "this runs in a container that has the PID namespace of the node and a cgroup namespace"
-            " of its own, where services of the node cannot be told from containers: run it on the"
-            " node itself, or in a container with the cgroup namespace of the node"
+            " of its own, where services of the node cannot be distinguished from containers: run"
+            " it on the node itself, or in a container with the cgroup namespace of the node"
             " (--cgroupns=host)"
         )
     return None

@@ -1,41 +1,45 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find all zombies of the node with as few reads as it takes.
+"""Find all zombies on the node with as few reads as possible.
 
-Three ways, the cheaper first: none, by the ledger alone; among the children of the processes in
-those cgroups that hold some; one pass over the whole table. The second counts only where it found
-as many as the ledger says there are, so nothing is missed by it.
+There are three ways, the cheapest first: the ledger alone shows that there are none; the children
+of the processes in those cgroups that hold zombies are read; the whole process table is read once.
+The second way counts only if it finds as many zombies as the ledger shows, so it misses none.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import namedtuple
 
 from ..kernel import cgroups
+from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..kernel.procfs import ProcFS, Stat
 
 LEDGER, CHILDREN, SCAN = "ledger", "children", "scan"
-# looks among children that find no zombie, at some 15 us each; a tenant may have any number of
-# threads and of living children
+# reads of threads and living children, at about 15 us each, of which a tenant may have any number
 MAX_IN_VAIN = 20000
-# zombies of one parent that are looked at one by one, at some 20 us each; more than a sweep can
-# have collected
+# zombies of one parent that are read one by one, at about 20 us each; more than a sweep can collect
 MAX_LISTED = 50000
 
 
-class Found(namedtuple("Found", ("stats", "more", "found_by"))):
-    """stats: list of :class:`.procfs.Stat`. more: ``{parent: number}`` of zombies beyond
-    :data:`MAX_LISTED`, counted only. found_by: which of the three.
-    """
+class Found(Record):
+    """The zombies on the node."""
 
-    __slots__ = ()
+    stats: list[Stat]
+    more: dict[int, int]  # PID of a parent -> its zombies beyond MAX_LISTED, which are only counted
+    found_by: str  # LEDGER, CHILDREN or SCAN
 
 
-def find(procfs, ledger: cgroups.Ledger) -> Found:
-    """Every zombie whose parent is in sight, and those whose parent is not where the table was
-    read.
-    """
+class _TooManyReads(Exception):
+    pass
+
+
+def find(procfs: ProcFS, ledger: cgroups.Ledger) -> Found:
+    """Every zombie whose parent is visible; if the whole table was read, the others too."""
     count = ledger.zombies()
     if count is not None and count <= 0:
         return Found([], {}, LEDGER)
@@ -43,9 +47,10 @@ def find(procfs, ledger: cgroups.Ledger) -> Found:
     return found or _in_the_table(procfs)
 
 
-def _in_the_table(procfs) -> Found:
-    """Of each parent the first ones of the table."""
-    stats, listed, more = [], {}, {}
+def _in_the_table(procfs: ProcFS) -> Found:
+    stats: list[Stat] = []
+    listed: dict[int, int] = {}
+    more: dict[int, int] = {}
     for stat in procfs.zombies():
         listed[stat.ppid] = listed.get(stat.ppid, 0) + 1
         if listed[stat.ppid] <= MAX_LISTED:
@@ -55,13 +60,15 @@ def _in_the_table(procfs) -> Found:
     return Found(stats, more, SCAN)
 
 
-def _among_children(procfs, ledger, count) -> Found | None:
-    """None where that does not account for all of them, or takes too many looks."""
-    stats, more, unseen, looks = [], {}, count, itertools.count(1)
+def _among_children(procfs: ProcFS, ledger: cgroups.Ledger, count: int) -> Found | None:
+    """None if that does not account for all ``count`` zombies, or takes too many reads."""
+    stats: list[Stat] = []
+    more: dict[int, int] = {}
+    unseen, reads = count, itertools.count(1)
 
-    def in_vain():
-        if next(looks) > MAX_IN_VAIN:
-            raise TimeoutError("there are too many threads and living children to look at")
+    def in_vain() -> None:
+        if next(reads) > MAX_IN_VAIN:
+            raise _TooManyReads
 
     try:
         for directory, number in ledger.holding() or ():
@@ -76,6 +83,8 @@ def _among_children(procfs, ledger, count) -> Found | None:
                 more[longest] = number - here
                 here = number
             unseen -= here
-    except OSError:  # no CONFIG_PROC_CHILDREN, or TimeoutError
+    except OSError:  # the kernel was built without CONFIG_PROC_CHILDREN
+        return None
+    except _TooManyReads:
         return None
     return Found(stats, more, CHILDREN) if unseen <= 0 else None
