@@ -226,7 +226,7 @@ CHANGES = {
         [
             (
                 REMEDIES,
-                'return self.result == "unfinished" or self.refusal in PASSING',
+                'return self.result == "unfinished" or is_passing',
                 "return False",
             )
         ],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import PASSING, Outcome
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.reasons import MOMENT, REFUSALS
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import Outcome
 
 FINAL = ("cleared", "partly_cleared", "no_effect", "parent_ended", "survived", "gone", "failed")
 
@@ -16,22 +17,15 @@ def test_remedy_that_was_not_finished_may_yet_help():
     assert outcome("unfinished").may_yet_help
 
 
-@pytest.mark.parametrize("refusal", PASSING)
+@pytest.mark.parametrize(
+    "refusal", [word for word, refusal in REFUSALS.items() if refusal.cause == MOMENT]
+)
 def test_remedy_that_was_refused_for_the_moment_may_yet_help(refusal):
     assert outcome("refused", refusal).may_yet_help
 
 
 @pytest.mark.parametrize(
-    "refusal",
-    [
-        "architecture",
-        "32_bit",
-        "seccomp_strict",
-        "seccomp_filter",
-        "no_instruction",
-        "yama",
-        "not_permitted",
-    ],
+    "refusal", [word for word, refusal in REFUSALS.items() if refusal.cause != MOMENT]
 )
 def test_remedy_that_was_refused_for_good_may_not(refusal):
     assert not outcome("refused", refusal).may_yet_help

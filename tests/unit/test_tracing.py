@@ -14,11 +14,6 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procf
     ProcFS,
     Rights,
 )
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import (
-    OF_THE_NODE,
-    OF_THE_PARENT,
-    PASSING,
-)
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies.reap import reap
 
 ALL = Rights((1 << 41) - 1, 0, True)
@@ -120,8 +115,3 @@ def test_a_node_s_refusal_is_every_parent_s_at_once():
         (40, "refused", "yama", False),
         (50, "refused", "yama", False),
     ]
-
-
-def test_each_refusal_is_of_one_kind():
-    words = (*OF_THE_NODE, *PASSING, *OF_THE_PARENT)
-    assert len(set(words)) == len(words)

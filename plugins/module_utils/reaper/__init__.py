@@ -5,10 +5,10 @@
 
 Standard library only, Python 3.9 and later. The modules import it; the node's own command is the
 same files. From the bottom to the top, each file importing only from those before it: record,
-kernel.procfs, kernel.ptrace, kernel.tracing, kernel.pidfd, kernel.limits, kernel.cgroups, errors,
-paths, log, files, textfile, idle, pressure, options, node.zombies, node.inits, node.names,
-node.lease, node.runtime_names, node.monitors, node.workloads, node.lineage, node.observe,
-node.stuck, remedies, canary, policy, state, preflight, report, last_report, metrics, sweep, daemon,
+reasons, kernel.procfs, kernel.ptrace, kernel.tracing, kernel.pidfd, kernel.limits, kernel.cgroups,
+errors, paths, log, files, textfile, idle, node.zombies, node.inits, node.names, node.lease,
+node.runtime_names, node.monitors, node.workloads, node.lineage, node.observe, node.stuck, pressure,
+options, remedies, canary, policy, state, preflight, report, last_report, metrics, sweep, daemon,
 audit, explain, agent, command.
 """
 

@@ -9,18 +9,7 @@ from __future__ import annotations
 
 from ..record import Record
 
-# Whose matter a refusal is (the words of :mod:`.reap`). Of the node: see :mod:`..tracing`;
-# not_permitted may be a single parent's too, where a security module or a user namespace is in the
-# way. Of the moment: nothing harder follows. Of the parent: it will be the same next time.
-OF_THE_NODE = ("architecture", "kernel", "yama", "not_permitted")
-PASSING = ("traced", "stopped", "uninterruptible", "not_stopping", "busy", "disturbed")
-OF_THE_PARENT = (
-    "32_bit",
-    "seccomp_strict",
-    "seccomp_filter",
-    "syscall_user_dispatch",
-    "no_instruction",
-)
+from ..reasons import MOMENT, REFUSALS
 
 
 class Outcome(Record):
@@ -42,7 +31,7 @@ class Outcome(Record):
     cleared: int
     detail: str  # one sentence, or empty
     seconds: float
-    refusal: str | None = None  # a word of :mod:`.reap`; None unless refused
+    refusal: str | None = None  # a word of :mod:`..reasons`; None unless refused
     max_stop_ms: float | None = None  # longest time that reap stopped the parent, if it did
 
     @property
@@ -50,4 +39,5 @@ class Outcome(Record):
         """Whether the same remedy may do more a little later. Then nothing harder follows in this
         sweep.
         """
-        return self.result == "unfinished" or self.refusal in PASSING
+        is_passing = self.refusal is not None and REFUSALS[self.refusal].cause == MOMENT
+        return self.result == "unfinished" or is_passing
