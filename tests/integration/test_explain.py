@@ -78,8 +78,8 @@ def test_a_parent_in_a_container(node):
         in said
     )
     assert (
-        "A sweep now would act on it: 2 held for 0 s or longer, one remedy after the other, as long"
-        " as zombies are left:" in said
+        "A sweep now would act on it (2 held for 0 s or longer), one remedy after the other until no"
+        " zombie is left:" in said
     )
     assert re.findall(r"^  \d\. (\w+): ", said, re.MULTILINE) == ["reap", "nudge", "terminate"]
     assert "SIGCHLD again, for which it has no handler" in said
@@ -94,11 +94,15 @@ def test_a_parent_in_a_container(node):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--min-age", "600"], "A sweep now would leave it alone: seen as a zombie for 0 s so far"),
+        (
+            ["--min-age", "600"],
+            "A sweep now would leave it alone: none of its zombies reached min_age: 600 s (the"
+            " oldest: 0 s)",
+        ),
         (["--pressure", "1"], "There is room: "),
         (
             ["--pressure", "1"],
-            "A sweep now would leave it alone: its parent may still ask for them, and there is"
+            "A sweep now would leave it alone: it may still ask for its zombies, and there is"
             " room (",
         ),
         (
@@ -112,7 +116,7 @@ def test_a_parent_in_a_container(node):
         ),
         (
             ["--protect", "forever"],
-            "A sweep now would leave it alone: the parent matches protect: forever (protected).",
+            "A sweep now would leave it alone: it matches protect: forever (protected).",
         ),
         (
             ["--remedies", "nudge,terminate", "--grace", "0.5"],
@@ -174,11 +178,10 @@ def test_a_zombie_is_about_its_parent(node):
     zombie = ns_pids(init.zombies()[0])[1]
     said = explained(node, zombie)
     assert said.startswith(
-        f"PID {zombie} (python) is a zombie: it has exited, and its parent has not"
-        " waited for it. Nothing"
-        " can be done to it."
+        f"PID {zombie} (python) is a zombie: it has exited, and its parent has not waited for it."
+        " Nothing can be done about it directly."
     )
-    about_its_parent = said.split("So it is about its parent.\n")[1]
+    about_its_parent = said.split("So this is about its parent:\n")[1]
     assert at_any_time(about_its_parent) == at_any_time(explained(node, pid_of(init)))
 
 
@@ -235,7 +238,7 @@ def test_what_a_node_cannot_do_without(node, tmp_path, name, reason):
     said = explained(node, pid_of(daemon), "--scope", "all")
     assert f"runs {tmp_path / name} as UID 0 on the host." in said
     assert re.search(
-        rf"A sweep now would leave it alone: the parent .* \({name}\) \({reason}\)\.$",
+        rf"A sweep now would leave it alone: it .* \({name}\) \({reason}\)\.$",
         said,
         re.MULTILINE,
     )
@@ -266,10 +269,7 @@ def test_processes_of_the_node(tmp_path, scope):
     try:
         said = explained(node, 1, "--scope", scope)
         assert "on the host" in said and "PID 1 of its PID namespace" not in said
-        assert (
-            "A sweep now would leave it alone: the parent is PID 1 of this node (host_init)."
-            in said
-        )
+        assert "A sweep now would leave it alone: it is PID 1 of this node (host_init)." in said
         assert node.init.alive and len(node.init.zombies()) == 1
         daemon = node.program(IDLE)
         said = explained(node, pid_of(daemon), "--scope", scope)

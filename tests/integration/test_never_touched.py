@@ -72,7 +72,7 @@ forever()
 """ % node.agent_command("--scope", "all", "--min-age", "0")
     session = node.program(code)
     lines = [session.popen.stdout.readline().decode() for _line in range(3)]
-    assert "left alone: the parent is this sweep or started it" in lines[2]
+    assert "left alone: it is this sweep or started it" in lines[2]
     assert session.alive
     assert len(session.zombies()) == 1
 

@@ -83,14 +83,14 @@ MUTATIONS = {
     ),
     "an_adopter_known_to_leak_is_no_reason": (
         POLICY,
-        "leaks = keeps_some or verdict.offender.init_reaps is False",
-        "leaks = keeps_some",
+        "leaks = init_with_zombies is not None or offender.init_reaps is False",
+        "leaks = init_with_zombies is not None",
         IN_AUDIT + "where_the_adopter_leaks_its_child_is_not_ended_and_reap_helps",
     ),
     "an_adopter_not_known_to_reap_leaks": (
         POLICY,
-        "verdict.offender.init_reaps is False",
-        "not verdict.offender.init_reaps",
+        "offender.init_reaps is False",
+        "not offender.init_reaps",
         IN_POLICY + "where_the_adopter_reaps_or_is_not_known_nothing_changes",
     ),
     "reap_is_no_help_where_the_adopter_leaks": (

@@ -148,14 +148,14 @@ MUTATIONS = {
     "there_is_always_room": (POLICY, "    if not room.is_short:\n", "    if True:\n", ALWAYS),
     "while_there_is_room_all_remedies_may_be_tried": (
         POLICY,
-        'return verdict("act", what, ("reap",), due)',
-        'return verdict("act", what, options.remedies, due)',
+        'return case.verdict(Why("act", what), ("reap",), due)',
+        'return case.verdict(Why("act", what), options.remedies, due)',
         ALWAYS,
     ),
     "while_there_is_room_all_are_collected": (
         POLICY,
-        "due = tuple(zombie for zombie in old_enough if zombie.is_orphan) +",
-        "due = due +",
+        "due = tuple(zombie for zombie in case.old_enough if zombie.is_orphan) +",
+        "due = case.old_enough +",
         HEALTHY + "it_ends_as_it_would_alone[20 times in a row-dash]",
     ),
     "what_is_tolerated_is_collected": (
@@ -191,7 +191,7 @@ MUTATIONS = {
     ),
     "reap_is_tried_where_it_is_impossible": (
         POLICY,
-        "    if snapshot.refusal:\n",
+        "    if case.snapshot.refusal:\n",
         "    if False:\n",
         IN_POLICY + "reason[reap_impossible]",
     ),

@@ -56,9 +56,13 @@ BAD = [  # option, value, what the message says is allowed
         ("cooldown", value, "a whole number of seconds, from 0 to 604800")
         for value in (-1, "1h", 604801, None)
     ],
-    ("protect", "a,b", "a comma may part regular expressions or belong to one; give a list"),
+    ("protect", "a,b", "a comma may separate regular expressions or be part of one; give a list"),
     ("protect", "a{1,3}", "each on a line of its own"),
-    ("protect", "a{1,2}", "a comma may part regular expressions or belong to one; give a list"),
+    (
+        "protect",
+        "a{1,2}",
+        "a comma may separate regular expressions or be part of one; give a list",
+    ),
     *[
         ("protect", value, "not a regular expression")
         for value in ("(", ["ok", "["], "*", "a{99999999999999999999}", "(" * 5000)

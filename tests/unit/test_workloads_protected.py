@@ -102,7 +102,7 @@ def test_a_star_stands_for_any_text(pattern, namespace, matches):
     "value", ["kube_system", "Kube", "a?", "[a]*", "a.b", "-a", "a-", "a b", "a/*"]
 )
 def test_what_is_no_pattern_is_an_error_that_says_what_is_allowed(value):
-    with pytest.raises(OptionError, match=r"small letters, digits, dashes and \*"):
+    with pytest.raises(OptionError, match=r"lower-case letters, digits, dashes and \*"):
         validate({"protect_namespaces": [value]})
 
 

@@ -1,38 +1,41 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of a sweep: their defaults, what is allowed, their help, and how a configuration file
-is read.
-"""
+"""The options of a sweep: defaults, checks, help texts, and how a configuration file is read."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
-from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping
 
-from . import pressure
 from .errors import OptionError
+from .pressure import USUAL
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Check = Callable[[object], Any]  # returns the value as a sweep uses it, or raises ValueError
 
 SCOPES = ("containers", "all")
 REMEDIES = ("reap", "nudge", "terminate")
-NONE = (  # in place of remedies: a survey of AWX drops an empty choice, and would leave all of them
-    "none"
-)
+# stands for an empty list of remedies: AWX surveys drop an empty answer, and the default applies
+NONE = "none"
 MAX_NUMBER = 10**9  # of seconds, zombies or parents in an option
-MAX_CONFIG_BYTES = (
-    1 << 18
-)  # bytes of a configuration; hundreds of long patterns are a tenth of that
+MAX_CONFIG_BYTES = 1 << 18  # hundreds of long patterns take a tenth of that
 
-# The namespaces of what clusters run for themselves; the tenants of a provider on Akash have names
-# that are a hash, without a dash. By their installation guides: Kubernetes, kubeadm, KubeEdge and
-# Flannel (kube-*); Akash's providers (akash.network/docs/providers: akash-services, akash-gateway,
-# nginx-gateway, ingress-nginx, cert-manager, rook-ceph, nvidia-device-plugin, lens-metrics); Calico
-# (calico-*, tigera-operator); Cilium (cilium, cilium-secrets, cilium-spire); NVIDIA (gpu-operator,
-# nvidia-gpu-operator, nvidia-network-operator), Node Feature Discovery; MetalLB; Longhorn; OpenEBS;
-# kind and k3s (local-path-storage); Rancher (cattle-*); OpenShift (openshift-*); GKE (gke-*,
-# gmp-*); Istio; Prometheus (monitoring).
+# The namespaces of what clusters run for themselves, from the installation guides of Kubernetes,
+# kubeadm, KubeEdge and Flannel (kube-*); Akash's providers (akash.network/docs/providers:
+# akash-services, akash-gateway, nginx-gateway, ingress-nginx, cert-manager, rook-ceph,
+# nvidia-device-plugin, lens-metrics); Calico (calico-*, tigera-operator); Cilium (cilium,
+# cilium-secrets, cilium-spire); NVIDIA (gpu-operator, nvidia-gpu-operator,
+# nvidia-network-operator); Node Feature Discovery; MetalLB; Longhorn; OpenEBS; kind and k3s
+# (local-path-storage); Rancher (cattle-*); OpenShift (openshift-*); GKE (gke-*, gmp-*); Istio;
+# Prometheus (monitoring). The namespaces of tenants on Akash are hashes without a dash.
 PROTECTED_NAMESPACES = (
     "kube-*",
     "akash-services",
@@ -61,70 +64,42 @@ PROTECTED_NAMESPACES = (
 )
 
 
-# Options of earlier versions, and what took their place. A value of theirs means nothing to the
-# successor, so none is taken over.
+# Options of earlier versions, and their successors. No value is taken over: it would mean something
+# else to the successor.
 REMOVED = {"min_usage": "pressure", "act_within": "pressure"}
 
 
-class Options(
-    namedtuple(
-        "Options",
-        (
-            "scope",
-            "remedies",
-            "min_age",
-            "min_zombies",
-            "pressure",
-            "tolerate",
-            "grace",
-            "protect",
-            "protect_namespaces",
-            "max_parents",
-            "cooldown",
-        ),
-        defaults=(
-            "containers",
-            REMEDIES,
-            60,
-            1,
-            pressure.USUAL,
-            1000,
-            10,
-            (),
-            PROTECTED_NAMESPACES,
-            10,
-            3600,
-        ),
-    )
-):
-    """The options of a sweep, as :func:`validate` returns them.
+class Options(Record):
+    """The options of a sweep, as :func:`validate` returns them."""
 
-    scope: ``"containers"`` or ``"all"``. remedies: tuple from :data:`REMEDIES`, tried in this
-    order; empty only reports.
-    min_age: int, seconds. min_zombies: int.
-    pressure: float, 0 to 1, the share taken of the limit that binds first. tolerate: int, zombies
-    of one parent. grace: float, seconds.
-    protect: tuple of str, regular expressions. protect_namespaces: tuple of str, names in which
-    ``*`` stands for any text. max_parents: int, 0 for no limit.
-    cooldown: int, seconds.
-    """
-
-    __slots__ = ()
+    scope: str = "containers"  # one of SCOPES
+    remedies: tuple[str, ...] = REMEDIES  # tried in this order; with none, a sweep only reports
+    min_age: int = 60  # seconds
+    min_zombies: int = 1
+    pressure: float = USUAL  # 0 to 1, the share taken of the limit that is reached first
+    tolerate: int = 1000  # zombies of one parent
+    grace: float = 10  # seconds
+    protect: tuple[str, ...] = ()  # regular expressions
+    protect_namespaces: tuple[str, ...] = PROTECTED_NAMESPACES  # "*" stands for any text
+    max_parents: int = 10  # 0 for no limit
+    cooldown: int = 3600  # seconds
 
 
-def validate(given) -> Options:
-    """:class:`Options` from a mapping of names to values; what is missing gets its default.
+def validate(given: Mapping[str, object]) -> Options:
+    """The options from their names and values; what is missing gets its default.
 
-    Raises :class:`OptionError` that lists everything wrong at once.
+    Raises :class:`OptionError`, which lists everything that is wrong at once.
     """
     return Options(**checked(given, CHECKS))
 
 
-def checked(given, checks) -> dict:
-    """What is given, by name, as its check returns it. checks: of all names there are, functions
-    that raise ``ValueError``.
+def checked(given: Mapping[str, object], checks: Mapping[str, Check]) -> dict[str, Any]:
+    """The given values, as their checks return them. checks: those of all names that are allowed.
+
+    Raises :class:`OptionError`, which lists everything that is wrong at once.
     """
-    wrong, values = [], {}
+    wrong: list[str] = []
+    values: dict[str, Any] = {}
     for name in given:
         if name in REMOVED:
             wrong.append(f"{name}: this option was removed; use {REMOVED[name]}")
@@ -141,12 +116,11 @@ def checked(given, checks) -> dict:
     return values
 
 
-def read_config(path: str, must_exist: bool = True) -> dict:
-    """The options set in a configuration file, as they stand there; none where there is no such
-    file and it need not exist.
+def read_config(path: str, must_exist: bool = True) -> dict[str, object]:
+    """The options in a configuration file, unchecked; none if the file does not exist and need not.
 
-    Raises :class:`.errors.OptionError` when it cannot be read, is longer than
-    :data:`MAX_CONFIG_BYTES`, or is not a JSON object.
+    Raises :class:`OptionError` if it cannot be read, is longer than :data:`MAX_CONFIG_BYTES`, or is
+    not a JSON object.
     """
     try:
         text = _config_text(path)
@@ -156,7 +130,7 @@ def read_config(path: str, must_exist: bool = True) -> dict:
         raise OptionError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise OptionError(f"{path} cannot be read: it is not UTF-8 ({error})") from None
-    import json  # 7 ms of start-up that a node without a configuration does without
+    import json  # here, since it costs a start without a configuration 7 ms
 
     try:
         options = json.loads(text)
@@ -169,24 +143,27 @@ def read_config(path: str, must_exist: bool = True) -> dict:
     if not isinstance(options, dict):
         raise OptionError(f'{path} must hold one JSON object of options, like {{"min_age": 60}}')
     for name, value in options.items():
-        if _is_nested(value):  # what Python can just read it may not be able to show
+        if _is_nested(value):  # Python may be able to read what it cannot print
             raise OptionError(
-                f"{path}: the value of {name!r:.100} is nested too deeply; the most that"
-                " an option takes is a"
-                " list of texts"
+                f"{path}: the value of {name!r:.100} is nested too deeply; the most that an option"
+                " takes is a list of texts"
             )
     return options
 
 
-def _is_nested(value) -> bool:
+def _is_nested(value: object) -> bool:
     """Whether there is a list or an object inside this list or object."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inside: Iterable[object] = ()
+    if isinstance(value, dict):
+        inside = value.values()
+    elif isinstance(value, list):
+        inside = value
     return any(isinstance(each, (list, dict)) for each in inside)
 
 
-def _config_text(path) -> str:
-    """Of a regular file that is not too long. Opened so that a FIFO holds nobody up (open(2),
-    O_NONBLOCK), and no terminal is taken.
+def _config_text(path: str) -> str:
+    """The text of a regular file that is not too long. Opening a FIFO does not block (open(2),
+    O_NONBLOCK), and opening a terminal does not make it the controlling one (O_NOCTTY).
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
@@ -201,8 +178,8 @@ def _config_text(path) -> str:
     return text.decode("utf-8")
 
 
-def _whole(minimum, unit, maximum=MAX_NUMBER):
-    def check(value):
+def _whole(minimum: int, unit: str, maximum: int = MAX_NUMBER) -> Check:
+    def check(value: object) -> int:
         if (
             isinstance(value, str)
             and value.strip().isdecimal()
@@ -216,12 +193,12 @@ def _whole(minimum, unit, maximum=MAX_NUMBER):
     return check
 
 
-def _number(minimum, maximum, what):
-    def check(value):
+def _number(minimum: float, maximum: float, what: str) -> Check:
+    def check(value: Any) -> float:
         try:
-            number = float("nan" if isinstance(value, bool) else value)
+            number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError, OverflowError):
-            number = float("nan")
+            number = math.nan
         if not minimum <= number <= maximum:
             raise ValueError(f"give {what}")
         return number
@@ -229,21 +206,25 @@ def _number(minimum, maximum, what):
     return check
 
 
-def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
-    def check(value):
+def _list(
+    what: str,
+    check_item: Callable[[str], object],
+    splits_at_commas: bool = False,
+    word_for_empty: str | None = None,
+) -> Check:
+    def check(value: object) -> tuple[str, ...]:
         if isinstance(value, str) and splits_at_commas:
             value = value.split(",")
         elif isinstance(value, str) and "," in value and "\n" not in value:
             raise ValueError(
-                f"a comma may part {what} or belong to one; give a list, or text with each"
-                " on a line of"
-                " its own"
+                f"a comma may separate {what} or be part of one; give a list, or text with each on"
+                " a line of its own"
             )
         elif isinstance(value, str):
             value = [value]
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"give a list of {what}")
-        # Surveys of AWX: several answers are lines of one text, and an empty answer is ""
+        # AWX surveys send several answers as lines of one text, and an empty answer as ""
         items = tuple(line.strip() for item in value for line in item.split("\n") if line.strip())
         if items == (word_for_empty,):
             return ()
@@ -254,27 +235,27 @@ def _list(what, check_item, splits_at_commas=False, word_for_empty=None):
     return check
 
 
-def _one_of(allowed):
-    def check(value):
-        if value not in allowed:
+def _one_of(allowed: tuple[str, ...]) -> Check:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
             raise ValueError(f"{value!r} is none of: {', '.join(allowed)}")
         return value
 
     return check
 
 
-def _pattern(text):
+def _pattern(text: str) -> None:
     try:
         re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{text!r} is not a regular expression: {error}") from None
 
 
-def _namespace(text):
+def _namespace(text: str) -> None:
     if not re.fullmatch("[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?", text):
         raise ValueError(
-            f"{text!r} is not a name that Kubernetes allows, nor a pattern of names (small letters,"
-            " digits, dashes and *)"
+            f"{text!r} is not a name that Kubernetes allows, nor a pattern of names (lower-case"
+            " letters, digits, dashes and *)"
         )
 
 
@@ -285,10 +266,10 @@ HELP = {
         f" {NONE}, which only reports"
     ),
     "min_age": "seconds a zombie must have been seen with the same parent before it counts",
-    "min_zombies": "zombies that count a parent must hold",
+    "min_zombies": "a parent with fewer zombies that count is left alone",
     "pressure": (
-        "share taken (0 to 1) of the limit that binds first, from which zombies that a parent may"
-        " still ask for are collected too, and parents may be ended; 0 is always"
+        "share taken (0 to 1) of the limit that is reached first; from there on, zombies that a"
+        " parent may still ask for are collected too, and parents may be ended; 0 is always"
     ),
     "tolerate": (
         "zombies of one parent, each older than an hour, that are left alone while there is room;"
@@ -315,7 +296,7 @@ HELP = {
     ),
 }
 
-CHECKS = {
+CHECKS: dict[str, Check] = {
     "scope": _one_of(SCOPES),
     "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True, word_for_empty=NONE),
     "min_age": _whole(0, "seconds"),

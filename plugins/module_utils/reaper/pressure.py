@@ -4,34 +4,38 @@
 """Whether there is room for more processes: the one rule by which remedies, reports, metrics,
 alerts and summaries call a node short of PIDs.
 
-A zombie on a node with room harms nobody. Room runs short where the share that is taken of a limit
-has reached the option ``pressure``, or where the limit will be met within an hour, at a rate that
-was seen for half an hour and from a tenth taken (:func:`.limits.forecast`).
+A zombie on a node with room harms nobody. Room is short once the share taken of a limit reaches the
+option ``pressure``, or when the limit will be reached within an hour, at a rate that was observed
+for half an hour and with at least a tenth taken (:func:`.limits.forecast`).
 """
 
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 
 from .kernel.limits import Forecast
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .node.observe import Offender, Snapshot
 
 ROOM, PRESSURE, FULL = LEVELS = ("room", "pressure", "full")
-FULL_SHARE = 0.95  # of a limit; from there on there is no time left to be patient
+FULL_SHARE = 0.95  # of a limit; beyond it there is no time left to be patient
 SOON = 3600.0  # seconds to full
-USUAL = 0.5  # the option where nobody gave another one
+USUAL = 0.5  # the option's default
 NODE = "node"
 
 
-class Room(namedtuple("Room", ("level", "share", "used", "limit", "where", "seconds_to_full"))):
-    """How much room there is at one limit.
+class Room(Record):
+    """How much room there is at one limit."""
 
-    level: one of :data:`LEVELS`. share: float, used / limit; used, limit: int, tasks. where:
-    :data:`NODE`, or the path of a cgroup.
-    seconds_to_full: float, None where that is not known or it does not grow.
-    """
-
-    __slots__ = ()
+    level: str  # one of LEVELS
+    share: float  # used / limit
+    used: int  # tasks
+    limit: int  # tasks
+    where: str  # NODE, or the path of a cgroup
+    seconds_to_full: float | None  # None where it is unknown or use does not grow
 
     @property
     def is_short(self) -> bool:
@@ -39,15 +43,15 @@ class Room(namedtuple("Room", ("level", "share", "used", "limit", "where", "seco
         return self.level != ROOM
 
     def too_many(self, pressure: float) -> int:
-        """How many tasks must go until the share is below ``pressure``; all of them where only the
-        forecast is the reason.
+        """How many tasks must go until the share is below ``pressure``; all of them where room is
+        short by the forecast only.
         """
         most = max(0, math.ceil(pressure * self.limit) - 1)
         return self.used - most if self.share >= pressure else self.used
 
 
 def at(used: int, limit: int, forecast: Forecast, pressure: float, where: str = NODE) -> Room:
-    """:class:`Room` at one limit. pressure: the option, 0 to 1; 0 is always."""
+    """The room at one limit. pressure: the option, 0 to 1; with 0, room is always short."""
     share = used / limit if limit else 1.0
     seconds = forecast.seconds_to_full
     if share >= FULL_SHARE:
@@ -56,24 +60,31 @@ def at(used: int, limit: int, forecast: Forecast, pressure: float, where: str = 
         level = PRESSURE
     else:
         level = ROOM
-    return Room(level, share, used, limit, where, seconds)
+    return Room(
+        level=level,
+        share=share,
+        used=used,
+        limit=limit,
+        where=where,
+        seconds_to_full=seconds,
+    )
 
 
-def of_node(snapshot, pressure: float) -> Room:
-    """Of the whole node. snapshot: :class:`.observe.Snapshot`."""
+def of_node(snapshot: Snapshot, pressure: float) -> Room:
+    """The room on the whole node."""
     return at(snapshot.limits.tasks, snapshot.limits.limit, snapshot.forecast, pressure)
 
 
-def told(snapshot, pressure: float) -> Room:
-    """Of the whole node, for people and for alerts. An operator who acts always (0) still wants to
-    know when room is short.
+def told(snapshot: Snapshot, pressure: float) -> Room:
+    """The room on the whole node, for reports and alerts: operators whose sweeps always act
+    (``pressure: 0``) still want to know when room is short.
     """
     return of_node(snapshot, pressure or USUAL)
 
 
-def of(snapshot, offender, pressure: float) -> Room:
-    """Where the parent is: of the node and its cgroups, the one with the least room."""
+def of(snapshot: Snapshot, offender: Offender, pressure: float) -> Room:
+    """The room that the parent has: the node's or its cgroup's, whichever is less."""
     rooms, pids = [of_node(snapshot, pressure)], offender.pids
-    if pids and pids.max:  # 0 forbids to start anything, whatever is there
+    if pids and pids.max:  # with a limit of 0, nothing can be started whatever is there
         rooms.append(at(pids.current, pids.max, offender.forecast, pressure, pids.cgroup))
     return max(rooms, key=lambda room: (LEVELS.index(room.level), room.share))
