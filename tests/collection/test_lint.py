@@ -21,6 +21,10 @@ def test_python_style(collection, bin, run):
     run(bin / "ruff", "check", "--no-cache", ".", cwd=collection)
 
 
+def test_types(collection, bin, run):
+    run(bin / "mypy", "--no-incremental", cwd=collection)
+
+
 def test_changelog(collection, bin, run):
     run(bin / "antsibull-changelog", "lint", cwd=collection)
 

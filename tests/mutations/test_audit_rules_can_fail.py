@@ -101,8 +101,8 @@ MUTATIONS = {
     ),
     "what_is_protected_is_probed": (
         AUDIT,
-        "    if alone:\n        return alone[1]",
-        "    if False:\n        return alone[1]",
+        "    if alone:\n        return alone.explanation",
+        "    if False:\n        return alone.explanation",
         NO_CANARY + "[protected]",
     ),
     "what_is_in_kube_system_is_probed": (

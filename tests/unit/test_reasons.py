@@ -86,7 +86,8 @@ def test_the_module_s_documentation_has_every_refusal_and_its_cause():
     documented = yaml.safe_load(zombie_reap.RETURN)
     steps = documented["offenders"]["contains"]["steps"]["contains"]
     of_node, of_parent, of_moment = re.fullmatch(
-        r"Why V\(reap\) was .* Of the node: (.*) Of the parent: (.*) Of this moment only, (.*)",
+        r"Why V\(reap\) was .* Because of the node, (.*) Because of the parent, (.*) Only at this"
+        r" moment, (.*)",
         steps["refusal"]["description"],
     ).groups()
     for cause, text in ((NODE, of_node), (PARENT, of_parent), (MOMENT, of_moment)):

@@ -257,7 +257,9 @@ def test_the_role_has_it_take_new_options_without_a_restart(node, agent):
 
 def test_the_role_has_it_run_the_new_engine(node, agent):
     """And the options of the inventory, which the previous test changed, are back."""
-    node.check_output("echo '# of an older version' >>/usr/local/lib/zombie_reaper/kernel/limits.py")
+    node.check_output(
+        "echo '# of an older version' >>/usr/local/lib/zombie_reaper/kernel/limits.py"
+    )
     apply()
     assert until(lambda: watching(node, other_than=agent)), said(node)
     assert json.loads(node.file(CONFIG).content_string)["min_age"] == 3

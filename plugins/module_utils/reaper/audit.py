@@ -445,7 +445,7 @@ def _not_to_be_probed(
     """Why this PID 1 gets no canary, whatever it does with orphans; None where it may get one."""
     alone = policy.spared(init, options, policy.compiled(options))
     if alone:
-        return alone[1].replace("the parent", "it")
+        return alone.explanation
     if init.suspended:
         return "it is stopped or paused"
     if init.status.tracer_pid:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .paths import Paths
 
-    Load = Callable[[], tuple[Options, str | None]]
+    Load = Callable[[], "tuple[Options, str | None]"]
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)

@@ -7,9 +7,8 @@ outcomes.
 
 from __future__ import annotations
 
-from ..record import Record
-
 from ..reasons import MOMENT, REFUSALS
+from ..record import Record
 
 
 class Outcome(Record):
