@@ -305,7 +305,9 @@ def absent(module):
 
 def found():
     """What the node offers for a schedule."""
-    has_daemon = "--daemon" in (read(SERVICE) or "")
+    # the service of the timer is a oneshot; of an earlier version, the daemon's has --watch
+    service = read(SERVICE)
+    has_daemon = service is not None and "Type=oneshot" not in service
     return dict(
         cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
         systemd=os.path.isdir("/run/systemd/system"),

@@ -95,6 +95,19 @@ def test_the_drawing_of_the_floors_is_that_of_today():
     assert text == drawn(), "run: python3 tests/rig/floors.py --write"
 
 
+def test_the_list_of_the_files_has_the_order_of_the_floors():
+    listed, package = [], ""
+    for indent, name in re.findall(
+        r"^    ( *)(\w+(?:\.py|/)) ", DOCUMENT.read_text(encoding="utf-8"), re.M
+    ):
+        if name.endswith("/"):
+            package = name[:-1] + "."
+        else:
+            floor = floor_of((package if indent else "") + name.removesuffix(".py"))
+            listed += [floor] if floor not in listed else []
+    assert listed == floors()[::-1]
+
+
 def test_documentation_names_every_floor():
     assert set(floors()) == {floor_of(name_of(path)) for path in FILES} - set(PACKAGES)
 

@@ -155,3 +155,36 @@ def test_the_service_that_stays_may_write_its_metrics_and_termination_logs_and_n
     ]
     assert [path for line in lines for path in line.split()] == ["-/var/lib/kubelet", *writable]
     assert "ProtectSystem=strict" in text.splitlines()
+
+
+FOUND = """
+import sys
+from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent as agent
+
+agent.SERVICE = sys.argv[1] + "/zombie-reaper.service"
+print(agent.found()["daemon"])
+"""
+
+
+@pytest.mark.parametrize(
+    "service, is_daemon",
+    [
+        (None, False),
+        ("Type=oneshot\nExecStart=/usr/local/sbin/zombie-reaper\n", False),
+        ("Type=notify\nExecStart=/usr/local/sbin/zombie-reaper --daemon --syslog\n", True),
+        ("Type=notify\nExecStart=/usr/local/sbin/zombie-reaper --watch --syslog\n", True),
+    ],
+    ids=["none", "of the timer", "the daemon", "the daemon of an earlier version"],
+)
+def test_which_service_is_the_daemon(root, tmp_path, service, is_daemon):
+    """Another schedule removes it, whichever version wrote it."""
+    if service:
+        (tmp_path / "zombie-reaper.service").write_text(service, encoding="ascii")
+    done = subprocess.run(
+        [sys.executable, "-c", FOUND, tmp_path],
+        env={"PYTHONPATH": str(root / ".cache/collections")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str(is_daemon)]
