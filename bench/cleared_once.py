@@ -20,7 +20,7 @@ from reaper.kernel.procfs import ProcFS  # noqa: E402
 AGENT = """
 import sys
 sys.path.append(sys.argv.pop(1))
-from reaper.agent import main
+from reaper.cli import main
 status = main()
 sys.stderr.write(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))  # the most memory it has had
 sys.exit(status)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import collect
 import fleet
@@ -74,7 +75,9 @@ def main() -> int:
         [1, 10, 100, 1000],
     )
     few_runs, containers, fleet_size = collect.FEW_RUNS, scale.CONTAINERS, (20, 1)
-    known, known_runs, living, cleared, storms = [1000, 10000], None, [10000], [[1000]], [[10000]]
+    cleared: list[Any] = [[1000]]
+    storms: list[Any] = [[10000]]
+    known, known_runs, living = [1000, 10000], None, [10000]
     if arguments.full:
         counts.append(100000)
         fleet_size = 200, 1

@@ -49,7 +49,7 @@ def measure() -> str:
             "-c",
             TWICE,
             "sh",
-            *playbook,
+            *map(str, playbook),
         ],
         cwd=CHECKOUT,
         env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "LC_ALL": "C.UTF-8"},

@@ -14,7 +14,7 @@ import time
 import psutil
 
 AGENT = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.cli import main; sys.exit(main())"
 )
 NO_OPTIONS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json"

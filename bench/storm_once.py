@@ -19,8 +19,8 @@ from reaper.kernel.procfs import ProcFS  # noqa: E402
 
 # What it shall not do to so many is what is measured.
 AGENT = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from reaper import agent, policy;"
-    " policy.MAX_ORPHANS = 10**9; sys.exit(agent.main())"
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper import cli, policy;"
+    " policy.MAX_ORPHANS = 10**9; sys.exit(cli.main())"
 )
 NO_OPTIONS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests/rig/no_options.json"

@@ -153,8 +153,9 @@ def _place(*objects: object) -> str:
     not say.
     """
     for each in objects:
-        if getattr(each, "ansible_pos", None):  # ansible-core before 2.19
-            return ":".join(str(part) for part in each.ansible_pos)
+        position = getattr(each, "ansible_pos", None)  # ansible-core before 2.19
+        if position:
+            return ":".join(str(part) for part in position)
         try:
             from ansible._internal._datatag._tags import Origin
         except ImportError:

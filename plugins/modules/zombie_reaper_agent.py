@@ -161,15 +161,15 @@ exec %(command)s "$@"  # the name that operators know; managed by Ansible (provi
 def ships_with_the_engine():
     """Never called. Ansible sends along whatever a module imports anywhere in it."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-        agent,
         audit,
+        cli,
         command,
         daemon,
         explain,
         last_report,
     )
 
-    return agent, audit, command, daemon, explain, last_report
+    return cli, audit, command, daemon, explain, last_report
 
 
 def command_text(module):

@@ -144,8 +144,8 @@ def test_nothing_is_started_and_no_bare_pid_is_signalled(path):
 def test_no_sweep_comes_to_where_processes_are_started():
     users = {name_of(path): imports(path)[1] for path in FILES}
     assert [name for name, inside in users.items() if "canary" in inside] == ["audit"]
-    assert [name for name, inside in users.items() if "audit" in inside] == ["agent"]
-    agent = next(path for path in FILES if path.name == "agent.py").read_text()
+    assert [name for name, inside in users.items() if "audit" in inside] == ["cli"]
+    agent = next(path for path in FILES if path.name == "cli.py").read_text()
     # within a function
     assert re.findall(r".*\bimport .*\baudit\b.*", agent) == [
         "        from .audit import as_dict, as_lines, audit"

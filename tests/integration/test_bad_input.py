@@ -213,11 +213,11 @@ def test_without_root(node):
     up.
     """
     code = (
-        f"import os, sys; sys.path.append({str(ENGINE)!r}); import reaper.agent;"
+        f"import os, sys; sys.path.append({str(ENGINE)!r}); import reaper.cli;"
         " os.setresuid(65534, 65534,"
         " 65534); "
     )
-    done = node.run(PYTHON, "-IS", "-c", code + "sys.exit(reaper.agent.main([]))")
+    done = node.run(PYTHON, "-IS", "-c", code + "sys.exit(reaper.cli.main([]))")
     refused(node, done, 1, "root is needed", "UID 65534")
 
 

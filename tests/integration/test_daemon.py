@@ -326,7 +326,7 @@ def waits_for_the_lock(daemon) -> bool:
 
 def test_a_lock_that_somebody_keeps_is_said_and_got_over(node, start_daemon):
     code = AGENT.replace(
-        "from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent"
+        "from reaper.cli", "from reaper import files; files.LOCK_WAIT = 1; from reaper.cli"
     )
     really, node.agent_command = (
         node.agent_command,

@@ -441,7 +441,7 @@ forever()
         % str(node.run_directory / "lock")
     )
     code = AGENT.replace(
-        "from reaper.agent", "from reaper import files; files.LOCK_WAIT = 1; from reaper.agent"
+        "from reaper.cli", "from reaper import files; files.LOCK_WAIT = 1; from reaper.cli"
     )
     done = node.run(*node.agent_command("--min-age", "0", code=code))
     assert done.returncode == 75

@@ -21,7 +21,7 @@ reaper.textfile.DIRECTORIES = ()
 from reaper.command import main
 sys.argv[1:] = []
 status = main()
-print("imported", *sorted({"reaper.agent", "json", "re"} & set(sys.modules)))
+print("imported", *sorted({"reaper.cli", "json", "re"} & set(sys.modules)))
 sys.exit(status)
 """
 AGAIN = "0 zombies on this node; nothing has changed since the sweep "
@@ -79,7 +79,7 @@ def test_the_second_of_two_ends_at_once_and_imports_nothing(scheduled):
     assert (status, lines[0], lines[-1]) == (
         0,
         "0 zombies on this node; 0 cleared, 0 left",
-        "imported json re reaper.agent",
+        "imported json re reaper.cli",
     )
     before = scheduled.last.stat()
     for _time in range(2):
@@ -157,7 +157,7 @@ def test_whatever_is_new_is_looked_at_by_a_whole_sweep(node, scheduled):
     status, lines, errors = scheduled()
     assert (status, lines, errors.count("\n")) == (
         2,
-        ["imported json re reaper.agent"],
+        ["imported json re reaper.cli"],
         1,
     ) and "min_age: -1 is not allowed" in errors
     scheduled.config.write_text('{"min_age": 5}', encoding="utf-8")

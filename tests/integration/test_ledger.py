@@ -213,7 +213,7 @@ class Look(
         """Whether all of them tell the same."""
         pids = {str(pid) for pid, _start in self.before}
         return (
-            Count.is_right.fget(self)
+            Count.is_right.fget(self)  # type: ignore[attr-defined] # of a property
             and self.found == self.scanned
             and set(self.found) == pids
             and not self.more

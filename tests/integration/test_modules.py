@@ -148,12 +148,12 @@ WRONG = [
 
 def results_of(ansible, directory, *tasks, **play) -> list:
     """What came of these tasks of one play, which goes on where one fails."""
-    tasks = [
+    play_tasks = [
         {**task, "ignore_errors": True, "register": f"result{number}"}
         for number, task in enumerate(tasks)
     ]
-    content = "{{ [%s] | to_json }}" % ", ".join(task["register"] for task in tasks)
-    tasks.append(
+    content = "{{ [%s] | to_json }}" % ", ".join(task["register"] for task in play_tasks)
+    play_tasks.append(
         {
             "ansible.builtin.copy": {
                 "content": content,
@@ -163,7 +163,7 @@ def results_of(ansible, directory, *tasks, **play) -> list:
         }
     )
     (directory / "play.yml").write_text(
-        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, **play}]),
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": play_tasks, **play}]),
         encoding="ascii",
     )
     command = [

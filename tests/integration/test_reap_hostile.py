@@ -105,8 +105,8 @@ def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path)
     directory.mkdir()
     program = container_of(node, built(tmp_path, "unanswered"), str(directory))
     slow = AGENT.replace(
-        "from reaper.agent",
-        "from reaper.kernel import ptrace; ptrace.STOP_TIMEOUT = 5.0; from reaper.agent",
+        "from reaper.cli",
+        "from reaper.kernel import ptrace; ptrace.STOP_TIMEOUT = 5.0; from reaper.cli",
     )
     command = node.agent_command("--json", "--min-age", "0", "--remedies", "reap", code=slow)
     sweep = subprocess.Popen([*node.enter, *command], stdout=subprocess.PIPE, text=True)

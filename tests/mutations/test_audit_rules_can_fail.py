@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-POLICY, AUDIT, CANARY, INITS, WORKLOADS, OBSERVE, STATE, CGROUPS, PROCFS, AGENT, EXPLAIN, STUCK = (
+POLICY, AUDIT, CANARY, INITS, WORKLOADS, OBSERVE, STATE, CGROUPS, PROCFS, CLI, EXPLAIN, STUCK = (
     name + ".py"
     for name in (
         "policy",
@@ -23,20 +23,21 @@ POLICY, AUDIT, CANARY, INITS, WORKLOADS, OBSERVE, STATE, CGROUPS, PROCFS, AGENT,
         "state",
         "kernel/cgroups",
         "kernel/procfs",
-        "agent",
+        "cli",
         "explain",
         "node/stuck",
     )
 )
 LEASE, MONITORS, NAMES, RUNTIME_NAMES = (
-    name + ".py" for name in ("node/lease", "node/monitors", "node/names", "node/runtime_names")
+    name + ".py"
+    for name in ("node/akash_lease", "node/monitors", "node/stable_names", "node/runtime_names")
 )
 IN_AUDIT, IN_STUCK = (f"tests/integration/test_{name}.py::test_" for name in ("audit", "stuck"))
 IN_POLICY, IN_INITS, IN_WORKLOADS, IN_STATE, IN_CGROUPS, IN_PROCFS = (
     f"tests/unit/test_{name}.py::test_"
     for name in ("policy", "inits", "workloads", "state", "cgroups", "procfs")
 )
-IN_PROTECTED = "tests/unit/test_workloads_protected.py::test_"
+IN_PROTECTED = "tests/unit/test_policy_protected.py::test_"
 WHO_MIGHT_TAKE_IT = IN_INITS + "who_might_take_an_orphan_for_one_of_its_own"
 NO_CANARY, ENDED_BY_ITS_CANARY, PAUSE, ENDED = (
     IN_AUDIT + name
@@ -148,7 +149,7 @@ MUTATIONS = {
         IN_AUDIT + "in_a_user_namespace_of_its_own_it_may_trace_what_it_likes_there",
     ),
     "a_dry_run_probes": (
-        AGENT,
+        CLI,
         "flags.probe and not flags.check",
         "flags.probe",
         IN_AUDIT + "a_dry_run_sends_none_and_writes_nothing",

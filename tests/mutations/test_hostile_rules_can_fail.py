@@ -63,7 +63,7 @@ MUTATIONS = {
         HOSTILE + "a_container_that_is_paused_during_a_probe_is_not_judged",
     ),
     "any_text_is_a_lease": (
-        "node/lease.py",
+        "node/akash_lease.py",
         "value if re.fullmatch(shape, value) else None",
         "value or None",
         HOSTILE + "a_lease_is_told_as_far_as_it_looks_like_one_and_no_other_variable_ever_is",

@@ -14,10 +14,11 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-TYPES = {
+TYPES: dict[str, type | tuple[type, ...]] = {
     "text": str,
     "textarea": str,
     "password": str,
@@ -45,7 +46,7 @@ def refusal(question, answer) -> str | None:
         choices = question["choices"].split("\n")
         strangers = [
             item
-            for item in ([answer] if isinstance(answer, str) else answer)
+            for item in (answer if isinstance(answer, list) else [answer])
             if item not in choices
         ]
         return f"{strangers!r} is no choice" if strangers else None
@@ -76,7 +77,7 @@ def inventory(hosts, groups=None, number=1, of=1) -> dict:
     number, of: of the slice, every of-th host by name.
     """
     names = sorted(hosts)[number - 1 :: of]
-    data = {
+    data: dict[str, Any] = {
         name: {"hosts": [host for host in members if host in names]}
         for name, members in (groups or {}).items()
     }

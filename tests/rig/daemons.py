@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -237,7 +238,7 @@ class Prometheus(Daemon):
 
     def query(self, expression) -> list:
         """The result of an instant query, as the API has it."""
-        return answer(self.port, "/api/v1/query?query=" + urllib.request.quote(expression))["data"][
+        return answer(self.port, "/api/v1/query?query=" + urllib.parse.quote(expression))["data"][
             "result"
         ]
 
@@ -319,7 +320,7 @@ def documented(word):
 def programs() -> Path:
     """The directory of ansible-rulebook and of the Ansible that it runs, in a venv of their own."""
     directory = CHECKOUT / ".cache/rulebook"
-    command = [
+    command: list[str | Path] = [
         CHECKOUT / "tools/venv",
         directory,
         sys.executable,

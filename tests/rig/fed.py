@@ -93,7 +93,7 @@ class Fed(Program):
         """PIDs of whoever traces one of its threads, or ``stopped``; empty when it runs freely, or
         has ended.
         """
-        holding = []
+        holding: list[int | str] = []
         for task in self._tasks():
             for line in _read(f"/proc/{self.process.pid}/task/{task}/status").splitlines():
                 if line.startswith("TracerPid:") and line.split()[1] != "0":

@@ -33,8 +33,10 @@ def tree_of(path):
 
 def floors() -> list:
     """The files from the bottom to the top, as the package's documentation names them."""
-    told = ast.get_docstring(tree_of(ENGINE / "__init__.py"))
-    return re.split(r",\s+", re.search(r"those\s+before\s+it:\s+([\w., \n]+)\.$", told).group(1))
+    documented = ast.get_docstring(tree_of(ENGINE / "__init__.py")) or ""
+    _before, found, names = documented.partition("those before it: ")
+    assert found, documented
+    return re.split(r",\s+", names.rstrip("."))
 
 
 def imports(path) -> tuple:
@@ -47,7 +49,7 @@ def imports(path) -> tuple:
         if isinstance(part, ast.Import):
             outside.update(alias.name.split(".")[0] for alias in part.names)
         elif isinstance(part, ast.ImportFrom) and not part.level:
-            outside.add(part.module.split(".")[0])
+            outside.add((part.module or "").split(".")[0])
         elif isinstance(part, ast.ImportFrom):
             base = package[: len(package) - part.level + 1] + (
                 part.module.split(".") if part.module else []

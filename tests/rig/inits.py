@@ -553,6 +553,7 @@ def fates(processes, seconds=WAITS) -> dict:
             ORPHAN,
         ]
         popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert popen.stdout
         number = int(popen.stdout.readline())
         (orphan,) = [child for child in process.children() if pids_of(child)[-1:] == [number]]
         started[name] = (popen, orphan)

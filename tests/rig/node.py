@@ -26,7 +26,7 @@ NO_OPTIONS = CHECKOUT / "tests/rig/no_options.json"  # a configuration that sets
 # takes a command, in a mount namespace of its own
 OWN_FILES = [PYTHON, "-IS", str(CHECKOUT / "tools/own_files.py")]
 AGENT = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.cli import main; sys.exit(main())"
 )
 
 # What the programs below may use. ready() tells the test to go on; zombie() returns when its child

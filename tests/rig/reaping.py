@@ -63,7 +63,7 @@ PATIENTLY = "; ".join(
 
 def agent_that(*does) -> str:
     """Code of a patient agent that does this before it begins. does: lines of Python."""
-    return AGENT.replace("from reaper.agent", "; ".join((PATIENTLY, *does, "from reaper.agent")))
+    return AGENT.replace("from reaper.cli", "; ".join((PATIENTLY, *does, "from reaper.cli")))
 
 
 class PatientNode(Node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 from ansible_collections.provider.fleet.extensions.eda.plugins.event_filter.alerted_nodes import (
@@ -10,7 +11,7 @@ from ansible_collections.provider.fleet.extensions.eda.plugins.event_filter.aler
 )
 
 # As Alertmanager 0.25 sends it
-PAYLOAD = {
+PAYLOAD: dict[str, Any] = {
     "receiver": "zombie_reaper",
     "status": "firing",
     "version": "4",

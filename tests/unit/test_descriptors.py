@@ -20,9 +20,9 @@ PARENTS = 90
 # As long as each remedy takes: on a busy machine the slices together take longer than a sweep gives
 # it
 WITHOUT_HURRY = AGENT.replace(
-    "from reaper.agent",
+    "from reaper.cli",
     "from reaper.remedies import nudge, reap; nudge.MAX_SECONDS = reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS ="
-    " 600.0; from reaper.agent",
+    " 600.0; from reaper.cli",
 )
 MANY_PARENTS = """
 there, here = os.pipe()

@@ -26,7 +26,7 @@ from rig.handmade import container_process, node, zombie
 BOOT_ID = procfs.ProcFS().read_text("sys/kernel/random/boot_id").strip()
 KEY = (7, 1007, 50)
 AGENT = (
-    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.agent import main; sys.exit(main())"
+    "import sys; sys.path.append(sys.argv.pop(1)); from reaper.cli import main; sys.exit(main())"
 )
 
 

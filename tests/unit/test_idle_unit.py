@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    agent,
+    cli,
     command,
     idle,
     metrics,
@@ -183,7 +183,7 @@ def test_only_the_schedule_s_own_calls_end_early(monkeypatch, capsys, arguments,
     monkeypatch.setattr(command.idle, "idle_for", lambda *_arguments: 5.0)
     for name in ("to_stdout", "to_syslog"):
         monkeypatch.setattr(command, name, lambda line: None)
-    monkeypatch.setattr(agent, "main", lambda arguments: 70)
+    monkeypatch.setattr(cli, "main", lambda arguments: 70)
     assert command.main() == (0 if ends_early else 70)
 
 
@@ -203,7 +203,7 @@ def test_only_a_sweep_that_found_nothing_is_noted(tmp_path, way, results, warnin
         results=results,
         warnings=warnings,
     )
-    agent._note_if_idle(done, Paths(run=str(tmp_path)), "-")
+    cli._note_if_idle(done, Paths(run=str(tmp_path)), "-")
     assert (tmp_path / "idle").exists() is noted
 
 
@@ -213,18 +213,18 @@ def test_a_wrong_configuration_is_a_sweep_that_could_not_be_done(
     """By the schedule; somebody who mistypes raises no alarm."""
     wrong = noted[1]
     wrong.write_text('{"min_age": -1}', encoding="ascii")
-    flags = partial(agent.Flags, config=str(wrong), run=str(noted[0]))
-    monkeypatch.setattr(agent, "Flags", flags)
-    monkeypatch.setattr(agent, "to_syslog", lambda line: None)
+    flags = partial(cli.Flags, config=str(wrong), run=str(noted[0]))
+    monkeypatch.setattr(cli, "Flags", flags)
+    monkeypatch.setattr(cli, "to_syslog", lambda line: None)
     textfile.publish(
         str(noted[0]),
         ProcFS(),
         str(told.parent),
         metrics._written({**metrics.counted(""), textfile.SUCCESS: 1}),
     )
-    assert agent.main(["--config", str(wrong), "--run", str(noted[0])]) == 2
+    assert cli.main(["--config", str(wrong), "--run", str(noted[0])]) == 2
     assert f"{textfile.SUCCESS} 1\n" in told.read_text(encoding="ascii")
-    assert agent.main(["--syslog"]) == 2
+    assert cli.main(["--syslog"]) == 2
     assert f"{textfile.SUCCESS} 0\n" in told.read_text(encoding="ascii")
     assert f"{metrics.ERRORS} 1\n" in told.read_text(encoding="ascii")
     assert capsys.readouterr().err.count("min_age: -1 is not allowed") == 2

@@ -85,7 +85,9 @@ def read(text) -> dict:
         if comment:
             described.append(comment.group(1, 2))
             continue
-        name, labels, value = SAMPLE.fullmatch(line).groups()
+        sample = SAMPLE.fullmatch(line)
+        assert sample, line
+        name, labels, value = sample.groups()
         assert described[-2:] == [("HELP", name), ("TYPE", name)], "its series stand together"
         unescaped = tuple(
             (label, re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], shown))

@@ -11,7 +11,7 @@ import yaml
 from ansible_collections.provider.fleet.plugins.doc_fragments.sweep_options import ModuleDocFragment
 from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
-    agent,
+    cli,
     metrics,
     textfile,
 )
@@ -112,7 +112,7 @@ def test_removed_options_are_taken_by_the_modules_and_the_command_only_to_be_ref
     specs = load(role / "meta/argument_specs.yml")["argument_specs"]
     for name, successor in REMOVED.items():
         assert successor in NAMES and name not in NAMES
-        given = agent._parse(["--" + name.replace("_", "-"), "0"]).options
+        given = cli._parse(["--" + name.replace("_", "-"), "0"]).options
         with pytest.raises(
             OptionError, match=f"^{name}: this option was removed; use {successor}$"
         ):
@@ -140,7 +140,7 @@ def test_command_has_a_flag_for_every_option():
         )
         for single in values:
             arguments += ["--" + name.replace("_", "-"), str(single)]
-    given = validate(agent._parse(arguments).options)
+    given = validate(cli._parse(arguments).options)
     assert given == validate(OTHER_THAN_DEFAULT)
     assert [name for name in NAMES if getattr(given, name) == DEFAULTS[name]] == []
 
@@ -173,13 +173,13 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"textfile_directory": "/of/configuration", "min_age": 7}', encoding="ascii")
     of_config = ["--config", str(config)]
-    assert agent._options(agent._parse(of_config)) == (
+    assert cli._options(cli._parse(of_config)) == (
         Options(min_age=7),
         "/of/configuration",
     )
-    assert agent._options(agent._parse([*of_config, "--textfile-directory", "off"]))[1] == "off"
+    assert cli._options(cli._parse([*of_config, "--textfile-directory", "off"]))[1] == "off"
     config.write_text("{}", encoding="ascii")
-    assert agent._options(agent._parse(of_config)) == (Options(), "auto")
+    assert cli._options(cli._parse(of_config)) == (Options(), "auto")
 
 
 def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):
@@ -192,11 +192,11 @@ def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):
             " min_age: .*; textfile_directory: 5 is not allowed"
         ),
     ):
-        agent._options(agent._parse(["--config", str(config)]))
+        cli._options(cli._parse(["--config", str(config)]))
 
 
 def test_flag_that_is_not_given_is_left_to_the_configuration():
-    assert agent._parse(["--check"]).options == {}
+    assert cli._parse(["--check"]).options == {}
 
 
 def test_remedies_and_scopes_that_are_documented_are_those_there_are():
@@ -208,8 +208,8 @@ def test_remedies_and_scopes_that_are_documented_are_those_there_are():
 
 def test_help_explains_every_exit_status(capsys):
     with pytest.raises(SystemExit):
-        agent._parse(["--help"])
+        cli._parse(["--help"])
     explained = capsys.readouterr().out.split("Exit status: ")[1].split()
-    statuses = [str(value) for name, value in vars(agent).items() if name.startswith("EXIT_")]
+    statuses = [str(value) for name, value in vars(cli).items() if name.startswith("EXIT_")]
     assert len(statuses) == 5
     assert [status for status in statuses if status not in explained] == []

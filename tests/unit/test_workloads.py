@@ -12,10 +12,10 @@ import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import policy
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import procfs
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import CgroupLine
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import lease as leases
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import (
-    names,
+    akash_lease,
     runtime_names,
+    stable_names,
     workloads,
 )
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import Options
@@ -329,15 +329,18 @@ def test_a_hierarchy_that_names_something_counts():
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n\0")), st.integers(0, 40))
 def test_any_key_is_one_ascii_word_that_fits_into_a_file(text, times):
-    key = names.key("cgroup/" + text * times)
+    key = stable_names.key("cgroup/" + text * times)
     assert (
-        key.isascii() and key.isprintable() and key.split() == [key] and len(key) <= names.MAX_KEY
+        key.isascii()
+        and key.isprintable()
+        and key.split() == [key]
+        and len(key) <= stable_names.MAX_KEY
     )
 
 
 def test_long_keys_differ():
-    assert names.key("a" * 500) != names.key("a" * 499 + "b")
-    assert len({names.key(text) for text in ("a b", "a%20b", "a\tb", "a\udcffb", "ab")}) == 5
+    assert stable_names.key("a" * 500) != stable_names.key("a" * 499 + "b")
+    assert len({stable_names.key(text) for text in ("a b", "a%20b", "a\tb", "a\udcffb", "ab")}) == 5
 
 
 @pytest.mark.parametrize(
@@ -367,7 +370,7 @@ def test_long_keys_differ():
     }.items(),
 )
 def test_owner_of_a_pod(pod, owner):
-    assert names.owner_of_pod(pod) == owner
+    assert stable_names.owner_of_pod(pod) == owner
 
 
 @pytest.mark.parametrize(
@@ -383,7 +386,7 @@ def test_owner_of_a_pod(pod, owner):
     }.items(),
 )
 def test_service_of_a_task_of_swarm(container, service):
-    assert names.service_of_task(container) == service
+    assert stable_names.service_of_task(container) == service
 
 
 NODE = f"/docker/{OTHER}"  # a node that is a container itself
@@ -604,7 +607,7 @@ def lease(namespace=None, **changes):
         **LEASED,
         **{("AKASH_" + name).encode(): value for name, value in changes.items()},
     }
-    return leases.lease(
+    return akash_lease.lease(
         {
             name: value if isinstance(value, bytes) else value.encode()
             for name, value in environment.items()
@@ -616,7 +619,7 @@ def lease(namespace=None, **changes):
 
 def test_a_whole_lease():
     assert lease() == LEASE
-    assert [key for _variable, key, _shape in leases.LEASE] == [
+    assert [key for _variable, key, _shape in akash_lease.LEASE] == [
         "owner",
         "dseq",
         "gseq",
@@ -664,7 +667,7 @@ def test_a_lease_is_true_where_its_hash_is_the_pod_s_namespace():
     does not fit.
     """
     assert lease(NAMESPACE) == {**LEASE, "verified": True}
-    assert leases.namespace_of(LEASE) == NAMESPACE
+    assert akash_lease.namespace_of(LEASE) == NAMESPACE
     victim = "akash1" + "p" * 38
     assert lease(NAMESPACE, OWNER=victim) == {**LEASE, "owner": victim}
     for changes in (
@@ -678,7 +681,7 @@ def test_a_lease_is_true_where_its_hash_is_the_pod_s_namespace():
 
 
 def test_no_lease_at_all():
-    assert leases.lease({}, NAMESPACE) is None
+    assert akash_lease.lease({}, NAMESPACE) is None
     assert (
         lease(
             **dict.fromkeys(
@@ -688,7 +691,7 @@ def test_no_lease_at_all():
         )
         is None
     )
-    assert leases.lease({b"AKASH_ORDER_SEQUENCE": b"7"}, None) == {
+    assert akash_lease.lease({b"AKASH_ORDER_SEQUENCE": b"7"}, None) == {
         **dict.fromkeys(LEASE),
         "oseq": "7",
         "verified": False,
@@ -697,7 +700,7 @@ def test_no_lease_at_all():
 
 @given(st.dictionaries(st.sampled_from(list(LEASED)), st.binary(max_size=80)))
 def test_any_environment_has_an_answer(environment):
-    found = leases.lease(environment, NAMESPACE)
+    found = akash_lease.lease(environment, NAMESPACE)
     assert (
         found is None
         or set(found) == set(LEASE)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The entry point of ``zombie-reaper``. A scheduled call ends here when there is nothing to do;
-everything else is left to :mod:`.agent`.
+everything else is left to :mod:`.cli`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ def main() -> int:
             say = to_syslog if arguments else to_stdout
             say(f"0 zombies on this node; nothing has changed since the sweep {int(ago)} s ago")
             return 0
-    from .agent import main as agent
+    from .cli import main as command_line
 
-    return agent(arguments)
+    return command_line(arguments)

@@ -11,6 +11,7 @@ import os
 import time
 
 from .errors import Busy, CannotSweep
+from .paths import LOCK
 
 # seconds to wait for another sweep to end; none sleeps for min_age while it holds the lock
 LOCK_WAIT = 20.0
@@ -61,7 +62,7 @@ class _Lock:
         os.close(self.fd)
 
 
-def locked(run: str, name: str = "lock", wait: float | None = None) -> _Lock:
+def locked(run: str, name: str = LOCK, wait: float | None = None) -> _Lock:
     """Hold the lock of this name in the directory ``run``.
 
     Raises :class:`Busy` when another process does not release it within ``wait`` seconds

@@ -74,4 +74,4 @@ def _event(alert: object, label: str) -> dict[str, str] | None:
 def _matched(pattern: re.Pattern[str], text: object) -> str | None:
     """The group that matched, if the pattern matches the whole text."""
     found = pattern.fullmatch(text) if isinstance(text, str) else None
-    return found.group(found.lastindex) if found else None
+    return found.group(found.lastindex or 0) if found else None

@@ -1,4 +1,4 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel shows and does: files, system calls, limits. Knows nothing about zombies."""
+"""What the kernel shows and does: processes, cgroups and their ledger, ptrace, limits, pidfds."""

@@ -23,8 +23,8 @@ from collections.abc import Mapping, Sequence
 
 from ..kernel.procfs import CgroupLine
 from ..record import Record
-from . import monitors, names
-from .lease import LEASE, lease
+from . import monitors, stable_names
+from .akash_lease import LEASE, lease
 from .runtime_names import (
     ID,
     NAME,
@@ -41,7 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..kernel.procfs import ProcFS, Stat, Status
     from ..paths import Paths
-    from .lease import Lease
+    from .akash_lease import Lease
 
 # One segment of a cgroup path that is a container, as the runtimes name it:
 #   <id>                                  cgroupfs driver of Docker and of the kubelet
@@ -149,14 +149,15 @@ class Workload(Record):
         if self.user is not None:
             return f"user/{self.user}"
         if self.namespace and self.pod:
-            return names.key(f"pod/{self.namespace}/{names.owner_of_pod(self.pod)}")
+            return stable_names.key(f"pod/{self.namespace}/{stable_names.owner_of_pod(self.pod)}")
         if self.pod_uid:
             return self.pod_uid
         if self.runtime and self.container_name:
-            return names.key(f"{self.runtime}/{names.service_of_task(self.container_name)}")
+            service = stable_names.service_of_task(self.container_name)
+            return stable_names.key(f"{self.runtime}/{service}")
         if self.container_id:
             return self.container_id
-        return names.key("cgroup" + (self.outermost or self.cgroup))
+        return stable_names.key("cgroup" + (self.outermost or self.cgroup))
 
 
 class _Located(Record):

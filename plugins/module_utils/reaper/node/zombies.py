@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find all zombies on the node with as few reads as possible.
 
-There are three ways, the cheapest first: the ledger alone shows that there are none; the children
-of the processes in those cgroups that hold zombies are read; the whole process table is read once.
-The second way counts only if it finds as many zombies as the ledger shows, so it misses none.
+There are three ways, the cheapest first: the ledger (:class:`..kernel.cgroups.Ledger`) alone shows
+that there are none; the children of the processes in those cgroups that hold zombies are read; the
+whole process table is read once. The second way counts only if it finds as many zombies as the
+ledger shows, so it misses none.
 """
 
 from __future__ import annotations
