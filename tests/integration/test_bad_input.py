@@ -137,7 +137,7 @@ def test_a_configuration_that_is_no_file(node, tmp_path, make, words):
     )
 
 
-def test_no_configuration_ends_the_resident_agent(node, tmp_path):
+def test_no_configuration_ends_the_daemon(node, tmp_path):
     """What was in force before stays in force, whatever is there at SIGHUP; a good one is taken
     afterwards.
     """

@@ -1,4 +1,4 @@
-"""SIGKILL of the resident agent at random moments while it works: the next one starts as if nothing
+"""SIGKILL of the daemon at random moments while it works: the next one starts as if nothing
 had been, and no reader meets half a file.
 
 REAPER_WATCH_KILLS: how often, 40 unless it says otherwise.

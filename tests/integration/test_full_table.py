@@ -1,5 +1,5 @@
 """A process table that is full: by the limit of a cgroup, and by that of a PID namespace. The
-resident agent is inside the same limit.
+daemon is inside the same limit.
 
 REAPER_FULL_TABLES: how often in all, a multiple of 10; 20 unless it says otherwise.
 """
@@ -171,7 +171,7 @@ def recoveries(limit, directory, remedy) -> int:
         daemon.stop()
 
 
-def test_the_resident_agent_frees_a_full_table_within_two_ticks_each_time(tmp_path, stack):
+def test_the_daemon_frees_a_full_table_within_two_ticks_each_time(tmp_path, stack):
     limits = [
         limited(kind, tmp_path / (f"node{number}"), stack)
         for number, (kind, _remedy) in enumerate(NODES)

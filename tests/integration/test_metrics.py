@@ -192,7 +192,7 @@ def test_a_sweep_that_fails_is_told(node, directory, metrics):
 
 @pytest.fixture
 def watching(node, tmp_path, directory):
-    """The resident agent, with metrics."""
+    """The daemon, with metrics."""
     started = Daemon(
         node,
         tmp_path,
@@ -221,9 +221,7 @@ forever()
 """
 
 
-def test_the_resident_agent_tells_and_goes_on_without_the_directory(
-    node, directory, metrics, watching
-):
+def test_the_daemon_tells_and_goes_on_without_the_directory(node, directory, metrics, watching):
     init = node.container(LEAKS_WHEN_TOLD)
     init.process.send_signal(signal.SIGUSR1)
     cleared(metrics, 1)
@@ -246,7 +244,7 @@ def test_the_resident_agent_tells_and_goes_on_without_the_directory(
     assert "Traceback" not in watching.text()
 
 
-def test_the_resident_agent_goes_on_where_the_disk_is_full(node, tmp_path, directory, metrics):
+def test_the_daemon_goes_on_where_the_disk_is_full(node, tmp_path, directory, metrics):
     """A file system of one page, which something else takes."""
     done = node.run("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(directory))
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 NODES = ("fleet-debian11", "fleet-debian12", "fleet-debian13", "fleet-daemon")
-# cron, the known script and the oldest Python; the agent that stays
+# cron, the known script and the oldest Python; the daemon
 QUICK = ("fleet-debian11", "fleet-daemon")
 
 

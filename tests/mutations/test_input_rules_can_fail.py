@@ -29,19 +29,19 @@ MUTATIONS = {
         "options.py",
         "if len(text) > MAX_CONFIG_BYTES:",
         "if False:",
-        INPUT + "test_no_configuration_ends_the_resident_agent",
+        INPUT + "test_no_configuration_ends_the_daemon",
     ),
-    "brackets_end_the_resident_agent": (
+    "brackets_end_the_daemon": (
         "options.py",
         "except RecursionError:",
         "except MemoryError:",
-        INPUT + "test_no_configuration_ends_the_resident_agent",
+        INPUT + "test_no_configuration_ends_the_daemon",
     ),
     "what_cannot_be_shown_is_shown": (
         "options.py",
         "if _is_nested(value):",
         "if False:",
-        INPUT + "test_no_configuration_ends_the_resident_agent",
+        INPUT + "test_no_configuration_ends_the_daemon",
     ),
     "a_removed_option_is_just_unknown": (
         "options.py",

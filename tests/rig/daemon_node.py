@@ -1,4 +1,4 @@
-"""A resident agent in a node, and all that it says: to systemd, in its status file, on standard
+"""A daemon in a node, and all that it says: to systemd, in its status file, on standard
 output.
 """
 
