@@ -323,6 +323,20 @@ def test_an_old_python_is_told_so(tmp_path):
         assert "Python 3.9 or later is needed" in line
 
 
+def test_the_engine_says_so_too(node):
+    """Where somebody calls it by another way; `from __future__ import annotations` came with 3.7."""
+    pythons = [path for path, version in old_pythons() if version >= (3, 7)]
+    if not pythons:
+        pytest.skip("this machine has no Python 3.7 or 3.8")
+    for python in pythons:
+        words = node.agent_command("--check", code=AGENT)
+        done = node.run(python, *words[1:])
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1, done.stderr
+        line = done.stderr
+        assert "Linux 5.3 and Python 3.9 are needed" in line
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--min-age"], ["--no-such-flag"]])
 def test_the_command_line(node, arguments):
     done = node.agent(*arguments)

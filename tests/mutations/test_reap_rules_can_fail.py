@@ -226,7 +226,7 @@ CHANGES = {
         [
             (
                 REMEDIES,
-                'return self.result == "unfinished" or is_passing',
+                "return REFUSALS[self.refusal].cause == MOMENT",
                 "return False",
             )
         ],

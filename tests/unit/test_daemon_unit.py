@@ -474,6 +474,7 @@ def test_what_a_sweep_may_need_is_loaded_before_there_is_one(tmp_path):
         "encodings.ascii",
         "json",
         "reaper.kernel.ptrace",
+        "reaper.reasons",
         "reaper.remedies.reap",
         "reaper.remedies.terminate",
         "syslog",

@@ -175,6 +175,8 @@ class _Daemon:
         import json  # noqa: F401
         import syslog  # noqa: F401
 
+        from . import reasons  # noqa: F401 - to know whether a refusal will pass
+
         with contextlib.suppress(CannotSweep):
             sweep(self.options, self.paths, check_mode=True)
         libc = ctypes.CDLL(None)

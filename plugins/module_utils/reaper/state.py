@@ -113,7 +113,7 @@ class Moments(Times[Key, float]):
         return max(stored, known)
 
 
-class FirstSeen(Moments[tuple[int, int, int]]):
+class FirstSeen(Moments["tuple[int, int, int]"]):
     """When each zombie was first seen with its present parent, by (PID, start time in ticks, PID of
     the parent).
 
@@ -166,7 +166,7 @@ class FirstSeen(Moments[tuple[int, int, int]]):
         return moved, restarted
 
 
-class Ended(Moments[tuple[str]]):
+class Ended(Moments["tuple[str]"]):
     """When a parent of a workload was last ended, by the workload's identity, so that it outlives
     restarts of the container.
     """
@@ -185,7 +185,7 @@ class Ended(Moments[tuple[str]]):
             self.times[(workload.identity,)] = now
 
 
-class OfProcesses(Moments[tuple[int, int]]):
+class OfProcesses(Moments["tuple[int, int]"]):
     """A number for each of some living processes or zombies, by (PID, start time in ticks).
 
     :class:`Memory` says what the number means in each file.
@@ -206,11 +206,8 @@ class OfProcesses(Moments[tuple[int, int]]):
     def forget_ended(self) -> None:
         """Drop processes that no longer exist. Reads each one's ``stat`` once."""
         stats = {key: self.procfs.stat(key[0]) for key in self.times}
-        self.times = {
-            key: number
-            for key, number in self.times.items()
-            if (stat := stats[key]) and stat.start_ticks == key[1]
-        }
+        there = {key for key, stat in stats.items() if stat and stat.start_ticks == key[1]}
+        self.times = {key: number for key, number in self.times.items() if key in there}
 
 
 class Canaries(OfProcesses):
@@ -222,7 +219,7 @@ class Canaries(OfProcesses):
         return stored
 
 
-class Sizes(Times[tuple[str], tuple[float, float, float, float]]):
+class Sizes(Times["tuple[str]", "tuple[float, float, float, float]"]):
     """How many tasks the node and its cgroups had at two moments, by :data:`.observe.NODE` or the
     path of the cgroup: (seconds, tasks, seconds, tasks), the older one first.
     """

@@ -7,7 +7,6 @@ outcomes.
 
 from __future__ import annotations
 
-from ..reasons import MOMENT, REFUSALS
 from ..record import Record
 
 
@@ -38,5 +37,8 @@ class Outcome(Record):
         """Whether the same remedy may do more a little later. Then nothing harder follows in this
         sweep.
         """
-        is_passing = self.refusal is not None and REFUSALS[self.refusal].cause == MOMENT
-        return self.result == "unfinished" or is_passing
+        if self.refusal is None:
+            return self.result == "unfinished"
+        from ..reasons import MOMENT, REFUSALS  # which a node without a refusal does without
+
+        return REFUSALS[self.refusal].cause == MOMENT
