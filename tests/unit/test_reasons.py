@@ -32,7 +32,7 @@ def first_arguments(name, paths):
         part
         for path in paths
         for part in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(part, ast.Call) and ast.unparse(part.func).split(".")[-1] == name
+        if isinstance(part, ast.Call) and ast.unparse(part.func).rsplit(".", maxsplit=1)[-1] == name
     ]
     assert [
         ast.unparse(call)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Lease = dict[str, str | bool | None]  # the keys of LEASE, and "verified"
+    Lease = dict[str, "str | bool | None"]  # the keys of LEASE, and "verified"
 
 # Akash sets these in each container of a lease, unless the tenant's manifest sets them itself:
 # variable, key of the result, pattern of the value (an address is bech32, BIP 173).

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice
 
 from ..kernel import cgroups, limits
+from ..kernel.limits import Forecast, Limits
 from ..record import Record
 from . import lineage, workloads, zombies
 from .inits import Inits
@@ -73,7 +74,7 @@ class Offender(Record):
     init_pid: int | None
     init_reaps: bool | None  # whether that collected an audit's canary; None if it got none
     pids: cgroups.Pids | None  # tasks of its container or pod
-    forecast: limits.Forecast  # of these
+    forecast: Forecast  # of these
     ended_ago: float | None  # seconds since a sweep last ended a parent of the same workload
     collected_ago: float | None  # seconds since it last collected zombies in a sweep
     zombies: tuple[Zombie, ...]
@@ -113,8 +114,8 @@ class Snapshot(Record):
     offenders: tuple[Offender, ...]  # most zombies first
     # whose parent is outside the sweep's PID namespace (ppid 0), or has just ended
     without_parent: tuple[Zombie, ...]
-    limits: limits.Limits
-    forecast: limits.Forecast = limits.Forecast(None, None)  # of these
+    limits: Limits
+    forecast: Forecast = Forecast()  # of these
     found_by: str = zombies.SCAN  # see zombies.py
     refusal: tuple[str, str] | None = None  # (word, sentence) why reap is impossible on this node
 
@@ -366,10 +367,10 @@ class Observer:
             self.pids_of_paths[path] = cgroups.pids(self.paths.cgroup, controllers, path, own)
         return self.pids_of_paths[path]
 
-    def forecast(self, pids: cgroups.Pids | None) -> limits.Forecast:
+    def forecast(self, pids: cgroups.Pids | None) -> Forecast:
         """The forecast for that cgroup."""
         if pids is None:
-            return limits.Forecast(None, None)
+            return Forecast()
         return limits.forecast(
             pids.current, pids.max, self.history.sizes.get((pids.cgroup,)), self.now
         )
