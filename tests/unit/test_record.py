@@ -22,7 +22,7 @@ class Zombie(Record):
         return 2 * self.pid
 
 
-Like = namedtuple("Zombie", ("pid", "comm", "canary"), defaults=(False,))
+Like = namedtuple("Like", ("pid", "comm", "canary"), defaults=(False,))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ Like = namedtuple("Zombie", ("pid", "comm", "canary"), defaults=(False,))
 def test_it_is_made_as_a_namedtuple_is(values, named):
     record, like = Zombie(*values, **named), Like(*values, **named)
     assert record == like and hash(record) == hash(like) and tuple(record) == tuple(like)
-    assert repr(record) == repr(like)
+    assert repr(record) == repr(like).replace("Like", "Zombie")
     assert record._asdict() == like._asdict()
     assert [record.pid, record.comm, record.canary] == list(like)
     assert (record._fields, record._field_defaults) == (like._fields, like._field_defaults)
