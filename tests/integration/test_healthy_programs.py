@@ -173,8 +173,11 @@ class Redis:
         ]
         self.program = node.container(f"ready()\nos.execvp('redis-server', {command!r})")
         wait_until(self.socket.exists)
-        (directory / "dump.rdb").mkdir()  # which no file can replace, so the child fails
         self.client = self.connected()
+        self.client.sendall(b"PING\r\n")
+        # it loads dump.rdb after it has made the socket, and ends if that is a directory
+        assert self.client.recv(64) == b"+PONG\r\n"
+        (directory / "dump.rdb").mkdir()  # which no file can replace, so the child fails
         # at once, so that it does not look in between
         self.client.sendall(b"BGSAVE\r\nEVAL 'while true do end' 0\r\n")
         wait_until(lambda: zombies_below(self.program))

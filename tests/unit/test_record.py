@@ -41,7 +41,9 @@ def test_it_is_made_as_a_namedtuple_is(values, named):
     assert record._asdict() == like._asdict()
     assert [record.pid, record.comm, record.canary] == list(like)
     assert (record._fields, record._field_defaults) == (like._fields, like._field_defaults)
-    assert type(record._replace(pid=2)) is Zombie and record._replace(pid=2) == like._replace(pid=2)
+    assert record._replace(pid=2).__class__ is Zombie and record._replace(pid=2) == like._replace(
+        pid=2
+    )
     assert Zombie._make(record) == record
     assert (record.doubled, Zombie.__doc__, Zombie.__module__) == (2, "A child.", __name__)
     pid, *_rest = record
@@ -70,7 +72,7 @@ def test_nothing_of_it_can_be_changed_or_added():
 def test_it_can_be_copied():
     record = Zombie(1, b"a", canary=True)
     for other in (copy.copy(record), copy.deepcopy(record), pickle.loads(pickle.dumps(record))):
-        assert other == record and type(other) is Zombie
+        assert other == record and other.__class__ is Zombie
 
 
 def test_a_default_before_a_field_without_one_is_an_error():
