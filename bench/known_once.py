@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import chain
 
 import psutil
 
@@ -66,8 +67,8 @@ def named():
     """
     book = Ledger("/sys/fs/cgroup", PROCFS)
     if book.zombies():
-        for directory, _number in book.holding():
-            for pid in cgroups.processes(directory):
+        for directories, _number in book.holding():
+            for pid in chain.from_iterable(map(cgroups.processes, directories)):
                 if PROCFS.zombie_children(pid, 1)[0]:
                     return {pid: 1}
     return {}

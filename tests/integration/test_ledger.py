@@ -375,7 +375,7 @@ def test_children_alone_are_believed_only_where_they_account_for_all(own, shape,
             assert (look.holding, look.found_by) == (None, zombies.SCAN)
             continue
         holds = there / ("a/b" if shape == "zombies in a cgroup below" else "a")
-        assert look.holding == [[str(holds), 3]]
+        assert look.holding == [[[str(holds)], 3]]
         assert look.found_by == (zombies.CHILDREN if accounts_for_all else zombies.SCAN)
         assert look.among_children == (look.found if accounts_for_all else None)
 
@@ -402,7 +402,7 @@ def test_lists_longer_than_a_page_and_cgroups_that_come_and_go(own):
     for ledger in own.ledgers:
         own.counts(ledger, 7)
     if group is not own.by_tasks:
-        assert own.right("once", 7).holding == [[str(own.there(own.by_tasks)), 7]]
+        assert own.right("once", 7).holding == [[[str(own.there(own.by_tasks))], 7]]
     kept = "kept" if group is own.by_tasks else "version 2 kept"
     for turn in range(20):
         added = group.below(f"comes-{turn}")

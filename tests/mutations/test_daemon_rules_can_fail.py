@@ -116,15 +116,27 @@ MUTATIONS = {
     ),
     "cgroups_that_do_not_count_are_relied_on": (
         "kernel/cgroups.py",
-        "elif os.path.exists(child):",
-        "elif False:",
+        "if directory == self.counted and len(uncounted) > 1 and not counted:",
+        "if False:",
         LEDGER + "holding_is_none_where_the_controller_is_not_turned_on_below",
     ),
     "those_below_are_counted_twice": (
         "kernel/cgroups.py",
-        "tasks - sum(number for _child, number in below) - ",
+        "tasks - sum(number for _child, number in counted) - ",
         "tasks - ",
         LEDGER + "holding_tells_the_cgroups_from_the_fullest_down",
+    ),
+    "a_cgroup_that_is_being_paused_counts_as_running": (
+        "kernel/cgroups.py",
+        'if any(_any(root, line, level, "cgroup.freeze", "1") for level in _levels(line.path)):',
+        "if False:",
+        "tests/unit/test_cgroups.py::test_one_that_is_being_paused_is_frozen_already",
+    ),
+    "what_does_not_count_its_tasks_is_left_out": (
+        "kernel/cgroups.py",
+        "                            uncounted.append(child)\n",
+        "                            pass\n",
+        LEDGER + "a_cgroup_that_does_not_count_its_tasks_counts_with_the_one_above_that_does",
     ),
     "a_part_is_counted_as_the_whole_machine": (
         "kernel/cgroups.py",

@@ -200,6 +200,21 @@ def test_frozen(tmp_path, layout):
     assert not cgroups.is_frozen(str(tmp_path), ())
 
 
+@pytest.mark.parametrize("directory", ["", "unified"])
+@pytest.mark.parametrize("level", [CONTAINER, os.path.dirname(CONTAINER)])
+def test_one_that_is_being_paused_is_frozen_already(tmp_path, directory, level):
+    """While one of its tasks is in uninterruptible sleep, cgroup.events says ``frozen 0``."""
+    cgroup = tmp_path / directory / CONTAINER[1:]
+    cgroup.mkdir(parents=True)
+    (cgroup / "cgroup.events").write_text("populated 1\nfrozen 0\n", encoding="ascii")
+    for above in (cgroup, cgroup.parent):
+        (above / "cgroup.freeze").write_text("0\n", encoding="ascii")
+    lines = (CgroupLine("", CONTAINER),)
+    assert not cgroups.is_frozen(str(tmp_path), lines)
+    (tmp_path / directory / level[1:] / "cgroup.freeze").write_text("1\n", encoding="ascii")
+    assert cgroups.is_frozen(str(tmp_path), lines)
+
+
 PARENT_OF_FIVE = """
 import os, signal, sys
 with open(sys.argv[1] + "/cgroup.procs", "w") as procs:

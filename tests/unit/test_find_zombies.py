@@ -47,7 +47,9 @@ class Node:
         return (
             None
             if self.held is None
-            else [(f"{self.root}/{name}", number) for name, (number, _parents) in self.held.items()]
+            else [
+                ([f"{self.root}/{name}"], number) for name, (number, _parents) in self.held.items()
+            ]
         )
 
     # /proc

@@ -231,13 +231,54 @@ def test_holding_tells_the_cgroups_from_the_fullest_down(tmp_path):
         (tmp_path / "pids" / name / "pids.current").write_text(f"{current}\n")
     ledger = cgroups.Ledger(str(tmp_path), Loads((10 + 9 + 8 + 3 + 2, 1)))
     root = str(tmp_path / "pids")
-    assert ledger.holding() == [(root + "/c", 7), (root + "/a", 5), (root, 2), (root + "/a/b", 1)]
+    assert ledger.holding() == [
+        ([root + "/c"], 7),
+        ([root + "/a"], 5),
+        ([root], 2),
+        ([root + "/a/b"], 1),
+    ]
 
 
 def test_holding_is_none_where_the_controller_is_not_turned_on_below(tmp_path):
     tasks(tmp_path, "cgroup.threads", 1)
     tasks(tmp_path, "a/cgroup.threads", 1)
     assert cgroups.Ledger(str(tmp_path), Loads((5, 1))).holding() is None
+
+
+def test_a_cgroup_that_does_not_count_its_tasks_counts_with_the_one_above_that_does(tmp_path):
+    # as systemd-udevd.service/udev of systemd 252 and later, delegated subtrees, and a tenant's
+    tasks(tmp_path, "cgroup.threads", 3)
+    tasks(tmp_path, "e/cgroup.threads", 2)  # one zombie, below the root
+    tasks(tmp_path, "a/cgroup.threads", 1)
+    tasks(tmp_path, "a/x/cgroup.threads", 1)
+    tasks(tmp_path, "a/x/y/cgroup.threads", 2)
+    tasks(tmp_path, "a/x/y/z/cgroup.threads", 1)
+    part(tmp_path, "a/x/y/z", 1 + 2)
+    part(tmp_path, "a", (1 + 1 + 2) + 4 + (1 + 2))
+    root = str(tmp_path)
+    ledger = cgroups.Ledger(root, Loads((3 + 2 + 1 + 11, 1)))
+    assert ledger.holding() == [
+        ([root + "/a", root + "/a/x", root + "/a/x/y"], 4),
+        ([root + "/a/x/y/z"], 2),
+        ([root, root + "/e"], 1),
+    ]
+
+
+def test_a_cgroup_that_is_removed_while_they_are_counted_has_no_tasks(tmp_path, monkeypatch):
+    tasks(tmp_path, "cgroup.threads", 1)
+    tasks(tmp_path, "a/cgroup.threads", 0)
+    tasks(tmp_path, "b/cgroup.threads", 2)
+    part(tmp_path, "a", 0)
+    part(tmp_path, "b", 3)
+    really = os.open
+
+    def removed(path, *arguments):
+        if path.endswith("/a/cgroup.threads"):
+            raise OSError(errno.ENODEV, "No such device")
+        return really(path, *arguments)
+
+    monkeypatch.setattr(cgroups.os, "open", removed)
+    assert cgroups.Ledger(str(tmp_path), Loads((4, 1))).holding() == [([str(tmp_path / "b")], 1)]
 
 
 # Where only a part of the hierarchy is in sight
@@ -274,8 +315,8 @@ def test_holding_of_a_part_begins_with_what_it_counts_itself(tmp_path):
     part(tmp_path, "pids/a", 1 + 3)
     root = str(tmp_path / "pids")
     assert cgroups.Ledger(str(tmp_path), Loads((5000, 1))).holding() == [
-        (root + "/a", 3),
-        (root, 2),
+        ([root + "/a"], 3),
+        ([root], 2),
     ]
 
 

@@ -98,11 +98,13 @@ class Ledger:
             return None
         return min(counts, default=None)
 
-    def holding(self) -> list[tuple[str, int]] | None:
-        """(directory, number of zombies) of each cgroup that holds any, most zombies first; None
-        when cgroups do not count tasks.
+    def holding(self) -> list[tuple[list[str], int]] | None:
+        """(directories, number of zombies) of each cgroup that holds any, most zombies first; None
+        when no cgroup counts its tasks.
 
-        A zombie whose cgroup was removed counts for the one above.
+        A cgroup in which the pids controller is not enabled (a delegated subtree, or one that a
+        tenant made) counts together with the nearest one above that has it, so there may be several
+        directories. A zombie whose cgroup was removed counts for the one above.
         """
         if self.counted is None:
             return None
@@ -110,20 +112,21 @@ class Ledger:
             found, waiting = [], [(self.counted, self._to_be_listed()[0])]
             while waiting:
                 directory, tasks = waiting.pop()
-                below = []
-                for child in subdirectories(directory):
-                    number = _number(child, "pids.current")
-                    if number is not None:
-                        below.append((child, number))
-                    elif os.path.exists(child):
-                        return None  # the pids controller is not enabled there
-                with open(f"{directory}/{self.list_of_counted}", "rb") as file:
-                    zombies = (
-                        tasks - sum(number for _child, number in below) - _lines(file.fileno())
-                    )
+                uncounted, counted = [directory], []
+                for each in uncounted:  # grows meanwhile
+                    for child in subdirectories(each):
+                        number = _number(child, "pids.current")
+                        if number is None:
+                            uncounted.append(child)
+                        else:
+                            counted.append((child, number))
+                if directory == self.counted and len(uncounted) > 1 and not counted:
+                    return None
+                listed = sum(_lines_of(fd) for fd in _opened(uncounted, self.list_of_counted))
+                zombies = tasks - sum(number for _child, number in counted) - listed
                 if zombies > 0:
-                    found.append((directory, zombies))
-                waiting += below
+                    found.append((uncounted, zombies))
+                waiting += counted
         except OSError:
             return None
         return sorted(found, key=lambda each: -each[1])
@@ -175,18 +178,11 @@ class Ledger:
         return True
 
     def _open_each(self) -> Iterator[int]:
-        """Yield a descriptor of each cgroup's list. Cgroups that are removed meanwhile are skipped:
-        they have no tasks.
-        """
+        """Yield a descriptor of each cgroup's list."""
         directories = [self.directory] if self.directory else []
         while directories:
             directory = directories.pop()
-            try:
-                fd = os.open(f"{directory}/{self.list_name}", os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                if error.errno not in REMOVED:
-                    raise
-            else:
+            for fd in _opened([directory], self.list_name):
                 yield fd
                 directories += subdirectories(directory)
 
@@ -200,23 +196,41 @@ class Pids(Record):
 
 
 def is_frozen(root: str, lines: Iterable[CgroupLine]) -> bool:
-    """Whether the cgroup freezer has paused a process: v2 ``cgroup.freeze``, v1 ``freezer.state``.
+    """Whether the cgroup freezer has paused a process, or is about to: v2 ``cgroup.freeze``, v1
+    ``freezer.state``.
+
+    ``cgroup.events`` says ``frozen 1`` only when the last task has stopped, and one in
+    uninterruptible sleep can delay that while all others stand still. So ``cgroup.freeze`` of the
+    cgroup and of those above it counts too.
 
     root: ``/sys/fs/cgroup``. lines: the process's ``/proc/PID/cgroup``.
     """
     for line in lines:
         if line.controllers == "":
-            name, sign = "cgroup.events", "frozen 1"
+            if _any(root, line, line.path, "cgroup.events", "frozen 1"):
+                return True
+            if any(_any(root, line, level, "cgroup.freeze", "1") for level in _levels(line.path)):
+                return True
         elif "freezer" in line.controllers.split(","):
-            name, sign = "freezer.state", "FR"  # FROZEN, or FREEZING on the way there
-        else:
-            continue
-        if any(
-            sign in (_read(directory, name) or "")
-            for directory in _directories(root, line.controllers, line.path)
-        ):
-            return True
+            # FROZEN, or FREEZING on the way there; what is above is included
+            if _any(root, line, line.path, "freezer.state", "FR"):
+                return True
     return False
+
+
+def _any(root: str, line: CgroupLine, path: str, name: str, sign: str) -> bool:
+    """Whether this file of that cgroup contains the sign."""
+    return any(
+        sign in (_read(directory, name) or "")
+        for directory in _directories(root, line.controllers, path)
+    )
+
+
+def _levels(path: str) -> Iterator[str]:
+    """The paths of a cgroup and of those above it, without the root's, from the deepest on."""
+    parts = path.split("/")[:MAX_DEPTH]
+    for length in range(len(parts), 1, -1):
+        yield "/".join(parts[:length])
 
 
 def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids | None:
@@ -227,9 +241,7 @@ def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids
     limit; ``path`` by default.
     """
     found: dict[str, Pids] = {}
-    parts = path.split("/")[:MAX_DEPTH]
-    for length in range(len(parts), 1, -1):
-        level = "/".join(parts[:length])
+    for level in _levels(path):
         for directory in _directories(root, controllers, level):
             current, most = _read(directory, "pids.current"), _read(directory, "pids.max")
             if current and most:
@@ -272,6 +284,20 @@ def _hierarchy(
         if os.path.exists(root + directory + "/" + name):
             return root + directory, name
     return None, ""
+
+
+def _opened(directories: Iterable[str], name: str) -> Iterator[int]:
+    """Yield a descriptor of this file in each of the directories. Cgroups that were removed
+    meanwhile are skipped: they have no tasks.
+    """
+    for directory in directories:
+        try:
+            fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in REMOVED:
+                raise
+        else:
+            yield fd
 
 
 def _lines_of(fd: int) -> int:

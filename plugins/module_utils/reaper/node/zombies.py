@@ -72,9 +72,9 @@ def _among_children(procfs: ProcFS, ledger: cgroups.Ledger, count: int) -> Found
             raise _TooManyReads
 
     try:
-        for directory, number in ledger.holding() or ():
+        for directories, number in ledger.holding() or ():
             here, longest = 0, None
-            for pid in cgroups.processes(directory):
+            for pid in itertools.chain.from_iterable(map(cgroups.processes, directories)):
                 children, may_be_more = procfs.zombie_children(pid, MAX_LISTED, in_vain)
                 stats += children
                 here += len(children)
