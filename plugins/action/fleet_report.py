@@ -19,6 +19,7 @@ from ansible_collections.provider.fleet.plugins.plugin_utils import (
     fleet_files,
     fleet_history,
     fleet_page,
+    node_result,
 )
 
 ARGUMENTS = {
@@ -73,6 +74,11 @@ class ActionModule(ActionBase):
             dest=directory,
             files=written,
             totals=fleet["totals"],
+            unread={
+                node["host"]: node["why"] or node["audit_error"]
+                for node in fleet["nodes"]
+                if node["why"] or node["audit_error"]
+            },
             msg=f"{message}. Trends are missing: {no_trends}" if no_trends else message,
         )
         return result
@@ -104,7 +110,7 @@ def _written(
             with fleet_history.History(history, read_only=True) as opened:
                 opened.check()
     except fleet_history.HistoryError as error:
-        no_trends = fleet_data.text(error)
+        no_trends = node_result.text(error)
     texts = {
         "fleet.html": fleet_page.page(fleet, trends, at, no_trends),
         "fleet.csv": fleet_files.as_csv(fleet),

@@ -15,6 +15,7 @@ description:
     found and cleared, by which remedy, workloads ended, tenants affected, nodes short of PIDs, and
     hosts that failed or were unreachable, with the reason.
   - Up to three nodes are shown in full; for more, a table lists those that need attention.
+  - A host whose answer cannot be read is listed as failed, with the reason.
   - Runs that use none of these modules get no summary.
   - The playbooks of this collection show it without any configuration. For playbooks of your own,
     set C(callbacks_enabled) as shown.
@@ -31,11 +32,17 @@ ansible.cfg: |
   callbacks_enabled = provider.fleet.fleet_summary
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_table
+from ansible_collections.provider.fleet.plugins.plugin_utils.node_result import (
+    as_dict,
+    as_list,
+    audit_counts,
+    checked,
+    error_of,
+)
 from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import (
     FAILED,
     SWEPT,
@@ -63,22 +70,26 @@ class CallbackModule(CallbackBase):
         self.errors: dict[str, str] = {}  # the last one
         self.unreached: set[str] = set()  # unreachable when last to be checked or swept
         self.audits: dict[str, dict[str, int]] = {}  # counts of init_audit
+        self.unread_audits: dict[str, str] = {}  # why its answer cannot be read
         self.is_needed = False  # whether one of our modules ran
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task succeeded on a host."""
         host, module = result._host.get_name(), self._module(result)
-        if module in NODE_MODULES:
-            self.unreached.discard(host)
-            if not self._is_look_after_sweep(module, host):
-                self.rows[host] = node_row(host, result._result)
-        elif module == AUDIT_MODULE:
-            self.audits[host] = dict(result._result.get("counts") or {})
+        if module not in (*NODE_MODULES, AUDIT_MODULE):
+            return
+        for answer in _answers(result._result):
+            if module == AUDIT_MODULE:
+                self._add_audit(host, answer)
+            else:
+                self.unreached.discard(host)
+                if not self._is_look_after_sweep(module, host):
+                    self.rows[host] = node_row(host, checked(answer))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task failed on a host. Whether the host has failed is only known at the end."""
         self._module(result)
-        self.errors[result._host.get_name()] = _error_of(result._result)
+        self.errors[result._host.get_name()] = error_of(as_dict(result._result))
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """A host was unreachable. A playbook may go on, as report.yml does, and let the host fail
@@ -86,7 +97,7 @@ class CallbackModule(CallbackBase):
         """
         self._module(result)
         self.unreached.add(result._host.get_name())
-        self.errors[result._host.get_name()] = _error_of(result._result)
+        self.errors[result._host.get_name()] = error_of(as_dict(result._result))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """The end of the run."""
@@ -96,6 +107,8 @@ class CallbackModule(CallbackBase):
             return
         stats.provider_fleet_summary_shown = True
         rows = dict(self.rows)
+        for host, why in self.unread_audits.items():
+            rows[host] = rows.get(host, node_row(host, {}))._replace(state=FAILED, why=why)
         for hosts, final_state in ((stats.failures, FAILED), (stats.dark, UNREACHABLE)):
             for host in hosts:
                 state = UNREACHABLE if host in self.unreached else final_state
@@ -118,13 +131,27 @@ class CallbackModule(CallbackBase):
         self.is_needed = self.is_needed or name in NODE_MODULES or name == AUDIT_MODULE
         return name
 
+    def _add_audit(self, host: str, answer: object) -> None:
+        counts, why = audit_counts(answer)
+        if why:
+            self.unread_audits[host] = why
+            self.audits.pop(host, None)
+        else:
+            self.audits[host] = counts
+            self.unread_audits.pop(host, None)
+
     def _is_look_after_sweep(self, module: str, host: str) -> bool:
         row = self.rows.get(host)
         return module == "zombie_info" and row is not None and row.state == SWEPT
 
 
-def _error_of(result: Mapping[str, Any]) -> str:
-    """The error of a task, or of the first item of its loop that failed."""
-    items = [item for item in result.get("results") or () if isinstance(item, dict)]
-    first = next((item.get("msg") for item in items if item.get("failed")), None)
-    return str(first or result.get("msg") or "")
+def _answers(result: object) -> list[object]:
+    """What the module returned: nothing yet for a task that goes on in the background, and several
+    answers for a loop.
+    """
+    returned = as_dict(result)
+    if "ansible_job_id" in returned and not returned.get("finished"):
+        return []
+    if "results" in returned and "counts" not in returned:
+        return [item for item in as_list(returned["results"]) if not as_dict(item).get("skipped")]
+    return [result]

@@ -95,4 +95,10 @@ totals:
   description: Totals for the fleet, as in C(fleet.json).
   returned: success
   type: dict
+unread:
+  description: Why a host or its audit could not be read, by host. Hosts that failed or were
+    unreachable are among them.
+  returned: success
+  type: dict
+  sample: {"node7": "its answer cannot be read: counts.zombies is 'many', not a number"}
 """

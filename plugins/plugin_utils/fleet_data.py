@@ -4,29 +4,39 @@
 """The fleet as one dictionary, made from what zombie_info and init_audit returned for each node.
 The page, the CSV, the JSON and the history are all built from it.
 
-A tenant may have taken over a node, so whatever a node returned is reduced to text and numbers of
-bounded size. Command lines are left out, because they can contain passwords and reports get passed
-around.
+Command lines are left out, because they can contain passwords and reports get passed around.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import LEVELS
 
+from .node_result import Row, audited, checked, text
 from .node_row import LOOKED, node_row, tenant_of
 
 SCHEMA = 1
-MAX_TEXT = 300  # characters
-MAX_ROWS = 5000  # in any list of one node; the modules return fewer
 MAX_EVIDENCE = 9  # pieces of evidence that an init leaks
-
-Row = dict[str, Any]  # of JSON
+# Figures of a node, which nobody knows where it was not read
+FIGURES = (
+    "zombies",
+    "offenders",
+    "would_act",
+    "tenants",
+    "tasks",
+    "limit",
+    "bound_by",
+    "usage",
+    "growth_per_hour",
+    "seconds_to_full",
+    "short_of_pids",
+    "cleared",
+    "ended",
+    "cleared_by",
+)
 
 
 def fleet(
@@ -44,7 +54,7 @@ def fleet(
     inits: list[Row] = []
     actions: list[Row] = []
     for host in looks:
-        look = _checked_look(looks[host])
+        look = {**checked(looks[host]), "check_mode": True}
         node = _node(text(host), look)
         nodes.append(node)
         if node["state"] != LOOKED:
@@ -57,14 +67,12 @@ def fleet(
             ]
         if audits is None:
             continue
-        audit = _dict(audits.get(host))
-        node["audit_error"] = _audit_error(host, audit)
+        containers, node["audit_error"] = audited(audits.get(host))
         if not node["audit_error"]:
-            containers = [_dict(container) for container in _list(audit["containers"])]
-            leaking = [container for container in containers if container.get("verdict") == "leaks"]
+            leaking = [container for container in containers if container["verdict"] == "leaks"]
             node["containers"], node["inits_leaking"] = len(containers), len(leaking)
             inits += [_init(node["host"], container) for container in leaking]
-    offenders.sort(key=lambda row: (-row["zombies"], row["host"], row["pid"]))
+    offenders.sort(key=lambda row: (-row["zombies"], row["host"], row["pid"] or 0))
     inits.sort(key=lambda row: (-row["zombies"], row["host"], row["workload"]))
     actions.sort(key=lambda row: (-row["ended"], -row["cleared"], row["host"]))
     nodes.sort(key=lambda row: (row["state"] == LOOKED, -(row["usage"] or 0), row["host"]))
@@ -80,102 +88,10 @@ def fleet(
     }
 
 
-def text(value: object, max_length: int = MAX_TEXT) -> str:
-    """Any value as at most ``max_length`` printable characters and an ellipsis. Control characters,
-    bidirectional overrides and lone surrogates are escaped.
-    """
-    whole = "" if value is None else str(value)
-    if len(whole) <= max_length and whole.isprintable():
-        return f"{whole}"  # turns Ansible's subclasses of str into plain text
-    shown = "".join(
-        character if character.isprintable() else ascii(character)[1:-1]
-        for character in whole[:max_length]
-    )
-    return shown if max(len(whole), len(shown)) <= max_length else shown[:max_length] + "…"
-
-
-def _checked_look(returned: object) -> Row:
-    """What zombie_info returned on a node, reduced to the fields that are used, each of the type
-    that it should have.
-    """
-    result = _dict(returned)
-    broken = result.get("failed") or result.get("unreachable")
-    if not broken and not (
-        isinstance(result.get("counts"), dict) and isinstance(result.get("limits"), dict)
-    ):
-        result = {"failed": True, "msg": "the node returned no usable result"}
-    last = _dict(result.get("last_sweep"))
-    last_sweep = {
-        "at": _number(last.get("at")),
-        "counts": _counts(last),
-        "offenders": _offenders(last),
-    }
-    return {
-        **{key: result[key] for key in ("msg", "module_stdout", "module_stderr") if key in result},
-        "failed": bool(result.get("failed")),
-        "unreachable": bool(result.get("unreachable")),
-        "check_mode": True,
-        "counts": _counts(result),
-        "limits": _limits(result),
-        "offenders": _offenders(result),
-        "last_sweep": last_sweep if last else None,
-    }
-
-
-def _counts(result: Row) -> Row:
-    counts = _dict(result.get("counts"))
-    by = _dict(counts.get("cleared_by"))
-    return {
-        **{
-            key: _count(counts.get(key))
-            for key in ("zombies", "zombies_left", "cleared", "offenders", "parents_ended")
-        },
-        "cleared_by": {remedy: _count(by.get(remedy)) for remedy in REMEDIES},
-    }
-
-
-def _limits(result: Row) -> Row:
-    limits = _dict(result.get("limits"))
-    return {
-        **{key: _count(limits[key]) for key in ("tasks", "limit") if key in limits},
-        "bound_by": text(limits.get("bound_by")),
-        **{
-            key: _number(limits.get(key)) for key in ("usage", "growth_per_hour", "seconds_to_full")
-        },
-        "pressure": limits["pressure"] if limits.get("pressure") in LEVELS else None,
-    }
-
-
-def _offenders(result: Row) -> list[Row]:
-    found = [_dict(offender) for offender in _list(result.get("offenders"))]
-    return [{**offender, "workload": _workload(offender)} for offender in found]
-
-
-def _workload(entry: Row) -> Row:
-    workload = _dict(entry.get("workload"))
-    keys = (
-        "kind",
-        "runtime",
-        "namespace",
-        "pod",
-        "pod_uid",
-        "container_name",
-        "container_id",
-        "service",
-    )
-    claims = _dict(workload.get("lease"))
-    lease: Row = {
-        key: text(claims[key]) for key in ("owner", "dseq", "gseq", "oseq") if key in claims
-    }
-    if lease:
-        lease["verified"] = claims.get("verified") is True
-    return {**{key: text(workload.get(key)) for key in keys}, "lease": lease}
-
-
 def _node(host: str, look: Row) -> Row:
     row, last = node_row(host, look), look["last_sweep"]
-    swept = node_row(host, {**last, "check_mode": False}) if last else None
-    return {
+    did = last["counts"] if last else None
+    node = {
         "host": host,
         "state": row.state,
         "why": text(row.why),
@@ -187,84 +103,65 @@ def _node(host: str, look: Row) -> Row:
         "limit": row.limit,
         "bound_by": row.bound_by,
         "usage": row.usage,
-        "growth_per_hour": look["limits"]["growth_per_hour"],
+        "growth_per_hour": look["limits"].get("growth_per_hour"),
         "seconds_to_full": row.seconds_to_full,
         "short_of_pids": row.short_of_pids,
         "containers": None,
         "inits_leaking": None,
         "audit_error": "",
         "swept_at": last and last["at"],
-        "cleared": swept.cleared if swept else 0,
-        "ended": swept.parents_ended if swept else 0,
-        "cleared_by": swept.cleared_by if swept else dict.fromkeys(REMEDIES, 0),
+        "cleared": did["cleared"] if did else 0,
+        "ended": did["parents_ended"] if did else 0,
+        "cleared_by": did["cleared_by"] if did else dict.fromkeys(REMEDIES, 0),
     }
-
-
-def _audit_error(host: str, audit: Row) -> str:
-    """Empty if the audit can be used."""
-    if (
-        isinstance(audit.get("containers"), list)
-        and not audit.get("failed")
-        and not audit.get("unreachable")
-    ):
-        return ""
-    return text(node_row(host, {**audit, "failed": True}).why)
+    return node if row.state == LOOKED else {**node, **dict.fromkeys(FIGURES)}
 
 
 def _offender(host: str, offender: Row) -> Row:
-    pids = _dict(offender.get("pids"))
+    pids = offender["pids"]
     return {
         "host": host,
         **_place(offender["workload"]),
         **_process(offender),
-        "zombies": _count(offender.get("zombies")),
-        "oldest_age": _number(offender.get("oldest_age")),
-        "leaking_per_hour": _number(offender.get("leaking_per_hour")),
-        "tasks": _count(pids["current"]) if "current" in pids else None,
-        "limit": _count(pids.get("max")) or None,
-        "usage": _number(pids.get("usage")),
-        "seconds_to_full": _number(pids.get("seconds_to_full")),
-        **{key: text(offender.get(key)) for key in ("verdict", "reason", "explanation")},
+        "is_init": offender["pid"] is not None and offender["pid"] == offender["init_pid"],
+        "zombies": offender["zombies"],
+        "orphans": offender["orphans"],
+        "oldest_age": offender["oldest_age"],
+        "leaking_per_hour": offender["leaking_per_hour"],
+        "tasks": pids["current"],
+        "limit": pids["max"],
+        "usage": pids["usage"],
+        "seconds_to_full": pids["seconds_to_full"],
+        **{key: offender[key] for key in ("verdict", "reason", "explanation")},
     }
 
 
 def _init(host: str, container: Row) -> Row:
-    evidence = [_dict(each) for each in _list(container.get("evidence"))]
-    why = "; ".join(
-        text(each.get("detail"))
-        for each in evidence[:MAX_EVIDENCE]
-        if each.get("verdict") == "leaks"
-    )
     return {
         "host": host,
-        **_place(_workload(container)),
-        **_process(_dict(container.get("init"))),
-        "zombies": _count(container.get("zombies")),
-        "explanation": text(why),
+        **_place(container["workload"]),
+        **_process(container["init"]),
+        "zombies": container["zombies"],
+        "explanation": text("; ".join(container["leaks_because"][:MAX_EVIDENCE])),
     }
 
 
 def _action(host: str, at: float | None, offender: Row) -> Row:
-    steps = [_dict(step) for step in _list(offender.get("steps"))]
     return {
         "host": host,
         "at": at,
         **_place(offender["workload"]),
         **_process(offender),
-        "zombies": _count(offender.get("zombies")),
-        "cleared": _count(offender.get("cleared")),
-        "remedy": text(offender.get("remedy")),
-        "outcome": text(offender.get("outcome")),
-        "ended": any(step.get("result") == "parent_ended" for step in steps),
+        "zombies": offender["zombies"],
+        "cleared": offender["cleared"],
+        "remedy": offender["remedy"],
+        "outcome": offender["outcome"],
+        "ended": any(step["result"] == "parent_ended" for step in offender["steps"]),
     }
 
 
 def _process(entry: Row) -> Row:
-    return {
-        "pid": _count(entry.get("pid")) or None,
-        "name": text(entry.get("name")),
-        "executable": text(entry.get("executable")),
-    }
+    return {key: entry[key] for key in ("pid", "name", "executable")}
 
 
 def _place(workload: Row) -> Row:
@@ -274,6 +171,7 @@ def _place(workload: Row) -> Row:
     name = text("/".join(part for part in parts if part))
     return {
         "tenant": tenant_of(workload),
+        "tenant_kind": _tenant_kind(workload),
         "workload": name or workload["service"] or workload["kind"],
         "runtime": workload["runtime"],
         "namespace": workload["namespace"],
@@ -281,6 +179,17 @@ def _place(workload: Row) -> Row:
         "container": container,
         "lease": _lease(workload["lease"]),
     }
+
+
+def _tenant_kind(workload: Row) -> str:
+    """``owner`` (of a verified lease), ``namespace``, or empty; without it, a namespace could pass
+    for an owner of the same name.
+    """
+    tenant = tenant_of(workload)
+    if not tenant:
+        return ""
+    lease = workload["lease"]
+    return "owner" if lease.get("verified") and lease.get("owner") else "namespace"
 
 
 def _lease(lease: Row) -> str:
@@ -337,29 +246,3 @@ def _totals(nodes: list[Row], offenders: list[Row]) -> Row:
         "tightest": tightest["host"] if tightest else None,
         "tightest_usage": tightest["usage"] if tightest else None,
     }
-
-
-def _dict(value: object) -> Row:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value[:MAX_ROWS] if isinstance(value, list) else []
-
-
-def _count(value: object) -> int:
-    """A count of at most 2**53, which JSON can carry; 0 for anything else."""
-    number = _number(value)
-    return int(number) if number and 0 < number <= 2**53 else 0
-
-
-def _number(value: object) -> float | None:
-    """A finite number; None for anything else."""
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and abs(value) < 2**63
-        and math.isfinite(value)
-    ):
-        return value
-    return None

@@ -24,7 +24,8 @@ NUMERIC = ("zombies", "cleared", "left")  # headings of right-aligned columns
 def as_lines(rows: Iterable[NodeRow]) -> list[str]:
     """Lines without control characters. rows: one for each node, at least one in all."""
     nodes = sorted(rows, key=_worst_first)
-    known = [row for row in nodes if row.lines]  # nodes that failed after they had reported, too
+    # Nodes that failed after they had reported, too
+    known = [row for row in nodes if row.lines or not row.why]
     lines = [_states(nodes)]
     if known:
         lines += _totals(known)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import ROOM
 
+from .node_result import one_line
+
 SWEPT, LOOKED, FAILED, UNREACHABLE = "swept", "looked", "failed", "unreachable"
-MAX_ERROR = 300  # characters of an error
 
 
 class NodeRow(NamedTuple):
@@ -43,7 +44,8 @@ class NodeRow(NamedTuple):
 def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
     """The row of one host.
 
-    result: as the module returned it, or with ``msg`` and one of ``failed`` and ``unreachable``.
+    result: from :func:`.node_result.checked`, or with ``msg`` and one of ``failed`` and
+    ``unreachable``.
     state: :data:`FAILED` or :data:`UNREACHABLE`, if that is already known from elsewhere.
     """
     if result.get("unreachable") or result.get("failed"):
@@ -54,7 +56,7 @@ def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
     return NodeRow(
         host=host,
         state=state or (LOOKED if result.get("check_mode") else SWEPT),
-        why=_one_line(result.get("msg") or "no result") if state else "",
+        why=one_line(result.get("msg") or "no result") if state else "",
         check_mode=bool(result.get("check_mode")),
         zombies=counts.get("zombies", 0),
         cleared=counts.get("cleared", 0),
@@ -81,7 +83,3 @@ def tenant_of(workload: Mapping[str, Any]) -> str:
     lease = workload.get("lease") or {}
     owner = lease.get("owner") if lease.get("verified") is True else None
     return owner or workload.get("namespace") or ""
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())[:MAX_ERROR]

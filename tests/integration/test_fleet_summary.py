@@ -14,6 +14,8 @@ from rig.playbook import Playbook
 LEAK = "for _ in range(3): zombie()\nready()\nforever()"
 OFF = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 WRONG = {"zombie_reaper_min_age": -1}
+DUE = {"zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0}
+ODD = '{"changed": false, "counts": {"zombies": "many"}, "limits": {}, "offenders": []}'
 OWN_PLAYBOOK = """
 - hosts: all
   gather_facts: false
@@ -98,6 +100,24 @@ def test_hosts_that_failed_or_were_not_reached(sweep):
     assert lines[0] == "3 nodes: 1 swept, 1 failed, 1 unreachable"
     assert any(line.startswith("failed: wrong: ") and "min_age" in line for line in lines)
     assert any(line.startswith("unreachable: off: ") for line in lines)
+
+
+def test_a_host_that_returns_something_odd_is_a_row_that_says_so(node, sweep, tmp_path):
+    """A tenant may have taken it over, and what the module would return is that tenant's choice."""
+    node.container(LEAK)
+    odd = tmp_path / "odd"
+    odd.write_text(f"#!/bin/sh\ncat >/dev/null\necho '{ODD}'\n", encoding="utf-8")
+    odd.chmod(0o755)
+    hosts = {"fine": {"ansible_python_interpreter": sweep.python}}
+    hosts["odd"] = {"ansible_python_interpreter": str(odd)}
+    played = sweep(hosts=hosts, ansible_python_interpreter=None, **DUE)
+    lines = summary(played)
+    assert lines[:3] == [
+        "2 nodes: 1 swept, 1 failed",
+        "3 zombies on 1 node: 3 cleared (reap 3), 0 left",
+        "failed: odd: its answer cannot be read: counts.zombies is 'many', not a number",
+    ]
+    assert "Traceback" not in played.text
 
 
 def test_not_one_host_was_reached(sweep):

@@ -38,6 +38,7 @@ AWAY = {
     "ansible_port": 1,
     "ansible_pipelining": False,
 }
+ODD = '{"changed": false, "counts": {"zombies": "many"}, "limits": {}, "offenders": []}'
 NAMES = ["fleet.csv", "fleet.html", "fleet.json", "history.sqlite"]
 
 
@@ -175,6 +176,29 @@ def test_nodes_that_fail_are_in_the_report_and_fail_the_playbook(fleet):
     page = (fleet.dest / "fleet.html").read_text(encoding="utf-8")
     assert "a&lt;b&gt;" in page and "2 nodes could not be checked" in page
     assert "Traceback" not in played.text
+
+
+def test_a_node_whose_answer_cannot_be_read_is_in_the_report_and_fails(fleet, tmp_path):
+    fleet.nodes[0].container(LEAK)
+    odd = tmp_path / "odd"
+    odd.write_text(f"#!/bin/sh\ncat >/dev/null\necho '{ODD}'\n", encoding="utf-8")
+    odd.chmod(0o755)
+    hosts = {**fleet.hosts, "odd": {"ansible_python_interpreter": str(odd)}}
+    played = fleet(hosts=hosts)
+    assert {host: counts["failed"] for host, counts in played.recap.items()} == {
+        "node1": 0,
+        "node2": 0,
+        "odd": 1,
+    }
+    why = "its answer cannot be read: counts.zombies is 'many', not a number"
+    assert why in " ".join(played.text.split()) and "Traceback" not in played.text
+    told = fleet.told()
+    odd_node = next(node for node in told["nodes"] if node["host"] == "odd")
+    assert (odd_node["state"], odd_node["why"], odd_node["zombies"]) == ("failed", why, None)
+    assert told["totals"]["zombies"] == 2
+    with open(fleet.dest / "fleet.csv", encoding="utf-8", newline="") as file:
+        zombies = {row["host"]: row["zombies"] for row in csv.DictReader(file)}
+    assert zombies["odd"] == "" and zombies["node2"] == "0"
 
 
 def test_where_all_fail_there_is_a_report_all_the_same(fleet):

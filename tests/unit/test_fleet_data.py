@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import html
+import io
 import json
 import math
 import tempfile
@@ -12,10 +15,11 @@ from ansible_collections.provider.fleet.plugins.plugin_utils import (
     fleet_files,
     fleet_history,
     fleet_page,
+    node_result,
 )
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from rig import fleet as rig
+from rig.spoilt import spoilt
 
 LEASE = {
     "owner": "akash1qq",
@@ -46,7 +50,7 @@ def test_nodes_that_failed_come_first_and_the_tightest_next():
     ]
     assert [node["why"] for node in done["nodes"][:3]] == [
         "Failed to connect to the host via ssh: Connection refused",
-        "the node returned no usable result",
+        "no result",
         rig.FAILED["msg"],
     ]
     totals = done["totals"]
@@ -140,6 +144,57 @@ def test_inits_that_leak():
     assert by_host["c"]["audit_error"] == "no result"
 
 
+def test_nobody_knows_the_figures_of_a_node_that_was_not_read():
+    """A 0 in the CSV or the JSON would pass for a node without zombies."""
+    done = rig.fleet_of({"fine": rig.look(), "away": rig.UNREACHABLE})
+    away, fine = done["nodes"]
+    assert {key for key, value in away.items() if value is None} >= set(fleet_data.FIGURES)
+    assert [fine[key] for key in ("zombies", "would_act", "cleared")] == [0, 0, 0]
+    csv_rows = list(csv.DictReader(io.StringIO(fleet_files.as_csv(done))))
+    assert [row["zombies"] for row in csv_rows] == ["", "0"]
+    assert json.loads(fleet_files.as_json(done, []))["nodes"][0]["zombies"] is None
+
+
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"counts": {"zombies": "many"}}, "counts.zombies is 'many', not a number"),
+        ({"counts": {"zombies": -1}}, "counts.zombies is -1, not a count"),
+        ({"counts": {"zombies": 1.5}}, "counts.zombies is 1.5, not a count"),
+        ({"counts": {"zombies": math.nan}}, "counts.zombies is nan, not a number"),
+        ({"counts": {"zombies": True}}, "counts.zombies is True, not a number"),
+        ({"counts": {"zombies": 10**5000}}, "counts.zombies is a huge number, not a number"),
+        ({"counts": [3]}, "counts is [3], not a dictionary"),
+        ({"limits": None}, "limits is missing, not a dictionary"),
+        (
+            {"limits": {"pressure": "panic"}},
+            "limits.pressure is 'panic', not one of room, pressure, full",
+        ),
+        ({"offenders": {"pid": 1}}, "offenders is {'pid': 1}, not a list"),
+        ({"offenders": [{"zombies": []}]}, "offenders[0].zombies is [], not a number"),
+        ({"last_sweep": {"counts": 7}}, "last_sweep.counts is 7, not a dictionary"),
+        ({"summary": "all is well"}, "summary is 'all is well', not a list"),
+    ],
+)
+def test_a_node_whose_answer_cannot_be_read_has_failed(changes, why):
+    done = rig.fleet_of({"good": LOOK, "odd": {**LOOK, **changes}})
+    odd, good = done["nodes"]
+    assert (odd["host"], odd["state"]) == ("odd", "failed")
+    assert odd["why"] == f"its answer cannot be read: {why}"
+    assert odd["zombies"] is None and good["zombies"] == done["totals"]["zombies"] == 3
+    for made in (
+        html.unescape(fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT)),
+        fleet_files.as_csv(done),
+        fleet_files.as_json(done, []),
+    ):
+        assert why in made.replace('""', '"').replace("\\'", "'")
+
+
+def test_offenders_without_a_pid_are_sorted_too():
+    done = rig.fleet_of({"a": rig.look(rig.offender(pid=None), rig.offender())})
+    assert [row["pid"] for row in done["offenders"]] == [None, 4711]
+
+
 def test_command_lines_are_nowhere():
     """Passwords are in them."""
     done = rig.fleet_of(
@@ -179,27 +234,7 @@ def test_command_lines_are_nowhere():
     ],
 )
 def test_text_is_printable_and_bounded(given, shown):
-    assert fleet_data.text(given) == shown
-
-
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-@st.composite
-def spoilt(draw, whole):
-    """A result in which something is something else."""
-    if isinstance(whole, dict) and whole and draw(st.booleans()):
-        key = draw(st.sampled_from(sorted(whole)))
-        return {**whole, key: draw(spoilt(whole[key]))}
-    if isinstance(whole, list) and whole and draw(st.booleans()):
-        return [draw(spoilt(whole[0]))] + whole[1:]
-    return draw(ANYTHING)
+    assert node_result.text(given) == shown
 
 
 LOOK = rig.look(rig.offender(workload=rig.workload(lease=LEASE)), last_sweep=rig.sweep(rig.acted()))
@@ -231,7 +266,7 @@ def assert_sound(value):
     ):
         assert_sound(item)
     assert (
-        not isinstance(value, str) or value.isprintable() and len(value) <= fleet_data.MAX_TEXT + 1
+        not isinstance(value, str) or value.isprintable() and len(value) <= node_result.MAX_TEXT + 1
     )
     assert not isinstance(value, float) or math.isfinite(value)
 
@@ -241,6 +276,6 @@ def test_a_node_that_returns_a_million_offenders_is_bounded():
         {"a": {**rig.look(), "offenders": [rig.offender(name="x" * 10**6)] * 10**5}}
     )
     assert (
-        len(done["offenders"]) == fleet_data.MAX_ROWS
-        and len(done["offenders"][0]["name"]) == fleet_data.MAX_TEXT + 1
+        len(done["offenders"]) == node_result.MAX_ROWS
+        and len(done["offenders"][0]["name"]) == node_result.MAX_TEXT + 1
     )

@@ -9,9 +9,9 @@ import re
 
 import pytest
 from ansible_collections.provider.fleet.plugins.plugin_utils import (
-    fleet_data,
     fleet_history,
     fleet_page,
+    node_result,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,7 +93,7 @@ def page(name="x", trends=fleet_history.NO_TRENDS, **more):
     }
     trends = trends._replace(
         tenants=[
-            {"tenant": fleet_data.text(name), "leaked": 1, "cleared": 1, "ended": 1, "hosts": 1}
+            {"tenant": node_result.text(name), "leaked": 1, "cleared": 1, "ended": 1, "hosts": 1}
         ]
     )
     return fleet_page.page(rig.fleet_of(looks, audits), trends, rig.AT, **more)
@@ -122,8 +122,8 @@ def assert_same_but_for_text(name):
     read = Parsed(page(name))
     assert read.tags == PLAIN.tags
     assert read.inside == PLAIN.inside
-    shown = fleet_data.text(name)
-    assert fleet_data.text("host " + name) in read.cells
+    shown = node_result.text(name)
+    assert node_result.text("host " + name) in read.cells
     assert any(cell == shown for cell in read.cells) or not shown
 
 

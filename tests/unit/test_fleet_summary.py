@@ -1,0 +1,147 @@
+"""The callback of the summary, given what Ansible gives it."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.provider.fleet.plugins.callback import fleet_summary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rig import fleet as rig
+from rig.spoilt import ANYTHING, spoilt
+
+LEASE = {"owner": "akash1qq", "dseq": "1", "gseq": "1", "oseq": "1", "verified": True}
+SUMMARY = ["3 zombies on this node"]
+LOOK = {
+    **rig.look(rig.offender(3, workload=rig.workload(lease=LEASE))),
+    "summary": SUMMARY,
+}
+SWEEP = {**LOOK, "check_mode": False}
+SWEEP["counts"] = {
+    **LOOK["counts"],
+    "cleared": 2,
+    "zombies_left": 1,
+    "cleared_by": {"nudge": 0, "reap": 2, "terminate": 0},
+}
+AUDIT = {"counts": {"containers": 3, "reaps": 2, "leaks": 1, "unknown": 0}}
+
+
+class Run:
+    """A run of which the callback is told; answers are what modules returned."""
+
+    def __init__(self):
+        self.callback = fleet_summary.CallbackModule()
+        self.callback._display = SimpleNamespace(
+            banner=lambda _title: None, display=self.print, warning=self.print
+        )
+        self.lines = []
+
+    def print(self, line):
+        self.lines.append(line)
+
+    @staticmethod
+    def result(host, answer, module):
+        return SimpleNamespace(
+            _host=SimpleNamespace(get_name=lambda: host),
+            _task=SimpleNamespace(action=f"provider.fleet.{module}"),
+            _result=answer,
+        )
+
+    def ok(self, host, answer, module="zombie_reap"):
+        self.callback.v2_runner_on_ok(self.result(host, answer, module))
+
+    def failed(self, host, answer, module="zombie_reap"):
+        self.callback.v2_runner_on_failed(self.result(host, answer, module))
+
+    def summary(self, failures=(), dark=()) -> list:
+        self.callback.v2_playbook_on_stats(
+            SimpleNamespace(failures=dict.fromkeys(failures, 1), dark=dict.fromkeys(dark, 1))
+        )
+        return self.lines
+
+
+def test_one_odd_answer_is_a_row_that_says_so():
+    run = Run()
+    for host in ("node1", "node2", "node3"):
+        run.ok(host, SWEEP)
+    run.ok("odd", {**SWEEP, "counts": {"zombies": "many"}})
+    lines = run.summary()
+    assert lines[:2] == [
+        "4 nodes: 3 swept, 1 failed",
+        "9 zombies on 3 nodes: 6 cleared (reap 6), 3 left",
+    ]
+    assert "failed: odd: its answer cannot be read: counts.zombies is 'many', not a number" in lines
+
+
+def test_an_audit_that_cannot_be_read_is_a_row_that_says_so():
+    run = Run()
+    run.ok("node1", AUDIT, "init_audit")
+    run.ok("odd", {"counts": {"containers": 3, "leaks": "all"}}, "init_audit")
+    assert run.summary() == [
+        "1 node: 1 failed",
+        "failed: odd: its answer cannot be read: counts.leaks is 'all', not a number",
+        "inits of 3 containers on 1 node: 2 collect orphans, 1 leak, 0 unknown",
+        "leaking: node1 (1)",
+        "",
+    ]
+
+
+def test_a_sweep_counts_though_the_audit_cannot_be_read():
+    run = Run()
+    run.ok("node1", SWEEP)
+    run.ok("node1", {"counts": None}, "init_audit")
+    lines = run.summary()
+    assert lines[:4] == [
+        "1 node: 1 failed",
+        "3 zombies on 1 node: 2 cleared (reap 2), 1 left",
+        "1 tenant affected: akash1qq",
+        "failed: node1: its answer cannot be read: counts is missing, not a dictionary",
+    ]
+
+
+def test_a_task_in_the_background_has_no_answer_yet():
+    run = Run()
+    run.ok("node1", {"ansible_job_id": "j1", "started": 1, "finished": 0})
+    assert run.summary() == []
+
+
+def test_of_a_loop_the_last_answer_counts():
+    run = Run()
+    run.ok("node1", {"results": [LOOK, {"skipped": True}, SWEEP, {"skipped": True}]})
+    assert run.summary()[0] == "1 node: 1 swept"
+
+
+def test_a_report_without_lines_counts_too():
+    run = Run()
+    run.ok("node1", {**SWEEP, "summary": []})
+    assert run.summary()[1] == "3 zombies on 1 node: 2 cleared (reap 2), 1 left"
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+@settings(max_examples=60)
+@given(
+    sweep=spoilt(SWEEP),
+    audit=spoilt(AUDIT),
+    error=ANYTHING | st.fixed_dictionaries({"msg": ANYTHING, "results": ANYTHING}),
+)
+def test_whatever_one_host_returns_the_others_are_summed_up(good_first, sweep, audit, error):
+    run = Run()
+    good = [f"good{number}" for number in range(4)]
+    strange = [
+        lambda: run.ok("strange", sweep),
+        lambda: run.ok("strange", audit, "init_audit"),
+        lambda: run.failed("broken", error),
+    ]
+    told = [lambda host=host: run.ok(host, SWEEP) for host in good]
+    for tell in told + strange if good_first else strange + told:
+        tell()
+    lines = run.summary(failures=["broken"])
+    assert all(line.isprintable() and len(line) < 1000 for line in lines)
+    row = run.callback.rows.get("strange")
+    zombies = 4 * 3 + (row.zombies if row and not row.why else 0)
+    assert f"{zombies:,} zombies on" in lines[1]
+    for host in good:
+        assert any(re.match(rf"{host} +3 +2 +1 +reap", line) for line in lines)
+    assert any(line.startswith("failed: broken: ") for line in lines)
