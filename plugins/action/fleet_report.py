@@ -110,7 +110,7 @@ def _written(
             with fleet_history.History(history, read_only=True) as opened:
                 opened.check()
     except fleet_history.HistoryError as error:
-        no_trends = node_result.text(error)
+        no_trends = node_result.text(str(error))
     texts = {
         "fleet.html": fleet_page.page(fleet, trends, at, no_trends),
         "fleet.csv": fleet_files.as_csv(fleet),

@@ -9,7 +9,9 @@ import subprocess
 
 import pytest
 from rig.daemons import inside
+from rig.node import CHECKOUT
 from rig.playbook import Playbook
+from rig.webhook import Webhook
 
 LEAK = "for _ in range(3): zombie()\nready()\nforever()"
 OFF = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
@@ -158,3 +160,38 @@ def test_a_host_that_was_reached_again_failed_for_what_came_later(sweep, tmp_pat
 def test_enabled_and_beside_the_playbook_it_is_told_once(sweep):
     sweep.environment["ANSIBLE_CALLBACKS_ENABLED"] = "provider.fleet.fleet_summary"
     assert summary(sweep())[0] == "1 node: 1 swept"
+
+
+@pytest.mark.parametrize("status", [204, 500])
+def test_a_webhook_is_told_once_of_what_was_ended(node, sweep, status):
+    """Its failure is a warning that does not show the address, which is a secret."""
+    node.container(LEAK)
+    sweep.environment["ANSIBLE_CALLBACKS_ENABLED"] = "provider.fleet.fleet_summary"
+    with Webhook(status) as hook:
+        sweep.environment["ZOMBIE_REAPER_WEBHOOK_URL"] = hook.url
+        first = sweep("-vvv", zombie_reaper_remedies=["terminate"], **DUE)
+        second = sweep(zombie_reaper_remedies=["terminate"], **DUE)
+    assert first.succeeded and second.succeeded
+    assert [(sent["event"], sent["workloads_ended"]) for sent in hook.received] == [
+        ("workloads_ended", 1)
+    ]
+    assert [sent["host"] for sent in hook.received[0]["nodes"]] == ["node1"]
+    assert "hunter2" not in first.text + second.text
+    told = "the webhook on '127.0.0.1' was not told: it answered with HTTP status 500"
+    assert (told in " ".join(first.text.split())) is (status == 500)
+    assert "Traceback" not in first.text
+
+
+def test_a_webhook_in_the_configuration(node, sweep, tmp_path):
+    node.container(LEAK)
+    configuration = tmp_path / "ansible.cfg"
+    with Webhook() as hook:
+        configuration.write_text(
+            f"[defaults]\ncollections_path = {CHECKOUT}/.cache/collections\n\n"
+            f"[callback_fleet_summary]\nwebhook_url = {hook.url}\n",
+            encoding="utf-8",
+        )
+        sweep.environment["ANSIBLE_CONFIG"] = str(configuration)
+        played = sweep(zombie_reaper_remedies=["terminate"], **DUE)
+    assert played.succeeded, played.text
+    assert [sent["workloads_ended"] for sent in hook.received] == [1]

@@ -36,6 +36,7 @@ class Run:
         self.callback._display = SimpleNamespace(
             banner=lambda _title: None, display=self.print, warning=self.print
         )
+        self.callback.get_option = {"webhook_url": ""}.get
         self.lines = []
 
     def print(self, line):
