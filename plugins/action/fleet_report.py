@@ -8,6 +8,7 @@ node. Documented in plugins/modules/fleet_report.py.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -27,9 +28,11 @@ ARGUMENTS = {
     "audits": {"type": "str"},
     "dest": {"type": "str", "default": "zombie-reports"},
     "keep_days": {"type": "int", "default": 400},
+    "cluster": {"type": "str", "default": ""},
 }
 MAX_DAYS = 36500
 HISTORY = "history.sqlite"
+CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it names a directory
 
 
 class ActionModule(ActionBase):
@@ -53,13 +56,22 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"dest is {options['dest']!r}, but must name a directory on the controller"
             )
+        cluster = options["cluster"]
+        if cluster and not CLUSTER.fullmatch(cluster):
+            raise AnsibleActionFail(
+                f"cluster is {node_result.text(cluster)!r}, but must begin with a letter or a"
+                " digit and have at most 63 of these and of . _ - in all"
+            )
         variables = task_vars or {}
         looks = _registered(variables, options["looks"])
         audits = _registered(variables, options["audits"]) if options["audits"] else None
         at, check_mode = int(time.time()), self._task.check_mode
-        fleet = fleet_data.fleet(looks, audits, at)
+        limit = str(variables.get("ansible_limit") or "")
+        fleet = fleet_data.fleet(looks, audits, at, cluster, limit)
         try:
-            directory = fleet_files.make_directory(options["dest"], check_mode)
+            directory = fleet_files.make_directory(
+                os.path.join(options["dest"], cluster), check_mode
+            )
             no_trends, written = _written(directory, fleet, at, options["keep_days"], check_mode)
         except OSError as error:
             raise AnsibleActionFail(
@@ -67,7 +79,7 @@ class ActionModule(ActionBase):
                 f" {error.strerror}; choose another directory with dest"
             ) from None
         verb = "Would write" if check_mode else "Wrote"
-        message = f"{fleet_page.lead(fleet['totals'])} {verb} {', '.join(written)}"
+        message = f"{fleet_page.lead(fleet)} {verb} {', '.join(written)}"
         result.update(
             changed=True,
             failed=bool(no_trends),
@@ -105,7 +117,7 @@ def _written(
         if not check_mode:
             with fleet_history.History(history) as opened:
                 opened.add(fleet, at, keep_days)
-                trends = opened.trends(at)
+                trends = opened.trends(fleet, at)
         elif os.path.lexists(history):
             with fleet_history.History(history, read_only=True) as opened:
                 opened.check()

@@ -61,6 +61,7 @@ OF_PLAYBOOKS = (
     "hosts",
     "node",
     "probe",
+    "cluster",
     "report_dest",
     "report_keep_days",
     "docker_file",

@@ -44,6 +44,14 @@ options:
     description: How many days a run is kept in the history, from 1 to 36500.
     type: int
     default: 400
+  cluster:
+    description:
+      - Name of the cluster that the hosts belong to, for those who report on several from one
+        place. It is on the page, and the files, the history among them, go to a directory of that
+        name in O(dest). Otherwise hosts of the same name in two clusters would share one history.
+      - It has at most 63 letters, digits and C(.), C(_) and C(-), and begins with a letter or digit.
+    type: str
+    default: ""
 attributes:
   action:
     description: Runs entirely on the controller.

@@ -40,10 +40,15 @@ FIGURES = (
 
 
 def fleet(
-    looks: Mapping[str, object], audits: Mapping[str, object] | None, at: float
+    looks: Mapping[str, object],
+    audits: Mapping[str, object] | None,
+    at: float,
+    cluster: str = "",
+    limit: str = "",
 ) -> dict[str, Any]:
     """looks, audits: results of zombie_info and init_audit by host; None for a host without a
-    result, and for ``audits`` if there was no audit. at: seconds since the epoch.
+    result, and for ``audits`` if there was no audit. at: seconds since the epoch. limit: the
+    pattern of ``--limit``, where it left out nodes.
 
     ``nodes``, ``offenders``, ``inits`` (only those that leak), ``actions`` (parents that the last
     sweeps acted on) and ``tenants`` are lists of flat dictionaries, worst first; ``totals`` sums up
@@ -78,6 +83,8 @@ def fleet(
     nodes.sort(key=lambda row: (row["state"] == LOOKED, -(row["usage"] or 0), row["host"]))
     return {
         "schema": SCHEMA,
+        "cluster": cluster,
+        "limit": text(limit),
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)),
         "totals": _totals(nodes, offenders),
         "nodes": nodes,

@@ -52,7 +52,9 @@ MIGRATIONS = (
 _RANKED = """
     WITH looks AS (
         SELECT run, host, runs.at, LAG(run) OVER (PARTITION BY host ORDER BY run) AS before
-        FROM nodes JOIN runs ON runs.id = run WHERE state = :looked AND runs.at >= :since - :trend)
+        FROM nodes JOIN runs ON runs.id = run
+        WHERE state = :looked AND runs.at >= :since - :trend
+            AND host IN (SELECT host FROM temp.covered))
     SELECT now.tenant,
         SUM(MAX(0, now.zombies + now.cleared - COALESCE(earlier.zombies, 0))) AS leaked,
         SUM(now.cleared), SUM(now.ended), COUNT(DISTINCT now.host)
@@ -66,7 +68,12 @@ _RANKED = """
 _SERIES = """
     SELECT host, (at - :since) / :step AS place, MAX(zombies), MAX(usage)
     FROM runs JOIN nodes ON nodes.run = runs.id
-    WHERE at >= :since AND state = :looked GROUP BY host, place ORDER BY host, place"""
+    WHERE at >= :since AND state = :looked AND host IN (SELECT host FROM temp.covered)
+    GROUP BY host, place ORDER BY host, place"""
+
+_RUNS = """
+    SELECT COUNT(*), MIN(at), MAX(at) FROM runs WHERE at BETWEEN ? AND ? AND EXISTS (
+        SELECT 1 FROM nodes WHERE run = runs.id AND host IN (SELECT host FROM temp.covered))"""
 
 
 class HistoryError(Exception):
@@ -82,13 +89,13 @@ class Point(NamedTuple):
 
 
 class Trends(NamedTuple):
-    """The last :data:`TREND` seconds."""
+    """The last :data:`TREND` seconds, of the nodes in a report."""
 
     runs: int
     since: int  # seconds since the epoch, of the first run
     until: int  # of the last run
     nodes: dict[str, list[Point]]  # by host; a point has the highest figures of its time
-    fleet: list[Point]  # zombies of all nodes together, and the highest usage of any
+    fleet: list[Point]  # zombies of these nodes together, and the highest usage of any
     tenants: list[dict[str, Any]]  # tenant, leaked (at least), cleared, ended, hosts; worst first
 
 
@@ -150,13 +157,16 @@ class History:
                     self.connection.execute("ROLLBACK")
                 raise
 
-    def trends(self, at: int) -> Trends:
-        """The trends up to that time, in seconds since the epoch."""
+    def trends(self, fleet: Mapping[str, Any], at: int) -> Trends:
+        """The trends of the nodes in that report, up to that time, in seconds since the epoch."""
         with self._plain_errors():
-            runs, since, until = self.connection.execute(
-                "SELECT COUNT(*), MIN(at), MAX(at) FROM runs WHERE at BETWEEN ? AND ?",
-                (at - TREND, at),
-            ).fetchone()
+            self.connection.execute("DROP TABLE IF EXISTS temp.covered")
+            self.connection.execute("CREATE TEMP TABLE covered (host TEXT PRIMARY KEY)")
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO temp.covered VALUES (?)",
+                [(node["host"],) for node in fleet["nodes"]],
+            )
+            runs, since, until = self.connection.execute(_RUNS, (at - TREND, at)).fetchone()
             if not runs:
                 return NO_TRENDS
             step = max(1, -(-(until - since + 1) // POINTS))

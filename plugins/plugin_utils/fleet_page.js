@@ -4,7 +4,7 @@ const FILTER_FROM = 10; // rows
 const collator = new Intl.Collator("en", { numeric: true });
 
 const keyOf = (cell, number) => {
-  if (!number) return cell.textContent;
+  if (!number) return cell.firstChild ? cell.firstChild.textContent : ""; // without the note for phones
   return cell.hasAttribute("data-sort") ? Number(cell.getAttribute("data-sort")) : null;
 };
 

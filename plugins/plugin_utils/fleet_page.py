@@ -54,6 +54,7 @@ class Cell(NamedTuple):
     sort: float | None = None  # what a number is sorted by
     figure: Markup = Markup()  # drawn before the text
     tone: str = ""  # warn, bad, muted or nothing
+    note: str = ""  # on a phone: what tells the row from others, and is in columns left out there
 
 
 class Table(NamedTuple):
@@ -78,7 +79,7 @@ class Tile(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """The zombies of all nodes over time."""
+    """The zombies of the report's nodes over time."""
 
     line: str  # points in SVG
     area: str  # points in SVG
@@ -108,7 +109,9 @@ def page(fleet: Fleet, trends: Trends, at: float, no_trends: str = "") -> str:
         style_hash=_hash(style),
         script_hash=_hash(script),
         made=_moment(at),
-        lead=lead(fleet["totals"]),
+        cluster=fleet["cluster"],
+        limit=fleet["limit"],
+        lead=lead(fleet),
         tiles=_tiles(fleet["totals"]),
         failed=_failed(fleet),
         history=_history(trends, no_trends),
@@ -162,8 +165,13 @@ def _tone(usage: float | None) -> str:
     return "warn" if usage < FULL_SHARE else "bad"
 
 
-def lead(totals: Mapping[str, Any]) -> str:
-    """The report in two or three sentences."""
+def lead(fleet: Fleet) -> str:
+    """The report in a few sentences."""
+    limit = f" Only nodes of --limit {fleet['limit']} were asked." if fleet["limit"] else ""
+    return _found(fleet["totals"]) + limit
+
+
+def _found(totals: Mapping[str, Any]) -> str:
     checked, failed = totals["looked"], totals["failed"]
     if not checked:
         return f"None of {plural(totals['nodes'], 'node')} could be checked."
@@ -246,7 +254,10 @@ def _history(trends: Trends, no_trends: str) -> str:
     if no_trends:
         return f"There are no trends: {no_trends}."
     reports = plural(trends.runs, "report")
-    return f"From {reports} since {_day(trends.since)}. Trends cover the last 30 days."
+    return (
+        f"Of the nodes in this report, from {reports} since {_day(trends.since)}. Trends cover the"
+        " last 30 days."
+    )
 
 
 def _table(
@@ -390,7 +401,7 @@ def _workload(row: Row) -> list[Cell]:
         verdict = Cell(f"left alone: {row['explanation']}", tone="muted")
     return [
         Cell(row["host"]),
-        Cell(row["workload"]),
+        Cell(row["workload"], note=f"{row['host']}, PID {pid}" if pid else row["host"]),
         _tenant(row["tenant"]),
         Cell(row["name"]),
         Cell(pid, sort=row["pid"]),
@@ -471,7 +482,7 @@ def _inits(fleet: Fleet) -> Table:
         rows=fleet["inits"],
         cells=lambda row: [
             Cell(row["host"]),
-            Cell(row["workload"]),
+            Cell(row["workload"], note=row["host"]),
             _tenant(row["tenant"]),
             Cell(row["name"]),
             _count(row["zombies"]),
@@ -507,12 +518,13 @@ def _action(row: Row, at: float) -> list[Cell]:
         outcome = Cell("ended", tone="warn")
     else:
         outcome = Cell(row["outcome"].replace("_", " "))
+    parent = row["name"] if row["pid"] is None else f"{row['name']} (PID {row['pid']})"
     return [
         Cell(row["host"]),
         Cell(_ago(row["at"], at), sort=row["at"]),
-        Cell(row["workload"]),
+        Cell(row["workload"], note=parent),
         _tenant(row["tenant"]),
-        Cell(row["name"]),
+        Cell(parent),
         Cell(row["remedy"] or "none helped"),
         _count(row["cleared"]),
         outcome,
@@ -566,7 +578,7 @@ def _chart(trends: Trends) -> Chart | None:
     return Chart(
         line=line,
         area=f"{1000 * points[0].place:.1f},120 {line} {1000 * points[-1].place:.1f},120",
-        words=f"Zombies on all nodes: {_course(points)}.",
+        words=f"Zombies on the nodes of this report: {_course(points)}.",
         since=_day(trends.since),
         until=_day(trends.until),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_page
+from ansible_collections.provider.fleet.plugins.plugin_utils import fleet_history, fleet_page
 from rig import fleet as rig
 from rig.browser import DESKTOP, PHONE, Browser
 from selenium.webdriver.common.by import By
@@ -93,6 +93,32 @@ def test_it_fits_and_nothing_is_wrong_with_it(browser, page, directory, size, da
     assert (red + green + blue < 200) is dark
     assert browser.complaints() == []
     assert browser.requests() == []
+
+
+def test_no_two_rows_are_equal_on_a_phone(browser, directory):
+    """Columns that are left out there tell one replica of a workload from the next."""
+    replicas = {
+        f"node{number}": rig.look(
+            rig.offender(3, pid=100),
+            rig.offender(3, pid=200),
+            last_sweep=rig.sweep(rig.acted(pid=100), rig.acted(pid=200)),
+        )
+        for number in range(8)
+    }
+    done = rig.fleet_of(replicas, {host: rig.audit(rig.container()) for host in replicas})
+    file = directory / "replicas.html"
+    file.write_text(fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT), encoding="utf-8")
+    for size in (PHONE, DESKTOP):
+        browser.open(file, size)
+        for table, count in (("#workloads", 16), ("#inits", 8), ("#done", 16), ("#nodes", 8)):
+            rows = browser.run(
+                "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].map(row =>"
+                " row.innerText)",
+                table,
+            )
+            assert len(rows) == len(set(rows)) == count, (size, table, rows[:3])
+        assert browser.run("return document.documentElement.scrollWidth") <= size[0]
+    browser.screenshot(directory / "replicas.png")
 
 
 def test_a_hostile_name_runs_nothing_and_is_shown(browser, page):

@@ -213,6 +213,19 @@ def test_where_all_fail_there_is_a_report_all_the_same(fleet):
     )
 
 
+def test_two_clusters_with_the_same_names_have_a_history_each(fleet):
+    fleet.nodes[0].container(LEAK)
+    assert fleet(zombie_reaper_cluster="east").succeeded
+    assert fleet(hosts={"node1": fleet.hosts["node2"]}, zombie_reaper_cluster="west").succeeded
+    assert sorted(os.listdir(fleet.dest)) == ["east", "west"]
+    for cluster, zombies in (("east", 2), ("west", 0)):
+        assert sorted(os.listdir(fleet.dest / cluster)) == NAMES
+        connection = sqlite3.connect(fleet.dest / cluster / "history.sqlite")
+        found = connection.execute("SELECT zombies FROM nodes WHERE host = 'node1'").fetchall()
+        connection.close()
+        assert found == [(zombies,)]
+
+
 @pytest.mark.full
 def test_a_limit_and_runs_one_after_the_other(fleet):
     fleet.nodes[1].container(LEAK)
@@ -220,6 +233,9 @@ def test_a_limit_and_runs_one_after_the_other(fleet):
     played = fleet("--limit", "node2")
     assert played.succeeded, played.text
     assert [node["host"] for node in fleet.told()["nodes"]] == ["node2"]
+    assert fleet.told()["limit"] == "node2" and "Only nodes of --limit node2 were asked." in (
+        fleet.dest / "fleet.html"
+    ).read_text(encoding="utf-8")
     connection = sqlite3.connect(fleet.dest / "history.sqlite")
     assert connection.execute(
         "SELECT run, host, zombies FROM nodes ORDER BY run, host"
@@ -275,6 +291,7 @@ def test_a_bad_directory_is_told_in_one_sentence(fleet, spoil, flags):
         pytest.param(
             {"zombie_reaper_report_keep_days": "soon"}, "keep_days", marks=pytest.mark.full
         ),
+        ({"zombie_reaper_cluster": "../east"}, "cluster is '../east', but must begin with"),
         pytest.param({"zombie_reaper_report_dest": " "}, "dest is ' '", marks=pytest.mark.full),
     ],
 )

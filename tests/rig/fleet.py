@@ -270,5 +270,6 @@ def history_of(path, nodes, offenders, days, step=24):
             for result in looks.values():
                 if result.get("last_sweep"):
                     result["last_sweep"]["at"] -= hour * HOUR
-            history.add(fleet_of(looks, audits, AT - hour * HOUR), AT - hour * HOUR, 400)
-        return history.trends(AT)
+            fleet = fleet_of(looks, audits, AT - hour * HOUR)
+            history.add(fleet, AT - hour * HOUR, 400)
+        return history.trends(fleet, AT)

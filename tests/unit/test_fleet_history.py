@@ -22,8 +22,9 @@ def path(tmp_path):
 def add(path, *looks, at=AT, keep_days=400, **hosts):
     hosts = {**{f"node{place}": result for place, result in enumerate(looks)}, **hosts}
     with fleet_history.History(str(path)) as history:
-        history.add(rig.fleet_of(hosts, at=at), at, keep_days)
-        return history.trends(at)
+        fleet = rig.fleet_of(hosts, at=at)
+        history.add(fleet, at, keep_days)
+        return history.trends(fleet, at)
 
 
 def rows(path, query):
@@ -61,6 +62,18 @@ def test_a_trend_of_each_node_and_of_all(path):
     ], "one not looked at counts as before"
     places = [place for place, _zombies, _usage in trends.nodes["a"]]
     assert places[0] == 0 and places[-1] == 1 and abs(places[1] - 0.5) < 0.02
+
+
+def test_trends_are_those_of_the_nodes_in_the_report(path):
+    """With --limit, or where a node has been taken away, the headline counts no others either."""
+    both = {"a": rig.look(of("shop", 4)), "b": rig.look(of("game", 9))}
+    add(path, at=AT - 4 * HOUR, b=rig.look(of("game", 9)))
+    add(path, at=AT - 2 * HOUR, **both)
+    trends = add(path, a=rig.look(of("shop", 5)))
+    assert set(trends.nodes) == {"a"} and (trends.runs, trends.since) == (2, AT - 2 * HOUR)
+    assert [point.zombies for point in trends.fleet] == [4, 5]
+    assert [(row["tenant"], row["leaked"]) for row in trends.tenants] == [("shop", 5)]
+    assert [point.zombies for point in add(path, at=AT + HOUR, **both).fleet][-1] == 13
 
 
 def test_a_trend_is_bounded_and_keeps_the_most(path):

@@ -9,6 +9,7 @@ import re
 
 import pytest
 from ansible_collections.provider.fleet.plugins.plugin_utils import (
+    fleet_data,
     fleet_history,
     fleet_page,
     node_result,
@@ -205,17 +206,24 @@ def test_what_is_left_out_is_said():
 )
 def test_the_first_sentences(looks, words):
     done = rig.fleet_of(looks)
-    assert fleet_page.lead(done["totals"]) == words
+    assert fleet_page.lead(done) == words
     assert words in fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT)
 
 
+def test_the_page_says_which_cluster_and_which_limit():
+    done = fleet_data.fleet({"a": rig.look()}, None, rig.AT, cluster="east", limit="<a>:&b")
+    text = fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT)
+    assert "<h1>Zombies in east</h1>" in text
+    assert "Only nodes of --limit &lt;a&gt;:&amp;b were asked." in text
+
+
 def test_trends_are_drawn_from_the_second_run_on(tmp_path):
-    looks, audits = {"a": rig.look(rig.offender(4), usage=0.2)}, {"a": rig.audit()}
+    fleet = rig.fleet_of({"a": rig.look(rig.offender(4), usage=0.2)})
     with fleet_history.History(str(tmp_path / "history")) as history:
-        history.add(rig.fleet_of(looks, audits), rig.AT - 7200, 400)
-        once = fleet_page.page(rig.fleet_of(looks, audits), history.trends(rig.AT), rig.AT)
-        history.add(rig.fleet_of(looks, audits), rig.AT, 400)
-        twice = fleet_page.page(rig.fleet_of(looks, audits), history.trends(rig.AT), rig.AT)
+        history.add(fleet, rig.AT - 7200, 400)
+        once = fleet_page.page(fleet, history.trends(fleet, rig.AT), rig.AT)
+        history.add(fleet, rig.AT, 400)
+        twice = fleet_page.page(fleet, history.trends(fleet, rig.AT), rig.AT)
     assert "from the second report on" in once and 'class="spark"' not in once
     assert (
         'class="spark"' in twice
