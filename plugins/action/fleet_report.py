@@ -21,6 +21,7 @@ from ansible_collections.provider.fleet.plugins.plugin_utils import (
     fleet_history,
     fleet_page,
     node_result,
+    tenant_notes,
 )
 
 ARGUMENTS = {
@@ -32,6 +33,7 @@ ARGUMENTS = {
 }
 MAX_DAYS = 36500
 HISTORY = "history.sqlite"
+NOTES = "tenants"  # a directory
 CLUSTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # it names a directory
 
 
@@ -128,8 +130,11 @@ def _written(
         "fleet.csv": fleet_files.as_csv(fleet),
         "fleet.json": fleet_files.as_json(fleet, trends.tenants),
     }
+    notes, notes_directory = tenant_notes.notes(fleet, at), os.path.join(directory, NOTES)
     paths = {os.path.join(directory, name): content for name, content in texts.items()}
     if not check_mode:
         for path, content in paths.items():
             fleet_files.write(path, content)
-    return no_trends, [*paths] if no_trends else [*paths, history]
+        fleet_files.replace_all(notes_directory, notes, tenant_notes.OURS)
+    written = [*paths, *([] if no_trends else [history]), *([notes_directory] if notes else [])]
+    return no_trends, written

@@ -20,6 +20,9 @@ description:
     C(fleet.csv) and C(fleet.json) have the same data with all rows.
   - Each run is added to C(history.sqlite) in the same directory. The page draws its trends from
     that.
+  - C(tenants) has a note in Markdown for each tenant, the owner of a verified lease on Akash or
+    else the Kubernetes namespace, that can be sent to the tenant. Notes of earlier reports are
+    removed.
   - Hosts that failed or were unreachable are listed with the reason. The playbook
     C(provider.fleet.report) shows how to use this module.
 author:
@@ -49,7 +52,8 @@ options:
       - Name of the cluster that the hosts belong to, for those who report on several from one
         place. It is on the page, and the files, the history among them, go to a directory of that
         name in O(dest). Otherwise hosts of the same name in two clusters would share one history.
-      - It has at most 63 letters, digits and C(.), C(_) and C(-), and begins with a letter or digit.
+      - It has at most 63 letters, digits and C(.), C(_) and C(-), and begins with a letter or a
+        digit.
     type: str
     default: ""
 attributes:
@@ -95,7 +99,8 @@ dest:
   type: str
   sample: /home/op/zombie-reports
 files:
-  description: Names of the files that were written, or would be.
+  description: Names of the files that were written, or would be, and of the directory with the
+    notes for tenants, if there are any.
   returned: success
   type: list
   elements: str

@@ -95,6 +95,11 @@ def fleet(
     }
 
 
+def moment(at: float) -> str:
+    """A time for people. at: seconds since the epoch."""
+    return time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(at)).lstrip("0")
+
+
 def _node(host: str, look: Row) -> Row:
     row, last = node_row(host, look), look["last_sweep"]
     did = last["counts"] if last else None

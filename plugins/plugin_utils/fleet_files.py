@@ -13,6 +13,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -111,6 +112,22 @@ def make_directory(path: str, check_mode: bool) -> str:
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "this user cannot write there", existing)
     return path
+
+
+def replace_all(directory: str, texts: Mapping[str, str], ours: re.Pattern[str]) -> None:
+    """Make these the only files there whose names match ``ours``; others are left alone. Raises
+    ``OSError``.
+    """
+    if texts:
+        os.makedirs(directory, exist_ok=True)
+    elif not os.path.isdir(directory):
+        return
+    for name, text in texts.items():
+        write(os.path.join(directory, name), text)
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if name not in texts and ours.fullmatch(name) and not os.path.isdir(path):
+            os.unlink(path)
 
 
 def write(path: str, text: str) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure imp
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.report import duration_in_words
 from markupsafe import Markup
 
+from .fleet_data import moment
 from .fleet_history import Point, Trends
 from .fleet_table import plural
 from .node_row import LOOKED
@@ -108,7 +109,7 @@ def page(fleet: Fleet, trends: Trends, at: float, no_trends: str = "") -> str:
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        made=_moment(at),
+        made=moment(at),
         cluster=fleet["cluster"],
         limit=fleet["limit"],
         lead=lead(fleet),
@@ -131,10 +132,6 @@ def page(fleet: Fleet, trends: Trends, at: float, no_trends: str = "") -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _moment(at: float) -> str:
-    return time.strftime("%d %B %Y, %H:%M UTC", time.gmtime(at)).lstrip("0")
 
 
 def _day(at: float) -> str:

@@ -62,12 +62,11 @@ class Fleet:
     """Two nodes, each alone in its cgroup, and the playbook; dest: where its reports go."""
 
     def __init__(self, directory, stack):
-        self.nodes, self.hosts = [], {}
+        self.nodes, self.cgroups, self.hosts = [], [], {}
         for name in ("node1", "node2"):
             (directory / name).mkdir()
-            self.nodes.append(
-                Node(directory / name, cgroup=stack.enter_context(own_cgroup("pids")))
-            )
+            self.cgroups.append(stack.enter_context(own_cgroup("pids")))
+            self.nodes.append(Node(directory / name, cgroup=self.cgroups[-1]))
             stack.callback(self.nodes[-1].stop)
             self.hosts[name] = as_host(self.nodes[-1], directory / name)
         self.dest = directory / "a" / "reports"
@@ -140,6 +139,28 @@ def test_a_report_of_two_nodes(fleet):
         swept.alive and len(swept.zombies()) == 1 and hostile.alive and len(hostile.zombies()) == 2
     ), "nothing was done"
     assert second.run("ls", "-A", "/run").stdout == in_run
+
+
+def test_a_note_for_the_tenant_of_a_pod(fleet):
+    """The pod is told by its cgroup and by a log directory, both made by hand."""
+    first, second = fleet.nodes
+    uid = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"
+    assert first.run("mkdir", "-p", f"/var/log/pods/shop_web-0_{uid}").returncode == 0
+    program = first.container(HOSTILE)
+    container = fleet.cgroups[0].below(f"pod{uid}").below("4f" * 32)
+    for process in [program.process, *program.process.children()]:
+        container.add(process.pid)
+    second.container(LEAK)
+    played = fleet()
+    assert played.succeeded, played.text
+    assert sorted(os.listdir(fleet.dest)) == sorted([*NAMES, "tenants"])
+    assert os.listdir(fleet.dest / "tenants") == ["namespace-shop.md"]
+    note = (fleet.dest / "tenants/namespace-shop.md").read_text(encoding="utf-8")
+    assert "# Zombie processes in namespace `shop`" in note and "2 zombies in your" in note
+    assert "`<script>alert(1`" in note and "node1" not in note
+    program.stop()
+    assert fleet().succeeded
+    assert os.listdir(fleet.dest / "tenants") == [], "it has been cured"
 
 
 def test_nodes_that_fail_are_in_the_report_and_fail_the_playbook(fleet):
