@@ -72,9 +72,9 @@ class Found(NamedTuple):
 
     def zombies(self) -> int:
         """How many there are now, and how many a sweep has cleared."""
-        return sum(row["zombies"] for row in self.offenders) + sum(
-            row["cleared"] for row in self.actions
-        )
+        now: int = sum(row["zombies"] for row in self.offenders)
+        cleared: int = sum(row["cleared"] for row in self.actions)
+        return now + cleared
 
 
 def notes(fleet: Fleet, at: float) -> dict[str, str]:
