@@ -116,16 +116,18 @@ def plain_errors(module):
         module.fail_json(msg="%s: %s" % (error.filename or "the node", error.strerror))
 
 
-def run_sweep(module, check_mode, wait):
+def run_sweep(module, check_mode, wait=False, defer=False, diff=False):
     """Sweep with the module's options. Returns the result of the module, or fails it with one
     sentence.
+
+    wait, defer: as for sweep.sweep.
     """
     with plain_errors(module):
         from ansible_collections.provider.fleet.plugins.module_utils.reaper import report, sweep
 
-        done = sweep.sweep(validated(module), check_mode=check_mode, wait=wait)
+        done = sweep.sweep(validated(module), check_mode=check_mode, wait=wait, defer=defer)
     result = without_warnings(module, report.as_dict(done))
-    if module._diff and wait:
+    if module._diff and diff and not done.deferred:
         result["diff"] = report.as_diff(done)
     return result
 

@@ -145,7 +145,7 @@ def main():
         argument_spec=dict(facts=dict(type="bool", default=False), **sweep_module.argument_spec()),
         supports_check_mode=True,
     )
-    result = sweep_module.run_sweep(module, check_mode=True, wait=False)
+    result = sweep_module.run_sweep(module, check_mode=True)
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.last_report import (
         last_sweep,

@@ -16,16 +16,25 @@ description:
     rid of them with the gentlest remedy that works.
   - If there are zombies younger than O(min_age), it waits until they reach that age, and no longer.
     The time for which the agent of the role P(provider.fleet.zombie_reaper#role) has already seen
-    them on the node counts.
+    them on the node counts. In check mode it does not wait, and says when they would be due.
   - PID 1 of the node, kernel threads, the sweep and its ancestors, container runtimes and their
     shims, the kubelet and systemd are never touched.
 author:
   - The provider.fleet authors (@provider-fleet)
+options:
+  defer:
+    description:
+      - Where zombies are younger than O(min_age), only note them on the node and return
+        RV(deferred=true), instead of waiting. Call the module again for those nodes.
+      - On many nodes all of them have then been noted before the first one waits. Otherwise each
+        batch of Ansible's forks would wait for O(min_age).
+    type: bool
+    default: false
 extends_documentation_fragment:
   - provider.fleet.sweep_options
 attributes:
   check_mode:
-    description: Makes the same decisions as a real run, including the wait, and acts on nothing.
+    description: Decides as a real run would at that moment, without waiting, and acts on nothing.
     support: full
   diff_mode:
     description: Shows the parents of zombies before and after.
@@ -50,6 +59,17 @@ EXAMPLES = r"""
   provider.fleet.zombie_reap:
   become: true
   check_mode: true
+
+- name: Clear the zombies of many nodes, or note those that are too young
+  provider.fleet.zombie_reap:
+    defer: true
+  become: true
+  register: swept
+
+- name: Clear the rest, for which no more than a minute is waited in all
+  provider.fleet.zombie_reap:
+  become: true
+  when: swept.deferred
 
 - name: Never end a parent
   provider.fleet.zombie_reap:
@@ -196,6 +216,12 @@ offenders:
     explanation:
       description: Why, as one sentence for people.
       type: str
+    due_in:
+      description: >-
+        In how many seconds enough of its zombies will have reached O(min_age), where that is the
+        only reason to leave them alone; else null.
+      type: float
+      sample: 48.5
     remedy:
       description: The last remedy that had an effect.
       type: str
@@ -311,6 +337,10 @@ ended_early:
     sweep.
   returned: success
   type: bool
+deferred:
+  description: Whether zombies were only noted, since O(defer) was set and some are too young.
+  returned: success
+  type: bool
 duration:
   description: How long the sweep took, in seconds.
   returned: success
@@ -322,8 +352,18 @@ from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
 
 
 def main():
-    module = AnsibleModule(argument_spec=sweep_module.argument_spec(), supports_check_mode=True)
-    module.exit_json(**sweep_module.run_sweep(module, check_mode=module.check_mode, wait=True))
+    module = AnsibleModule(
+        argument_spec=dict(defer=dict(type="bool", default=False), **sweep_module.argument_spec()),
+        supports_check_mode=True,
+    )
+    result = sweep_module.run_sweep(
+        module,
+        check_mode=module.check_mode,
+        wait=not module.check_mode,
+        defer=module.params["defer"],
+        diff=True,
+    )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,11 @@ def _zombies(known: Sequence[NodeRow]) -> str:
     line = f"{plural(zombies, 'zombie')} on {plural(with_zombies, 'node')}"
     if all(row.check_mode for row in known):
         would_act = sum(row.would_act for row in known)
-        return f"{line}; a sweep would act on {plural(would_act, 'parent')}" if would_act else line
+        later = [seconds for row in known for seconds in row.due_later]
+        if not would_act and not later:
+            return line
+        line += f"; a sweep would act on {plural(would_act, 'parent')}"
+        return f"{line}, on {number(len(later))} more within {max(later):.0f} s" if later else line
     cleared, left = sum(row.cleared for row in known), sum(row.left for row in known)
     by = ", ".join(f"{remedy} {number(count)}" for remedy, count in _cleared_by(known) if count)
     by = f" ({by})" if by else ""

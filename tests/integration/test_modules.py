@@ -85,6 +85,42 @@ def test_an_ad_hoc_sweep_waits_for_young_zombies_and_only_for_them(node, ansible
     assert init.alive and init.zombies() == []
 
 
+def test_check_mode_says_when_young_zombies_will_be_due_and_does_not_wait(node, ansible):
+    init = node.container(LEAK)
+    status, result, _shown = ansible("provider.fleet.zombie_reap", "--check", min_age=86400)
+    entry = offender_of(result, init)
+    assert (status, entry["reason"]) == ("SUCCESS", "too_young")
+    assert 0 < entry["due_in"] <= 86400
+    assert result["summary"][0].startswith(
+        "2 zombies on this node; would act on 0 parents, on 1 more within 86"
+    )
+    assert ansible.in_run() == ansible.run, "nothing was written"
+
+
+def test_a_deferred_sweep_notes_young_zombies_and_sweeps_where_there_are_none(node, ansible):
+    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age=86400, defer=True)
+    assert (status, result["deferred"], result["check_mode"]) == ("SUCCESS", False, False)
+    init = node.container(LEAK)
+    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age=86400, defer=True)
+    assert (status, result["deferred"], result["check_mode"]) == ("SUCCESS", True, True)
+    noted = node.run("cat", "/run/zombie_reaper/first_seen").stdout
+    assert all(f"\n{zombie['pid']} " in noted for zombie in result["zombies"]["list"])
+    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age=0, defer=True)
+    assert (status, result["deferred"]) == ("CHANGED", False)
+    assert init.alive and init.zombies() == []
+
+
+def test_a_deferred_sweep_acts_on_nothing_even_where_others_are_due(node, ansible):
+    node.container(LEAK)
+    node.run_directory = Path("/run/zombie_reaper")  # of the node's own /run
+    node.sweep(min_age=600)
+    node.run("sed", "-i", r"s/\(.*\) .*$/\1 0.5/; 1s/ 0.5$//", "/run/zombie_reaper/first_seen")
+    node.container(LEAK)
+    status, result, _shown = ansible("provider.fleet.zombie_reap", min_age=60, defer=True)
+    assert (status, result["deferred"], result["zombies"]["left"]) == ("SUCCESS", True, 4)
+    assert sorted(each["outcome"] for each in result["offenders"]) == ["left_alone", "would_act"]
+
+
 def test_what_the_agent_has_seen_counts(node, ansible):
     """The first-seen times that a scheduled sweep noted spare the ad-hoc one the waiting."""
     node.container(LEAK)

@@ -128,7 +128,11 @@ def test_role_passes_every_option_on(role):
     [look] = [
         task for task in load(role / "tasks/limits.yml") if "provider.fleet.zombie_info" in task
     ]
-    assert sweep["provider.fleet.zombie_reap"] == look["provider.fleet.zombie_info"] == every
+    assert look["provider.fleet.zombie_info"] == every
+    assert sweep["provider.fleet.zombie_reap"] == {
+        **every,
+        "defer": "{{ __zombie_reaper_defer | default(false) }}",
+    }
     assert load(role / "vars/main.yml")["__zombie_reaper_options"] == every
 
 

@@ -284,7 +284,23 @@ def test_only_zombies_that_count_are_counted_and_acted_on():
 
 def test_zombie_is_ripe_at_min_age():
     assert verdict_on(container_process(zombies=(zombie(age=60.0),))).reason == "act"
-    assert verdict_on(container_process(zombies=(zombie(age=59.9),))).reason == "too_young"
+    young = verdict_on(container_process(zombies=(zombie(age=59.9),)))
+    assert young.reason == "too_young"
+    assert round(young.due_in, 1) == 0.1 and young.explanation.endswith("; due in 0 s")
+
+
+def test_it_is_due_when_min_zombies_of_them_are():
+    offender = container_process(zombies=(zombie(1, age=50.0), zombie(2, age=20.0)))
+    assert verdict_on(offender, DEFAULTS._replace(min_zombies=2)).due_in == 40.0
+    assert verdict_on(offender).due_in == 10.0
+    assert verdict_on(container_process()).due_in is None
+
+
+def test_where_there_is_room_the_first_orphan_says_when():
+    offender = container_process(zombies=(orphan(1, age=20.0), zombie(2, age=30.0)))
+    verdict = policy.judge(node(offender, usage=0.01), DEFAULTS)[0]
+    assert (verdict.reason, verdict.due_in) == ("too_young", 40.0)
+    assert verdict.explanation.endswith("less than min_age: 60; due in 40 s")
 
 
 def test_zombies_whose_tracer_was_not_looked_up_count():

@@ -64,6 +64,7 @@ class Verdict(Record):
     reason: str  # as in Why; "act", or why nothing or not everything is done
     explanation: str  # as in Why
     room: Room
+    due_in: float | None = None  # "too_young": seconds until it has enough zombies that are due
 
     def limited_to(self, remedies: tuple[str, ...], why: Why) -> Verdict:
         """The same with fewer remedies."""
@@ -234,6 +235,12 @@ class _Case(Record):
             room=self.room,
         )
 
+    def too_young(self, explanation: str, age: float) -> Verdict:
+        """age: seconds for which the zombie has been seen with which there are enough."""
+        due_in = max(0.0, self.options.min_age - age)
+        why = Why("too_young", f"{explanation}; due in {due_in:.0f} s")
+        return self.verdict(why)._replace(due_in=due_in)
+
 
 def _judge_alone(
     offender: Offender,
@@ -278,13 +285,11 @@ def _judge_alone(
         return _where_there_is_room(case)
     if len(due) < (1 if full else options.min_zombies):
         count = f"only {len(due)}" if due else "none"
-        oldest = max(_age(zombie, full) for zombie in countable)
-        return case.verdict(
-            Why(
-                "too_young",
-                f"{count} of its zombies reached min_age: {options.min_age} s (the oldest:"
-                f" {oldest:.0f} s); it may yet wait for them",
-            )
+        ages = sorted((_age(zombie, full) for zombie in countable), reverse=True)
+        return case.too_young(
+            f"{count} of its zombies reached min_age: {options.min_age} s (the oldest:"
+            f" {ages[0]:.0f} s); it may yet wait for them",
+            ages[0 if full else max(options.min_zombies, 1) - 1],
         )
     remedies = tuple(
         remedy for remedy in options.remedies if remedy != "reap" or not snapshot.refusal
@@ -365,12 +370,10 @@ def _where_there_is_room(case: _Case) -> Verdict:
     )
     if not due and any(zombie.is_orphan for zombie in case.countable):
         oldest = max(zombie.age for zombie in case.countable if zombie.is_orphan)
-        return case.verdict(
-            Why(
-                "too_young",
-                f"nobody will ask for its orphans, but the first of them was seen {oldest:.0f} s"
-                f" ago, less than min_age: {options.min_age}",
-            )
+        return case.too_young(
+            f"nobody will ask for its orphans, but the first of them was seen {oldest:.0f} s"
+            f" ago, less than min_age: {options.min_age}",
+            oldest,
         )
     if not due:
         return case.verdict(

@@ -81,6 +81,7 @@ class Report(Record):
     warnings: tuple[str, ...]
     ended_early: bool = False  # a signal asked the sweep to end
     stuck: tuple[Stuck, ...] = ()  # containers that cannot end
+    deferred: bool = False  # zombies were only noted, since some are too young
 
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ def changed(report: Report) -> bool:
     """Whether something was done (in check mode: would be tried). A SIGCHLD without effect does not
     count.
     """
+    if report.deferred:
+        return False
     if report.check_mode:
         return any(result.verdict.remedies for result in report.results)
     return any(
@@ -164,6 +167,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "stuck": [_stuck(each) for each in report.stuck[:MAX_LINES]],
         "found_by": report.before.found_by,
         "ended_early": report.ended_early,
+        "deferred": report.deferred,
         "duration": round(report.duration, 3),
     }
 
@@ -236,6 +240,9 @@ def as_lines(report: Report) -> list[str]:
     if report.check_mode:
         would = [result for result in report.results if result.verdict.remedies]
         found += f"; would act on {plural(len(would), 'parent')}"
+        later = [each.verdict.due_in for each in report.results if each.verdict.due_in is not None]
+        if later:
+            found += f", on {len(later)} more within {max(later):.0f} s"
     else:
         found += f"; {counts['cleared']} cleared, {counts['zombies_left']} left"
         if counts["parents_ended"]:
@@ -447,6 +454,7 @@ def _offender(result: Result, check_mode: bool) -> dict[str, Any]:
         "remedies": list(verdict.remedies),
         "reason": verdict.reason,
         "explanation": printable(verdict.explanation, 2 * MAX_TEXT),
+        "due_in": None if verdict.due_in is None else round(verdict.due_in, 1),
         "remedy": effective[-1] if effective else None,
         "outcome": outcome,
         "cleared": cleared,

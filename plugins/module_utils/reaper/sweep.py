@@ -60,6 +60,7 @@ def sweep(
     wait: bool = False,
     until_reported: contextlib.ExitStack | None = None,
     reused: Reused | None = None,
+    defer: bool = False,
 ) -> Report:
     """Run one sweep. Raises :class:`.errors.CannotSweep` only before it has acted.
 
@@ -68,9 +69,11 @@ def sweep(
     lock; for sweeps by hand. A scheduled sweep notes what it saw, and the next one acts.
     until_reported: from the first action until this is closed, SIGTERM, SIGINT and SIGHUP are noted
     and do not end the process. Without it, until this function returns.
+    defer: where zombies are merely too young, only note them, so that a sweep of a minute later
+    need not wait.
     """
     try:
-        return _sweep(options, paths, check_mode, wait, until_reported, reused)
+        return _sweep(options, paths, check_mode, wait, until_reported, reused, defer)
     except Busy:
         raise
     except (CannotSweep, OSError, MemoryError):
@@ -86,6 +89,7 @@ def _sweep(
     wait: bool,
     until_reported: contextlib.ExitStack | None,
     reused: Reused | None,
+    defer: bool,
 ) -> Report:
     began = time.monotonic()
     procfs = ProcFS(paths.proc)
@@ -93,9 +97,11 @@ def _sweep(
     run = _Run(options, paths, procfs, reused or Reused(Memory(paths.run, procfs)))
     run.remember(required=not check_mode)
     before, verdicts = run.look()
-    if wait:
+    deferred = defer and not check_mode and any(verdict.due_in is not None for verdict in verdicts)
+    if wait and not deferred:
         before, verdicts = run.wait_for_age(before, verdicts)
-    if check_mode:
+    if check_mode or deferred:
+        not_noted = run.note() if deferred else ()
         return Report(
             before=before,
             after=before,
@@ -103,8 +109,9 @@ def _sweep(
             options=options,
             check_mode=True,
             duration=time.monotonic() - began,
-            warnings=run.refusals(before),
+            warnings=not_noted + run.refusals(before),
             stuck=run.stuck(before),
+            deferred=deferred,
         )
     with contextlib.ExitStack() as until_returned:
         if any(verdict.remedies for verdict in verdicts):
@@ -187,6 +194,21 @@ class _Run:
                 if pattern:
                     return policy.spare_for(verdict, pid, pattern)
         return verdict
+
+    def note(self) -> tuple[str, ...]:
+        """Write down which zombies are there now, and nothing else. Returns warnings."""
+        try:
+            with locked(self.paths.run):
+                self.remember(required=True)
+                self.look()
+                self.memory.save()
+        except (OSError, CannotSweep) as error:
+            return self._not_written(error)
+        return ()
+
+    def _not_written(self, error: OSError | CannotSweep) -> tuple[str, ...]:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return (f"{self.paths.run} cannot be written: {reason}",)
 
     def wait_for_age(
         self,
@@ -439,10 +461,7 @@ class _Run:
                 )
                 write(os.path.join(self.paths.run, LAST_REPORT), as_json(report))
         except (OSError, CannotSweep) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            return report._replace(
-                warnings=report.warnings + (f"{self.paths.run} cannot be written: {reason}",)
-            )
+            return report._replace(warnings=report.warnings + self._not_written(error))
         return report
 
     def _note_sizes(self, snapshot: Snapshot) -> None:
