@@ -31,7 +31,9 @@ exec nsenter --target %d --mount --pid /usr/bin/python3 "$@"
 """
 # Reached as root, so nobody has to become root for it; and no limit is told to be low.
 VARIABLES = {"ansible_connection": "local", "ansible_become": False, "zombie_reaper_pid_max": 0}
-PLAYBOOKS = "playbooks/sweep.yml", "site.yml", "playbooks/audit.yml", "playbooks/report.yml"
+PLAYBOOKS = tuple(
+    "playbooks/" + name for name in ("look.yml", "sweep.yml", "site.yml", "audit.yml", "report.yml")
+)
 PING = [
     {
         "name": "Ping",

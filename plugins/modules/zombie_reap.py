@@ -315,6 +315,16 @@ stuck:
   returned: success
   type: list
   elements: dict
+foreign_scripts:
+  description: >-
+    Scripts of others on the node that signal the parents of zombies, whatever these are doing, at
+    most 20. C(schedule) is the file of cron or systemd that starts the C(script), null if none was
+    found; C(script) is null if a line of that file does it all. The daemon does not look for them.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    [{"script": "/usr/local/bin/zombies.sh", "schedule": "/var/spool/cron/crontabs/root"}]
 summary:
   description: The whole report as text, line by line.
   returned: success

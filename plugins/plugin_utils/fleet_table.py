@@ -79,6 +79,13 @@ def _totals(known: Sequence[NodeRow]) -> list[str]:
     short = [f"{row.host} ({_pids(row)})" for row in known if row.short_of_pids]
     if short:
         lines.append(f"short of PIDs: {_names(short)}")
+    foreign = [f"{row.host} ({row.foreign_scripts[0]})" for row in known if row.foreign_scripts]
+    if foreign:
+        lines.append(
+            f"foreign scripts signal parents of zombies on {plural(len(foreign), 'node')}:"
+            f" {_names(foreign)}; remove them, or run provider.fleet.site, which replaces"
+            " kill_zombie_parents"
+        )
     without_reap = [f"{row.host} ({row.reap_refusal})" for row in known if row.reap_refusal]
     if without_reap:
         lines.append(

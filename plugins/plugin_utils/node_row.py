@@ -39,6 +39,7 @@ class NodeRow(NamedTuple):
     short_of_pids: bool
     lines: tuple[str, ...]  # the node's own report, for people
     reap_refusal: str | None = None  # one word, why reap is impossible there
+    foreign_scripts: tuple[str, ...] = ()  # paths of scripts of others that end parents
     due_later: tuple[float, ...] = ()  # seconds; of parents whose zombies are merely too young
 
 
@@ -74,6 +75,10 @@ def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
         short_of_pids=limits.get("pressure") not in (None, ROOM),
         lines=tuple(result.get("summary") or ()),
         reap_refusal=result.get("reap_refusal"),
+        foreign_scripts=tuple(
+            str(each.get("script") or each.get("schedule"))
+            for each in result.get("foreign_scripts") or ()
+        ),
         due_later=tuple(
             offender["due_in"] for offender in offenders if offender.get("due_in") is not None
         ),

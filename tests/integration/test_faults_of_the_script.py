@@ -24,6 +24,7 @@ from rig.node import (
     Node,
     is_alive,
     left_in_node,
+    ns_pids,
     offender_of,
     wait_until,
 )
@@ -88,6 +89,13 @@ def test_row_1_a_container_that_never_waits_lives_on_without_its_zombies(node):
 def test_row_1_the_script_ends_either_container_without_a_word(node, code):
     init = node.container(code)
     assert node.old_script().stdout == ""
+    assert init.ends()
+
+
+def test_row_1_the_script_of_today_ends_it_too(node, tmp_path):
+    init = node.container_of_containerd(LEAK)
+    said = node.todays_script(tmp_path).stdout
+    assert [line.split()[2] for line in said.splitlines()] == ["SIGCHLD", "SIGTERM", "SIGKILL"]
     assert init.ends()
 
 
@@ -167,6 +175,40 @@ def test_row_2_names_do_not_confuse(node, name, way, does):
     assert init.alive and init.zombies() == []
 
 
+def test_row_2_a_blank_in_its_name_hides_a_zombie_from_the_script_of_today(node, tmp_path):
+    rename = "lambda: open('/proc/self/comm', 'wb').write(b'npm start')"
+    init = node.container_of_containerd(f"zombie({rename})\nready()\nforever()")
+    assert node.todays_script(tmp_path).stdout == ""
+    assert node.sweep()["counts"]["cleared"] == 1
+    assert init.alive and init.zombies() == []
+
+
+# Its zombie comes before that one in the order of names, in which a shell lists /proc.
+ZOMBIE_BEFORE = """
+while str(pid := zombie()) > %r:
+    os.waitpid(pid, 0)
+ready()
+forever()
+"""
+
+
+def test_row_2_a_zombie_of_the_host_hides_all_others_from_the_script_of_today(node, tmp_path):
+    init = node.container_of_containerd(LEAK)
+    first = min(str(ns_pids(pid)[-2]) for pid in init.zombies())
+    daemon = node.program(ZOMBIE_BEFORE % first)
+    assert "is not below a containerd-shim" in node.todays_script(tmp_path).stdout
+    assert len(init.zombies()) == 3
+    assert node.sweep()["counts"]["cleared"] == 3
+    assert init.alive and daemon.alive and init.zombies() == []
+
+
+def test_row_2_without_containerd_the_script_of_today_does_nothing(node, tmp_path):
+    init = node.container(LEAK)
+    assert "is not below a containerd-shim" in node.todays_script(tmp_path).stdout
+    assert node.sweep()["counts"]["cleared"] == 3
+    assert init.alive
+
+
 # A look at its children is due now and then; here it comes with SIGUSR1.
 REAPS_NOW_AND_THEN = """
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
@@ -225,6 +267,13 @@ def test_row_3_a_supervisor_that_reaps_now_and_then_survives_100_sweeps(node):
 def test_row_3_the_script_ends_that_supervisor_at_its_first_run(node):
     supervisor = node.container(REAPS_NOW_AND_THEN)
     node.old_script()
+    assert supervisor.ends()
+
+
+def test_row_3_the_script_of_today_ends_it_half_a_minute_later(node, tmp_path):
+    """It looks a second time, but asks only whether the zombie is still there."""
+    supervisor = node.container_of_containerd(REAPS_NOW_AND_THEN)
+    node.todays_script(tmp_path)
     assert supervisor.ends()
 
 

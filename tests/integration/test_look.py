@@ -8,7 +8,7 @@ import contextlib
 
 import pytest
 from rig.daemons import inside
-from rig.node import Node
+from rig.node import TODAYS_SCRIPT, Node
 from rig.playbook import Playbook
 
 from .test_fleet_summary import LEAK, Here, summary
@@ -66,6 +66,30 @@ def test_a_look_waits_for_nothing_and_writes_nothing_on_the_nodes(fleet):
     assert any(line.startswith("node2: PID ") and "3 zombies" in line for line in lines)
     assert files_of(nodes["node2"]) == before
     assert len(init.zombies()) == 3
+
+
+@pytest.mark.parametrize("playbook", ["look.yml", "sweep.yml"])
+def test_a_foreign_script_is_told_under_whatever_name(fleet, playbook):
+    play, nodes = fleet
+    put = (
+        f"cp {TODAYS_SCRIPT} /usr/local/bin/tidy"
+        " && echo '* * * * * root /usr/local/bin/tidy | logger' >/etc/cron.d/tidy"
+    )
+    assert nodes["node2"].run("sh", "-c", put).returncode == 0
+    played = play(playbook)
+    assert played.succeeded, played.text
+    lines = summary(played)
+    assert any(
+        line.startswith(
+            "foreign scripts signal parents of zombies on 1 node: node2 (/usr/local/bin/tidy);"
+        )
+        for line in lines
+    )
+    assert (
+        "node2: foreign script: /usr/local/bin/tidy, started by /etc/cron.d/tidy, signals parents"
+        " of zombies that a sweep would spare; remove both, or run provider.fleet.site, which"
+        " replaces kill_zombie_parents"
+    ) in lines
 
 
 @pytest.mark.parametrize("playbook", ["sweep.yml", "look.yml"])

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rig.node import CHECKOUT, offender_of, old_pythons
+from rig.node import CHECKOUT, ENGINE, PYTHON, ns_pids, offender_of, old_pythons
 
 LEAK = "zombie()\nzombie()\nready()\nforever()"
 
@@ -119,6 +119,31 @@ def test_a_deferred_sweep_acts_on_nothing_even_where_others_are_due(node, ansibl
     status, result, _shown = ansible("provider.fleet.zombie_reap", min_age=60, defer=True)
     assert (status, result["deferred"], result["zombies"]["left"]) == ("SUCCESS", True, 4)
     assert sorted(each["outcome"] for each in result["offenders"]) == ["left_alone", "would_act"]
+
+
+DEFERRED = """
+import json, sys
+sys.path.append(sys.argv[1])
+from reaper import report, sweep
+from reaper.options import validate
+from reaper.paths import Paths
+done = sweep.sweep(validate({"min_age": 60, "pressure": 0}), Paths(run=sys.argv[2]), wait=True, defer=True)
+print(json.dumps(report.as_dict(done)))
+"""
+
+
+def test_the_engine_does_nothing_but_note_where_it_defers(node):
+    """As the mutations can break it, which reach no module."""
+    node.container(LEAK)
+    node.sweep(min_age=600)
+    seen = node.run_directory / "first_seen"
+    node.run("sed", "-i", r"s/\(.*\) .*$/\1 0.5/; 1s/ 0.5$//", str(seen))
+    young = node.container(LEAK)
+    done = node.run(PYTHON, "-IS", "-c", DEFERRED, str(ENGINE), str(node.run_directory))
+    result = json.loads(done.stdout)
+    assert (result["deferred"], result["changed"], result["zombies"]["left"]) == (True, False, 4)
+    noted = [line.split()[0] for line in seen.read_text().splitlines()[1:]]
+    assert {str(ns_pids(pid)[-2]) for pid in young.zombies()} <= set(noted)
 
 
 def test_what_the_agent_has_seen_counts(node, ansible):

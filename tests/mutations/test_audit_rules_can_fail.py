@@ -622,13 +622,13 @@ MUTATIONS = {
     ),
     "a_user_s_file_may_be_of_any_length": (
         RUNTIME_NAMES,
-        "opened.read(USER_BYTES)",
+        "opened.read(most)",
         "opened.read(STATE_BYTES)",
         IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name",
     ),
     "any_file_system_answers": (
         RUNTIME_NAMES,
-        "    if not _is_local(os.fsencode(path), mounts):",
+        "    if not is_local(os.fsencode(path), mounts):",
         "    if False:",
         IN_WORKLOADS + "nothing_is_read_from_a_file_system_that_may_not_answer",
     ),

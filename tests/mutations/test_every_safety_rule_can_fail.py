@@ -82,8 +82,8 @@ MUTATIONS = {
     ),
     "check_mode_acts": (
         "sweep.py",
-        "    if check_mode:\n",
-        "    if False:\n",
+        "    if check_mode or deferred:\n",
+        "    if deferred:\n",
         FAULTS + "::test_row_10_a_dry_run_says_exactly_what_a_run_then_does",
     ),
     "pid_1_is_a_process_like_any": (

@@ -1,5 +1,5 @@
-"""Break each rule on what may be given, in a copy of the engine, and see the test of that rule go
-red.
+"""Break each rule on what may be given, and on what is read of others' scripts, in a copy of the
+engine, and see the test of that rule go red.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.full
 
 INPUT = "tests/integration/test_bad_input.py::"
+FOREIGN = "tests/unit/test_foreign_scripts.py::test_"
 
 # what is broken: (file, text that stands there once, what stands there then, the test that has to
 # fail)
@@ -48,6 +49,24 @@ MUTATIONS = {
         "if name in REMOVED:",
         "if False:",
         "tests/unit/test_options.py::test_removed_option_is_refused_with_its_successor",
+    ),
+    "a_sweep_that_defers_acts": (
+        "sweep.py",
+        "if check_mode or deferred:",
+        "if check_mode:",
+        "tests/integration/test_modules.py::test_the_engine_does_nothing_but_note_where_it_defers",
+    ),
+    "a_foreign_script_s_path_leads_around_a_mount": (
+        "node/foreign_scripts.py",
+        'return os.path.normpath("/" + os.fsdecode(path).lstrip("/"))',
+        "return os.fsdecode(path)",
+        FOREIGN + "what_may_not_answer_or_is_not_root_s_is_not_read",
+    ),
+    "directories_of_a_file_server_are_listed": (
+        "node/foreign_scripts.py",
+        "if not is_local(os.fsencode(root + directory), mounts):",
+        "if False:",
+        FOREIGN + "a_directory_that_may_not_answer_is_not_listed",
     ),
 }
 

@@ -22,6 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils"))
 PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
 OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
+TODAYS_SCRIPT = CHECKOUT / "bench/kill_zombie_parents_today.sh"
 NO_OPTIONS = CHECKOUT / "tests/rig/no_options.json"  # a configuration that sets none
 # takes a command, in a mount namespace of its own
 OWN_FILES = [PYTHON, "-IS", str(CHECKOUT / "tools/own_files.py")]
@@ -48,6 +49,15 @@ def ready():
 def forever():
     while True:
         time.sleep(60)
+"""
+
+# Runs the command that follows as its child.
+SHIM = """
+import os, sys
+open("/proc/self/comm", "w").write("containerd-shim")
+if os.fork() == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+os.wait()
 """
 
 REAPING_INIT = """
@@ -185,6 +195,12 @@ class Node:
         inner = [*self.enter, *before, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         return self._started(Program(inner, code, depth=2))
 
+    def container_of_containerd(self, code) -> Program:
+        """A container below a process that is called ``containerd-shim``."""
+        inner = [*self.enter, PYTHON, "-IS", "-c", SHIM]
+        inner += ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        return self._started(Program(inner, code, depth=3))
+
     def command(self, *command) -> Program:
         """A process of the node that runs a command which prints ``ready``."""
         return self._started(Program([*self.enter, *command], depth=1))
@@ -239,6 +255,16 @@ class Node:
         fault.
         """
         return self.run("bash", str(OLD_SCRIPT))
+
+    def todays_script(self, without_sleep):
+        """The same for the script that playbooks for Akash providers install today.
+
+        without_sleep: a directory for a ``sleep`` that returns at once, where no time matters.
+        """
+        (without_sleep / "sleep").write_text("#!/bin/sh\n")
+        (without_sleep / "sleep").chmod(0o755)
+        path = f"PATH={without_sleep}:{os.environ['PATH']}"
+        return self.run("env", path, "bash", str(TODAYS_SCRIPT))
 
     def stop(self):
         for program in self.programs:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .kernel.cgroups import Pids
     from .kernel.limits import Forecast, Limits
+    from .node.foreign_scripts import ForeignScript
     from .node.observe import Offender, Snapshot, Zombie
     from .node.stuck import Stuck
     from .node.workloads import Workload
@@ -82,6 +83,7 @@ class Report(Record):
     ended_early: bool = False  # a signal asked the sweep to end
     stuck: tuple[Stuck, ...] = ()  # containers that cannot end
     deferred: bool = False  # zombies were only noted, since some are too young
+    foreign: tuple[ForeignScript, ...] = ()  # scripts of others that end parents of zombies
 
 
 if TYPE_CHECKING:
@@ -165,6 +167,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "warnings": [printable(warning) for warning in report.warnings],
         "reap_refusal": report.after.refusal[0] if report.after.refusal else None,
         "stuck": [_stuck(each) for each in report.stuck[:MAX_LINES]],
+        "foreign_scripts": [_with_printable_values(each._asdict()) for each in report.foreign],
         "found_by": report.before.found_by,
         "ended_early": report.ended_early,
         "deferred": report.deferred,
@@ -279,7 +282,21 @@ def as_lines(report: Report) -> list[str]:
         stuck.in_words(each, printable, lambda workload: place(as_workload(workload)))
         for each in report.stuck[:MAX_LINES]
     ]
+    lines += [foreign_script_in_words(each) for each in report.foreign]
     return lines + [f"warning: {printable(warning)}" for warning in report.warnings]
+
+
+def foreign_script_in_words(found: ForeignScript) -> str:
+    """One printable sentence, with what to do."""
+    script, schedule = printable(found.script), printable(found.schedule)
+    if script is None:
+        what, remedy = f"a line of {schedule} signals", "remove that line"
+    elif schedule is None:
+        what, remedy = f"{script} signals", "remove it"
+    else:
+        what = f"{script}, started by {schedule}, signals"
+        remedy = "remove both, or run provider.fleet.site, which replaces kill_zombie_parents"
+    return f"foreign script: {what} parents of zombies that a sweep would spare; {remedy}"
 
 
 def _stuck(each: Stuck) -> dict[str, Any]:

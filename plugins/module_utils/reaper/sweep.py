@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from .kernel.cgroups import Ledger
+    from .node.foreign_scripts import ForeignScript
     from .node.observe import Offender, Snapshot, Zombie
     from .node.stuck import Stuck
     from .policy import Verdict
@@ -112,6 +113,7 @@ def _sweep(
             warnings=not_noted + run.refusals(before),
             stuck=run.stuck(before),
             deferred=deferred,
+            foreign=run.foreign(),
         )
     with contextlib.ExitStack() as until_returned:
         if any(verdict.remedies for verdict in verdicts):
@@ -134,6 +136,7 @@ def _sweep(
                 warnings=warnings,
                 ended_early=bool(run.stop_requested),
                 stuck=run.stuck(after),
+                foreign=run.foreign(),
             )
         )
 
@@ -147,6 +150,7 @@ class _Run:
         self.procfs = procfs
         self.memory = reused.memory
         self.ledger = reused.ledger
+        self.is_of_daemon = reused.ledger is not None
         # by earlier sweeps: a cooldown that begins now must not keep this sweep from following up
         self.ended_before: dict[tuple[str], float] = {}
         # by (PID, start time in ticks): the first verdict that let a remedy act, what came of each
@@ -338,6 +342,16 @@ class _Run:
         )
         found = stuck.stuck_namespaces(observer, snapshot._replace(offenders=of_node))
         return tuple(each for each in found if each.age >= self.options.min_age)
+
+    def foreign(self) -> tuple[ForeignScript, ...]:
+        """Scripts of others that end parents of zombies. The daemon does not look for them: it
+        has to act where there is no memory to spare.
+        """
+        if self.is_of_daemon:
+            return ()
+        from .node import foreign_scripts
+
+        return foreign_scripts.find(self.procfs.mounts(os.getpid()))
 
     def ended_early(self) -> tuple[str, ...]:
         """A warning if a signal asked this process to end."""

@@ -193,13 +193,15 @@ class OfUser:
         return _parsed(read_owned(path, self.uid, self.mounts))
 
 
-def read_owned(path: str, uid: int, mounts: Mapping[bytes, bytes]) -> bytes | None:
-    """At most :data:`USER_BYTES` of a regular file that belongs to this user; else None.
+def read_owned(
+    path: str, uid: int, mounts: Mapping[bytes, bytes], most: int = USER_BYTES
+) -> bytes | None:
+    """At most ``most`` bytes of a regular file that belongs to this user; else None.
 
     No part of the path may be a symbolic link, and all of it has to lie on file systems that are
     certain to answer (:data:`LOCAL`).
     """
-    if not _is_local(os.fsencode(path), mounts):
+    if not is_local(os.fsencode(path), mounts):
         return None
     fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -221,14 +223,14 @@ def read_owned(path: str, uid: int, mounts: Mapping[bytes, bytes]) -> bytes | No
         if info.st_uid != uid or not stat.S_ISREG(info.st_mode):
             return None
         with open(fd, "rb", closefd=False) as opened:
-            return opened.read(USER_BYTES)
+            return opened.read(most)
     except (OSError, ValueError):
         return None
     finally:
         os.close(fd)
 
 
-def _is_local(path: bytes, mounts: Mapping[bytes, bytes]) -> bool:
+def is_local(path: bytes, mounts: Mapping[bytes, bytes]) -> bool:
     """Whether every file system along the path is :data:`LOCAL`."""
     way = [path[:at] for at in range(1, len(path)) if path[at : at + 1] == b"/"]
     kinds = [mounts[directory] for directory in (b"/", *way, path) if directory in mounts]
