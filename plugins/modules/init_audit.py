@@ -152,12 +152,27 @@ containers:
       description: Tasks in the cgroup whose limit is reached first, as documented by
         M(provider.fleet.zombie_reap).
       type: dict
+    pid_limit:
+      description: The smallest limit of PIDs of its own cgroup and of its pod's; null if none has
+        one.
+      type: int
+      sample: 4096
+unlimited_pods:
+  description: >-
+    Pods without a limit of PIDs, so that one of them may take all of the node's, at most 100.
+    C(podPidsLimit) in the kubelet's configuration sets one for each pod. Pods of which that cannot
+    be seen are left out.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    [{"namespace": "shop", "pod": "web-0", "pod_uid": "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"}]
 counts:
   description: Totals.
   returned: success
   type: dict
   sample: {"containers": 12, "reaps": 9, "leaks": 2, "unknown": 1, "zombies": 4, "canaries_left": 0,
-    "harmed": 0}
+    "harmed": 0, "unlimited_pods": 1}
 summary:
   description: The audit as text, line by line. Any harm that a canary may have done comes first.
   returned: success

@@ -53,6 +53,14 @@ def audits_as_lines(audits: Mapping[str, Mapping[str, int]]) -> list[str]:
     if leaks:
         worst_first = sorted(leaks, key=lambda host: (-leaks[host], host))
         lines.append(f"leaking: {_names([f'{host} ({leaks[host]})' for host in worst_first])}")
+    unlimited = {host: counts.get("unlimited_pods", 0) for host, counts in audits.items()}
+    pods = sum(unlimited.values())
+    if pods:
+        most_first = sorted(filter(unlimited.get, unlimited), key=lambda host: -unlimited[host])
+        lines.append(
+            f"{plural(pods, 'pod')} without a PID limit (podPidsLimit of the kubelet sets one):"
+            f" {_names([f'{host} ({unlimited[host]})' for host in most_first])}"
+        )
     return lines
 
 

@@ -478,9 +478,10 @@ def test_the_limit_of_the_pod_is_the_one_that_binds(node, kubelet):
     """The kubelet's podPidsLimit is set on the cgroup of the pod: the pause container and the
     zombies of all containers count.
     """
-    pod = kubelet.pod(TENANT, "web-0")
+    pod, free = kubelet.pod(TENANT, "web-0"), kubelet.pod(TENANT, "free-0")
     pod.limit_pids(50)
     web, side_car = pod.container("web", "leak", "20"), pod.container("side-car", "leak", "10")
+    unlimited = free.container("web", "leak", "1")
     result, rows = node.sweep("--check"), audit(node)
     for entry in (offender(result, web), offender(result, side_car), rows[web], rows[side_car]):
         assert {key: entry["pids"][key] for key in ("current", "max", "cgroup")} == {
@@ -488,6 +489,12 @@ def test_the_limit_of_the_pod_is_the_one_that_binds(node, kubelet):
             "max": 50,
             "cgroup": pod.cgroup,
         }
+    assert [rows[each]["pid_limit"] for each in (web, side_car, unlimited)] == [50, 50, None]
+    told = node.run(*node.agent_command("--audit")).stdout
+    assert (
+        f"1 pod without a PID limit (podPidsLimit of the kubelet sets one): {TENANT}/free-0\n"
+        in told
+    )
 
 
 @pytest.mark.parametrize("probe", [False, True])

@@ -85,6 +85,23 @@ def test_of_levels_with_the_same_room_the_nearest_is_told(tree):
 
 
 @EVERY_LAYOUT
+def test_the_limit_of_a_pod_is_the_smallest_up_to_its_own_cgroup(tree):
+    def limit():
+        return cgroups.limit(tree.root, tree.controllers, CONTAINER, POD)
+
+    tree.cgroup("/kubepods", pids_current="30\n", pids_max="1000\n")
+    tree.cgroup(POD, pids_current="30\n", pids_max="max\n")
+    tree.cgroup(CONTAINER, pids_current="20\n", pids_max="max\n")
+    assert limit() is None, "what all pods may have together is no limit of this one"
+    tree.cgroup(POD, pids_max="4096\n")
+    assert limit() == 4096
+    tree.cgroup(CONTAINER, pids_max="1024\n")
+    assert limit() == 1024
+    tree.cgroup(POD, pids_max="max\n")
+    assert limit() == 1024
+
+
+@EVERY_LAYOUT
 def test_no_limit_anywhere(tree):
     tree.cgroup(POD, pids_current="30\n", pids_max="max\n")
     tree.cgroup(CONTAINER, pids_current="20\n", pids_max="max\n")

@@ -134,12 +134,13 @@ def test_leases_are_told_by_their_owner():
 def test_audits():
     lines = fleet_table.audits_as_lines(
         {
-            "node1": {"containers": 3, "reaps": 2, "leaks": 1, "unknown": 0},
-            "node2": {"containers": 2, "reaps": 0, "leaks": 2, "unknown": 0},
+            "node1": {"containers": 3, "reaps": 2, "leaks": 1, "unknown": 0, "unlimited_pods": 1},
+            "node2": {"containers": 2, "reaps": 0, "leaks": 2, "unknown": 0, "unlimited_pods": 2},
             "node3": {"containers": 1, "reaps": 1, "leaks": 0, "unknown": 0},
         }
     )
     assert lines == [
         "inits of 6 containers on 3 nodes: 3 collect orphans, 3 leak, 0 unknown",
         "leaking: node2 (2), node1 (1)",
+        "3 pods without a PID limit (podPidsLimit of the kubelet sets one): node2 (2), node1 (1)",
     ]

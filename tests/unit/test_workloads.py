@@ -1399,3 +1399,24 @@ def test_a_user_without_a_home(tmp_path, passwd):
     (tmp_path / "passwd").write_text(passwd)
     assert runtime_names.OfUser(str(tmp_path / "passwd"), 1234, {}).name("docker", CID) is None
     assert runtime_names.OfUser(str(tmp_path / "nowhere"), 1234, {}).name("podman", CID) is None
+
+
+@pytest.mark.parametrize(
+    "path, level",
+    [
+        ("/kubepods/besteffort/podUID/c1", "/kubepods/besteffort/podUID"),
+        (
+            "/kubepods.slice/kubepods-podU_ID.slice/cri-containerd-c1.scope",
+            "/kubepods.slice/kubepods-podU_ID.slice",
+        ),
+        ("/kubepods-podU_ID.slice:cri-containerd:c1", "/kubepods-podU_ID.slice:cri-containerd:c1"),
+        ("/system.slice/containerd.service/c1", None),
+    ],
+)
+def test_the_cgroup_of_a_pod_in_a_path(path, level):
+    uid = "8ed3b1b7-3f6e-4b5e-9d1c-5a0e7e1b2c3d"
+    shown = [
+        text and text.replace("U_ID", uid.replace("-", "_")).replace("UID", uid)
+        for text in (path, level)
+    ]
+    assert workloads.level_of_pod(shown[0], uid) == shown[1]

@@ -19,6 +19,7 @@ from collections import Counter
 from . import canary, policy, report
 from .errors import CannotSweep
 from .files import locked
+from .kernel import cgroups
 from .kernel.procfs import PF_KTHREAD, ProcFS
 from .node import inits, observe, workloads
 from .node.inits import Evidence
@@ -60,12 +61,20 @@ class Container(Record):
     zombies: int  # of parents in this container
     pids: Pids | None
     forecast: Forecast
+    # the smallest limit of PIDs of its own cgroup and its pod's; None where there is none
+    pid_limit: int | None = None
     harm: str | None = None  # what a canary may have done to its PID 1
 
     @property
     def verdict(self) -> str:
         """``reaps``, ``leaks`` or ``unknown``."""
         return inits.conclude(self.evidence)
+
+    @property
+    def is_in_unlimited_pod(self) -> bool:
+        """Whether nothing but the limits of the node keeps its pod from taking all PIDs."""
+        known = self.workload.pod_uid is not None and self.pids is not None
+        return known and self.pid_limit is None
 
 
 class Audit(Record):
@@ -136,15 +145,18 @@ def as_dict(done: Audit) -> dict[str, Any]:
     bounded.
     """
     verdicts = [container.verdict for container in done.containers]
+    unlimited = _unlimited_pods(done)
     return {
         "schema": report.SCHEMA,
         "containers": [_as_dict(container) for container in done.containers],
+        "unlimited_pods": unlimited[: report.MAX_LINES],
         "counts": {
             "containers": len(verdicts),
             **{word: verdicts.count(word) for word in (inits.REAPS, inits.LEAKS, inits.UNKNOWN)},
             "zombies": sum(container.zombies for container in done.containers),
             "canaries_left": done.left,
             "harmed": sum(1 for container in done.containers if container.harm),
+            "unlimited_pods": len(unlimited),
         },
         "summary": as_lines(done),
         "warnings": (
@@ -169,9 +181,32 @@ def as_lines(done: Audit) -> list[str]:
     if len(entries) > report.MAX_LINES:
         more = report.plural(len(entries) - report.MAX_LINES, "more container")
         lines.append(f"and {more}")
+    unlimited = _unlimited_pods(done)
+    if unlimited:
+        names = ", ".join(
+            f"{pod['namespace']}/{pod['pod']}" if pod["pod"] else pod["pod_uid"]
+            for pod in unlimited[: report.MAX_LINES]
+        )
+        rest = len(unlimited) - report.MAX_LINES
+        lines.append(
+            f"{report.plural(len(unlimited), 'pod')} without a PID limit (podPidsLimit of the"
+            f" kubelet sets one): {names}{f' and {rest} more' if rest > 0 else ''}"
+        )
     if done.left:
         lines.append(f"canaries left behind as zombies: {done.left}")
     return lines + [f"warning: {report.printable(warning)}" for warning in done.warnings]
+
+
+def _unlimited_pods(done: Audit) -> list[dict[str, Any]]:
+    """The pods of which a container has no limit of PIDs, by name."""
+    pods = {
+        container.workload.pod_uid: report.as_workload(container.workload)
+        for container in done.containers
+        if container.is_in_unlimited_pod
+    }
+    keys = ("namespace", "pod", "pod_uid")
+    found = [{key: workload[key] for key in keys} for workload in pods.values()]
+    return sorted(found, key=lambda pod: [pod[key] or "" for key in keys])
 
 
 def _table(entries: Sequence[dict[str, Any]]) -> list[str]:
@@ -312,7 +347,17 @@ def _container(
         zombies=zombies,
         pids=pids,
         forecast=observer.forecast(pids),
+        pid_limit=_pid_limit(observer, process, workload),
     )
+
+
+def _pid_limit(observer: Observer, process: Process, workload: Workload) -> int | None:
+    level = workloads.level_with_pids(process.cgroup_lines, observer.locator.own_lines)
+    if level is None:
+        return None
+    controllers, path = level
+    top = workloads.level_of_pod(path, workload.pod_uid) if workload.pod_uid else None
+    return cgroups.limit(observer.paths.cgroup, controllers, path, top or path)
 
 
 def _by_zombies(kept: Sequence[Zombie], options: Options) -> tuple[Evidence, ...]:
@@ -530,6 +575,7 @@ def _as_dict(container: Container) -> dict[str, Any]:
         "harm": container.harm,
         "zombies": container.zombies,
         "pids": report.as_pids(container.pids, container.forecast),
+        "pid_limit": container.pid_limit,
     }
 
 

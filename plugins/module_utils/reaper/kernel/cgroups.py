@@ -254,6 +254,20 @@ def pids(root: str, controllers: str, path: str, own: str | None = None) -> Pids
     return found.get(own or path) or next(iter(found.values()), None)
 
 
+def limit(root: str, controllers: str, path: str, top: str) -> int | None:
+    """The smallest ``pids.max`` of a cgroup and of those above it, up to ``top``; None where there
+    is none.
+    """
+    found = []
+    while path.startswith(top) and path:
+        for directory in _directories(root, controllers, path):
+            most = (_read(directory, "pids.max") or "").strip()
+            if most.isdecimal():
+                found.append(int(most))
+        path = path.rpartition("/")[0]
+    return min(found, default=None)
+
+
 def subdirectories(directory: str) -> list[str]:
     """Paths of the cgroups directly below one. A directory without any is not listed: its link
     count shows that (kernfs keeps it as stat(2) describes for any directory).

@@ -398,6 +398,15 @@ def level_with_pids(
     return next(((each.controllers, each.level) for each in counting if each.level), None)
 
 
+def level_of_pod(path: str, uid: str) -> str | None:
+    """The part of a cgroup path that is the cgroup of this pod; None if it has none."""
+    segments = path.split("/")
+    for place, segment in enumerate(segments, 1):
+        if uid in segment.replace("_", "-"):
+            return "/".join(segments[:place])
+    return None
+
+
 def _first_in_container(located: Sequence[_Located]) -> _Located | None:
     return next((each for each in located if each.level), None)
 
