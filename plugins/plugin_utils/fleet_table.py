@@ -81,6 +81,10 @@ def _totals(known: Sequence[NodeRow]) -> list[str]:
     if ended:
         count = sum(row.parents_ended for row in ended)
         lines.append(f"{plural(count, 'workload')} ended on {_names([row.host for row in ended])}")
+    largest = sorted(((*row.largest, row.host) for row in known if row.largest[0]), reverse=True)
+    if largest and all(row.check_mode for row in known):
+        names = [f"{number(count)} of {who} ({host})" for count, who, host in largest]
+        lines.append(f"most zombies: {_names(names)}")
     tenants = sorted({tenant for row in known for tenant in row.tenants})
     if tenants:
         lines.append(f"{plural(len(tenants), 'tenant')} affected: {_names(tenants)}")

@@ -23,7 +23,7 @@ MAX_ROWS = 5000  # in any list of one node; the modules return fewer
 MAX_COUNT = 2**53  # which JSON can carry
 MAX_NUMBER = 2.0**63
 COUNTS = ("zombies", "zombies_left", "cleared", "offenders", "parents_ended")
-AUDIT_COUNTS = ("containers", "reaps", "leaks", "unknown")
+AUDIT_COUNTS = ("containers", "reaps", "leaks", "unknown", "unlimited_pods")
 PARTS_OF_A_WORKLOAD = (
     "kind",
     "runtime",
@@ -97,6 +97,10 @@ def checked(returned: object) -> Row:
             "last_sweep": None if last is None else _last_sweep(last),
             "summary": [text(line, MAX_LINE) for line in _list(result, "summary", "summary")],
             "reap_refusal": text(result.get("reap_refusal")) or None,
+            "foreign_scripts": [
+                {key: text(script.get(key)) for key in ("script", "schedule")}
+                for script in map(as_dict, as_list(result.get("foreign_scripts")))
+            ],
         }
     except Unreadable as error:
         return _without_figures({"failed": True, "msg": _answer_unreadable(error)})
@@ -166,6 +170,7 @@ def _without_figures(result: Mapping[str, Any]) -> Row:
         "last_sweep": None,
         "summary": [],
         "reap_refusal": None,
+        "foreign_scripts": [],
     }
 
 
@@ -230,6 +235,7 @@ def _offender(offender: Row, place: str) -> Row:
         "orphans": _count(claims, "orphan", f"{place}.claims") if "orphan" in claims else None,
         "cleared": _count(offender, "cleared", place),
         "oldest_age": _number(offender, "oldest_age", place),
+        "due_in": _number(offender, "due_in", place),
         "leaking_per_hour": _number(offender, "leaking_per_hour", place),
         "pids": {
             "current": _count(pids, "current", f"{place}.pids") if "current" in pids else None,

@@ -40,6 +40,7 @@ class NodeRow(NamedTuple):
     lines: tuple[str, ...]  # the node's own report, for people
     reap_refusal: str | None = None  # one word, why reap is impossible there
     foreign_scripts: tuple[str, ...] = ()  # paths of scripts of others that end parents
+    largest: tuple[int, str] = (0, "")  # zombies of the parent that holds most; who that is
     due_later: tuple[float, ...] = ()  # seconds; of parents whose zombies are merely too young
 
 
@@ -76,9 +77,10 @@ def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
         lines=tuple(result.get("summary") or ()),
         reap_refusal=result.get("reap_refusal"),
         foreign_scripts=tuple(
-            str(each.get("script") or each.get("schedule"))
+            each.get("script") or each.get("schedule") or ""
             for each in result.get("foreign_scripts") or ()
         ),
+        largest=max(map(_parent, offenders), default=(0, "")),
         due_later=tuple(
             offender["due_in"] for offender in offenders if offender.get("due_in") is not None
         ),
@@ -92,3 +94,13 @@ def tenant_of(workload: Mapping[str, Any]) -> str:
     lease = workload.get("lease") or {}
     owner = lease.get("owner") if lease.get("verified") is True else None
     return owner or workload.get("namespace") or ""
+
+
+def _parent(offender: Mapping[str, Any]) -> tuple[int, str]:
+    workload = offender.get("workload") or {}
+    container = workload.get("container_name") or str(workload.get("container_id") or "")[:12]
+    if workload.get("pod"):
+        place = f"in {workload.get('namespace')}/{workload['pod']}"
+    else:
+        place = f"in {container}" if container else "on the host"
+    return offender.get("zombies") or 0, f"{offender.get('name')} {place}"

@@ -15,6 +15,7 @@ WITHOUT_GROUP = "web1\nweb2\n"
 PLAYBOOKS = (
     "site.yml",
     "playbooks/site.yml",
+    "playbooks/look.yml",
     "playbooks/sweep.yml",
     "playbooks/uninstall.yml",
     "playbooks/prevent.yml",

@@ -144,3 +144,34 @@ def test_audits():
         "leaking: node2 (2), node1 (1)",
         "3 pods without a PID limit (podPidsLimit of the kubelet sets one): node2 (2), node1 (1)",
     ]
+
+
+def test_a_look_says_whose_most_zombies_are():
+    looked = {}
+    for host, zombies, workload in (
+        ("node1", 7, {"namespace": "shop", "pod": "web-0", "container_name": "web"}),
+        ("node2", 1200, {"container_id": "c" * 64}),
+        ("node3", 2, {"kind": "host"}),
+        ("node4", 0, None),
+    ):
+        looked[host] = result(zombies, check_mode=True)
+        if workload:
+            looked[host]["offenders"] = [
+                {"zombies": zombies, "name": "java", "workload": workload, "due_in": 48.2},
+                {"zombies": 1, "name": "sh", "workload": workload, "due_in": None},
+            ]
+    lines = told(looked)
+    assert lines[1:3] == [
+        "1,209 zombies on 3 nodes; a sweep would act on 0 parents, on 3 more within 48 s",
+        "most zombies: 1,200 of java in cccccccccccc (node2), 7 of java in shop/web-0 (node1),"
+        " 2 of java on the host (node3)",
+    ]
+    assert not any(line.startswith("most zombies") for line in told({"node1": result(5, 5)}))
+
+
+def test_foreign_scripts_are_told_with_what_to_do():
+    found = {**result(), "foreign_scripts": [{"script": None, "schedule": "/etc/cron.d/x"}]}
+    assert (
+        "foreign scripts signal parents of zombies on 1 node: node1 (/etc/cron.d/x); remove them, or"
+        " run provider.fleet.site, which replaces kill_zombie_parents"
+    ) in told({"node1": found, "node2": result()})
