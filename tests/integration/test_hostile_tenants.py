@@ -12,15 +12,14 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
 
 import psutil
 import pytest
 from rig.agents import lines
+from rig.journal import journal, writing_to
 from rig.node import PRELUDE, PYTHON, Program, left_in_node, ns_pids, offender_of, wait_until
 from rig.podman import Podman
 from rig.reaping import AS_LONG_AS_IT_TAKES, PatientNode, agent_that, sleeps_or_has_ended
@@ -266,26 +265,6 @@ def canary_of(row) -> dict:
     return next(evidence for evidence in row["evidence"] if evidence["by"] == "canary")
 
 
-@contextlib.contextmanager
-def journal(directory):
-    """What comes to a socket of the test meanwhile, as /dev/log."""
-    log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    log.bind(str(directory / "log"))
-    lines = []
-
-    def listen():
-        while lines[-1:] != [b""]:
-            lines.append(log.recv(65536))
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    yield lines
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.sendto(b"", str(directory / "log"))
-    listener.join()
-    log.close()
-
-
 def everything_said(node, directory, pids) -> str:
     """All that a node says to anybody: reports, tables, explanations, the last result, the journal.
     Ends parents in the end.
@@ -296,18 +275,9 @@ def everything_said(node, directory, pids) -> str:
             checked(node.agent(*flags, "--min-age", "0", "--protect", PROTECT), as_json=False)
         )
     said += [json.dumps(look(node, "--explain", str(pids[0])))]
-    with_log = (
-        'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log &&'
-        ' exec "$@"'
-    )
     with journal(directory) as lines:
         done = node.run(
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            with_log,
-            str(directory),
+            *writing_to(directory),
             *node.agent_command(
                 "--syslog",
                 "--min-age",

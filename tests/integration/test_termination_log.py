@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import termination_log
 from rig import handmade
+from rig.journal import journal, writing_to
 from rig.node import PRELUDE, PYTHON, Program, ns_pids, offender_of, wait_until
 
 from .test_hostile_tenants import HIERARCHIES, ID, UID, Pods
@@ -392,23 +392,13 @@ def test_the_cure_is_that_for_the_cause(orphans, others, ns_pid, says, says_not)
 
 
 def test_the_journal_says_who_was_ended(node, tmp_path):
-    """syslog(3) goes to /dev/log; here to a socket of the test, mounted in the agent's own mount
-    namespace.
-    """
-    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    journal.bind(str(tmp_path / "log"))
-    journal.settimeout(60)
     program = node.container(LEAK)
-    script = (
-        'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0/log" /dev/log &&'
-        ' exec "$@"'
-    )
     agent = node.agent_command("--json", "--min-age", "0", "--remedies", "terminate")
-    done = node.run("unshare", "--mount", "/bin/sh", "-c", script, str(tmp_path), *agent)
-    assert done.returncode == 0, done.stderr
-    assert program.ends()
-    line = journal.recv(4096).decode()
-    journal.close()
+    with journal(tmp_path) as lines:
+        done = node.run(*writing_to(tmp_path), *agent)
+        assert done.returncode == 0, done.stderr
+        assert program.ends()
+    line = lines[0].decode()
     assert line.startswith("<28>"), "daemon.warning"
     assert "zombie_reaper" in line
     assert f"ended PID {program.pids[1]} (" in line

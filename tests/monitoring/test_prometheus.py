@@ -21,6 +21,7 @@ ALERTS = (
     "NodePidsRunningOut",
     "NodePidsFull",
     "WorkloadLeaksZombies",
+    "WorkloadsEnded",
     "ZombieReaperStale",
     "ZombieReaperFailed",
 )
@@ -61,6 +62,11 @@ CHANGES = (
         "zombie_reaper_last_sweep_success == 0",
     ),
     ("for: 10m", "for: 0m"),
+    ("ended_total[1h]) > 0", "ended_total[1h]) > 1.5"),
+    ("ended_total[1h]", "ended_total[2h]"),
+    ("increase(zombie_reaper_workloads_ended_total[1h]) > 0\n          or\n          (", "("),
+    ("ended_total offset 1h) > 0", "ended_total offset 1h) > 3"),
+    (" unless zombie_reaper_workloads_ended_total offset 1h", ""),
 )
 
 
@@ -118,7 +124,7 @@ def dashboard(root):
 
 def test_the_rules_are_rules(root):
     done = promtool("check", "rules", root / RULES)
-    assert done.returncode == 0 and "SUCCESS: 6 rules found" in done.stdout, (
+    assert done.returncode == 0 and "SUCCESS: 7 rules found" in done.stdout, (
         done.stdout + done.stderr
     )
 
@@ -153,13 +159,11 @@ def test_each_alert_has_its_runbook(root, rules):
 
 
 def test_rules_and_runbook_use_metrics_that_exist(root, rules):
+    defaults = (root / "roles/zombie_reaper/defaults/main.yml").read_text()
+    variables = set(re.findall(r"^zombie_reaper_\w+", defaults, re.M))
     for text in (rules, (root / RUNBOOK).read_text()):
-        named = set(re.findall(r"\bzombie_reaper_\w+", text)) - {
-            "zombie_reaper_schedule",
-            "zombie_reaper_manage_sysctl",
-            "zombie_reaper_remedies",
-        }
-        assert named <= set(metrics.METRICS), named - set(metrics.METRICS)
+        named = set(re.findall(r"\bzombie_reaper_\w+", text))
+        assert named <= {*metrics.METRICS, *variables}, named - set(metrics.METRICS)
 
 
 def test_every_expression_of_the_dashboard_parses(dashboard, tmp_path):

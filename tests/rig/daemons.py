@@ -192,11 +192,13 @@ class Alertmanager(Daemon):
 
 class Prometheus(Daemon):
     """rules: dict of a file of rules. targets: ``{instance: port}`` of node_exporters.
-    alertmanager: its port. It looks each second.
+    alertmanager: its port. labels: of each target. scraping: more of the scrape configuration. It
+    looks each second.
     """
 
-    def __init__(self, directory, rules, targets, alertmanager):
+    def __init__(self, directory, rules, targets, alertmanager, labels=None, **scraping):
         self.rules, self.targets, self.alertmanager = rules, targets, alertmanager
+        self.labels, self.scraping = labels or {}, scraping
         super().__init__(directory)
 
     def command(self):
@@ -215,9 +217,10 @@ class Prometheus(Daemon):
                 {
                     "job_name": "node",
                     "static_configs": [
-                        {"targets": [here % port], "labels": {"instance": instance}}
+                        {"targets": [here % port], "labels": {**self.labels, "instance": instance}}
                         for instance, port in self.targets.items()
                     ],
+                    **self.scraping,
                 }
             ],
         }
