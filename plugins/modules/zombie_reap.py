@@ -301,6 +301,13 @@ counts:
     {"zombies": 12, "zombies_left": 0, "cleared": 12, "cleared_by": {"reap": 12, "nudge": 0,
     "terminate": 0},
      "offenders": 1, "acted_on": 1, "parents_ended": 0, "orphans": 0, "left_to_parents": 0}
+metrics:
+  description: >-
+    Where the agent of the node writes metrics for node_exporter. It is a directory, V(off), or
+    V(no directory) where none of those that V(auto) looks for exists. Null if there is no agent.
+  returned: success
+  type: str
+  sample: /var/lib/prometheus/node-exporter
 reap_refusal:
   description: >-
     Why V(reap) is impossible on this node, as one word for machines: V(architecture), V(yama),

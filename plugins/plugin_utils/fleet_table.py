@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.textfile import NO_DIRECTORY
 
 from .node_row import FAILED, LOOKED, SWEPT, UNREACHABLE, NodeRow
 
@@ -102,6 +103,12 @@ def _totals(known: Sequence[NodeRow]) -> list[str]:
     if without_reap:
         lines.append(
             f"reap is impossible on {plural(len(without_reap), 'node')}: {_names(without_reap)}"
+        )
+    without_metrics = [row.host for row in known if row.has_no_metrics]
+    if without_metrics:
+        lines.append(
+            f"metrics: {NO_DIRECTORY} on {plural(len(without_metrics), 'node')}:"
+            f" {_names(without_metrics)}"
         )
     return lines
 

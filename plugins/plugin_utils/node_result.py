@@ -97,6 +97,7 @@ def checked(returned: object) -> Row:
             "last_sweep": None if last is None else _last_sweep(last),
             "summary": [text(line, MAX_LINE) for line in _list(result, "summary", "summary")],
             "reap_refusal": text(result.get("reap_refusal")) or None,
+            "metrics": text(result.get("metrics")) or None,
             "foreign_scripts": [
                 {key: text(script.get(key)) for key in ("script", "schedule")}
                 for script in map(as_dict, as_list(result.get("foreign_scripts")))
@@ -170,6 +171,7 @@ def _without_figures(result: Mapping[str, Any]) -> Row:
         "last_sweep": None,
         "summary": [],
         "reap_refusal": None,
+        "metrics": None,
         "foreign_scripts": [],
     }
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import ROOM
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.textfile import NO_DIRECTORY
 
 from .node_result import one_line
 
@@ -42,6 +43,7 @@ class NodeRow(NamedTuple):
     foreign_scripts: tuple[str, ...] = ()  # paths of scripts of others that end parents
     largest: tuple[int, str] = (0, "")  # zombies of the parent that holds most; who that is
     due_later: tuple[float, ...] = ()  # seconds; of parents whose zombies are merely too young
+    has_no_metrics: bool = False  # its agent has found no directory for them
 
 
 def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
@@ -84,6 +86,7 @@ def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
         due_later=tuple(
             offender["due_in"] for offender in offenders if offender.get("due_in") is not None
         ),
+        has_no_metrics=result.get("metrics") == NO_DIRECTORY,
     )
 
 

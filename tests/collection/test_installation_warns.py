@@ -37,6 +37,8 @@ def test_site(node, tmp_path, monkeypatch, warns):
     assert played.succeeded, played.text
     shown = played.text.partition("Show what does not work on this node]")[2].partition("TASK [")[0]
     assert (WARNING in shown) is warns
+    assert "metrics: no directory: none of /var/lib/prometheus/node-exporter, " in shown
+    assert "metrics: no directory on 1 node: node1" in played.text
     again = playbook(zombie_reaper_min_age=0)
     assert again.succeeded and again.recap["node1"]["changed"] == 0
     assert "Show what does not work on this node]" not in again.text

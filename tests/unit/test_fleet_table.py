@@ -55,6 +55,14 @@ def test_one_node_shows_all_it_reported():
     ]
 
 
+def test_nodes_without_metrics_are_named():
+    results = {f"node{number}": result() for number in range(1, 5)}
+    results["node1"]["metrics"] = results["node3"]["metrics"] = "no directory"
+    results["node2"]["metrics"] = ["no directory"]
+    assert "metrics: no directory on 2 nodes: node1, node3" in told(results)
+    assert "metrics" not in "".join(told({"node4": results["node4"]}))
+
+
 def test_five_hundred_nodes_fit_on_a_screen():
     results = {f"fine{number:03d}": result() for number in range(420)}
     results |= {

@@ -5,6 +5,7 @@ and when they are told.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -448,6 +449,43 @@ def test_auto_is_the_first_that_is_there(paths, file, tmp_path, monkeypatch):
     monkeypatch.setattr(textfile, "DIRECTORIES", there[:1])
     assert metrics.record(swept(), paths._replace(textfiles=metrics.AUTO)) == ()
     assert not file.exists() and not (tmp_path / "run/metrics").exists()
+
+
+@pytest.mark.parametrize(
+    "setting, of_agent, told",
+    [
+        ("auto", None, "no directory"),
+        ("off", None, "off"),
+        ("/anywhere", None, "/anywhere"),
+        (None, None, "no directory"),
+        (None, {}, "no directory"),
+        (None, {"textfile_directory": "off"}, "off"),
+        (None, {"textfile_directory": "/anywhere"}, "/anywhere"),
+        (None, {"textfile_directory": 5}, None),
+        (None, "not JSON", None),
+    ],
+)
+def test_where_they_go_is_told(paths, tmp_path, monkeypatch, setting, of_agent, told):
+    """A module is told nothing: it reads the configuration of the agent. Without one it is silent."""
+    config = tmp_path / "config.json"
+    monkeypatch.setattr(textfile, "DIRECTORIES", [str(tmp_path / "none")])
+    monkeypatch.setattr(metrics, "CONFIG", str(config))
+    if of_agent is not None:
+        config.write_text(of_agent if isinstance(of_agent, str) else json.dumps(of_agent))
+    elif setting is None:
+        told = None
+    assert metrics.destination(paths._replace(textfiles=setting)) == told
+    for check_mode in (True, False):
+        done = swept(metrics=told, check_mode=check_mode)
+        assert report.as_dict(done)["metrics"] == told
+        lines = [line for line in report.as_lines(done) if line.startswith("metrics: ")]
+        assert bool(lines) is (check_mode and told == "no directory"), "not in the journal"
+        assert all(str(tmp_path / "none") in line for line in lines)
+
+
+def test_a_directory_that_is_found_is_told(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(textfile, "DIRECTORIES", [str(tmp_path / "no"), paths.textfiles])
+    assert metrics.destination(paths._replace(textfiles="auto")) == paths.textfiles
 
 
 def test_off_takes_it_back_and_another_directory_moves_it(paths, file, tmp_path):

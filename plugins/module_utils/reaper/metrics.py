@@ -15,10 +15,11 @@ import re
 import time
 
 from . import VERSION, pressure, textfile
-from .errors import CannotSweep
+from .errors import CannotSweep, OptionError
 from .files import locked
 from .kernel.procfs import ProcFS
-from .options import REMEDIES
+from .options import REMEDIES, read_config
+from .paths import CONFIG
 from .report import Report, as_workload, totals
 
 TYPE_CHECKING = False
@@ -203,6 +204,19 @@ def failed(paths: Paths) -> None:
                     directory,
                     textfile.with_values(text, values) if text else _written(values),
                 )
+
+
+def destination(paths: Paths) -> str | None:
+    """Where the metrics of this node go: a directory, :data:`OFF` or
+    :data:`.textfile.NO_DIRECTORY`; None if it has no agent that writes any.
+    """
+    setting = paths.textfiles
+    if setting is None:
+        try:
+            setting = directory(read_config(CONFIG).get("textfile_directory", AUTO))
+        except (OptionError, ValueError):
+            return None
+    return OFF if setting == OFF else _directory(setting, None) or textfile.NO_DIRECTORY
 
 
 def _directory(setting: str | None, before: str | None) -> str | None:

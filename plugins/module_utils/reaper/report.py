@@ -10,7 +10,7 @@ bounded.
 
 from __future__ import annotations
 
-from . import pressure
+from . import pressure, textfile
 from .kernel import limits as limits_module
 from .node import stuck
 from .node.lineage import MAY_BE_WAITED_FOR, ORPHAN
@@ -84,6 +84,7 @@ class Report(Record):
     stuck: tuple[Stuck, ...] = ()  # containers that cannot end
     deferred: bool = False  # zombies were only noted, since some are too young
     foreign: tuple[ForeignScript, ...] = ()  # scripts of others that end parents of zombies
+    metrics: str | None = None  # where they go, as metrics.destination() returns it
 
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "summary": as_lines(report),
         "warnings": [printable(warning) for warning in report.warnings],
         "reap_refusal": report.after.refusal[0] if report.after.refusal else None,
+        "metrics": printable(report.metrics),
         "stuck": [_stuck(each) for each in report.stuck[:MAX_LINES]],
         "foreign_scripts": [_with_printable_values(each._asdict()) for each in report.foreign],
         "found_by": report.before.found_by,
@@ -283,6 +285,11 @@ def as_lines(report: Report) -> list[str]:
         for each in report.stuck[:MAX_LINES]
     ]
     lines += [foreign_script_in_words(each) for each in report.foreign]
+    if report.check_mode and report.metrics == textfile.NO_DIRECTORY:
+        lines.append(
+            f"metrics: {textfile.NO_DIRECTORY}: none of {', '.join(textfile.DIRECTORIES)} exists;"
+            " make one that node_exporter reads, or set textfile_directory"
+        )
     return lines + [f"warning: {printable(warning)}" for warning in report.warnings]
 
 

@@ -114,6 +114,7 @@ def _sweep(
             stuck=run.stuck(before),
             deferred=deferred,
             foreign=run.foreign(),
+            metrics=metrics.destination(paths),
         )
     with contextlib.ExitStack() as until_returned:
         if any(verdict.remedies for verdict in verdicts):
@@ -137,6 +138,7 @@ def _sweep(
                 ended_early=bool(run.stop_requested),
                 stuck=run.stuck(after),
                 foreign=run.foreign(),
+                metrics=metrics.destination(paths),
             )
         )
 

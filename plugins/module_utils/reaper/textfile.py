@@ -30,6 +30,7 @@ DIRECTORIES = (
     "/var/lib/node_exporter/textfile_collector",
     "/var/lib/node_exporter",
 )
+NO_DIRECTORY = "no directory"  # none of these exists
 LAST_SWEEP = "zombie_reaper_last_sweep_timestamp_seconds"
 PIDS_USED = "zombie_reaper_pids_used"
 SUCCESS = "zombie_reaper_last_sweep_success"
