@@ -25,6 +25,7 @@ LONGEST = (
     "integration/test_daemon_soak.py",
     "collection/test_awx_jobs.py",
     "collection/test_fresh_machine.py",
+    "collection/test_documented_commands.py",
     "integration/test_reap_killed.py",
     "integration/test_reap_programs.py",
     "integration/test_fix_your_image.py",
