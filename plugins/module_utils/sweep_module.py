@@ -123,9 +123,22 @@ def run_sweep(module, check_mode, wait=False, defer=False, diff=False):
     wait, defer: as for sweep.sweep.
     """
     with plain_errors(module):
-        from ansible_collections.provider.fleet.plugins.module_utils.reaper import report, sweep
+        from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+            options,
+            paths,
+            report,
+            sweep,
+        )
 
-        done = sweep.sweep(validated(module), check_mode=check_mode, wait=wait, defer=defer)
+        # like metrics, these are for the agent of the node to switch on
+        events = options.configured_events(paths.CONFIG)
+        done = sweep.sweep(
+            validated(module),
+            paths.Paths(kubernetes_events=events),
+            check_mode=check_mode,
+            wait=wait,
+            defer=defer,
+        )
     result = without_warnings(module, report.as_dict(done))
     if module._diff and diff and not done.deferred:
         result["diff"] = report.as_diff(done)

@@ -51,6 +51,14 @@ options:
         and no part of the path may be a symbolic link.
     type: str
     default: auto
+  kubernetes_events:
+    description:
+      - Whether the pod gets an Event when a parent in it was ended or is leaking. C(kubectl
+        describe pod) shows it.
+      - V(off) sends none. V(auto) sends them with the kubelet's own credential. Anything else is
+        the absolute path of a kubeconfig that has a client certificate.
+    type: str
+    default: "off"
 attributes:
   check_mode:
     description: Returns what would be written and removed.
@@ -243,18 +251,19 @@ def metrics_files():
     )
 
 
-def present(module, options, textfile_directory):
+def present(module, options, agent_settings):
     from ansible_collections.provider.fleet.plugins.module_utils import reaper
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import metrics
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+        AGENT_CHECKS,
         checked,
         validate,
     )
 
     try:
         values = dict(validate(sweep_module.given(options))._asdict())
-        values.update(checked(dict(textfile_directory=textfile_directory), metrics.CHECKS))
+        values.update(checked(agent_settings, dict(AGENT_CHECKS, **metrics.CHECKS)))
     except OptionError as error:
         module.fail_json(msg=str(error))
     engine = engine_sources.of(reaper, ENGINE)
@@ -351,6 +360,7 @@ def main():
             options=dict(type="dict", default={}),
             schedule_files=dict(type="dict", default={}),
             textfile_directory=dict(type="str", default="auto"),
+            kubernetes_events=dict(type="str", default="off"),
         ),
         supports_check_mode=True,
     )
@@ -359,9 +369,10 @@ def main():
         if module.params["state"] == "absent":
             files, diff = absent(module)
         else:
-            files, diff = present(
-                module, module.params["options"], module.params["textfile_directory"]
-            )
+            settings = {
+                name: module.params[name] for name in ("textfile_directory", "kubernetes_events")
+            }
+            files, diff = present(module, module.params["options"], settings)
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import report

@@ -208,8 +208,8 @@ MUTATIONS = {
     # what the daemon listens to
     "a_bad_configuration_is_no_reason_not_to_begin": (
         "daemon.py",
-        "    options, textfiles = load()\n",
-        "    from .options import Options\n    options, textfiles = Options(), None\n",
+        "    options, paths = load()\n",
+        "    from .options import Options\n    options = Options()\n",
         DAEMON + "it_does_not_begin_with_a_bad_configuration",
     ),
     "a_bad_configuration_makes_it_forget": (

@@ -21,14 +21,14 @@ MUTATIONS = {
         INPUT + "test_a_configuration_that_is_not_there",
     ),
     "anything_is_a_configuration": (
-        "options.py",
-        "if not stat.S_ISREG(os.fstat(fd).st_mode):",
+        "files.py",
+        "if not stat.S_ISREG(info.st_mode):",
         "if False:",
         INPUT + "test_a_configuration_that_is_no_file[fifo]",
     ),
     "a_configuration_may_be_as_long_as_it_likes": (
-        "options.py",
-        "if len(text) > MAX_CONFIG_BYTES:",
+        "files.py",
+        "if len(found) > most:",
         "if False:",
         INPUT + "test_no_configuration_ends_the_daemon",
     ),

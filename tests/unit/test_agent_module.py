@@ -17,7 +17,7 @@ from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_age
 
 agent.is_right = lambda path, text, mode: False
 ansible = types.SimpleNamespace(check_mode=True, run_command=lambda command: (0, "", ""))
-print(*agent.present(ansible, {}, "auto")[0], sep="\\n")
+print(*agent.present(ansible, {}, {"textfile_directory": "auto"})[0], sep="\\n")
 """
 
 

@@ -101,7 +101,7 @@ def watched(paths, monkeypatch):
     done. ``begun_with``: options.
     """
 
-    def call(*signals, load=lambda: (DEFAULTS, None)):
+    def call(*signals, load=lambda: (DEFAULTS, paths)):
         events, coming = [], list(signals)
 
         def begin(options, *_arguments):
@@ -229,7 +229,7 @@ def test_good_options_are_taken_and_bad_ones_are_not(watcher, paths):
     assert watcher.options is DEFAULTS
     assert told(paths)["configuration_error"] == r"min_age: -1 is not allowed\x0a"
     assert "still using the previous one" in watcher.lines[0]
-    watcher.reload(lambda: (OTHERS, None))
+    watcher.reload(lambda: (OTHERS, paths))
     assert watcher.options is OTHERS
     assert told(paths)["configuration_error"] is None
     watcher.reload(wrong)
@@ -237,10 +237,11 @@ def test_good_options_are_taken_and_bad_ones_are_not(watcher, paths):
 
 
 def test_metrics_go_where_the_new_options_say(watcher, paths):
-    watcher.reload(lambda: (OTHERS, "/somewhere"))
-    assert watcher.paths == paths._replace(textfiles="/somewhere")
+    elsewhere = paths._replace(textfiles="/somewhere")
+    watcher.reload(lambda: (OTHERS, elsewhere))
+    assert watcher.paths == elsewhere
     watcher.reload(wrong)
-    assert watcher.paths.textfiles == "/somewhere"
+    assert watcher.paths == elsewhere
 
 
 def test_a_log_that_fails_does_not_end_it(watcher):
@@ -249,13 +250,13 @@ def test_a_log_that_fails_does_not_end_it(watcher):
 
     watcher.write_line = full
     watcher.reload(wrong)
-    watcher.reload(lambda: (OTHERS, None))
+    watcher.reload(lambda: (OTHERS, watcher.paths))
     assert watcher.options is OTHERS
 
 
 def test_a_run_directory_that_cannot_be_written_does_not_end_it(watcher, paths):
     with open(paths.run, "w", encoding="ascii"):  # a file in its place
-        watcher.reload(lambda: (OTHERS, None))
+        watcher.reload(lambda: (OTHERS, watcher.paths))
     assert watcher.options is OTHERS
 
 
@@ -318,7 +319,7 @@ def test_new_options_are_tried_at_once(ticking, watcher):
         "no later than after a minute: last.json would be too old"
     )
     assert watcher.not_before > 0
-    watcher.reload(lambda: (OTHERS, None))
+    watcher.reload(lambda: (OTHERS, watcher.paths))
     assert watcher.not_before == 0.0
 
 

@@ -4,6 +4,7 @@ role and the command.
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -17,14 +18,18 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
 )
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+    AGENT_CHECKS,
+    AGENT_HELP,
     CHECKS,
     HELP,
     REMEDIES,
     REMOVED,
     SCOPES,
     Options,
+    configured_events,
     validate,
 )
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent
 
 NAMES = Options._fields
@@ -51,6 +56,11 @@ def load(path):
 
 def as_engine(value):
     return tuple(value) if isinstance(value, list) else value
+
+
+def in_force(arguments):
+    """Options and paths of the command with these arguments."""
+    return cli._options(cli._parse(arguments), Paths())
 
 
 def common(spec):
@@ -177,13 +187,57 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"textfile_directory": "/of/configuration", "min_age": 7}', encoding="ascii")
     of_config = ["--config", str(config)]
-    assert cli._options(cli._parse(of_config)) == (
-        Options(min_age=7),
-        "/of/configuration",
-    )
-    assert cli._options(cli._parse([*of_config, "--textfile-directory", "off"]))[1] == "off"
+    assert in_force(of_config) == (Options(min_age=7), Paths(textfiles="/of/configuration"))
+    assert in_force([*of_config, "--textfile-directory", "off"])[1].textfiles == "off"
     config.write_text("{}", encoding="ascii")
-    assert cli._options(cli._parse(of_config)) == (Options(), "auto")
+    assert in_force(of_config) == (Options(), Paths(textfiles="auto"))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("off", "off"),
+        (False, "off"),  # YAML reads off as this
+        ("auto", "auto"),
+        (True, "auto"),
+        ("/etc/kubernetes/other.conf", "/etc/kubernetes/other.conf"),
+    ],
+)
+def test_whether_events_are_sent_is_an_option_of_the_agent_alone(role, tmp_path, written, meant):
+    """It says nothing of what is done to whom. Without it, none is sent."""
+    name = "kubernetes_events"
+    assert name not in NAMES and tuple(AGENT_CHECKS) == tuple(AGENT_HELP) == (name,)
+    [put] = [
+        task
+        for task in load(role / "tasks/present.yml")
+        if "provider.fleet.zombie_reaper_agent" in task
+    ]
+    assert put["provider.fleet.zombie_reaper_agent"][name] == "{{ %s%s }}" % (PREFIX, name)
+    module = yaml.safe_load(zombie_reaper_agent.DOCUMENTATION)["options"]
+    options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert (
+        common(module[name])
+        == common(options[PREFIX + name])
+        == {"type": "str", "default": Paths().kubernetes_events}
+    )
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({name: written}), encoding="ascii")
+    of_config = ["--config", str(config)]
+    assert in_force(of_config)[1].kubernetes_events == meant
+    assert configured_events(str(config)) == meant  # what the modules do
+    assert in_force([*of_config, "--kubernetes-events", "off"])[1].kubernetes_events == "off"
+    config.write_text("{}", encoding="ascii")
+    assert in_force(of_config)[1].kubernetes_events == "off"
+    assert in_force([*of_config, "--kubernetes-events", str(written)])[1].kubernetes_events == meant
+
+
+@pytest.mark.parametrize("text", ["{", '{"kubernetes_events": "kubelet.conf"}', None])
+def test_modules_send_no_events_where_the_configuration_is_wrong(tmp_path, text):
+    """They have options of their own, and sweep all the same."""
+    config = tmp_path / "config.json"
+    if text is not None:
+        config.write_text(text, encoding="ascii")
+    assert configured_events(str(config)) == "off"
 
 
 def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):
@@ -192,11 +246,12 @@ def test_all_that_is_wrong_with_options_of_both_kinds_is_said_at_once(tmp_path):
     with pytest.raises(
         OptionError,
         match=(
-            "textfile: there is no such option; allowed are .*, cooldown, textfile_directory;"
+            "textfile: there is no such option; allowed are .*, cooldown, kubernetes_events,"
+            " textfile_directory;"
             " min_age: .*; textfile_directory: 5 is not allowed"
         ),
     ):
-        cli._options(cli._parse(["--config", str(config)]))
+        in_force(["--config", str(config)])
 
 
 def test_flag_that_is_not_given_is_left_to_the_configuration():

@@ -6,10 +6,10 @@
 Standard library only, Python 3.9 and later. The modules import it; the node's own command is the
 same files. From the bottom to the top, each file importing only from those before it: record,
 reasons, kernel.procfs, kernel.ptrace, kernel.tracing, kernel.pidfd, kernel.limits, kernel.cgroups,
-errors, paths, log, files, textfile, idle, node.zombies, node.inits, node.stable_names,
+errors, paths, log, files, textfile, kubeconfig, idle, node.zombies, node.inits, node.stable_names,
 node.akash_lease, node.runtime_names, node.foreign_scripts, node.monitors, node.workloads,
 node.lineage, node.observe, node.stuck, pressure, options, remedies, canary, policy, state,
-preflight, report, last_report, metrics, sweep, daemon, audit, explain, cli, command.
+preflight, report, last_report, metrics, kubernetes_events, sweep, daemon, audit, explain, cli, command.
 """
 
 from __future__ import annotations

@@ -22,7 +22,17 @@ from .files import locked, write
 from .kernel.procfs import ProcFS
 from .log import SYSLOG_TAG, to_stdout, to_syslog
 from .node import zombies
-from .options import CHECKS, HELP, REMOVED, Options, checked, read_config
+from .options import (
+    AGENT_CHECKS,
+    AGENT_HELP,
+    CHECKS,
+    HELP,
+    OFF,
+    REMOVED,
+    Options,
+    checked,
+    read_config,
+)
 from .paths import CONFIG, IDLE_NOTE, RUN, Paths
 from .record import Record
 from .sweep import sweep
@@ -77,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
             if flags.status:  # before the configuration is read: it has to work if that is wrong
                 return _show_status(flags, paths, log)
             config_stamp = idle.stamp(flags.config or CONFIG)
-            options, textfiles = _options(flags)
+            options, paths = _options(flags, paths)
             if flags.audit or flags.explain is not None:
                 return _look(flags, options, paths, log)
             if flags.daemon:
@@ -85,11 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
 
                 if isinstance(sys.stdout, io.TextIOWrapper):
                     sys.stdout.reconfigure(line_buffering=True)
-                daemon.run(lambda: _options(flags), paths, flags.interval, log)
+                daemon.run(lambda: _options(flags, paths), paths, flags.interval, log)
                 return EXIT_OK
             done = sweep(
                 options,
-                paths._replace(textfiles=textfiles),
+                paths,
                 check_mode=flags.check,
                 wait=flags.wait,
                 until_reported=until_reported,
@@ -122,14 +132,19 @@ def _note_if_idle(done: Report, paths: Paths, config_stamp: str) -> None:
             )
 
 
-def _options(flags: Flags) -> tuple[Options, str]:
-    """The options of a sweep and where metrics go, from the configuration and the flags."""
+def _options(flags: Flags, paths: Paths) -> tuple[Options, Paths]:
+    """The options of a sweep, and the paths with where metrics and Events go, from the
+    configuration and the flags.
+    """
     configured = (
         read_config(CONFIG, must_exist=False) if flags.config is None else read_config(flags.config)
     )
-    values = checked({**configured, **flags.options}, {**CHECKS, **metrics.CHECKS})
-    textfiles = values.pop("textfile_directory", metrics.AUTO)
-    return Options(**values), textfiles
+    values = checked({**configured, **flags.options}, {**CHECKS, **AGENT_CHECKS, **metrics.CHECKS})
+    paths = paths._replace(
+        textfiles=values.pop("textfile_directory", metrics.AUTO),
+        kubernetes_events=values.pop("kubernetes_events", OFF),
+    )
+    return Options(**values), paths
 
 
 def _parse(arguments: list[str]) -> Flags:
@@ -202,7 +217,7 @@ def _parse(arguments: list[str]) -> Flags:
     parser.add_argument(
         "--run", metavar="DIRECTORY", help=f"for the lock and the state; default: {RUN}"
     )
-    texts = {**HELP, **metrics.HELP}
+    texts = {**HELP, **AGENT_HELP, **metrics.HELP}
     for name, text in texts.items():
         parser.add_argument(
             "--" + name.replace("_", "-"),

@@ -24,6 +24,7 @@ from .errors import Busy, CannotSweep, OptionError
 from .files import locked, write
 from .kernel import cgroups
 from .kernel.procfs import ProcFS
+from .options import OFF
 from .paths import DAEMON_LOCK, DAEMON_STATUS
 from .preflight import check_node
 from .record import Record
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .paths import Paths
 
-    Load = Callable[[], "tuple[Options, str | None]"]
+    Load = Callable[[], "tuple[Options, Paths]"]
 
 MCL_CURRENT, MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
@@ -70,19 +71,19 @@ class Status(Record):
 def run(load: Load, paths: Paths, interval: float, log: Callable[[str], None]) -> None:
     """Look every ``interval`` seconds until SIGTERM or SIGINT comes.
 
-    load: returns the options and where metrics go (``textfiles`` of :class:`.paths.Paths`); called
-    at the start and at each SIGHUP. log: takes one line.
+    load: returns the options and the paths, with where metrics and Events go; called at the start
+    and at each SIGHUP. log: takes one line.
     Raises :class:`.errors.OptionError`, :class:`.errors.CannotSweep`, and :class:`.errors.Busy` if
     another daemon runs on this node; all of them before the first look.
     """
     procfs = ProcFS(paths.proc)
     check_node(procfs)
-    options, textfiles = load()
+    options, paths = load()
     with contextlib.ExitStack() as until_done:
         until_done.enter_context(locked(paths.run, DAEMON_LOCK, wait=LOCK_TIMEOUT))
         signals = until_done.enter_context(_signals())
         notify = _notifier(until_done)
-        daemon = _Daemon(options, paths._replace(textfiles=textfiles), procfs, interval, log)
+        daemon = _Daemon(options, paths, procfs, interval, log)
         until_done.callback(daemon.ledger.close)
         daemon.get_ready()
         notify(f"READY=1\nSTATUS=looking every {interval:g} s")
@@ -177,6 +178,10 @@ class _Daemon:
 
         from . import reasons  # noqa: F401 - to know whether a refusal will pass
 
+        if self.paths.kubernetes_events != OFF:
+            from .kubernetes_events import prepare
+
+            prepare()
         with contextlib.suppress(CannotSweep):
             sweep(self.options, self.paths, check_mode=True)
         libc = ctypes.CDLL(None)
@@ -189,7 +194,7 @@ class _Daemon:
     def reload(self, load: Load) -> None:
         """Take the new options, or keep the previous ones if those are invalid."""
         try:
-            self.options, textfiles = load()
+            self.options, self.paths = load()
         except OptionError as error:
             self.configuration_error = report.printable(str(error), 1000)
             self.log(
@@ -197,7 +202,6 @@ class _Daemon:
                 f" {self.configuration_error}"
             )
         else:
-            self.paths = self.paths._replace(textfiles=textfiles)
             self.configuration_error = None
             self.log("the configuration was reloaded")
         self.not_before = 0.0

@@ -20,3 +20,7 @@ class OptionError(ValueError):
 
 class NoSuchProcess(Exception):
     """There is no process with that PID on this node. The message says so."""
+
+
+class CannotSignIn(Exception):
+    """The kubelet's credential cannot be used. The message says why, and has nothing secret."""

@@ -1,13 +1,16 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the engine writes its own files: one writer at a time, and each file replaced by a rename."""
+"""How the engine writes its own files (one writer at a time, and each file replaced by a rename),
+and reads those of the node's administrator.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import stat
 import time
 
 from .errors import Busy, CannotSweep
@@ -93,6 +96,27 @@ def write(path: str, text: str, mode: int = 0o600, dir_fd: int | None = None) ->
     except BaseException:
         _remove(new, dir_fd)
         raise
+
+
+def contents(path: str, most: int) -> tuple[bytes, os.stat_result]:
+    """The bytes of a regular file, and whose it is. Opening a FIFO does not block (open(2),
+    O_NONBLOCK), and opening a terminal does not make it the controlling one (O_NOCTTY).
+
+    most: bytes. Raises ``OSError``, whose ``strerror`` is half a sentence, also where it is longer
+    or not a regular file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
+        with open(fd, "rb", closefd=False) as file:
+            found = file.read(most + 1)
+    finally:
+        os.close(fd)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it is longer than {most} bytes", path)
+    return found, info
 
 
 def _remove(name: str, dir_fd: int | None) -> None:

@@ -1,17 +1,18 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of a sweep: defaults, checks, help texts, and how a configuration file is read."""
+"""The options of a sweep: defaults, checks, help texts, and how a configuration file is read. Also
+whether the agent sends Events, which decides nothing about a sweep.
+"""
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping
 
 from .errors import OptionError
+from .files import contents
 from .pressure import USUAL
 from .record import Record
 
@@ -25,6 +26,7 @@ SCOPES = ("containers", "all")
 REMEDIES = ("reap", "nudge", "terminate")
 # stands for an empty list of remedies: AWX surveys drop an empty answer, and the default applies
 NONE = "none"
+AUTO, OFF = "auto", "off"  # values of kubernetes_events
 MAX_NUMBER = 10**9  # of seconds, zombies or parents in an option
 MAX_CONFIG_BYTES = 1 << 18  # hundreds of long patterns take a tenth of that
 
@@ -123,7 +125,7 @@ def read_config(path: str, must_exist: bool = True) -> dict[str, object]:
     not a JSON object.
     """
     try:
-        text = _config_text(path)
+        text = contents(path, MAX_CONFIG_BYTES)[0].decode("utf-8")
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not must_exist:
             return {}
@@ -159,23 +161,6 @@ def _is_nested(value: object) -> bool:
     elif isinstance(value, list):
         inside = value
     return any(isinstance(each, (list, dict)) for each in inside)
-
-
-def _config_text(path: str) -> str:
-    """The text of a regular file that is not too long. Opening a FIFO does not block (open(2),
-    O_NONBLOCK), and opening a terminal does not make it the controlling one (O_NOCTTY).
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OptionError(f"{path} cannot be read: it is not a regular file")
-        with open(fd, "rb", closefd=False) as file:
-            text = file.read(MAX_CONFIG_BYTES + 1)
-    finally:
-        os.close(fd)
-    if len(text) > MAX_CONFIG_BYTES:
-        raise OptionError(f"{path} cannot be read: it is longer than {MAX_CONFIG_BYTES} bytes")
-    return text.decode("utf-8")
 
 
 def _whole(minimum: int, unit: str, maximum: int = MAX_NUMBER) -> Check:
@@ -309,3 +294,35 @@ CHECKS: dict[str, Check] = {
     "max_parents": _whole(0, "parents"),
     "cooldown": _whole(0, "seconds", 7 * 86400),
 }
+
+
+def kubernetes_events(value: object) -> str:
+    """Check the option ``kubernetes_events``; ``ValueError`` says what is allowed."""
+    text = str(value)
+    if text.lower() in (OFF, "no", "false"):  # YAML reads the first two as the third
+        return OFF
+    if text.lower() in (AUTO, "on", "yes", "true"):
+        return AUTO
+    if not re.fullmatch(r"(/[A-Za-z0-9._+@:,=~-]+)+", text):
+        raise ValueError(
+            "give off, auto or the absolute path of a kubeconfig that consists of letters, digits"
+            " and ._+@:,=~- only"
+        )
+    return text
+
+
+AGENT_CHECKS: dict[str, Check] = {"kubernetes_events": kubernetes_events}
+AGENT_HELP = {
+    "kubernetes_events": (
+        "whether the pod gets an Event when a parent in it was ended or is leaking: off (the"
+        " default); auto, with the kubelet's own credential; or the path of a kubeconfig"
+    )
+}
+
+
+def configured_events(path: str) -> str:
+    """``kubernetes_events`` of this node's configuration; off if there is none, or a wrong one."""
+    try:
+        return kubernetes_events(read_config(path, must_exist=False).get("kubernetes_events", OFF))
+    except ValueError:  # OptionError too: whoever asks has options of its own
+        return OFF

@@ -35,6 +35,8 @@ class Paths(Record):
     # where metrics go, as metrics.directory() returns it; None: where the agent of this node wrote
     # them, if it did
     textfiles: str | None = None
+    # off, auto or a kubeconfig, as options.kubernetes_events() returns it
+    kubernetes_events: str = "off"
     kubelet: str = "/var/lib/kubelet"  # its root directory, with the containers' termination logs
     podman_run: str = "/run/containers/storage"
     passwd: str = "/etc/passwd"

@@ -166,17 +166,21 @@ class FirstSeen(Moments["tuple[int, int, int]"]):
         return moved, restarted
 
 
-class Ended(Moments["tuple[str]"]):
+class ByWord(Moments["tuple[str]"]):
+    """A time for each of some words (ASCII, without blanks)."""
+
+    def _parse(self, words: list[str]) -> tuple[tuple[str], float]:
+        word, seen = words
+        return (word,), float(seen)
+
+
+class Ended(ByWord):
     """When a parent of a workload was last ended, by the workload's identity, so that it outlives
     restarts of the container.
     """
 
     def __init__(self, run: str, procfs: ProcFS) -> None:
         super().__init__(run, "ended", procfs)
-
-    def _parse(self, words: list[str]) -> tuple[tuple[str], float]:
-        identity, seen = words
-        return (identity,), float(seen)
 
     def note(self, workload: Workload, now: float) -> None:
         """A parent of this workload has just been ended. Times beyond any cooldown are dropped."""

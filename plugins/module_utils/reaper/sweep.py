@@ -20,7 +20,7 @@ from .kernel import tracing
 from .kernel.procfs import SECCOMP_FILTER, ProcFS
 from .log import to_syslog
 from .node import observe, stuck
-from .options import Options
+from .options import OFF, Options
 from .paths import LAST_REPORT, Paths
 from .preflight import check_node
 from .record import Record
@@ -478,6 +478,21 @@ class _Run:
                 write(os.path.join(self.paths.run, LAST_REPORT), as_json(report))
         except (OSError, CannotSweep) as error:
             return report._replace(warnings=report.warnings + self._not_written(error))
+        return self.announce(report)
+
+    def announce(self, report: Report) -> Report:
+        """Send Events to the owners of pods, if that is switched on. If that fails, the returned
+        report and the one in the file have a warning.
+        """
+        if self.paths.kubernetes_events == OFF or not report.results or self.stop_requested:
+            return report
+        from .kubernetes_events import announce
+
+        warnings = announce(report, self.paths, self.procfs)
+        if warnings:
+            report = report._replace(warnings=report.warnings + warnings)
+            with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):
+                write(os.path.join(self.paths.run, LAST_REPORT), as_json(report))
         return report
 
     def _note_sizes(self, snapshot: Snapshot) -> None:

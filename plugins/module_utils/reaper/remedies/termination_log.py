@@ -41,16 +41,35 @@ def message(offender: Offender, now: float) -> str:
     Nothing in it but numbers comes from the container, so there is nothing to escape.
     """
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-    number = offender.status.ns_pid[-1]
+    return f"{when} {ended_in_words(offender, 'this container')}\n"
+
+
+def ended_in_words(offender: Offender, container: str) -> str:
+    """Who ended it, why, and what prevents it. container: which one, in words."""
     count = len(offender.zombies)
-    children = "child process" if count == 1 else "child processes"
     seconds = int(min(zombie.age for zombie in offender.zombies))
     return (
-        f"{when} zombie-reaper (provider.fleet), run by the operator of this node, ended PID"
-        f" {number} of this container: it kept {count} exited {children} (zombies), each for at"
-        f" least {seconds} s, and never waited for them. They fill the process table."
-        f" {_cure(offender)}\n"
+        f"zombie-reaper (provider.fleet), run by the operator of this node, ended PID"
+        f" {offender.status.ns_pid[-1]} of {container}: it kept {count}"
+        f" {_children(count)}, each for at least {seconds} s, and never waited for them. They fill"
+        f" the process table. {_cure(offender)}"
     )
+
+
+def leaking_in_words(offender: Offender, container: str) -> str:
+    """That it goes on making zombies, how fast, and what prevents it. container: as in
+    :func:`ended_in_words`.
+    """
+    count = offender.zombie_count
+    return (
+        f"PID {offender.status.ns_pid[-1]} of {container} keeps {count} {_children(count)}, about"
+        f" {round(offender.leaking_per_hour or 0)} more an hour, and does not wait for them. They"
+        f" fill the process table. {_cure(offender)}"
+    )
+
+
+def _children(count: int) -> str:
+    return f"exited child {'process' if count == 1 else 'processes'} (zombies)"
 
 
 def _cure(offender: Offender) -> str:
