@@ -181,7 +181,12 @@ class Silent:
 
     def __init__(self):
         self.socket = socket.create_server((HOST, 0))
+        self.socket.settimeout(60)
         self.port = self.socket.getsockname()[1]
+
+    def accept(self):
+        """The next connection."""
+        return self.socket.accept()
 
     def stop(self):
         self.socket.close()

@@ -228,6 +228,8 @@ def _send(events: Sequence[Event], path: str, deadline: float) -> _Failed | None
 
 def _in_words(error: Exception) -> str:
     """Half a sentence, with nothing secret in it."""
+    if isinstance(error, ImportError):
+        return f"Python's module {error.name} is missing or cannot be loaded"
     import http.client
     import ssl
 

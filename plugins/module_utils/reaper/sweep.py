@@ -486,9 +486,12 @@ class _Run:
         """
         if self.paths.kubernetes_events == OFF or not report.results or self.stop_requested:
             return report
-        from .kubernetes_events import announce
+        try:
+            from .kubernetes_events import announce
 
-        warnings = announce(report, self.paths, self.procfs)
+            warnings = announce(report, self.paths, self.procfs)
+        except (ImportError, MemoryError):  # the sweep itself is done
+            return report
         if warnings:
             report = report._replace(warnings=report.warnings + warnings)
             with contextlib.suppress(OSError, CannotSweep), locked(self.paths.run):
