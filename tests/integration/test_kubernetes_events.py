@@ -15,6 +15,7 @@ from rig.node import offender_of, wait_until
 from rig.reaping import agent_that
 
 from .test_hostile_tenants import HIERARCHIES, UID, Pods
+from .test_modules import Ansible
 from .test_termination_log import IDLE, LEAK, SAID, Kubelet
 
 pytestmark = pytest.mark.all_cgroups
@@ -108,6 +109,22 @@ def test_the_configuration_switches_it_on(node, pods, server, tmp_path):
     done = node.agent("--remedies", "terminate", "--max-parents", "1", config=config)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(server.events) == 1
+
+
+def test_the_module_does_as_the_configuration_of_the_node_says(node, pods, server, tmp_path):
+    Kubelet(node)
+    ansible = Ansible(node, tmp_path)
+    config = "/etc/zombie_reaper/config.json"  # of the node's own /etc
+    said = json.dumps({"kubernetes_events": str(server.kubeconfig())})
+    assert (
+        node.run("sh", "-c", 'mkdir -p "${1%/*}" && echo "$0" >"$1"', said, config).returncode == 0
+    )
+    options = {"min_age": 0, "remedies": ["terminate"], "max_parents": 1}
+    for number, (module, events) in enumerate((("zombie_info", 0), ("zombie_reap", 1))):
+        pods.start(number + 1, LEAK)
+        _status, result, _shown = ansible(f"provider.fleet.{module}", **options)
+        assert len(server.events) == events
+    assert "warnings" not in result
 
 
 def test_a_failure_is_one_sentence_and_no_failed_sweep(node, pods, server):

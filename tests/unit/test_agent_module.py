@@ -120,6 +120,38 @@ def test_what_is_removed_takes_its_metrics_along(root, tmp_path, config):
     }
 
 
+def unit_of_the_daemon(root, **given) -> str:
+    """Its systemd unit, as the role writes it with these variables."""
+    role = root / "roles/zombie_reaper"
+    variables = {
+        **yaml.safe_load((role / "defaults/main.yml").read_text()),
+        **yaml.safe_load((role / "vars/main.yml").read_text()),
+    }
+    template = jinja2.Environment(trim_blocks=True).from_string(
+        (role / "templates/zombie-reaper-daemon.service.j2").read_text()
+    )
+    return template.render({**variables, "ansible_managed": "", **given})
+
+
+@pytest.mark.parametrize(
+    "given, has_network",
+    [
+        ({}, False),
+        *(({"zombie_reaper_kubernetes_events": value}, False) for value in ("off", False, "No")),
+        *(
+            ({"zombie_reaper_kubernetes_events": value}, True)
+            for value in ("auto", True, "/etc/k.conf")
+        ),
+    ],
+)
+def test_the_service_that_stays_has_a_network_only_where_it_sends_events(root, given, has_network):
+    lines = unit_of_the_daemon(root, **given).splitlines()
+    assert ("PrivateNetwork=yes" in lines) is not has_network
+    assert lines[lines.index("DevicePolicy=closed") - 1].startswith(
+        ("PrivateNetwork=", "ReadWritePaths=")
+    ), "no line is left empty"
+
+
 @pytest.mark.parametrize(
     "given, writable",
     [
@@ -139,17 +171,7 @@ def test_what_is_removed_takes_its_metrics_along(root, tmp_path, config):
 def test_the_service_that_stays_may_write_its_metrics_and_termination_logs_and_no_more(
     root, given, writable
 ):
-    role = root / "roles/zombie_reaper"
-    variables = {
-        **yaml.safe_load((role / "defaults/main.yml").read_text()),
-        **yaml.safe_load((role / "vars/main.yml").read_text()),
-    }
-    template = jinja2.Environment(trim_blocks=True).from_string(
-        (role / "templates/zombie-reaper-daemon.service.j2").read_text()
-    )
-    text = template.render(
-        {**variables, "ansible_managed": "", "zombie_reaper_textfile_directory": given}
-    )
+    text = unit_of_the_daemon(root, zombie_reaper_textfile_directory=given)
     lines = [
         line.partition("=")[2] for line in text.splitlines() if line.startswith("ReadWritePaths=")
     ]
