@@ -12,7 +12,7 @@ import subprocess
 import pytest
 from rig.api_server import HOST, KUBELET, ApiServer, Authority, Silent, kubeconfig
 from rig.node import offender_of, wait_until
-from rig.reaping import agent_that
+from rig.reaping import AS_LONG_AS_IT_TAKES, agent_that
 
 from .test_hostile_tenants import HIERARCHIES, UID, Pods
 from .test_modules import Ansible
@@ -142,7 +142,8 @@ def test_a_failure_is_one_sentence_and_no_failed_sweep(node, pods, server):
 
 def test_a_server_that_hangs_delays_nothing(node, pods, silent, tmp_path):
     """Neither a remedy, nor the report, nor another sweep."""
-    node.code = agent_that(SECONDS % 600.0)
+    lock = f"from reaper import files; files.LOCK_WAIT = {AS_LONG_AS_IT_TAKES}"
+    node.code = agent_that(SECONDS % 600.0, lock)
     Kubelet(node)
     program = pods.start(1, LEAK)
     authority = Authority()

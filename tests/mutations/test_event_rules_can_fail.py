@@ -44,7 +44,7 @@ MUTATIONS = {
         "kubernetes_events.py",
         "def recv_into(self, *arguments):",
         "def unused(self, *arguments):",
-        UNIT + "all_events_of_a_sweep_have_one_deadline[drips]",
+        UNIT + "a_server_that_does_not_finish_is_left[drips]",
     ),
     "a_full_node_waits_for_the_server": (
         "kubernetes_events.py",

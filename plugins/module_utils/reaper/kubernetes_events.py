@@ -400,6 +400,8 @@ def _connected(credential: Credential, left: Callable[[], float]) -> socket.sock
     ):
         plain = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
         try:
+            # http.client sends head and body apart, and the second would wait for an answer
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             plain.settimeout(min(left(), SECONDS / 2))
             plain.connect(address)
             return plain
