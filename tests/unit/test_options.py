@@ -17,7 +17,20 @@ BAD = [  # option, value, what the message says is allowed
     *[("scope", value, "containers, all") for value in ("", "host", "ALL", None, 1, ["all"], True)],
     *[
         ("remedies", value, "reap, nudge, terminate")
-        for value in ("reboot", ["nudge", "reboot"], "nudge terminate", "none,nudge", "None")
+        for value in (
+            "reboot",
+            ["nudge", "reboot"],
+            "nudge terminate",
+            "none,nudge",
+            "None",
+            "off",
+            "[reap, nudge]",
+            "[],nudge",
+            ["[]", "[]"],
+            "[[]]",
+            "{}",
+            "null",
+        )
     ],
     *[
         ("remedies", value, "a list of remedies")
@@ -129,6 +142,10 @@ def test_removed_option_is_refused_with_its_successor(name, successor, value):
         ({"remedies": []}, {"remedies": ()}),
         ({"remedies": "none"}, {"remedies": ()}),  # AWX drops an answer that is empty
         ({"remedies": ["none"]}, {"remedies": ()}),
+        ({"remedies": "[]"}, {"remedies": ()}),  # -e zombie_reaper_remedies=[]
+        ({"remedies": " [ ]\n"}, {"remedies": ()}),
+        ({"remedies": ["[]"]}, {"remedies": ()}),  # the same, when Ansible has made it a list
+        ({"protect": "[]", "protect_namespaces": "[]"}, {"protect": (), "protect_namespaces": ()}),
         # several answers of a survey
         ({"remedies": "nudge\nreap\n"}, {"remedies": ("nudge", "reap")}),
         ({"remedies": ["nudge\r\nreap"]}, {"remedies": ("nudge", "reap")}),

@@ -27,6 +27,7 @@ REMEDIES = ("reap", "nudge", "terminate")
 # stands for an empty list of remedies: AWX surveys drop an empty answer, and the default applies
 NONE = "none"
 AUTO, OFF = "auto", "off"  # values of kubernetes_events
+EMPTY_LIST = "[]"  # as text: what -e NAME=[] and an answer in AWX send
 MAX_NUMBER = 10**9  # of seconds, zombies or parents in an option
 MAX_CONFIG_BYTES = 1 << 18  # hundreds of long patterns take a tenth of that
 
@@ -211,7 +212,7 @@ def _list(
             raise ValueError(f"give a list of {what}")
         # AWX surveys send several answers as lines of one text, and an empty answer as ""
         items = tuple(line.strip() for item in value for line in item.split("\n") if line.strip())
-        if items == (word_for_empty,):
+        if len(items) == 1 and "".join(items[0].split()) in (EMPTY_LIST, word_for_empty):
             return ()
         for item in items:
             check_item(item)
@@ -227,6 +228,13 @@ def _one_of(allowed: tuple[str, ...]) -> Check:
         return value
 
     return check
+
+
+def _remedy(text: str) -> None:
+    if text not in REMEDIES:
+        raise ValueError(
+            f"{text!r} is none of: {', '.join(REMEDIES)}; or give {NONE} alone, which only reports"
+        )
 
 
 def _pattern(text: str) -> None:
@@ -283,7 +291,7 @@ HELP = {
 
 CHECKS: dict[str, Check] = {
     "scope": _one_of(SCOPES),
-    "remedies": _list("remedies", _one_of(REMEDIES), splits_at_commas=True, word_for_empty=NONE),
+    "remedies": _list("remedies", _remedy, splits_at_commas=True, word_for_empty=NONE),
     "min_age": _whole(0, "seconds"),
     "min_zombies": _whole(1, "zombies"),
     "pressure": _number(0, 1, "a share from 0 to 1"),
