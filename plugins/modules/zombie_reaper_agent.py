@@ -17,6 +17,7 @@ description:
   - Writes C(/usr/local/lib/zombie_reaper/), C(/usr/local/sbin/zombie-reaper),
     C(/etc/zombie_reaper/config.json) and C(/usr/local/bin/kill_zombie_parents.sh), which only calls
     the command. Any other script of that name is replaced.
+  - The command's man page and its completion for bash and zsh go to C(/usr/local/share/).
   - Files of earlier versions are removed. This module sets up no schedule; the role
     P(provider.fleet.zombie_reaper#role) does that.
 author:
@@ -140,6 +141,9 @@ from ansible_collections.provider.fleet.plugins.module_utils import engine_sourc
 ENGINE = "/usr/local/lib/zombie_reaper"
 COMMAND = "/usr/local/sbin/zombie-reaper"
 SCRIPT = "/usr/local/bin/kill_zombie_parents.sh"
+MAN_PAGE = "/usr/local/share/man/man8/zombie-reaper.8"
+BASH_COMPLETION = "/usr/local/share/bash-completion/completions/zombie-reaper"
+ZSH_COMPLETION = "/usr/local/share/zsh/site-functions/_zombie-reaper"
 CONFIG = "/etc/zombie_reaper/config.json"
 RUN = "/run/zombie_reaper"
 CRON_FILE = "/etc/cron.d/kill_zombie_parents"
@@ -175,9 +179,10 @@ def ships_with_the_engine():
         daemon,
         explain,
         last_report,
+        manual,
     )
 
-    return cli, audit, command, daemon, explain, last_report
+    return cli, audit, command, daemon, explain, last_report, manual
 
 
 def command_text(module):
@@ -253,7 +258,7 @@ def metrics_files():
 
 def present(module, options, agent_settings):
     from ansible_collections.provider.fleet.plugins.module_utils import reaper
-    from ansible_collections.provider.fleet.plugins.module_utils.reaper import metrics
+    from ansible_collections.provider.fleet.plugins.module_utils.reaper import manual, metrics
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
         AGENT_CHECKS,
@@ -270,6 +275,9 @@ def present(module, options, agent_settings):
     wanted = {path: (text, 0o644) for path, text in engine.items()}
     wanted[COMMAND] = (command_text(module), 0o755)
     wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)
+    wanted[MAN_PAGE] = (manual.man_page(), 0o644)
+    wanted[BASH_COMPLETION] = (manual.bash_completion(), 0o644)
+    wanted[ZSH_COMPLETION] = (manual.zsh_completion(), 0o644)
     wanted[CONFIG] = (json.dumps(values, indent=2, sort_keys=True) + "\n", 0o644)
     caches = set()
     for path in engine:
@@ -298,7 +306,9 @@ def present(module, options, agent_settings):
 def absent(module):
     gone = [
         path
-        for path in [ENGINE, COMMAND, SCRIPT] + metrics_files() + [os.path.dirname(CONFIG), RUN]
+        for path in [ENGINE, COMMAND, SCRIPT, MAN_PAGE, BASH_COMPLETION, ZSH_COMPLETION]
+        + metrics_files()
+        + [os.path.dirname(CONFIG), RUN]
         if os.path.lexists(path)
     ]
     if not module.check_mode:
@@ -307,9 +317,22 @@ def absent(module):
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
+            if path in (MAN_PAGE, BASH_COMPLETION, ZSH_COMPLETION):
+                remove_empty_directories(path)
     return gone, [
         dict(before_header=path, after_header=path, before=path + "\n", after="") for path in gone
     ]
+
+
+def remove_empty_directories(path):
+    """Remove the two directories that a file below share/ was in, unless others use them, or they
+    belong to the system: share/man does.
+    """
+    directory = os.path.dirname(path)
+    for empty in (directory, os.path.dirname(directory)):
+        if os.path.basename(empty) == "man" or os.listdir(empty):
+            return
+        os.rmdir(empty)
 
 
 def found():

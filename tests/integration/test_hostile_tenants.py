@@ -270,7 +270,11 @@ def everything_said(node, directory, pids) -> str:
     Ends parents in the end.
     """
     said = [json.dumps(look(node, "--check")), json.dumps(audit(node))]
-    for flags in (["--check"], ["--audit"], *(["--explain", str(pid)] for pid in pids)):
+    for flags in (
+        ["--check", "--exit-zero"],
+        ["--audit"],
+        *(["--explain", str(pid)] for pid in pids),
+    ):
         said.append(
             checked(node.agent(*flags, "--min-age", "0", "--protect", PROTECT), as_json=False)
         )

@@ -130,7 +130,7 @@ def test_what_only_looks_tells_nothing(node, directory, metrics):
         assert list(directory.iterdir()) == [], look
     node.sweep(textfile_directory=directory, remedies="")
     before = metrics.file.stat()
-    for look in (["--check"], ["--audit"], ["--explain", str(init.pids[1])]):
+    for look in (["--check", "--exit-zero"], ["--audit"], ["--explain", str(init.pids[1])]):
         assert node.agent(*look, *to).returncode == 0
         assert metrics.file.stat() == before, look
 

@@ -71,7 +71,7 @@ import os, sys, types
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import textfile
 from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent as agent
 
-for name in ("ENGINE", "COMMAND", "SCRIPT", "CONFIG", "RUN"):
+for name in ("ENGINE", "COMMAND", "SCRIPT", "MAN_PAGE", "BASH_COMPLETION", "ZSH_COMPLETION", "CONFIG", "RUN"):
     setattr(agent, name, sys.argv[1] + getattr(agent, name))
 textfile.DIRECTORIES = tuple(sys.argv[1] + directory for directory in textfile.DIRECTORIES)
 for check_mode in (True, False, False):

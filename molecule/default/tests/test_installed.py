@@ -47,7 +47,7 @@ def test_engine_is_that_of_the_collection(host):
 def test_commands_run(host, path):
     file = host.file(path)
     assert (file.user, file.group, file.mode) == ("root", "root", 0o755)
-    assert "zombies on this node" in host.check_output(path + " --check")
+    assert "zombies on this node" in host.check_output(path + " --check --exit-zero")
 
 
 def test_old_name_only_calls_the_command(host):
@@ -55,6 +55,19 @@ def test_old_name_only_calls_the_command(host):
     assert len(lines) == 2
     assert lines[0] == "#!/bin/sh"
     assert lines[1].startswith('exec /usr/local/sbin/zombie-reaper "$@"')
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "man/man8/zombie-reaper.8",
+        "bash-completion/completions/zombie-reaper",
+        "zsh/site-functions/_zombie-reaper",
+    ],
+)
+def test_manual(host, path):
+    file = host.file("/usr/local/share/" + path)
+    assert (file.user, file.group, file.mode) == ("root", "root", 0o644)
 
 
 def test_options(host):
@@ -124,7 +137,7 @@ def test_units(host, schedule):
 
 
 def test_json(host):
-    report = json.loads(host.check_output("zombie-reaper --check --json"))
+    report = json.loads(host.check_output("zombie-reaper --check --exit-zero --json"))
     assert report["schema"] == 1
     assert report["check_mode"]
     assert report["zombies"]["count"] == len(report["zombies"]["list"])

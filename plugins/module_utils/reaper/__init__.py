@@ -9,7 +9,8 @@ reasons, kernel.procfs, kernel.ptrace, kernel.tracing, kernel.pidfd, kernel.limi
 errors, paths, log, files, textfile, kubeconfig, idle, node.zombies, node.inits, node.stable_names,
 node.akash_lease, node.runtime_names, node.foreign_scripts, node.monitors, node.workloads,
 node.lineage, node.observe, node.stuck, pressure, options, remedies, canary, policy, state,
-preflight, report, last_report, metrics, kubernetes_events, sweep, daemon, audit, explain, cli, command.
+preflight, report, last_report, metrics, kubernetes_events, statuses, sweep, daemon, audit, explain,
+flags, manual, cli, command.
 """
 
 from __future__ import annotations

@@ -20,42 +20,40 @@ from . import VERSION, idle, metrics, report
 from .errors import Busy, CannotSweep, NoSuchProcess, OptionError
 from .files import locked, write
 from .kernel.procfs import ProcFS
-from .log import SYSLOG_TAG, to_stdout, to_syslog
+from .log import discard_stdout, flush_stdout, to_stdout, to_syslog
 from .node import zombies
-from .options import (
-    AGENT_CHECKS,
-    AGENT_HELP,
-    CHECKS,
-    HELP,
-    OFF,
-    REMOVED,
-    Options,
-    checked,
-    read_config,
-)
+from .options import AGENT_CHECKS, CHECKS, OFF, REMOVED, Options, checked, read_config
 from .paths import CONFIG, IDLE_NOTE, RUN, Paths
 from .record import Record
+from .statuses import (
+    CHECK_UNKNOWN,
+    EXIT_BUSY,
+    EXIT_CANNOT_SWEEP,
+    EXIT_ENDED_EARLY,
+    EXIT_OK,
+    EXIT_USAGE,
+    of_check,
+)
 from .sweep import sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any
+    from typing import Any, NoReturn
 
     from .report import Report
 
     Log = Callable[[str], None]
 
 MAX_PID = 4194304  # PID_MAX_LIMIT of include/linux/threads.h
-# 75: EX_TEMPFAIL of sysexits.h
-EXIT_OK, EXIT_CANNOT_SWEEP, EXIT_USAGE, EXIT_ENDED_EARLY, EXIT_BUSY = (0, 1, 2, 3, 75)
 
 
 class Flags(Record):
     """What the command line says; the defaults are those without any flag."""
 
     check: bool = False
+    exit_zero: bool = False
     json: bool = False
     syslog: bool = False
     wait: bool = False
@@ -69,11 +67,28 @@ class Flags(Record):
     run: str = RUN
     options: Mapping[str, Any] = {}  # by their names in the configuration, not validated yet
 
+    @property
+    def is_plugin(self) -> bool:
+        """Whether the exit statuses are those of a monitoring plugin."""
+        return self.check and not (
+            self.exit_zero or self.audit or self.status or self.explain is not None
+        )
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status. arguments: None is ``sys.argv[1:]``."""
     sys.excepthook = _no_traceback_at_ctrl_c
     arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(arguments)
+    finally:
+        try:
+            flush_stdout()
+        except OSError:  # of which has been told
+            discard_stdout()
+
+
+def _run(arguments: list[str]) -> int:
     flags = (
         Flags(syslog="--syslog" in arguments) if arguments in idle.SCHEDULED else _parse(arguments)
     )
@@ -104,23 +119,31 @@ def main(arguments: list[str] | None = None) -> int:
                 wait=flags.wait,
                 until_reported=until_reported,
             )
+            status = EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
+            lines = report.as_lines(done)
+            if flags.is_plugin:
+                status, word, why = of_check(done, paths)
+                lines[0] = "; ".join([f"{word}: {lines[0]}", *why])
             if flags.json:
                 _print(report.as_json(done))
             else:
-                _log_all(report.as_lines(done), log)
+                _log_all(lines, log)
             if arguments in idle.SCHEDULED:
                 _note_if_idle(done, paths, config_stamp)
+            return status
     except OptionError as error:
         if arguments in idle.SCHEDULED or flags.daemon:  # not for a typo on the command line
             metrics.failed(paths)
-        return _fail(log, EXIT_USAGE, error)
+        status, wrong = EXIT_USAGE, str(error)
     except Busy as error:
-        return _fail(log, EXIT_BUSY, error)
+        status, wrong = EXIT_BUSY, str(error)
     except CannotSweep as error:
-        return _fail(log, EXIT_CANNOT_SWEEP, error)
+        status, wrong = EXIT_CANNOT_SWEEP, str(error)
     except OSError as error:
-        return _fail(log, EXIT_CANNOT_SWEEP, f"{error.filename or 'the node'}: {error.strerror}")
-    return EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
+        status, wrong = EXIT_CANNOT_SWEEP, f"{error.filename or 'the node'}: {error.strerror}"
+    except MemoryError:
+        status, wrong = EXIT_CANNOT_SWEEP, "out of memory"
+    return _fail(log, CHECK_UNKNOWN if flags.is_plugin else status, wrong)
 
 
 def _note_if_idle(done: Report, paths: Paths, config_stamp: str) -> None:
@@ -136,10 +159,19 @@ def _options(flags: Flags, paths: Paths) -> tuple[Options, Paths]:
     """The options of a sweep, and the paths with where metrics and Events go, from the
     configuration and the flags.
     """
-    configured = (
-        read_config(CONFIG, must_exist=False) if flags.config is None else read_config(flags.config)
-    )
-    values = checked({**configured, **flags.options}, {**CHECKS, **AGENT_CHECKS, **metrics.CHECKS})
+    path = flags.config or CONFIG
+    configured = read_config(path, must_exist=flags.config is not None)
+    for name in flags.options:
+        configured.pop(name, None)
+    values: dict[str, Any] = {}
+    wrong = []
+    for given, where in ((configured, f"{path}: "), (flags.options, "")):
+        try:
+            values.update(checked(given, {**CHECKS, **AGENT_CHECKS, **metrics.CHECKS}))
+        except OptionError as error:
+            wrong.append(f"{where}{error}")
+    if wrong:
+        raise OptionError("; ".join(wrong))
     paths = paths._replace(
         textfiles=values.pop("textfile_directory", metrics.AUTO),
         kubernetes_events=values.pop("kubernetes_events", OFF),
@@ -149,82 +181,51 @@ def _options(flags: Flags, paths: Paths) -> tuple[Options, Paths]:
 
 def _parse(arguments: list[str]) -> Flags:
     import argparse  # 9 ms of start-up that the scheduled sweep does without
+    import textwrap
 
-    parser = argparse.ArgumentParser(
-        prog="zombie-reaper",
+    from .flags import DESCRIPTION, EXIT_STATUSES, FLAGS, NAME, OPTIONS, described
+
+    is_plugin = "--check" in arguments and "--exit-zero" not in arguments
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.exit(
+                CHECK_UNKNOWN if is_plugin else EXIT_USAGE,
+                f"{NAME}: {message} ({NAME} --help lists all flags)\n",
+            )
+
+    epilog = []
+    for which, statuses in EXIT_STATUSES:
+        epilog.append(f"exit status{', ' if which else ''}{which}:")
+        epilog += [f"  {status.value:<3} {status.meaning}" for status in statuses]
+    parser = Parser(
+        prog=NAME,
         argument_default=argparse.SUPPRESS,  # what is not given has the default of Flags
-        description=(
-            "Find zombie processes, see whose they are, and have them collected. Options that are"
-            " not given here come from the configuration file."
-        ),
-        epilog=(
-            "Exit status: 0 swept; 1 cannot sweep here; 2 invalid option or configuration;"
-            " 3 ended early by a signal; 75 another sweep is running."
-        ),
+        add_help=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=textwrap.fill(DESCRIPTION, 79),
+        epilog="\n".join(epilog),
     )
-    parser.add_argument("--version", action="version", version=f"zombie-reaper {VERSION}")
-    parser.add_argument("--check", action="store_true", help="say what would be done; do nothing")
-    parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
-    parser.add_argument(
-        "--syslog", action="store_true", help=f"report to syslog with the tag {SYSLOG_TAG}"
-    )
-    parser.add_argument(
-        "--wait",
-        action="store_true",
-        help="wait for zombies that are younger than min-age, at most that long",
-    )
-    parser.add_argument(
-        "--explain",
-        metavar="PID",
-        type=_pid,
-        help="say what a sweep would do with this process, and why; do nothing",
-    )
-    parser.add_argument(
-        "--audit",
-        action="store_true",
-        help="show for every container whether its PID 1 collects orphans; do nothing",
-    )
-    parser.add_argument(
-        "--probe",
-        action="store_true",
-        help=(
-            "with --audit: send an orphan to each PID 1 about which nothing certain is known, and"
-            " see whether it is collected. None is sent to a PID 1 that might mistake it for a"
-            " child of its own; one that starts to wait for children at that very moment may still"
-            " do so, and end"
-        ),
-    )
-    parser.add_argument(
-        "--daemon",
-        action="store_true",
-        help=(
-            "keep running, look every --interval seconds, and sweep when there are zombies; SIGHUP"
-            " reloads the configuration"
-        ),
-    )
-    parser.add_argument(
-        "--interval",
-        metavar="SECONDS",
-        type=_interval,
-        help="with --daemon: from 1 to 3600; default: 10",
-    )
-    parser.add_argument(
-        "--status",
-        action="store_true",
-        help="show what the daemon of this node is doing",
-    )
-    parser.add_argument("--config", metavar="FILE", help=f"default: {CONFIG}, if it exists")
-    parser.add_argument(
-        "--run", metavar="DIRECTORY", help=f"for the lock and the state; default: {RUN}"
-    )
-    texts = {**HELP, **AGENT_HELP, **metrics.HELP}
-    for name, text in texts.items():
+    takes = {"--explain": _pid, "--interval": _interval}
+    for flag in FLAGS:
+        text = described(flag).replace("%", "%%")
+        if flag.name == "--help":
+            parser.add_argument("-h", flag.name, action="help", help=text)
+        elif flag.name == "--version":
+            parser.add_argument(flag.name, action="version", version=f"{NAME} {VERSION}", help=text)
+        elif flag.value is None:
+            parser.add_argument(flag.name, action="store_true", help=text)
+        else:
+            parser.add_argument(
+                flag.name, metavar=flag.value, type=takes.get(flag.name, str), help=text
+            )
+    for name, flag in OPTIONS.items():
         parser.add_argument(
-            "--" + name.replace("_", "-"),
+            flag.name,
             dest="option_" + name,
-            metavar=name.upper(),
-            help=text,
-            action="append" if name == "protect" else "store",
+            metavar=flag.value,
+            help=described(flag).replace("%", "%%"),
+            action="append" if flag.repeats else "store",
         )
     for name in REMOVED:  # reported together with any other invalid options
         parser.add_argument(
@@ -233,12 +234,14 @@ def _parse(arguments: list[str]) -> Flags:
     given = vars(parser.parse_args(arguments))
     options = {
         name: given.pop("option_" + name)
-        for name in (*texts, *REMOVED)
+        for name in (*OPTIONS, *REMOVED)
         if "option_" + name in given
     }
     flags = Flags(**given, options=options)
     if flags.probe and not flags.audit:
         parser.error("--probe belongs to --audit")
+    if flags.exit_zero and not flags.check:
+        parser.error("--exit-zero belongs to --check")
     modes = [name for name in ("explain", "audit", "daemon", "status") if name in given]
     if len(modes) > 1:
         parser.error(f"--{modes[0]} or --{modes[1]}, not both")
@@ -331,16 +334,16 @@ def _look(flags: Flags, options: Options, paths: Paths, log: Log) -> int:
 def _print_json(value: Mapping[str, object]) -> None:
     import json
 
-    _print(json.dumps(value) + "\n")
+    _print(json.dumps(value))
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    for line in text.splitlines():
+        to_stdout(line)
+    flush_stdout()
 
 
 def _log_all(lines: Iterable[str], log: Log) -> None:
     for line in lines:
         log(line)
-    if sys.stdout:
-        sys.stdout.flush()
+    flush_stdout()

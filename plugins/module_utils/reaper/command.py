@@ -11,7 +11,7 @@ import sys
 
 from . import idle
 from .kernel.procfs import ProcFS
-from .log import to_stdout, to_syslog
+from .log import flush_stdout, to_stdout, to_syslog
 from .paths import CGROUP, CONFIG, RUN
 
 
@@ -23,6 +23,7 @@ def main() -> int:
         if ago is not None:
             say = to_syslog if arguments else to_stdout
             say(f"0 zombies on this node; nothing has changed since the sweep {int(ago)} s ago")
+            flush_stdout()
             return 0
     from .cli import main as command_line
 

@@ -12,7 +12,29 @@ SYSLOG_TAG = "zombie_reaper"
 
 def to_stdout(line: str) -> None:
     """Write one line to standard output."""
-    sys.stdout.write(line + "\n")
+    if sys.stdout:  # None if the command was started without one
+        try:
+            sys.stdout.write(line + "\n")
+        except BrokenPipeError:
+            discard_stdout()
+
+
+def flush_stdout() -> None:
+    """Write out what standard output still keeps. That its reader has enough (``| head``) is no
+    failure.
+    """
+    if sys.stdout:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Drop what standard output still keeps: at its end Python would try to write it once more,
+    complain, and change the exit status.
+    """
+    sys.stdout = None
 
 
 def to_syslog(line: str, warning: bool = False) -> None:

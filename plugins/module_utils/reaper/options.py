@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from .errors import OptionError
 from .files import contents
+from .paths import CONFIG
 from .pressure import USUAL
 from .record import Record
 
@@ -130,7 +131,10 @@ def read_config(path: str, must_exist: bool = True) -> dict[str, object]:
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not must_exist:
             return {}
-        raise OptionError(f"{path} cannot be read: {error.strerror}") from None
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = f" (without --config, {CONFIG} is read if it exists)"
+        raise OptionError(f"{path} cannot be read: {error.strerror}{hint}") from None
     except UnicodeDecodeError as error:
         raise OptionError(f"{path} cannot be read: it is not UTF-8 ({error})") from None
     import json  # here, since it costs a start without a configuration 7 ms

@@ -288,7 +288,7 @@ def _judge_alone(
         ages = sorted((_age(zombie, full) for zombie in countable), reverse=True)
         return case.too_young(
             f"{count} of its zombies reached min_age: {options.min_age} s (the oldest:"
-            f" {ages[0]:.0f} s); it may yet wait for them",
+            f" {int(ages[0])} s); it may yet wait for them",
             ages[0 if full else max(options.min_zombies, 1) - 1],
         )
     remedies = tuple(
@@ -306,7 +306,7 @@ def _judge_alone(
     if less:
         return case.verdict(less, without_terminate(remedies))
     youngest = min(_age(zombie, full) for zombie in due)
-    return case.verdict(Why("act", f"{len(due)} held for {youngest:.0f} s or longer"), remedies)
+    return case.verdict(Why("act", f"{len(due)} held for {int(youngest)} s or longer"), remedies)
 
 
 def _where_zombies_take_room(room: Room, snapshot: Snapshot, options: Options) -> Room:
@@ -371,7 +371,7 @@ def _where_there_is_room(case: _Case) -> Verdict:
     if not due and any(zombie.is_orphan for zombie in case.countable):
         oldest = max(zombie.age for zombie in case.countable if zombie.is_orphan)
         return case.too_young(
-            f"nobody will ask for its orphans, but the first of them was seen {oldest:.0f} s"
+            f"nobody will ask for its orphans, but the first of them was seen {int(oldest)} s"
             f" ago, less than min_age: {options.min_age}",
             oldest,
         )
@@ -435,7 +435,7 @@ def _not_to_be_ended(offender: Offender, options: Options, room: Room) -> Why | 
     if offender.ended_ago is not None and offender.ended_ago < options.cooldown:
         return Why(
             "cooldown",
-            f"a parent of this workload was ended {offender.ended_ago:.0f} s ago, less than"
+            f"a parent of this workload was ended {int(offender.ended_ago)} s ago, less than"
             f" cooldown: {options.cooldown}",
         )
     if (

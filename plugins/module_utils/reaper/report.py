@@ -314,7 +314,7 @@ def _stuck(each: Stuck) -> dict[str, Any]:
         "holder_pid": each.holder.pid,
         "holder_name": printable(each.holder.comm),
         "zombies": [zombie.pid for zombie in each.zombies[:MAX_ZOMBIES]],
-        "age": round(each.age, 1),
+        "age": age(each.age),
     }
 
 
@@ -361,6 +361,13 @@ def duration_in_words(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{int(seconds / length)} {unit}"
     return f"{int(seconds)} s"
+
+
+def age(seconds: float) -> float:
+    """In seconds and tenths of completed time, as everywhere: what is 59.97 s old has not reached
+    60 s.
+    """
+    return int(10 * seconds) / 10
 
 
 def place(workload: dict[str, Any]) -> str:
@@ -470,7 +477,7 @@ def _offender(result: Result, check_mode: bool) -> dict[str, Any]:
             "limit": verdict.room.limit,
             "where": printable(verdict.room.where),
         },
-        "oldest_age": round(max(ages), 1) if ages else 0,
+        "oldest_age": age(max(ages)) if ages else 0,
         "workload": as_workload(offender.workload),
         "init_pid": offender.init_pid,
         "pids": as_pids(offender.pids, offender.forecast),
@@ -591,7 +598,7 @@ def _zombies(report: Report) -> list[dict[str, Any]]:
             "pid": zombie.pid,
             "ppid": zombie.ppid,
             "name": printable(zombie.comm),
-            "age": round(zombie.age, 1),
+            "age": age(zombie.age),
             "claim": zombie.claim,
             "evidence": zombie.evidence,
         }
