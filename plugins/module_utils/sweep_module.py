@@ -16,6 +16,7 @@ import contextlib
 import sys
 
 MINIMUM_PYTHON = (3, 9)
+STANDARD_OUTPUT = 1  # what Ansible reads the result from, over its connection to the node
 
 
 def argument_spec():
@@ -124,6 +125,7 @@ def run_sweep(module, check_mode, wait=False, defer=False, diff=False):
     """
     with plain_errors(module):
         from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+            log,
             options,
             paths,
             report,
@@ -138,7 +140,11 @@ def run_sweep(module, check_mode, wait=False, defer=False, diff=False):
             check_mode=check_mode,
             wait=wait,
             defer=defer,
+            reader=STANDARD_OUTPUT,
         )
+        if done.ended_early and not check_mode:  # it may be that nobody reads the result
+            for line in report.as_lines(done):
+                log.to_syslog(line)
     result = without_warnings(module, report.as_dict(done))
     if module._diff and diff and not done.deferred:
         result["diff"] = report.as_diff(done)

@@ -20,7 +20,11 @@ author:
   - The provider.fleet authors (@provider-fleet)
 options:
   facts:
-    description: Also return C(counts), C(limits) and C(offenders) as C(ansible_facts.zombies).
+    description:
+      - Also return C(counts), C(limits) and C(offenders) as C(ansible_facts.zombies).
+      - Ansible's conventions leave facts to modules named C(_facts). So this is off unless it is
+        asked for, and all that is returned is in the result as well. What it adds is that later
+        plays, and a fact cache, have it too, without a second module that does the same.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -17,6 +17,9 @@ description:
   - If there are zombies younger than O(min_age), it waits until they reach that age, and no longer.
     The time for which the agent of the role P(provider.fleet.zombie_reaper#role) has already seen
     them on the node counts. In check mode it does not wait, and says when they would be due.
+  - If the connection to the node is lost or the job is cancelled, the sweep ends before its next
+    remedy, as one that gets a signal does. The node's journal and C(/run/zombie_reaper/last.json)
+    say so.
   - PID 1 of the node, kernel threads, the sweep and its ancestors, container runtimes and their
     shims, the kubelet and systemd are never touched.
 author:
@@ -350,8 +353,8 @@ found_by:
   type: str
   sample: ledger
 ended_early:
-  description: Whether a signal ended the sweep before it was done. The rest is left to the next
-    sweep.
+  description: Whether a signal or a lost connection ended the sweep before it was done. The rest is
+    left to the next sweep.
   returned: success
   type: bool
 deferred:

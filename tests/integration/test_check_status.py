@@ -111,11 +111,11 @@ def test_what_cannot_be_looked_at_is_unknown(node, flags, said):
 
 
 def test_without_root_it_is_unknown(node):
-    """The engine is loaded before root is given up: the checkout may lie where only root reads."""
+    """All is loaded before root is given up: engine and Python may lie where only root reads."""
     code = (
-        f"import os, sys; sys.path.append({str(ENGINE)!r}); from reaper.cli import main;"
-        " import argparse, textwrap, reaper.flags;"
-        " os.setresuid(65534, 65534, 65534); sys.exit(main(['--check']))"
+        f"import os, sys; sys.path.append({str(ENGINE)!r}); from reaper import cli;"
+        " cli._parse(['--check']); os.setresuid(65534, 65534, 65534);"
+        " sys.exit(cli.main(['--check']))"
     )
     done = node.run(PYTHON, "-IS", "-c", code)
     assert (done.returncode, done.stdout) == (3, "")

@@ -70,7 +70,7 @@ MUTATIONS = {
     ),
     "nobody_is_followed_up": (
         "sweep.py",
-        "            if not adopters or self.stop_requested:",
+        "            if not adopters or self.must_end():",
         "            if True:",
         FAULTS + "::test_row_7_zombies_that_moved_are_followed_in_the_same_run",
     ),

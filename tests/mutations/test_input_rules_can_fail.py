@@ -70,6 +70,42 @@ MUTATIONS = {
     ),
 }
 
+LOST = "tests/integration/test_connection_lost.py::"
+MUTATIONS.update(
+    {
+        "a_sweep_that_nobody_waits_for_goes_on": (
+            "sweep.py",
+            "if not acting or self.must_end():",
+            "if not acting or self.stop_requested:",
+            LOST + "test_a_reader_that_goes_before_the_first_remedy",
+        ),
+        "it_waits_on_for_zombies_to_grow_old": (
+            "sweep.py",
+            "and time.monotonic() < deadline and not self.must_end():",
+            "and time.monotonic() < deadline and not self.stop_requested:",
+            LOST + "test_nobody_reads_any_more_so_nothing_is_done[pipe]",
+        ),
+        "a_socket_that_hangs_up_is_fine": (
+            "sweep.py",
+            "events & (select.POLLERR | select.POLLHUP)",
+            "events & select.POLLERR",
+            LOST + "test_nobody_reads_any_more_so_nothing_is_done[socket]",
+        ),
+        "any_kind_of_output_ends_it": (
+            "sweep.py",
+            "if kind not in (stat.S_IFIFO, stat.S_IFSOCK):",
+            "if False:",
+            LOST + "test_every_other_output_lets_it_go_on[terminal_that_hung_up]",
+        ),
+        "text_of_an_empty_list_is_none": (
+            "options.py",
+            "in (EMPTY_LIST, word_for_empty)",
+            "in (word_for_empty,)",
+            "tests/unit/test_options.py::test_value_as_it_may_be_given",
+        ),
+    }
+)
+
 CHANGES = {name: ([(file, old, new)], test) for name, (file, old, new, test) in MUTATIONS.items()}
 
 

@@ -62,6 +62,7 @@ def sweep(
     until_reported: contextlib.ExitStack | None = None,
     reused: Reused | None = None,
     defer: bool = False,
+    reader: int | None = None,
 ) -> Report:
     """Run one sweep. Raises :class:`.errors.CannotSweep` only before it has acted.
 
@@ -72,9 +73,11 @@ def sweep(
     and do not end the process. Without it, until this function returns.
     defer: where zombies are merely too young, only note them, so that a sweep of a minute later
     need not wait.
+    reader: a descriptor, the standard output of a module: once nobody reads from it any more,
+    because the connection or the job has ended, the sweep ends before its next remedy.
     """
     try:
-        return _sweep(options, paths, check_mode, wait, until_reported, reused, defer)
+        return _sweep(options, paths, check_mode, wait, until_reported, reused, defer, reader)
     except Busy:
         raise
     except (CannotSweep, OSError, MemoryError):
@@ -91,11 +94,12 @@ def _sweep(
     until_reported: contextlib.ExitStack | None,
     reused: Reused | None,
     defer: bool,
+    reader: int | None,
 ) -> Report:
     began = time.monotonic()
     procfs = ProcFS(paths.proc)
     check_node(procfs)
-    run = _Run(options, paths, procfs, reused or Reused(Memory(paths.run, procfs)))
+    run = _Run(options, paths, procfs, reused or Reused(Memory(paths.run, procfs)), reader)
     run.remember(required=not check_mode)
     before, verdicts = run.look()
     deferred = defer and not check_mode and any(verdict.due_in is not None for verdict in verdicts)
@@ -110,7 +114,8 @@ def _sweep(
             options=options,
             check_mode=True,
             duration=time.monotonic() - began,
-            warnings=not_noted + run.refusals(before),
+            warnings=not_noted + run.ended_early() + run.refusals(before),
+            ended_early=bool(run.stop_requested),
             stuck=run.stuck(before),
             deferred=deferred,
             foreign=run.foreign(),
@@ -146,7 +151,14 @@ def _sweep(
 class _Run:
     """What one sweep carries from step to step."""
 
-    def __init__(self, options: Options, paths: Paths, procfs: ProcFS, reused: Reused) -> None:
+    def __init__(
+        self,
+        options: Options,
+        paths: Paths,
+        procfs: ProcFS,
+        reused: Reused,
+        reader: int | None,
+    ) -> None:
         self.options = options
         self.paths = paths
         self.procfs = procfs
@@ -162,7 +174,17 @@ class _Run:
         self.tried: set[tuple[int, int]] = set()  # zombies that are left after a remedy for them
         refused = tracing.node_refusal(procfs)
         self.refusal = (refused.word, str(refused)) if refused else None
-        self.stop_requested: list[int] = []  # numbers of signals
+        self.reader = reader
+        # numbers of signals; SIGPIPE, which is never sent, stands for a reader that has gone
+        self.stop_requested: list[int] = []
+
+    def must_end(self) -> bool:
+        """Whether this sweep has been asked to end, or nobody waits for it any more."""
+        if not self.stop_requested and self.reader is not None and _is_abandoned(self.reader):
+            import signal
+
+            self.stop_requested.append(signal.SIGPIPE)
+        return bool(self.stop_requested)
 
     def remember(self, required: bool) -> None:
         """Read what earlier sweeps have noted. required: as in :meth:`.state.Memory.load`."""
@@ -234,7 +256,7 @@ class _Run:
             return snapshot, verdicts
         youngest = min(zombie.age for offender in young for zombie in offender.zombies)
         deadline = time.monotonic() + self.options.min_age - youngest
-        while young and time.monotonic() < deadline and not self.stop_requested:
+        while young and time.monotonic() < deadline and not self.must_end():
             time.sleep(max(0.0, min(0.5, deadline - time.monotonic())))
             young = [offender for offender in young if self._holds_any(offender)]
         return self.look()
@@ -272,7 +294,7 @@ class _Run:
                     for verdict in acting
                 ]
                 acting = [verdict for verdict in acting if verdict.due]
-                if not acting or self.stop_requested:
+                if not acting or self.must_end():
                     break
                 targets = targets - self._apply(name, acting)
                 verdicts = self.look()[1]
@@ -300,7 +322,7 @@ class _Run:
         """
         for _round in range(ROUNDS - 1):
             adopters = self._adopters()
-            if not adopters or self.stop_requested:
+            if not adopters or self.must_end():
                 break
             if wait:
                 self.wait_for_age(*self.look(), adopters)
@@ -356,11 +378,16 @@ class _Run:
         return foreign_scripts.find(self.procfs.mounts(os.getpid()))
 
     def ended_early(self) -> tuple[str, ...]:
-        """A warning if a signal asked this process to end."""
+        """A warning if this sweep was asked to end."""
         if not self.stop_requested:
             return ()
         import signal
 
+        if self.stop_requested[0] == signal.SIGPIPE:
+            return (
+                "whoever started this sweep has gone, or its connection: the rest is left to the"
+                " next sweep",
+            )
         name = signal.Signals(self.stop_requested[0]).name
         return (f"asked to end by {name}: the rest is left to the next sweep",)
 
@@ -525,6 +552,26 @@ def _signals_noted(numbers: list[int]) -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _is_abandoned(fd: int) -> bool:
+    """Whether it is a pipe or a socket from which nobody can read any more.
+
+    Then poll(2) says POLLERR of a pipe, and POLLHUP of a socket. Of files, and of what is not open,
+    it says nothing, or what means something else; a terminal that hangs up sends SIGHUP.
+    """
+    import select
+    import stat
+
+    try:
+        kind = stat.S_IFMT(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+    if kind not in (stat.S_IFIFO, stat.S_IFSOCK):
+        return False
+    poll = select.poll()
+    poll.register(fd, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _fd, events in poll.poll(0))
 
 
 def _key(process: Offender | Zombie) -> tuple[int, int]:
