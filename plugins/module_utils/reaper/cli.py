@@ -185,7 +185,8 @@ def _parse(arguments: list[str]) -> Flags:
 
     from .flags import DESCRIPTION, EXIT_STATUSES, FLAGS, NAME, OPTIONS, described
 
-    is_plugin = "--check" in arguments and "--exit-zero" not in arguments
+    others = ("--exit-zero", "--audit", "--probe", "--explain", "--daemon", "--status")
+    is_plugin = "--check" in arguments and not any(flag in arguments for flag in others)
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
