@@ -17,6 +17,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
+# ansible.cfg names no path: where a playbook is not in the checkout, this one has the collection, and
+# those that tests need.
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(CHECKOUT / ".cache/collections")
+
 # What takes a minute or more, the longest first: begun last, one of these would run alone at the
 # end.
 LONGEST = (

@@ -268,6 +268,20 @@ def test_none_only_reports_and_text_is_as_good_as_numbers(checkout, core, nodes,
     assert held(leaks) == HELD
 
 
+def test_without_a_galaxy_credential(checkout, core, nodes, leaks, tmp_path):
+    """The sync installs no collections then; the project itself has this one, and the survey and the
+    summary work as ever.
+    """
+    (tmp_path / "nothing").mkdir()
+    jobs = Jobs(tmp_path, checkout.bin, checkout.project, tmp_path / "nothing", core)
+    answers = answered(SURVEYS["sweep.yml"], **NOW)
+    ended = jobs("playbooks/sweep.yml", inventory(nodes[1], GROUPS, 2, 3), answers, check=True)
+    assert ended.status == "successful", ended.text
+    assert ended.result("node1", "provider.fleet.zombie_reap")["check_mode"] is True
+    assert "1 node: 1 checked" in ended.text and "callback" not in ended.text
+    assert held(leaks) == HELD
+
+
 @pytest.mark.parametrize(
     "answers, words",
     [

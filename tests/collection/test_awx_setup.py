@@ -53,6 +53,7 @@ def set_up(root, bin, run, awx):
             *flags,
             cwd=root,
             ANSIBLE_CONFIG=str(root / "ansible.cfg"),
+            ANSIBLE_COLLECTIONS_PATH=str(root / ".cache/collections"),
             CONTROLLER_HOST=awx.url,
             CONTROLLER_USERNAME="admin",
             CONTROLLER_PASSWORD="secret",
@@ -187,6 +188,7 @@ def test_the_data_has_the_parameters_of_the_modules(data, root, bin, run):
         *("awx.awx." + module for module in pairs.values()),
         cwd=root,
         ANSIBLE_CONFIG=str(root / "ansible.cfg"),
+        ANSIBLE_COLLECTIONS_PATH=str(root / ".cache/collections"),
     )
     documented = json.loads(done.stdout)
     (play,) = yaml.safe_load((root / "playbooks/awx.yml").read_text(encoding="utf-8"))

@@ -4,7 +4,9 @@ ansible-core.
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -56,16 +58,24 @@ def test_module_from_the_tarball(installed):
     )
 
 
-@pytest.mark.parametrize("module", ["zombie_info", "zombie_reap"])
-def test_short_module_name_in_a_checkout(collection, core, run, tmp_path, module):
+@pytest.fixture
+def checkout(collection, run, tmp_path):
+    """A fresh clone of this repository, and nothing done in it."""
     checkout = tmp_path / "fleet"
     shutil.copytree(collection, checkout, symlinks=True)
-    run("/bin/sh", "-c", "set -eu; root=$PWD; . tools/setup.sh; link_collection", cwd=checkout)
+    git = ["/usr/bin/git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=all"]):
+        run(*git, *command, cwd=checkout)
+    return checkout
+
+
+@pytest.mark.parametrize("name", ["zombie_info", "zombie_reap", "provider.fleet.zombie_info"])
+def test_module_in_a_checkout(checkout, core, run, name):
     done = run(
         core / "ansible",
         "localhost",
         "-m",
-        module,
+        name,
         "-a",
         "remedies=",
         "--check",
@@ -76,14 +86,74 @@ def test_short_module_name_in_a_checkout(collection, core, run, tmp_path, module
     assert "localhost | SUCCESS" in done.stdout or "localhost | CHANGED" in done.stdout
 
 
-def test_checkout_names_no_other_collection_path(collection, bin, run):
-    """Relative paths in ansible.cfg hold wherever ansible is called from."""
+def test_playbook_in_a_checkout(checkout, core, run):
+    """Role, modules and callback are those of the checkout, wherever it is called from, and nothing
+    had to be made first.
+    """
     done = run(
-        bin / "ansible-config",
-        "dump",
-        "--only-changed",
+        core / "ansible-playbook",
+        checkout / "playbooks/sweep.yml",
+        "--check",
+        *HERE,
+        "-e",
+        "zombie_reaper_remedies=",
         cwd="/",
-        ANSIBLE_CONFIG=str(collection / "ansible.cfg"),
+        own_files=True,
     )
-    assert f"{collection}/.cache/collections" in done.stdout
-    assert f"{collection}/plugins/modules" in done.stdout
+    assert "failed=0" in done.stdout and "1 node: 1 checked" in done.stdout
+    assert "callback" not in done.stdout
+
+
+def test_the_link_survives_git_and_leads_to_nothing_twice(checkout, run):
+    """AWX, editors and archives may follow links; none leads to a directory that it is in."""
+    cloned = checkout.parent / "cloned"
+    run("/usr/bin/git", "clone", "--quiet", checkout, cloned)
+    collection = cloned / "playbooks/collections/ansible_collections/provider/fleet"
+    assert {path.name for path in collection.iterdir()} == {"meta", "plugins", "roles"}
+    for path in collection.iterdir():
+        assert path.is_symlink() and path.resolve() == cloned / path.name
+    walked = [Path(directory).resolve() for directory, *_ in os.walk(cloned, followlinks=True)]
+    assert walked.count(cloned.resolve()) == 1
+
+
+REQUIREMENTS = """\
+collections:
+  - name: git+file://{checkout}
+    type: git
+"""
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "from git",
+        pytest.param("from requirements.yml", marks=pytest.mark.full),
+        pytest.param("from the tarball", marks=pytest.mark.full),
+    ],
+)
+def test_install_in_a_checkout(checkout, tarball, core, run, tmp_path, way):
+    """It goes where every other collection goes, and the checkout keeps to its own."""
+    (tmp_path / "requirements.yml").write_text(REQUIREMENTS.format(checkout=checkout))
+    what = {
+        "from git": [f"git+file://{checkout}"],
+        "from requirements.yml": ["-r", tmp_path / "requirements.yml"],
+        "from the tarball": ["--offline", tarball],
+    }[way]
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def play(directory, playbook):
+        command = [core / "ansible-playbook", playbook, "--syntax-check", "-i", "localhost,"]
+        return run(*command, cwd=directory, HOME=str(home)).stdout
+
+    play(checkout, "playbooks/site.yml")
+    run(core / "ansible-galaxy", "collection", "install", *what, cwd=checkout, HOME=str(home))
+    installed = home / ".ansible/collections/ansible_collections/provider/fleet"
+    assert (installed / "MANIFEST.json").is_file()
+    assert not (installed / "playbooks/collections").exists()
+    assert run("/usr/bin/git", "status", "--porcelain", cwd=checkout).stdout == ""
+    for directory in (checkout, tmp_path):
+        play(directory, "provider.fleet.site")
+
+    (installed / "roles/zombie_reaper/tasks/main.yml").write_text("nonsense")
+    assert "playbook: playbooks/site.yml" in play(checkout, "playbooks/site.yml")

@@ -67,6 +67,7 @@ def render(tmp_path, core, run):
             f"zombie_reaper_every_minutes={minutes}",
             cwd=CHECKOUT,
             ANSIBLE_CONFIG=str(CHECKOUT / "ansible.cfg"),
+            ANSIBLE_COLLECTIONS_PATH=str(CHECKOUT / ".cache/collections"),
         )
         return json.loads((tmp_path / "rendered").read_text(encoding="utf-8"))
 

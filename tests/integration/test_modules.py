@@ -25,6 +25,8 @@ class Ansible:
         self.environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            # not that of ansible.cfg, beside which the summary is loaded
+            "ANSIBLE_PLAYBOOK_DIR": str(directory),
             "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
             "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
             "ANSIBLE_LOCAL_TEMP": str(directory / "local"),

@@ -292,6 +292,7 @@ class Rulebook(Daemon):
             **inherited,
             "PATH": f"{programs()}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".cache/collections"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCAL_TEMP": str(self.directory / "local"),
             "TMPDIR": str(self.directory),
