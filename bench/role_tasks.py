@@ -28,7 +28,7 @@ def measure() -> str:
     """
     playbook = [
         Path(sys.executable).with_name("ansible-playbook"),
-        CHECKOUT / "site.yml",
+        CHECKOUT / "playbooks/site.yml",
         "-i",
         "localhost,",
         "-c",

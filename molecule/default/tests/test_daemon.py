@@ -115,7 +115,7 @@ def apply(**options) -> str:
             NODE,
             "--extra-vars",
             json.dumps(extra),
-            ROOT / "site.yml",
+            ROOT / "playbooks/site.yml",
         ],
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
         capture_output=True,

@@ -75,7 +75,7 @@ def apply(directory, *options):
         ",".join(hosts),
     ]
     return subprocess.run(
-        [*command, ROOT / "site.yml"],
+        [*command, ROOT / "playbooks/site.yml"],
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
         capture_output=True,
         text=True,
