@@ -29,9 +29,9 @@ def molecule(request, tmp_path):
         },
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(CHECKOUT / ".cache/home"),
-        "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
+        "CONTAINERS_CONF": str(CHECKOUT / "roles/zombie_reaper/molecule/containers.conf"),
         # or it looks in extensions/, as this is a collection
-        "MOLECULE_GLOB": ("molecule/*/molecule.yml"),
+        "MOLECULE_GLOB": "roles/*/molecule/*/molecule.yml",
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
         **(

@@ -1,5 +1,5 @@
 """The role on nodes with systemd: Debian 11, 12 and 13, in containers. See
-molecule/default/molecule.yml.
+roles/zombie_reaper/molecule/default/molecule.yml.
 """
 
 from __future__ import annotations

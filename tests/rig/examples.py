@@ -65,7 +65,7 @@ class DebianPodman(Podman):
         self.directory = directory
         self.environment = {
             **os.environ,
-            "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
+            "CONTAINERS_CONF": str(CHECKOUT / "roles/zombie_reaper/molecule/containers.conf"),
         }
         image = self._of_machine(str(CHECKOUT / "tests/rig/debian_image.sh"))
         driver, cache = self._of_machine(

@@ -21,7 +21,7 @@ class Podman:
         self.directory = directory
         self.environment = {
             **os.environ,
-            "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
+            "CONTAINERS_CONF": str(CHECKOUT / "roles/zombie_reaper/molecule/containers.conf"),
         }
         self.command = ["podman", "--storage-driver", "vfs"]
         for name in ("root", "runroot", "tmpdir"):

@@ -13,7 +13,7 @@ import pytest
 import testinfra
 
 SCENARIO = Path(__file__).parents[1]
-ROOT = SCENARIO.parents[1]
+ROOT = SCENARIO.parents[3]
 NODE = "fleet-daemon"
 SERVICE = "zombie-reaper.service"
 CONFIG = "/etc/zombie_reaper/config.json"

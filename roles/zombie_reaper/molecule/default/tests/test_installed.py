@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-ENGINE = Path(__file__).parents[3] / "plugins/module_utils/reaper"
+ENGINE = Path(__file__).parents[5] / "plugins/module_utils/reaper"
 BY_DEFAULT = yaml.safe_load(
-    (Path(__file__).parents[3] / "roles/zombie_reaper/defaults/main.yml").read_text(
-        encoding="utf-8"
-    )
+    (Path(__file__).parents[3] / "defaults/main.yml").read_text(encoding="utf-8")
 )
 
 

@@ -14,7 +14,7 @@ import pytest
 import testinfra
 
 SCENARIO = Path(__file__).parents[1]
-ROOT = SCENARIO.parents[1]
+ROOT = SCENARIO.parents[3]
 NODE = "fleet-debian11"
 
 
