@@ -11,43 +11,50 @@ import pytest
 
 # How this machine reaches its package index is not what is being tested.
 FILES = ("/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs")
-VARIABLES = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+VARIABLES = (
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "SSL_CERT_",
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+)
 
-SUITE = "trixie"  # its Python takes the newest ansible-core
-BUILD = (
-    "/usr/bin/mmdebstrap",
-    "--quiet",
-    "--variant=apt",
-    "--include=git,python3,ca-certificates",
-    SUITE,
-)
-# Kept in podman's storage from one run to the next
-IMAGE = (
-    "localhost/provider-fleet-fresh:" + hashlib.sha256(" ".join(BUILD).encode()).hexdigest()[:12]
-)
+# trixie: its Python takes the newest ansible-core. bookworm: what most nodes have.
+SUITES = ("trixie", "bookworm")
+BUILD = ("/usr/bin/mmdebstrap", "--quiet", "--variant=apt", "--include=git,python3,ca-certificates")
 
 pytestmark = pytest.mark.full
 
 
-@pytest.fixture(scope="module")
-def machine(collection, run, tmp_path_factory):
+@pytest.fixture(scope="module", params=SUITES)
+def machine(request, collection, run, tmp_path_factory):
     """machine(script): the output of the script as root, with the checkout in /root/fleet."""
+    build = (*BUILD, request.param)
+    # kept in podman's storage from one run to the next
+    tag = hashlib.sha256(" ".join(build).encode()).hexdigest()[:12]
+    image = f"localhost/provider-fleet-fresh:{tag}"
     directory = tmp_path_factory.mktemp("machine")
     podman = "/usr/bin/podman"
-    name = f"fleet-fresh-{os.getpid()}"
+    name = f"fleet-fresh-{os.getpid()}-{request.param}"
 
     def run_podman(*arguments):
-        return run(podman, *arguments, CONTAINERS_CONF=str(collection / "molecule/containers.conf"))
+        return run(
+            podman,
+            *arguments,
+            CONTAINERS_CONF=str(collection / "roles/zombie_reaper/molecule/containers.conf"),
+        )
 
     options = [f"--volume={file}:{file}:ro" for file in FILES if Path(file).exists()]
     options += [
         f"--env={variable}" for variable in os.environ if variable.upper().startswith(VARIABLES)
     ]
 
-    if subprocess.run([podman, "image", "exists", IMAGE], check=False).returncode:
+    if subprocess.run([podman, "image", "exists", image], check=False).returncode:
         archive = directory / "root.tar"
-        run(*BUILD, archive, *filter(None, [os.environ.get("MIRROR")]))
-        run_podman("import", "--quiet", archive, IMAGE)
+        run(*build, archive, *filter(None, [os.environ.get("MIRROR")]))
+        run_podman("import", "--quiet", archive, image)
         archive.unlink()
     try:
         run_podman(
@@ -56,7 +63,7 @@ def machine(collection, run, tmp_path_factory):
             "--network=host",
             f"--name={name}",
             *options,
-            IMAGE,
+            image,
             "sleep",
             "infinity",
         )
@@ -66,19 +73,33 @@ def machine(collection, run, tmp_path_factory):
         run_podman("rm", "--force", "--time=0", name)
 
 
+# What is on the machine, but for the checkout and what is in memory only
+LIST = r"""find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o \
+    -path /root/fleet \) -prune -o -printf '%p %y %m %u %T@ %s\n' | sort"""
+
+
+def test_first_answer(machine):
+    """The first command after the clone: it ends with the summary, and leaves the machine as it was."""
+    before = machine(LIST)
+    # until playbooks/look.yml is there: as much of it as counts here
+    look = (
+        "- {name: Look, hosts: all, gather_facts: false, tasks: [{provider.fleet.zombie_info: {}}]}"
+    )
+    machine(f"cd /root/fleet/playbooks; [ -e look.yml ] || echo '{look}' >look.yml")
+    looked = machine("cd /; /root/fleet/run-site look.yml")
+    assert "failed=0" in looked and "1 node: 1 checked" in looked
+    assert "Debian packages" not in looked and "WARNING: Location" not in looked
+    assert machine(LIST) == before
+
+
 def test_look_install_repeat_remove(machine):
     """The sequence that run-site itself suggests, each step from another directory and without a
     terminal.
     """
+    before = machine(LIST)
     looked = machine("cd /; /root/fleet/run-site --check --diff")
-    assert "Installs these Debian packages: python3-venv" in looked
     assert "failed=0" in looked
-    assert (
-        machine("ls -d /usr/local/sbin/zombie-reaper /etc/zombie_reaper 2>&1 || true").count(
-            "No such file"
-        )
-        == 2
-    )
+    assert machine(LIST) == before
 
     assert "failed=0" in machine("cd /; /root/fleet/run-site")
     machine(
@@ -89,12 +110,36 @@ def test_look_install_repeat_remove(machine):
     assert "Installs" not in repeated
     assert "changed=0" in repeated and "failed=0" in repeated
 
-    assert "failed=0" in machine("cd /; /root/fleet/run-site playbooks/uninstall.yml")
+    # the sequence in which an installed collection got in the way
+    machine("cd /root/fleet; .cache/run/bin/ansible-galaxy collection build --output-path /tmp")
+    machine(
+        "cd /root/fleet; .cache/run/bin/ansible-galaxy collection install"
+        " --offline /tmp/provider-fleet-*.tar.gz"
+    )
+    # a role from there would be noticed
+    machine(
+        "echo nonsense >~/.ansible/collections/ansible_collections/provider/fleet/roles/zombie_reaper/tasks/main.yml"
+    )
+    again = machine("cd /root/fleet; ./run-site")
+    assert "changed=0" in again and "failed=0" in again
+    machine("rm -r ~/.ansible")
+
+    assert "failed=0" in machine("cd /; /root/fleet/run-site uninstall.yml")
     left = machine(
         "ls -d /usr/local/*/*zombie* /etc/*zombie* /etc/cron.d/kill_zombie_parents 2>/dev/null ||"
         " true"
     )
     assert left == ""
+
+
+def test_help(machine):
+    """It installs nothing, and names each playbook."""
+    machine("mv /root/fleet/.cache /tmp/kept 2>/dev/null || true")
+    told = machine("/root/fleet/run-site --help")
+    assert "./run-site --check --diff" in told and "site.yml sweep.yml" in told
+    assert "there is no playbook" in machine("/root/fleet/run-site no_such.yml 2>&1 || true")
+    assert machine("ls -d /root/fleet/.cache 2>/dev/null || true") == ""
+    machine("mv /tmp/kept /root/fleet/.cache 2>/dev/null || true")
 
 
 def test_inventory_relative_to_the_caller(machine):
