@@ -176,13 +176,15 @@ def newest(root, pythons, bin, run) -> Path:
 
 @pytest.fixture(scope="session")
 def floor(root, pythons, run) -> Path:
-    """The programs of the oldest ansible-core that meta/runtime.yml admits."""
-    usable = [version for version in pythons if (3, 10) <= version <= (3, 12)]
+    """The programs of the oldest ansible-core that meta/runtime.yml admits, on the oldest Python: the
+    two of the execution environment of AWX 24.6.1.
+    """
+    usable = [version for version in pythons if (3, 9) <= version <= (3, 11)]
     if not usable:
         pytest.skip(
-            "ansible-core 2.16 needs Python 3.10 to 3.12, none of which is here with ensurepip"
+            "ansible-core 2.15 needs Python 3.9 to 3.11, none of which is here with ensurepip"
         )
-    return _venv(root, run, "floor", pythons[max(usable)], "requirements-floor.txt")
+    return _venv(root, run, "floor", pythons[min(usable)], "requirements-floor.txt")
 
 
 @pytest.fixture(
