@@ -76,12 +76,21 @@ class ActionModule(ActionBase):
             )
             no_trends, written = _written(directory, fleet, at, options["keep_days"], check_mode)
         except OSError as error:
-            raise AnsibleActionFail(
-                f"the report cannot be written to {options['dest']}: {error.filename}:"
-                f" {error.strerror}; choose another directory with dest"
-            ) from None
+            # returned and not raised, so that a playbook can let something else fail for it
+            result.update(
+                failed=True,
+                msg=f"the report cannot be written to {options['dest']}: {error.filename}:"
+                f" {error.strerror} (as user id {os.geteuid()} on the controller); choose another"
+                " directory with dest",
+            )
+            return result
         verb = "Would write" if check_mode else "Wrote"
         message = f"{fleet_page.lead(fleet)} {verb} {', '.join(written)}"
+        if _is_lost_with_the_job(directory):
+            message += (
+                ". That directory is gone when this job of AWX ends: name one that AWX exposes to"
+                " jobs (docs/awx.md)"
+            )
         result.update(
             changed=True,
             failed=bool(no_trends),
@@ -95,6 +104,8 @@ class ActionModule(ActionBase):
             },
             msg=f"{message}. Trends are missing: {no_trends}" if no_trends else message,
         )
+        if not no_trends:
+            result["complete"] = True
         return result
 
 
@@ -104,6 +115,14 @@ def _registered(task_vars: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     hostvars = task_vars["hostvars"]
     return {host: hostvars.raw_get(host).get(name) for host in task_vars["ansible_play_hosts_all"]}
+
+
+def _is_lost_with_the_job(directory: str) -> bool:
+    """Whether the directory is in the project of a job of AWX, of which the job has a copy."""
+    project = os.path.realpath(os.getcwd())
+    return "AWX_PRIVATE_DATA_DIR" in os.environ and (
+        os.path.commonpath([project, os.path.realpath(directory)]) == project
+    )
 
 
 def _written(

@@ -94,6 +94,7 @@ class CallbackModule(CallbackBase):
         self.unreached: set[str] = set()  # unreachable when last to be checked or swept
         self.audits: dict[str, dict[str, int]] = {}  # counts of init_audit
         self.unread_audits: dict[str, str] = {}  # why its answer cannot be read
+        self.controllers: set[str] = set()  # hosts that failed, but that no inventory names
         self.is_needed = False  # whether one of our modules ran
 
     def v2_runner_on_ok(self, result: Any) -> None:
@@ -111,8 +112,10 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """A task failed on a host. Whether the host has failed is only known at the end."""
-        self._module(result)
-        self.errors[result._host.get_name()] = error_of(as_dict(result._result))
+        host, module = result._host.get_name(), self._module(result)
+        self.errors[host] = error_of(as_dict(result._result))
+        if result._host.implicit and module not in (*NODE_MODULES, AUDIT_MODULE):
+            self.controllers.add(host)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """A host was unreachable. A playbook may go on, as report.yml does, and let the host fail
@@ -134,6 +137,8 @@ class CallbackModule(CallbackBase):
             rows[host] = rows.get(host, node_row(host, {}))._replace(state=FAILED, why=why)
         for hosts, final_state in ((stats.failures, FAILED), (stats.dark, UNREACHABLE)):
             for host in hosts:
+                if host in self.controllers and host not in self.rows:
+                    continue
                 state = UNREACHABLE if host in self.unreached else final_state
                 row = node_row(host, {"msg": self.errors.get(host, "")}, state)
                 if host in rows:

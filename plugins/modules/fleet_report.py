@@ -70,7 +70,7 @@ attributes:
     description: Every run is added to the history.
     support: none
 requirements:
-  - Python 3.10 with sqlite3 on the controller
+  - Python 3.9 with sqlite3 on the controller
 seealso:
   - module: provider.fleet.zombie_info
   - module: provider.fleet.init_audit
@@ -104,6 +104,10 @@ files:
   returned: success
   type: list
   elements: str
+complete:
+  description: That all was written, or would be, the history too.
+  returned: success
+  type: bool
 totals:
   description: Totals for the fleet, as in C(fleet.json).
   returned: success

@@ -303,6 +303,33 @@ def test_a_bad_directory_is_told_in_one_sentence(fleet, spoil, flags):
     assert not played.succeeded
     assert f"the report cannot be written to {fleet.dest}" in " ".join(played.text.split())
     assert "Traceback" not in played.text
+    assert {host: counts["failed"] for host, counts in played.recap.items()} == {
+        "localhost": 1,
+        "node1": 0,
+        "node2": 0,
+    }, "it is no fault of a node"
+    assert "2 nodes: 2 checked" in played.text.partition("\nZOMBIES ***")[2]
+
+
+@pytest.mark.full
+def test_a_bad_directory_fails_the_playbook_where_a_limit_leaves_out_the_controller(fleet):
+    below_a_file(fleet.dest)
+    played = fleet("--limit", "node2")
+    assert not played.succeeded
+    assert "the report cannot be written" in played.error("node2")
+
+
+@pytest.mark.full
+def test_a_job_of_awx_is_told_that_its_own_directory_is_lost(fleet, monkeypatch, tmp_path):
+    fleet.playbook.environment["AWX_PRIVATE_DATA_DIR"] = "/tmp/awx_1"
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    for dest, is_lost in (("zombie-reports", True), (str(tmp_path / "kept"), False)):
+        played = fleet(zombie_reaper_report_dest=dest)
+        assert played.succeeded, played.text
+        told = "That directory is gone when this job of AWX ends"
+        assert (told in " ".join(played.text.split())) is is_lost
 
 
 @pytest.mark.parametrize(
