@@ -29,6 +29,9 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
+REVISION = "347e44fea036c94d5f60e544de006453ee5c71ad"
+
+
 class Unsafe(str):
     """Text that Ansible must not take for a template, as AWX marks every answer."""
 
@@ -177,9 +180,7 @@ class Jobs:
         )
         script.chmod(0o700)
         (directory / "env/extravars").write_text(
-            yaml.safe_dump(
-                unsafe({**variables, "awx_job_id": self.number, "awx_job_launch_type": "manual"})
-            )
+            yaml.safe_dump(unsafe({**about_the_job(self.number), **variables}))
         )
         (directory / "env/cmdline").write_text(shlex.join(arguments))
         (directory / "env/settings").write_text(
@@ -227,7 +228,15 @@ class Jobs:
             "/usr/share/ansible/collections",
         ]
         return {
+            # up to ansible-core 2.18 the second is known too, and loses
             "ANSIBLE_COLLECTIONS_PATH": ":".join(filter(None, paths)),
+            "ANSIBLE_COLLECTIONS_PATHS": ":".join(
+                [
+                    str(self.collections),
+                    "~/.ansible/collections",
+                    "/usr/share/ansible/collections",
+                ]
+            ),
             "ANSIBLE_ROLES_PATH": (
                 f"{directory}/requirements_roles:~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles"
             ),
@@ -241,17 +250,44 @@ class Jobs:
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
             "ANSIBLE_LOCAL_TEMP": str(directory / "tmp"),
             "ANSIBLE_REMOTE_TEMP": str(self.directory / "remote"),
+            "AWX_HOST": "https://awx.example.org",
             "AWX_PRIVATE_DATA_DIR": str(directory),
+            "PROJECT_REVISION": REVISION,
+            "RUNNER_OMIT_EVENTS": "False",
+            "RUNNER_ONLY_FAILED_EVENTS": "False",
             "JOB_ID": str(self.number),
             "INVENTORY_ID": "1",
             "MAX_EVENT_RES": "700000",
         }
 
 
+def about_the_job(number) -> dict:
+    """The variables by which AWX tells a job about itself; each comes twice."""
+    variables = {
+        "job_id": number,
+        "job_launch_type": "manual",
+        "user_id": 1,
+        "user_name": "admin",
+        "user_email": "admin@example.org",
+        "user_first_name": "",
+        "user_last_name": "",
+        "inventory_id": 1,
+        "inventory_name": "Nodes",
+        "project_revision": REVISION,
+        "project_scm_branch": "",
+        "job_template_id": 7,
+        "job_template_name": "Zombie reaper sweep",
+        "execution_node": "awx-task-0",
+    }
+    return {
+        prefix + name: value for prefix in ("awx_", "tower_") for name, value in variables.items()
+    }
+
+
 def unsafe(value):
-    """Marks all text in a value."""
+    """Marks all text in a value, names too."""
     if isinstance(value, dict):
-        return {name: unsafe(item) for name, item in value.items()}
+        return {unsafe(name): unsafe(item) for name, item in value.items()}
     if isinstance(value, list):
         return [unsafe(item) for item in value]
     return Unsafe(value) if isinstance(value, str) else value
