@@ -68,6 +68,7 @@ OF_PLAYBOOKS = (
     "restart_docker",
     "awx_scm_url",
     "awx_scm_branch",
+    "awx_scm_update_on_launch",
     "awx_scm_credential",
     "awx_organization",
     "awx_inventory",
@@ -76,6 +77,8 @@ OF_PLAYBOOKS = (
     "awx_playbooks",
     "awx_slices",
     "awx_sweep_minutes",
+    "awx_scheduled_remedies",
+    "awx_report_dest",
     "awx_schedules",
 )
 OF_THE_RULEBOOK = ("listen", "port", TOKEN)

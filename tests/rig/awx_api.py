@@ -1,7 +1,9 @@
 """As much of AWX's API as the modules of awx.awx ask for: objects by type and name, associations,
 surveys, project updates.
 
-It judges surveys as AWX does (awx/api/views) and refuses what refers to nothing.
+It judges surveys as AWX does (awx/api/views), refuses what refers to nothing, and holds names to be
+unique where AWX does: in an organization, and schedules in their template. Named URLs are those of
+inventories alone, NAME++ORGANIZATION.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from rig.awx_job import refusal
 
 ALLOWED = {
     "text": str,
@@ -69,7 +73,7 @@ class Awx:
         self.associated = {}
         self.changes = []
         self.last_id = 0
-        self.make("organizations", name="Default")
+        self.default = self.make("organizations", name="Default")
         awx = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -138,28 +142,84 @@ class Awx:
                 "failed": False,
                 "scm_revision": "c0ffee",
             }
-        (item,) = (item for item in self.objects.get(kind, []) if item["id"] == int(rest[0]))
+        item = self._one(kind, unquote(rest[0]))
+        if item is None:
+            return 404, {"detail": "Not found."}
         if method == "DELETE":
             self.objects[kind].remove(item)
             return 204, None
         if len(rest) == 1:
+            wrong = kind == "schedules" and self._wrong_with_data({**item, **body})
+            if wrong:
+                return 400, wrong
             item.update(body)
             return 200, item
         return self._below(method, item, rest[1], body)
 
+    def _one(self, kind, which):
+        """The object of an id or of a named URL."""
+        for item in self.objects.get(kind, []):
+            if which == str(item["id"]) or (
+                kind == "inventories" and which == self._named_url(item)
+            ):
+                return item
+        return None
+
+    def _named_url(self, item):
+        names = (item["name"], self._one("organizations", str(item.get("organization")))["name"])
+        return "++".join(name.replace("+", "[+]") for name in names)
+
     def _of_kind(self, method, kind, wanted, body):
         if method == "POST":
-            if kind == "job_templates" and not self._is_there("projects", body.get("project")):
-                return 400, {"project": ["there is no such project"]}
-            return 201, self.make(kind, **body)
+            wrong = self._wrong_with_new(kind, body)
+            return (400, wrong) if wrong else (201, self.make(kind, **body))
         kinds = ("projects", "job_templates") if kind == "unified_job_templates" else (kind,)
         found = [
             item
             for kind in kinds
             for item in self.objects.get(kind, [])
-            if all(str(item.get(name)) == value for name, value in wanted.items())
+            if all(str(self._field(item, name)) == value for name, value in wanted.items())
         ]
         return 200, {"count": len(found), "results": found, "next": None}
+
+    def _field(self, item, name):
+        """A field to filter by, which may be one of the organization's."""
+        parent, _, field = name.partition("__")
+        if not field:
+            return item.get(name)
+        return self._one(parent + "s", str(item.get(parent)))[field]
+
+    def _wrong_with_new(self, kind, body):
+        within = {"schedules": "unified_job_template"}.get(kind, "organization")
+        if kind == "job_templates":
+            project = self._one("projects", str(body.get("project")))
+            if project is None:
+                return {"project": ["there is no such project"]}
+            body["organization"] = project["organization"]
+        if any(
+            item["name"] == body.get("name") and item.get(within) == body.get(within)
+            for item in self.objects.get(kind, [])
+            if "name" in item
+        ):
+            return {"__all__": [f"there is one of this name in this {within} already"]}
+        if kind == "schedules":
+            return self._wrong_with_data(body)
+        return None
+
+    def _wrong_with_data(self, schedule):
+        """What AWX has against the extra variables of a schedule: each must answer a question of the
+        survey.
+        """
+        template = self._one("job_templates", str(schedule["unified_job_template"]))
+        survey = self.surveys[template["url"] + "survey_spec"]
+        questions = {question["variable"]: question for question in survey["spec"]}
+        for name, answer in (schedule.get("extra_data") or {}).items():
+            wrong = (
+                refusal(questions[name], answer) if name in questions else "not allowed on launch"
+            )
+            if wrong:
+                return {"extra_data": [f"{name}: {wrong}"]}
+        return None
 
     def _below(self, method, item, name, body):
         url = item["url"] + name
@@ -182,6 +242,3 @@ class Awx:
                 ids.append(body["id"])
             return 204, None
         return 200, {"count": len(ids), "results": [{"id": number} for number in ids], "next": None}
-
-    def _is_there(self, kind, number):
-        return any(item["id"] == number for item in self.objects.get(kind, []))

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the provider.fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: survey_with_defaults
+short_description: A survey of AWX with the defaults of the one that is there
+version_added: 0.1.0
+description:
+  - Replaces the questions of a survey, and keeps the answers that AWX takes where nobody answers.
+    Whoever has set the default of the remedies to C(none) still has that after an upgrade.
+  - The default of a question is the one that the existing survey has for the same variable, unless
+    it is empty or the new question does not allow it.
+  - Questions that somebody has added stay, at the end, except those for options that were removed
+    from this collection.
+positional: _input, existing
+options:
+  _input:
+    description: The new survey, as O(awx.awx.job_template#module:survey_spec) takes it.
+    type: dict
+    required: true
+  existing:
+    description: The survey that is there, as AWX's API returns it; empty if there is none.
+    type: dict
+    required: true
+author:
+  - The provider.fleet authors (@provider-fleet)
+"""
+
+EXAMPLES = r"""
+- name: Update the questions
+  awx.awx.job_template:
+    name: Zombie reaper sweep
+    survey_spec: "{{ new_survey | provider.fleet.survey_with_defaults(existing_survey) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The new survey with these defaults.
+  type: dict
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMOVED
+
+GONE = {f"zombie_reaper_{name}" for name in REMOVED}
+
+
+def survey_with_defaults(survey: Any, existing: Any) -> dict[str, Any]:
+    """The filter."""
+    for given in (survey, existing):
+        if not isinstance(given, Mapping):
+            raise AnsibleFilterError(f"a survey must be a dictionary, but this is {given!r}")
+    there = {question.get("variable"): question for question in existing.get("spec") or ()}
+    ours = [dict(question) for question in survey["spec"]]
+    for question in ours:
+        default = there.get(question["variable"], {}).get("default")
+        if _is_allowed(question, default):
+            question["default"] = default
+    variables = {question["variable"] for question in ours} | GONE
+    added = [question for name, question in there.items() if name not in variables]
+    return {**survey, "spec": ours + added}
+
+
+def _is_allowed(question: Mapping[str, Any], default: Any) -> bool:
+    if default in ("", None) or isinstance(default, bool):
+        return False
+    if question["type"] == "multiplechoice":
+        return default in question["choices"].split("\n")
+    is_number = question["type"] in ("integer", "float")
+    kinds = {"integer": int, "float": (int, float)}.get(question["type"], str)
+    if not isinstance(default, kinds):
+        return False
+    size = default if is_number else len(default)
+    return bool(question["min"] <= size <= question["max"])
+
+
+class FilterModule:
+    """What Ansible asks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters of this file by name."""
+        return {"survey_with_defaults": survey_with_defaults}
