@@ -73,8 +73,11 @@ def _is_allowed(question: Mapping[str, Any], default: Any) -> bool:
     if question["type"] == "multiplechoice":
         return default in question["choices"].split("\n")
     is_number = question["type"] in ("integer", "float")
-    kinds = {"integer": int, "float": (int, float)}.get(question["type"], str)
-    if not isinstance(default, kinds):
+    if question["type"] == "integer":
+        fits = isinstance(default, int)
+    else:
+        fits = isinstance(default, (int, float) if is_number else str)
+    if not fits:
         return False
     size = default if is_number else len(default)
     return bool(question["min"] <= size <= question["max"])

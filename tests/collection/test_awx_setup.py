@@ -372,11 +372,13 @@ def by_the_roles(root, data, play, tmp_path):
     tasks = []
     for variable, module in PAIRS.items():
         names = sorted({name for item in data[variable] for name in item} - {"<<"})
-        blank = {name: "" if name in AS_IT_STANDS[variable] else ", true" for name in names}
-        parameters = {
-            name: f"{{{{ item.{name}.name | default(item.{name} | default(omit{blank[name]})) }}}}"
-            for name in names
-        }
+        parameters = {}
+        for name in names:
+            blank = "" if name in AS_IT_STANDS[variable] else ", true"
+            value = f"item.{name} | default(omit{blank})"
+            if name in ("credential", "organization", "inventory", "project"):
+                value = f"item.{name}.name | default({value})"
+            parameters[name] = f"{{{{ {value} }}}}"
         tasks.append({"awx.awx." + module: parameters, "loop": f"{{{{ {variable} }}}}"})
     (tmp_path / "roles.yml").write_text(
         yaml.safe_dump(
@@ -427,9 +429,10 @@ def test_the_data_has_the_parameters_of_the_modules(data, root, bin, run):
     )
     documented = json.loads(done.stdout)
     (play,) = yaml.safe_load((root / "playbooks/awx.yml").read_text(encoding="utf-8"))
+    (tasks,) = (task["block"] for task in play["tasks"] if "block" in task)
     for variable, module in PAIRS.items():
         options = documented["awx.awx." + module]["doc"]["options"]
-        task = next(task for task in play["tasks"] if "awx.awx." + module in task)
+        task = next(task for task in tasks if "awx.awx." + module in task)
         for item in data[variable]:
             assert set(item) <= set(options)
             assert set(item) == set(task["awx.awx." + module]), (

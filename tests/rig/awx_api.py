@@ -114,6 +114,7 @@ class Awx:
             "summary_fields": {},
             "scm_revision": "",
             "token": "secret",
+            **({"extra_data": {}} if kind == "schedules" else {}),
             "related": {"survey_spec": url + "survey_spec/", "update": url + "update/"},
             **fields,
         }
