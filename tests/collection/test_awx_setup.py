@@ -344,7 +344,7 @@ def test_the_variables_change_what_is_made(root, bin, run):
             ["zombie_reaper_awx_scheduled_remedies", "now 'reap,explode'", "reap,nudge or reap or"],
         ),
         (
-            [SCM_URL, "zombie_reaper_awx_credentials=by ssh"],
+            [SCM_URL, '{"zombie_reaper_awx_credentials": "by ssh"}'],
             ["zombie_reaper_awx_credentials names 'by ssh'", "AWX has no credentials of that name"],
         ),
     ],
@@ -361,7 +361,9 @@ def test_what_is_missing_in_awx_is_said_without_the_surveys(awx, set_up):
     """Another error than those that are looked for beforehand."""
     with pytest.raises(pytest.fail.Exception) as failed:
         set_up(SCM_URL, json.dumps({"zombie_reaper_awx_credentials": ["by ssh++Machine+ssh++X"]}))
-    assert "by+ssh" in str(failed.value) and "question_name" not in str(failed.value)
+    said = " ".join(str(failed.value).split())
+    assert "could not be found at /api/v2/credentials/by%20ssh++Machine+ssh++X" in said, said
+    assert "question_name" not in said, said
 
 
 @pytest.fixture
