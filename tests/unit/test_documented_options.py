@@ -88,24 +88,3 @@ def test_each_flag_that_is_named_exists(pages, flags):
             named = set(re.findall(r"--[a-z][a-z-]*", command))
             # of an earlier version
             assert named - {"--watch"} <= flags, f"{page}: zombie-reaper{command}"
-
-
-def test_each_exit_status_is_named(pages):
-    (sentence,) = re.findall(
-        r"^Exit status of `zombie-reaper`.*?\n\n", pages["docs/operations.md"], re.M | re.S
-    )
-    statuses = {value for name, value in vars(cli).items() if name.startswith("EXIT_")}
-    assert {str(status) for status in statuses} <= set(re.findall(r"\b\d+\b", sentence))
-
-
-def test_the_man_page_has_each_flag(root, flags):
-    found = [
-        path
-        for path in root.glob("**/zombie-reaper.8*")
-        if not {".cache", ".git"} & set(path.relative_to(root).parts)
-    ]
-    if not found:
-        pytest.skip("there is no man page")
-    for path in found:
-        text = path.read_text(encoding="utf-8").replace(r"\-", "-")
-        assert {flag for flag in flags if flag not in text} == set()

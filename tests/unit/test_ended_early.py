@@ -13,7 +13,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import log, 
 def test_what_the_journal_is_told(monkeypatch, ended_early):
     told, asked = [], {}
 
-    def swept(_options, **given):
+    def swept(_options, _paths, **given):
         asked.update(given)
         return SimpleNamespace(ended_early=ended_early)
 

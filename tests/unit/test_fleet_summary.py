@@ -45,7 +45,7 @@ class Run:
     @staticmethod
     def result(host, answer, module):
         return SimpleNamespace(
-            _host=SimpleNamespace(get_name=lambda: host),
+            _host=SimpleNamespace(get_name=lambda: host, implicit=False),
             _task=SimpleNamespace(action=f"provider.fleet.{module}"),
             _result=answer,
         )
