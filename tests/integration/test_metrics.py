@@ -288,3 +288,45 @@ def test_the_daemon_goes_on_where_the_disk_is_full(node, tmp_path, directory, me
         assert watching.end() == 0
     finally:
         watching.stop()
+
+
+def test_a_link_that_only_root_can_change_is_followed(node):
+    """As /var/run is one, and others may lead to each other."""
+    script = """
+        mkdir /run/metrics /run/links && chown 65534 /run/metrics
+        ln -s /var/run/metrics /run/links/absolute && ln -s ../links/absolute /run/links/relative
+    """
+    assert node.run("sh", "-ec", script).returncode == 0
+    for directory in ("/var/run/metrics", "/run/links/relative"):
+        node.sweep(textfile_directory=directory)
+        written = node.run("cat", "/run/metrics/zombie_reaper.prom").stdout
+        assert "zombie_reaper_last_sweep_success 1" in written.splitlines()
+        node.run("rm", "/run/metrics/zombie_reaper.prom")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(
+            "ln -s /run/secret way/link; chown -h 65534 way/link", id="a link of somebody else"
+        ),
+        pytest.param(
+            "ln -s /run/secret way/link; chown 65534 way", id="in a directory of somebody else"
+        ),
+        pytest.param(
+            "ln -s /run/secret way/link; chmod 1777 way", id="in a directory that others write to"
+        ),
+        pytest.param(
+            "mkdir way/way; ln -s /run/secret way/way/link; chown 65534 way; mv way other;"
+            " ln -s other/way way",
+            id="below a directory of somebody else",
+        ),
+        pytest.param("ln -s link way/link", id="a loop"),
+    ],
+)
+def test_a_link_that_others_can_change_is_not_followed(node, script):
+    done = node.run("sh", "-ec", f"cd /run; mkdir secret way; {script}")
+    assert done.returncode == 0, done.stderr
+    result = node.sweep(textfile_directory="/run/way/link")
+    assert [text for text in result["warnings"] if "zombie_reaper.prom cannot be written" in text]
+    assert node.run("ls", "/run/secret").stdout == ""

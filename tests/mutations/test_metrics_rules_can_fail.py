@@ -7,6 +7,7 @@ import pytest
 pytestmark = pytest.mark.full
 
 TEXT, IDLE = (f"tests/unit/test_{name}.py::test_" for name in ("metrics", "idle_unit"))
+LINKS = "tests/integration/test_metrics.py::test_"
 HOSTILE = TEXT + "whatever_a_tenant_is_called_is_one_line_that_can_be_read"
 FAILS = TEXT + "one_that_fails_is_told_and_the_other_figures_stay"
 
@@ -86,9 +87,34 @@ MUTATIONS = {
     ),
     "a_link_leads_to_the_directory": (
         "textfile.py",
-        "os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW",
-        "os.O_PATH | os.O_DIRECTORY",
+        "PART = os.O_PATH | os.O_NOFOLLOW |",
+        "PART = os.O_PATH |",
         TEXT + "a_directory_that_a_link_leads_to_is_not_written_to",
+    ),
+    "a_link_of_others_is_followed": (
+        "textfile.py",
+        "if not stat.S_ISLNK(info.st_mode) or info.st_uid != 0:",
+        "if not stat.S_ISLNK(info.st_mode):",
+        LINKS + "a_link_that_others_can_change_is_not_followed[a link of somebody else]",
+    ),
+    "a_link_in_a_directory_of_others_is_followed": (
+        "textfile.py",
+        "root_alone = root_alone and info.st_uid == 0 and",
+        "root_alone = root_alone and",
+        LINKS + "a_link_that_others_can_change_is_not_followed[in a directory of somebody else]",
+    ),
+    "a_link_where_others_may_write_is_followed": (
+        "textfile.py",
+        " and not info.st_mode & 0o022\n",
+        "\n",
+        LINKS
+        + "a_link_that_others_can_change_is_not_followed[in a directory that others write to]",
+    ),
+    "a_link_below_a_directory_of_others_is_followed": (
+        "textfile.py",
+        "root_alone = root_alone and info",
+        "root_alone = info",
+        LINKS + "a_link_that_others_can_change_is_not_followed[below a directory of somebody else]",
     ),
     "it_is_written_in_place": (
         "files.py",

@@ -178,7 +178,7 @@ def record(done: Report, paths: Paths) -> tuple[str, ...]:
         textfile.publish(paths.run, procfs, directory, as_text(done, counted(text), time.time()))
     except OSError as error:
         why = (
-            " (no part of its path may be a symbolic link)"
+            " (a symbolic link in its path is followed only where nobody but root can change it)"
             if isinstance(error, NotADirectoryError)
             else ""
         )

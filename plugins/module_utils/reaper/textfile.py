@@ -11,6 +11,7 @@ then the text itself. A copy that is torn, or from another boot, is ignored.
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from .errors import CannotSweep
@@ -34,7 +35,8 @@ NO_DIRECTORY = "no directory"  # none of these exists
 LAST_SWEEP = "zombie_reaper_last_sweep_timestamp_seconds"
 PIDS_USED = "zombie_reaper_pids_used"
 SUCCESS = "zombie_reaper_last_sweep_success"
-PART = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # flags for one part of a path
+PART = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # flags for one part of a path
+MAX_LINKS = 40  # in one path, as in the kernel (MAXSYMLINKS of include/linux/namei.h)
 
 
 def kept(run: str, procfs: ProcFS) -> tuple[str | None, str]:
@@ -118,14 +120,45 @@ def _boot_id(procfs: ProcFS) -> str:
 
 
 def _opened(directory: str) -> int:
-    """A descriptor of the directory, reached without following any symbolic link: the owner of a
-    part of the path could point one elsewhere at any moment.
+    """A descriptor of the directory.
+
+    The owner of a part of the path could point it elsewhere at any moment. So a symbolic link is
+    followed only if it belongs to root, and so do all directories before it, and nobody else may
+    write there: /var/run is such a link.
     """
+    parts = _parts(directory)
+    links = 0
+    root_alone = True  # may write to all directories so far
     dir_fd = os.open("/", PART)
-    for name in filter(None, directory.split("/")):
+    while True:
+        info = os.fstat(dir_fd)
+        root_alone = root_alone and info.st_uid == 0 and not info.st_mode & 0o022
+        if not parts:
+            return dir_fd
         try:
-            below = os.open(name, PART, dir_fd=dir_fd)
+            below = os.open(parts[0], PART, dir_fd=dir_fd)
+            try:
+                target = _target(below) if root_alone and links < MAX_LINKS else None
+                if target is None:  # only a directory can be opened as "."
+                    new_fd, parts = os.open(".", PART, dir_fd=below), parts[1:]
+                else:
+                    links += 1
+                    new_fd = os.open("/" if target.startswith("/") else ".", PART, dir_fd=dir_fd)
+                    parts = _parts(target) + parts[1:]
+            finally:
+                os.close(below)
         finally:
             os.close(dir_fd)
-        dir_fd = below
-    return dir_fd
+        dir_fd = new_fd
+
+
+def _parts(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]
+
+
+def _target(fd: int) -> str | None:
+    """Where a symbolic link of root's leads; None if it is anything else."""
+    info = os.fstat(fd)
+    if not stat.S_ISLNK(info.st_mode) or info.st_uid != 0:
+        return None
+    return os.readlink("", dir_fd=fd)
