@@ -1,17 +1,23 @@
 """Which hosts the playbooks are for: kube_node where the inventory has it, else all, or what
-zombie_reaper_hosts says.
+zombie_reaper_hosts says. A run that reaches no node fails.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
 WITH_GROUP = "[kube_node]\nnode1\n[kube_control_plane]\ncontrol1\n"
+OLD_GROUP = "[kube-node]\nnode1\n[kube-master]\ncontrol1\n"
 WITHOUT_GROUP = "web1\nweb2\n"
+CHECK = "check_hosts.yml"
 PLAYBOOKS = (
     "playbooks/site.yml",
     "playbooks/look.yml",
@@ -27,6 +33,7 @@ PLAYBOOKS = (
     "inventory, arguments, hosts",
     [
         (WITH_GROUP, [], ["node1"]),
+        (OLD_GROUP, [], ["node1"]),
         (WITHOUT_GROUP, [], ["web1", "web2"]),
         (WITH_GROUP, ["-e", "zombie_reaper_hosts=kube_control_plane"], ["control1"]),
         # as AWX sends a question left blank
@@ -49,12 +56,9 @@ def test_hosts(root, bin, run, tmp_path, inventory, arguments, hosts):
     )
     listed = {}
     for text in done.stdout.split("\nplaybook: ")[1:]:
+        _check, play, *_for_the_controller = text.split("  play #")[1:]
         listed[text.partition("\n")[0]] = sorted(
-            re.findall(
-                r"\S+",
-                # of the first play; the second of report.yml is for the controller
-                text.partition("hosts (")[2].partition("\n")[2].partition("  play #")[0],
-            )
+            re.findall(r"\S+", play.partition("hosts (")[2].partition("\n")[2])
         )
     assert listed == dict.fromkeys(PLAYBOOKS, hosts)
 
@@ -68,7 +72,53 @@ def test_every_playbook_has_the_same_rule(root):
         for play in yaml.safe_load(path.read_text(encoding="utf-8")):
             if "zombie_reaper_hosts" in play.get("hosts", ""):
                 rules.setdefault(play["hosts"], []).append(path.name)
+                assert CHECK in path.read_text(encoding="utf-8"), path
+            elif path.name == CHECK:
+                rules.setdefault(play["vars"]["__zombie_reaper_pattern"], []).append(path.name)
     assert len(rules) == 1, rules
-    assert {"report.yml", "sweep_alerted.yml", *(Path(name).name for name in PLAYBOOKS)} == set(
+    assert {CHECK, "sweep_alerted.yml", *(Path(name).name for name in PLAYBOOKS)} == set(
         *rules.values()
     )
+
+
+@pytest.mark.parametrize(
+    "flags, told",
+    [
+        (
+            ["--limit", "control1"],
+            'the nodes are "kube_node" (1 in this inventory), and the limit is "control1".',
+        ),
+        (
+            ["-e", "zombie_reaper_hosts=kube_nodes"],
+            'the nodes are "kube_nodes" (0 in this inventory).',
+        ),
+        (["-e", "zombie_reaper_hosts=node1", "--limit", "kube_control_plane"], '"node1"'),
+        # these reach one
+        (["--limit", "node1"], None),
+        (["-e", "zombie_reaper_hosts=", "--limit", "all"], None),
+        (["-e", "zombie_reaper_hosts=control1", "--limit", "control1"], None),
+        (["-e", "zombie_reaper_hosts=localhost"], None),
+    ],
+)
+def test_a_run_that_reaches_no_node_fails(root, bin, tmp_path, flags, told):
+    """The play on nodes is only of a task that is not reached, or succeeds."""
+    (tmp_path / "hosts").write_text(WITH_GROUP, encoding="utf-8")
+    playbooks = yaml.safe_load((root / "playbooks/sweep.yml").read_text(encoding="utf-8"))
+    del playbooks[1]["become"], playbooks[1]["tasks"]
+    playbooks[1]["tasks"] = [{"name": "reached", "ansible.builtin.debug": {"msg": "reached"}}]
+    (tmp_path / "sweep.yml").write_text(json.dumps(playbooks), encoding="utf-8")
+    shutil.copy(root / "playbooks" / CHECK, tmp_path)
+    done = subprocess.run(
+        [bin / "ansible-playbook", tmp_path / "sweep.yml", "-i", tmp_path / "hosts", *flags],
+        env={**os.environ, "ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told is None:
+        assert done.returncode == 0 and "TASK [reached]" in done.stdout, done.stdout
+    else:
+        assert done.returncode == 2 and "TASK [reached]" not in done.stdout, done.stdout
+        text = " ".join(done.stdout.replace("\\", "").split())
+        assert "Nothing was done, because no node is left: " in text and told in text, text
