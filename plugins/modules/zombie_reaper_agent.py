@@ -16,8 +16,9 @@ description:
     command on the node and the modules of this collection are one implementation.
   - Writes C(/usr/local/lib/zombie_reaper/), C(/usr/local/sbin/zombie-reaper),
     C(/etc/zombie_reaper/config.json) and C(/usr/local/bin/kill_zombie_parents.sh), which only calls
-    the command. Any other script of that name is replaced.
-  - The command's man page and its completion for bash and zsh go to C(/usr/local/share/).
+    the command. Any other script of that name is replaced. Where C(/usr/local) is read-only,
+    O(prefix) names another directory.
+  - The command's man page and its completion for bash and zsh go to C(share/) below that directory.
   - Files of earlier versions are removed. This module sets up no schedule; the role
     P(provider.fleet.zombie_reaper#role) does that.
 author:
@@ -48,8 +49,9 @@ options:
       - V(auto) is the first of C(/var/lib/prometheus/node-exporter),
         C(/var/lib/node_exporter/textfile_collector) and C(/var/lib/node_exporter) that exists when
         it sweeps. If none does, there are no metrics.
-      - V(off) writes none. Anything else is the absolute path of a directory. It is not created,
-        and no part of the path may be a symbolic link.
+      - V(off) writes none. Anything else is the absolute path of a directory. It is not created. A
+        symbolic link on the way is followed only if root owns it, and every directory before it,
+        and nobody else can write there.
     type: str
     default: auto
   kubernetes_events:
@@ -60,6 +62,15 @@ options:
         the absolute path of a kubeconfig that has a client certificate.
     type: str
     default: "off"
+  prefix:
+    description:
+      - The directory below which C(lib/zombie_reaper/), C(sbin/zombie-reaper) and
+        C(bin/kill_zombie_parents.sh) are. It is created if it does not exist. Every directory above
+        it must belong to root, and be writable only by its owner and group.
+      - Any other than V(/usr/local) is noted in C(/etc/zombie_reaper/prefix), so that it is found
+        again. Files that are below an earlier prefix are removed.
+    type: str
+    default: /usr/local
 attributes:
   check_mode:
     description: Returns what would be written and removed.
@@ -98,19 +109,36 @@ files:
   type: list
   elements: str
   sample: [/etc/zombie_reaper/config.json]
+option_changes:
+  description: What changes in the options of a node that the agent is installed on, one sentence
+    each. Those that are harsher to programs come first, and say so.
+  returned: O(state=present)
+  type: list
+  elements: str
+  sample: ["Harsher than before: remedies was reap, and will be reap, nudge, terminate"]
+schedule_change:
+  description: The schedule of the node and that of O(schedule_files), if they differ and there is
+    one; else empty.
+  returned: success
+  type: str
+  sample: schedule was daemon every 10 seconds, and will be cron every 5 minutes
 found:
   description: >-
-    What the node offers for a schedule. C(cron) is the path of the cron daemon. C(systemd) is
-    whether systemd runs. C(timer) and C(daemon) are whether the timer of this project and its
-    daemon are installed as systemd units, and C(daemon_runs) is whether that daemon runs.
+    What the node offers for a schedule. C(agent) is whether the command is installed. C(cron) is
+    the path of the cron daemon, C(cron_unit) the systemd unit that starts it, C(cron_is_masked)
+    whether an administrator has ruled that out, and C(cron_runs) whether it runs now and, with
+    systemd, at the next boot too. C(systemd) is whether systemd runs. C(timer) and C(daemon) are
+    whether the timer of this project and its daemon are installed as systemd units, and
+    C(daemon_runs) is whether that daemon runs.
   returned: success
   type: dict
-  sample: {"cron": "/usr/sbin/cron", "systemd": true, "timer": false, "daemon": true, "daemon_runs":
-    true}
+  sample: {"agent": true, "cron": "/usr/sbin/cron", "cron_unit": "cron.service", "cron_is_masked":
+    false, "cron_runs": true, "systemd": true, "timer": false, "daemon": true, "daemon_runs": true}
 scheduled:
   description: >-
-    Whether the schedule is exactly that of O(schedule_files), and can run. For that, a cron daemon
-    has to be installed, or the systemd unit has to be active and enabled.
+    Whether the schedule is exactly that of O(schedule_files), and can run. For that, the systemd
+    unit (of cron, the timer or the daemon) has to be active and enabled. Where no unit starts cron,
+    it has to be installed; there is a warning if it does not run.
   returned: success
   type: bool
 limits:
@@ -130,6 +158,7 @@ limits_settable:
 
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -138,18 +167,25 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.provider.fleet.plugins.module_utils import engine_sources, sweep_module
 
+PREFIX = "/usr/local"  # what is below it here is below another prefix where one is given
 ENGINE = "/usr/local/lib/zombie_reaper"
 COMMAND = "/usr/local/sbin/zombie-reaper"
 SCRIPT = "/usr/local/bin/kill_zombie_parents.sh"
 MAN_PAGE = "/usr/local/share/man/man8/zombie-reaper.8"
 BASH_COMPLETION = "/usr/local/share/bash-completion/completions/zombie-reaper"
 ZSH_COMPLETION = "/usr/local/share/zsh/site-functions/_zombie-reaper"
+SHARED = (MAN_PAGE, BASH_COMPLETION, ZSH_COMPLETION)
 CONFIG = "/etc/zombie_reaper/config.json"
 RUN = "/run/zombie_reaper"
 CRON_FILE = "/etc/cron.d/kill_zombie_parents"
 TIMER = "/etc/systemd/system/zombie-reaper.timer"
 SERVICE = "/etc/systemd/system/zombie-reaper.service"
 CRON_DAEMONS = ("/usr/sbin/cron", "/usr/sbin/crond")
+# of Debian and SUSE, of Red Hat and Fedora, of Arch
+CRON_UNITS = ("cron.service", "crond.service", "cronie.service")
+CRON_PIDS = ("/run/crond.pid", "/run/cron.pid")  # where there is no systemd to ask
+# characters that need no quoting in cron's files and systemd's units
+PREFIXES = re.compile("(/[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]*)+")
 
 # Parses on any Python, so that an old one gives the message and not a syntax error. -I and -S: no
 # user site, no environment, a third of the start-up time.
@@ -185,18 +221,80 @@ def ships_with_the_engine():
     return cli, audit, command, daemon, explain, last_report, manual
 
 
-def command_text(module):
+def command_text(module, prefix=PREFIX):
     """The text of the command, for the node's own Python. That of this module comes last: it may be
     in a virtual environment, and go with it.
     """
     for path in ("/usr/bin/python3", "/usr/libexec/platform-python", sys.executable):
         if os.path.exists(path):
-            text = COMMAND_TEXT % dict(python=path, library=os.path.dirname(ENGINE))
+            text = COMMAND_TEXT % dict(python=path, library=os.path.dirname(below(prefix, ENGINE)))
             code = "import sys; raise SystemExit(sys.version_info < (3, 9))"
             # the text that is there was tested when it was written
-            if read(COMMAND) == text or module.run_command([path, "-IS", "-c", code])[0] == 0:
+            if (
+                read(below(prefix, COMMAND)) == text
+                or module.run_command([path, "-IS", "-c", code])[0] == 0
+            ):
                 return text
     module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")
+
+
+def below(prefix, path):
+    """Where a file that is below PREFIX by default is with this prefix."""
+    return prefix + path[len(PREFIX) :] if path.startswith(PREFIX + "/") else path
+
+
+def prefix_file():
+    return os.path.join(os.path.dirname(CONFIG), "prefix")
+
+
+def installed_prefix():
+    """The prefix of the agent that is on the node."""
+    noted = (read(prefix_file()) or PREFIX).strip()
+    return noted if PREFIXES.fullmatch(noted) else PREFIX
+
+
+def check_prefix(module, prefix):
+    """Fail if somebody but root could put programs there, which root would then run."""
+    if not PREFIXES.fullmatch(prefix):
+        module.fail_json(
+            msg=(
+                "prefix: %r is not allowed: give the absolute path of a directory that consists of"
+                " letters, digits and ._+@=- only, such as /opt/zombie_reaper"
+            )
+            % prefix[:200]
+        )
+    path = prefix
+    while prefix != PREFIX:  # a distribution may give that one to a group of administrators
+        if os.path.lexists(path):
+            info = os.stat(path)
+            if not stat.S_ISDIR(info.st_mode) or info.st_uid != 0 or info.st_mode & stat.S_IWOTH:
+                module.fail_json(
+                    msg=(
+                        "prefix: %r is not allowed: %s is no directory of root's that others cannot"
+                        " write to, and root would run programs from there"
+                    )
+                    % (prefix, path)
+                )
+        if path == "/":
+            break
+        path = os.path.dirname(path)
+
+
+def refuse_read_only(module, paths):
+    """Fail before anything is written if one of these files cannot be."""
+    for path in paths:
+        directory = os.path.dirname(path)
+        while not os.path.isdir(directory):
+            directory = os.path.dirname(directory)
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            module.fail_json(
+                msg=(
+                    "%s cannot be written: %s is on a read-only file system. Nothing was changed on"
+                    " this node. Set zombie_reaper_prefix (prefix of this module), now %s, to a"
+                    " directory that can be written, such as /opt/zombie_reaper"
+                )
+                % (path, directory, module.params["prefix"])
+            )
 
 
 def read(path):
@@ -207,9 +305,9 @@ def read(path):
         return file.read()
 
 
-def engine_files():
+def engine_files(prefix):
     """Yields the paths of all files in the engine's directory."""
-    for directory, _directories, names in os.walk(ENGINE):
+    for directory, _directories, names in os.walk(below(prefix, ENGINE)):
         for name in names:
             yield os.path.join(directory, name)
 
@@ -256,8 +354,9 @@ def metrics_files():
     )
 
 
-def present(module, options, agent_settings):
-    from ansible_collections.provider.fleet.plugins.module_utils import reaper
+def present(module, options, agent_settings, prefix=PREFIX):
+    """Returns (files, diff, option changes)."""
+    from ansible_collections.provider.fleet.plugins.module_utils import option_changes, reaper
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import manual, metrics
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
@@ -271,25 +370,39 @@ def present(module, options, agent_settings):
         values.update(checked(agent_settings, dict(AGENT_CHECKS, **metrics.CHECKS)))
     except OptionError as error:
         module.fail_json(msg=str(error))
-    engine = engine_sources.of(reaper, ENGINE)
+    check_prefix(module, prefix)
+    engine = engine_sources.of(reaper, below(prefix, ENGINE))
     wanted = {path: (text, 0o644) for path, text in engine.items()}
-    wanted[COMMAND] = (command_text(module), 0o755)
-    wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=COMMAND), 0o755)
+    wanted[COMMAND] = (command_text(module, prefix), 0o755)
+    wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=below(prefix, COMMAND)), 0o755)
     wanted[MAN_PAGE] = (manual.man_page(), 0o644)
     wanted[BASH_COMPLETION] = (manual.bash_completion(), 0o644)
     wanted[ZSH_COMPLETION] = (manual.zsh_completion(), 0o644)
+    if prefix != PREFIX:
+        wanted[prefix_file()] = (prefix + "\n", 0o644)
     wanted[CONFIG] = (json.dumps(values, indent=2, sort_keys=True) + "\n", 0o644)
+    wanted = {below(prefix, path): file for path, file in wanted.items()}
     caches = set()
     for path in engine:
         directory, name = os.path.split(path)
         caches.add((os.path.join(directory, "__pycache__"), name[: -len(".py")]))
     removed = [
         path
-        for path in engine_files()
+        for path in engine_files(prefix)
         if path not in wanted
         and (os.path.dirname(path), os.path.basename(path).split(".")[0]) not in caches
     ]
+    before = installed_prefix()
+    elsewhere = []
+    if before != prefix and os.path.exists(below(before, COMMAND)):
+        elsewhere = installed(before)
+    if prefix == PREFIX and os.path.lexists(prefix_file()):
+        removed.append(prefix_file())
+    changes = []
+    if any(os.path.lexists(path) for path in (CONFIG, below(before, COMMAND))):
+        changes = option_changes.sentences(CONFIG, values)
     written = [path for path in wanted if not is_right(path, *wanted[path])]
+    refuse_read_only(module, sorted(written))
     diff = [
         dict(before_header=path, after_header=path, before=read(path) or "", after=wanted[path][0])
         for path in sorted(written)
@@ -300,25 +413,50 @@ def present(module, options, agent_settings):
             write(module, path, *wanted[path])
         for path in removed:
             os.unlink(path)
-    return sorted(written + removed), diff
+        remove(elsewhere)
+        remove_if_empty(before if before != prefix else PREFIX)
+    return sorted(written + removed + elsewhere), diff, changes
 
 
-def absent(module):
-    gone = [
+def installed(prefix):
+    """Paths of what this module has put below that prefix."""
+    return [
         path
-        for path in [ENGINE, COMMAND, SCRIPT, MAN_PAGE, BASH_COMPLETION, ZSH_COMPLETION]
-        + metrics_files()
-        + [os.path.dirname(CONFIG), RUN]
+        for path in (below(prefix, path) for path in (ENGINE, COMMAND, SCRIPT, *SHARED))
         if os.path.lexists(path)
     ]
+
+
+def remove(paths):
+    for path in paths:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        if path.endswith(tuple(each[len(PREFIX) :] for each in SHARED)):
+            remove_empty_directories(path)
+
+
+def remove_if_empty(prefix):
+    """A prefix that was made for this, as /opt/zombie_reaper, and its directories."""
+    if prefix != PREFIX and os.path.dirname(prefix) != "/":
+        for path in ("lib", "sbin", "bin", "share/man", "share", ""):
+            try:
+                os.rmdir(os.path.join(prefix, path))
+            except OSError:  # it is not there, or others have files in it
+                pass
+
+
+def absent(module, prefix=PREFIX):
+    # the default one only where the agent is there: else its script may be somebody's own
+    prefixes = {installed_prefix(), prefix} - ({PREFIX} if installed_prefix() != PREFIX else set())
+    gone = [path for each in sorted(prefixes) for path in installed(each)] + [
+        path for path in metrics_files() + [os.path.dirname(CONFIG), RUN] if os.path.lexists(path)
+    ]
     if not module.check_mode:
-        for path in gone:
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-            if path in (MAN_PAGE, BASH_COMPLETION, ZSH_COMPLETION):
-                remove_empty_directories(path)
+        remove(gone)
+        for each in prefixes:
+            remove_if_empty(each)
     return gone, [
         dict(before_header=path, after_header=path, before=path + "\n", after="") for path in gone
     ]
@@ -335,18 +473,65 @@ def remove_empty_directories(path):
         os.rmdir(empty)
 
 
-def found():
+def found(module):
     """What the node offers for a schedule."""
     # the service of the timer is a oneshot; of an earlier version, the daemon's has --watch
     service = read(SERVICE)
     has_daemon = service is not None and "Type=oneshot" not in service
-    return dict(
-        cron=next((path for path in CRON_DAEMONS if os.path.exists(path)), None),
+    cron = next((path for path in CRON_DAEMONS if os.path.exists(path)), None)
+    here = dict(
+        agent=os.path.exists(below(installed_prefix(), COMMAND)),
+        cron=cron,
+        cron_unit=None,
+        cron_is_masked=False,
+        cron_runs=False,
         systemd=os.path.isdir("/run/systemd/system"),
         timer=os.path.exists(TIMER),
         daemon=has_daemon,
         daemon_runs=has_daemon and daemon_runs(),
     )
+    if cron and here["systemd"]:
+        here.update(cron_of_systemd(module))
+    if here["cron_unit"] is None:
+        here["cron_runs"] = any(cron_has(path) for path in CRON_PIDS)
+    return here
+
+
+def cron_of_systemd(module):
+    """The unit of the cron daemon, and whether it runs now and after a boot."""
+    command = ["systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState"]
+    for block in module.run_command(command + list(CRON_UNITS))[1].split("\n\n"):
+        unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if unit.get("LoadState") in ("loaded", "masked"):
+            return dict(
+                cron_unit=unit["Id"],
+                cron_is_masked=unit["LoadState"] == "masked",
+                cron_runs=(
+                    unit["ActiveState"] == "active"
+                    and unit["UnitFileState"] not in ("disabled", "masked", "masked-runtime")
+                ),
+            )
+    return {}
+
+
+def cron_has(path):
+    """Whether the process whose PID is in that file is a cron daemon."""
+    try:
+        with open("/proc/%d/comm" % int(read(path) or ""), encoding="ascii") as file:
+            return file.read().startswith("cron")
+    except (OSError, ValueError):
+        return False
+
+
+def schedule_change(wanted):
+    """One sentence if the node has another schedule than that of these files; else empty."""
+    from ansible_collections.provider.fleet.plugins.module_utils import option_changes
+
+    here = {path: text for path in (CRON_FILE, TIMER, SERVICE) for text in [read(path)] if text}
+    before, after = (option_changes.schedule_in_words(each) for each in (here, wanted))
+    if not here or before == after:
+        return ""
+    return "schedule was %s, and will be %s" % (before, after)
 
 
 def daemon_runs():
@@ -368,7 +553,7 @@ def is_scheduled(module, wanted, found):
         ):
             return False
     if CRON_FILE in wanted:
-        return found["cron"] is not None
+        return found["cron"] is not None and (found["cron_runs"] or not found["cron_unit"])
     unit = os.path.basename(TIMER if TIMER in wanted else SERVICE)
     return bool(wanted) and all(
         module.run_command(["systemctl", word, "--quiet", unit])[0] == 0
@@ -384,33 +569,44 @@ def main():
             schedule_files=dict(type="dict", default={}),
             textfile_directory=dict(type="str", default="auto"),
             kubernetes_events=dict(type="str", default="off"),
+            prefix=dict(type="str", default=PREFIX),
         ),
         supports_check_mode=True,
     )
     sweep_module.require_python(module)
+    params, result = module.params, {}
+    params["prefix"] = params["prefix"].rstrip("/")
     try:
-        if module.params["state"] == "absent":
-            files, diff = absent(module)
+        if params["state"] == "absent":
+            files, diff = absent(module, params["prefix"])
         else:
-            settings = {
-                name: module.params[name] for name in ("textfile_directory", "kubernetes_events")
-            }
-            files, diff = present(module, module.params["options"], settings)
+            settings = {name: params[name] for name in ("textfile_directory", "kubernetes_events")}
+            files, diff, result["option_changes"] = present(
+                module, params["options"], settings, params["prefix"]
+            )
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import report
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
 
-    proc, here = procfs.ProcFS(), found()
-    module.exit_json(
+    proc, here = procfs.ProcFS(), found(module)
+    if CRON_FILE in params["schedule_files"] and here["cron"]:
+        if not here["cron_runs"] and not here["cron_unit"]:
+            module.warn(
+                "no cron daemon runs on this node, so nothing is scheduled: %s holds no PID of one."
+                " Start it, now and at every boot" % " or ".join(CRON_PIDS)
+            )
+    result.update(
         changed=bool(files),
         files=files,
         found=here,
         diff=diff,
-        scheduled=is_scheduled(module, module.params["schedule_files"], here),
+        scheduled=is_scheduled(module, params["schedule_files"], here),
+        schedule_change=schedule_change(params["schedule_files"]),
         limits=report.as_limits(limits.read(proc)),
         limits_settable={name: limits.settable(proc, name) for name in limits.SYSCTLS},
     )
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ import sys
 from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent as agent
 
 agent.SERVICE = sys.argv[1] + "/zombie-reaper.service"
-print(agent.found()["daemon"])
+print(agent.found(None)["daemon"])
 """
 
 

@@ -163,12 +163,12 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     """It says nothing of what is done to whom."""
     name = "textfile_directory"
     assert name not in NAMES and tuple(metrics.CHECKS) == tuple(metrics.HELP) == (name,)
-    [put] = [
-        task
+    look, put = (
+        task["provider.fleet.zombie_reaper_agent"]
         for task in load(role / "tasks/present.yml")
         if "provider.fleet.zombie_reaper_agent" in task
-    ]
-    assert put["provider.fleet.zombie_reaper_agent"][name] == "{{ %s%s }}" % (PREFIX, name)
+    )
+    assert look == put and put[name] == "{{ %s%s }}" % (PREFIX, name)
     module = yaml.safe_load(zombie_reaper_agent.DOCUMENTATION)["options"]
     options = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     assert (
