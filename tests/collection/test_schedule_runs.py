@@ -66,6 +66,7 @@ def site(machine, tmp_path):
             "--connection=containers.podman.podman",
             **{
                 "ansible_host": machine.name,
+                "ansible_remote_tmp": "/root/tmp",  # podman copies to what lies below a mount
                 "ansible_python_interpreter": "/usr/bin/python3",
                 **variables,
             },
@@ -81,18 +82,21 @@ def state(machine, unit) -> tuple:
 @pytest.mark.parametrize("schedule", UNITS)
 def test_what_is_stopped_or_disabled_is_started_and_enabled_again(machine, site, schedule):
     unit = UNITS[schedule]
-    assert site(zombie_reaper_schedule=schedule).succeeded
+    played = site(zombie_reaper_schedule=schedule)
+    assert played.succeeded, played.text
     again = site(zombie_reaper_schedule=schedule)
     assert again.succeeded and again.recap["node1"]["changed"] == 0, again.text
     machine(f"systemctl disable {unit}")
     checked = site("--check", zombie_reaper_schedule=schedule)
     assert checked.succeeded and checked.recap["node1"]["changed"] > 0, checked.text
     assert state(machine, unit) == ("active", "disabled")
-    assert site(zombie_reaper_schedule=schedule).succeeded
+    played = site(zombie_reaper_schedule=schedule)
+    assert played.succeeded, played.text
     assert state(machine, unit) == ("active", "enabled")
     machine(f"systemctl stop {unit}")
     assert state(machine, unit) == ("inactive", "enabled")
-    assert site(zombie_reaper_schedule=schedule).succeeded
+    played = site(zombie_reaper_schedule=schedule)
+    assert played.succeeded, played.text
     assert state(machine, unit) == ("active", "enabled")
 
 
@@ -117,7 +121,8 @@ def test_cron_that_is_masked_is_refused_before_it_is_scheduled(machine, site):
     ],
 )
 def test_check_mode_shows_each_file_that_would_change(machine, site, schedule, variables):
-    assert site(zombie_reaper_schedule=schedule).succeeded
+    played = site(zombie_reaper_schedule=schedule)
+    assert played.succeeded, played.text
     checked = site("--check", "--diff", zombie_reaper_schedule=schedule, **variables)
     assert checked.succeeded and "+++ after" in checked.text and "15" in checked.text
     assert checked.recap["node1"]["changed"] > 0
