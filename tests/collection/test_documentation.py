@@ -58,7 +58,7 @@ def test_ansible_doc_shows_every_plugin(collection, plugins, core, run):
             "-t",
             kind,
             *names,
-            cwd=collection,
+            cwd=collection.parents[2],
             ANSIBLE_COLLECTIONS_PATH=str(collection.parents[2]),
         ).stdout
         assert [
@@ -96,7 +96,7 @@ def test_pages_of_a_docs_site(collection, bin, run, tmp_path):
         "--dest-dir",
         tmp_path,
         "provider.fleet",
-        cwd=collection,
+        cwd=collection.parents[2],
         ANSIBLE_COLLECTIONS_PATH=str(collection.parents[2]),
     )
     assert "ERROR" not in done.stdout

@@ -167,7 +167,10 @@ def test_names_that_are_allowed_are_those_that_somebody_reads():
         (CHECKOUT / "roles/zombie_reaper/meta/argument_specs.yml").read_text(encoding="utf-8")
     )["argument_specs"]
     of_role = {name[len(wrong_variables.PREFIX) :] for name in specs["main"]["options"]}
-    assert read - of_role - {"agent"} == {*wrong_variables.OF_PLAYBOOKS, "audit"}
+    assert read - of_role - {"agent"} == {
+        *wrong_variables.OF_PLAYBOOKS,
+        *wrong_variables.RESULTS,
+    }
     assert rulebook - {"token_is_empty"} == {*wrong_variables.OF_THE_RULEBOOK, "node"}
     registered = set(
         re.findall(

@@ -20,7 +20,8 @@ def changes(tmp_path):
         if before is not None:
             text = before if isinstance(before, str) else json.dumps(before)
             config.write_text(text, encoding="utf-8")
-        wanted = {**validate(after)._asdict(), "textfile_directory": "auto"}
+        of_agent = {"textfile_directory": "auto", "kubernetes_events": "off"}
+        wanted = {**validate(after)._asdict(), **of_agent}
         return option_changes.sentences(str(config), wanted)
 
     return changes
