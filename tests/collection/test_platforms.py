@@ -37,7 +37,9 @@ def test_each_row_names_tests_that_there_are(root, rows):
 
 
 def test_distributions_are_those_of_molecule(root, rows):
-    inventory = yaml.safe_load((root / "molecule/default/inventory/hosts.yml").read_text())
+    inventory = yaml.safe_load(
+        (root / "roles/zombie_reaper/molecule/default/inventory/hosts.yml").read_text()
+    )
     nodes = inventory["all"]["children"]["kube_node"]["hosts"].values()
     claimed = {re.search(r"\((\w+)\)", row[0])[1] for row in rows if "molecule" in row[-1]}
     assert claimed == {node["suite"] for node in nodes}

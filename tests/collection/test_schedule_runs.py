@@ -12,7 +12,10 @@ from rig.node import CHECKOUT, wait_until
 from rig.playbook import Playbook
 
 PODMAN = "/usr/bin/podman"
-SETTINGS = {**os.environ, "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf")}
+SETTINGS = {
+    **os.environ,
+    "CONTAINERS_CONF": str(CHECKOUT / "roles/zombie_reaper/molecule/containers.conf"),
+}
 UNITS = {"cron": "cron.service", "timer": "zombie-reaper.timer", "daemon": "zombie-reaper.service"}
 
 
@@ -23,7 +26,9 @@ class Machine:
 
     def __init__(self):
         self.name = f"fleet-schedule-{os.getpid()}"
-        images = self.run("bash", CHECKOUT / "molecule/build_images.sh", "trixie").stdout.strip()
+        images = self.run(
+            "bash", CHECKOUT / "roles/zombie_reaper/molecule/build_images.sh", "trixie"
+        ).stdout.strip()
         options = ["--systemd=always", "--network=none", "--security-opt=seccomp=unconfined"]
         options += [
             "--cap-add=" + name for name in ("IPC_LOCK", "SYS_ADMIN", "SYS_NICE", "SYS_PTRACE")

@@ -20,9 +20,11 @@ class SystemdNode:
         self.name = f"fleet-node-of-test-{os.getpid()}"
         self.environment = {
             **os.environ,
-            "CONTAINERS_CONF": str(CHECKOUT / "molecule/containers.conf"),
+            "CONTAINERS_CONF": str(CHECKOUT / "roles/zombie_reaper/molecule/containers.conf"),
         }
-        image = self._of_machine(str(CHECKOUT / "molecule/build_images.sh"), SUITE)
+        image = self._of_machine(
+            str(CHECKOUT / "roles/zombie_reaper/molecule/build_images.sh"), SUITE
+        )
         self.ssh = directory / "ssh"
         # pipelined: the last word is the command, its input the module
         self.ssh.write_text(
