@@ -145,6 +145,12 @@ def test_all_of_it_is_made_once(awx, set_up, data):
     )
     assert "INTERVAL=15" in awx.named("schedules", "Zombie reaper sweep")["rrule"]
 
+    made = state_of(awx)
+    changes = [SCM_URL, "zombie_reaper_awx_scm_branch=v2", "zombie_reaper_awx_slices=3"]
+    # project, job templates and schedules: one that is to change hides no other
+    assert set_up(*changes, "zombie_reaper_awx_sweep_minutes=30", "--check") == 3
+    assert state_of(awx) == made, "nothing was changed"
+
     awx.named("inventories", "Nodes")["description"] = "ours"
     made = state_of(awx)
     assert set_up(SCM_URL) == 0
