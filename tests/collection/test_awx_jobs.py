@@ -242,14 +242,15 @@ def test_slices(checkout, nodes, leaks):
 def test_a_limit_that_leaves_nothing(checkout, nodes, leaks):
     hosts = inventory(nodes[1], GROUPS)
     for limit, status, words in (
-        ("control1", "successful", "no hosts matched"),
+        ("control1", "failed", 'the limit is "control1"'),
         ("elsewhere", "failed", "leaves us with no hosts to target"),
     ):
         ended = checkout(
             "playbooks/sweep.yml", hosts, answered(SURVEYS["sweep.yml"], **NOW), limit=limit
         )
-        assert (ended.status, ended.counts) == (status, {})
-        assert words in ended.text and "Traceback" not in ended.text
+        assert ended.status == status
+        assert words in " ".join(ended.text.replace("\\", "").split())
+        assert "Traceback" not in ended.text
     assert held(leaks) == HELD
 
 

@@ -109,10 +109,15 @@ def test_the_link_survives_git_and_leads_to_nothing_twice(checkout, run):
     cloned = checkout.parent / "cloned"
     run("/usr/bin/git", "clone", "--quiet", checkout, cloned)
     collection = cloned / "playbooks/collections/ansible_collections/provider/fleet"
-    assert {path.name for path in collection.iterdir()} == {"meta", "plugins", "roles"}
+    assert {path.name for path in collection.iterdir()} == {
+        "galaxy.yml",
+        "meta",
+        "plugins",
+        "roles",
+    }
     for path in collection.iterdir():
         assert path.is_symlink() and path.resolve() == cloned / path.name
-    walked = [Path(directory).resolve() for directory, *_ in os.walk(cloned, followlinks=True)]
+    walked = [Path(directory).resolve() for directory, *_rest in os.walk(cloned, followlinks=True)]
     assert walked.count(cloned.resolve()) == 1
 
 

@@ -126,7 +126,8 @@ def test_it_sweeps_after_the_pause_and_at_once_where_no_process_can_be_started(s
         .splitlines()[-1]
         .partition(" root ")[2]
     )
-    script = job.replace(COMMAND, "/bin/echo swept").partition("sleep")[0]
+    command = COMMAND.replace("/usr/local", "{{ zombie_reaper_prefix }}")
+    script = job.replace(command, "/bin/echo swept").partition("sleep")[0]
     assert script == "trap 'exec /bin/echo swept' EXIT; "
     assert lines_of(shell, script + "sleep 0") == ["swept"]
     with own_cgroup("pids") as full:

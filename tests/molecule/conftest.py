@@ -31,7 +31,7 @@ def molecule(request, tmp_path):
         "HOME": str(CHECKOUT / ".cache/home"),
         "CONTAINERS_CONF": str(CHECKOUT / "roles/zombie_reaper/molecule/containers.conf"),
         # or it looks in extensions/, as this is a collection
-        "MOLECULE_GLOB": "roles/*/molecule/*/molecule.yml",
+        "MOLECULE_GLOB": "roles/zombie_reaper/molecule/*/molecule.yml",
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",
         **(

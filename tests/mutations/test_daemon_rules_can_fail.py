@@ -134,7 +134,7 @@ MUTATIONS = {
     ),
     "what_does_not_count_its_tasks_is_left_out": (
         "kernel/cgroups.py",
-        "                            uncounted.append(child)\n",
+        "                            todo.append(child)\n",
         "                            pass\n",
         LEDGER + "a_cgroup_that_does_not_count_its_tasks_counts_with_the_one_above_that_does",
     ),

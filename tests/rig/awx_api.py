@@ -185,7 +185,7 @@ class Awx:
 
     def _field(self, item, name):
         """A field to filter by, which may be one of the organization's."""
-        parent, _, field = name.partition("__")
+        parent, _separator, field = name.partition("__")
         if not field:
             return item.get(name)
         return self._one(parent + "s", str(item.get(parent)))[field]

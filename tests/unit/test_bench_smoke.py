@@ -42,7 +42,7 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
     tasks = (
         text.split("## The role on a node")[1].split("| ---: |\n")[1].split("\n\n")[0].splitlines()
     )
-    assert tasks == ["| Put the agent on the node | 1 |", "| Sweep | 2 |"]
+    assert tasks == ["| Look at the node | 1 |", "| Sweep | 2 |"]
     assert re.search(r"\| `zombie-reaper` \| [\d.]+ ms \| 1 of it \|", text)
     assert all(line in done.stdout for line in text.splitlines())
     assert "](page-scale.svg)" in text

@@ -134,16 +134,16 @@ def _run(arguments: list[str]) -> int:
     except OptionError as error:
         if arguments in idle.SCHEDULED or flags.daemon:  # not for a typo on the command line
             metrics.failed(paths)
-        status, wrong = EXIT_USAGE, str(error)
+        return _fail(flags, log, EXIT_USAGE, str(error))
     except Busy as error:
-        status, wrong = EXIT_BUSY, str(error)
+        return _fail(flags, log, EXIT_BUSY, str(error))
     except CannotSweep as error:
-        status, wrong = EXIT_CANNOT_SWEEP, str(error)
+        return _fail(flags, log, EXIT_CANNOT_SWEEP, str(error))
     except OSError as error:
-        status, wrong = EXIT_CANNOT_SWEEP, f"{error.filename or 'the node'}: {error.strerror}"
+        wrong = f"{error.filename or 'the node'}: {error.strerror}"
+        return _fail(flags, log, EXIT_CANNOT_SWEEP, wrong)
     except MemoryError:
-        status, wrong = EXIT_CANNOT_SWEEP, "out of memory"
-    return _fail(log, CHECK_UNKNOWN if flags.is_plugin else status, wrong)
+        return _fail(flags, log, EXIT_CANNOT_SWEEP, "out of memory")
 
 
 def _note_if_idle(done: Report, paths: Paths, config_stamp: str) -> None:
@@ -164,7 +164,7 @@ def _options(flags: Flags, paths: Paths) -> tuple[Options, Paths]:
     for name in flags.options:
         configured.pop(name, None)
     values: dict[str, Any] = {}
-    wrong = []
+    wrong: list[str] = []
     for given, where in ((configured, f"{path}: "), (flags.options, "")):
         try:
             values.update(checked(given, {**CHECKS, **AGENT_CHECKS, **metrics.CHECKS}))
@@ -283,11 +283,12 @@ def _no_traceback_at_ctrl_c(
         sys.__excepthook__(kind, error, trace)
 
 
-def _fail(log: Log, status: int, error: Exception | str) -> int:
+def _fail(flags: Flags, log: Log, status: int, error: str) -> int:
+    """Say what is wrong; the exit status for that."""
     if log is to_syslog:
         log(f"error: {error}")
     sys.stderr.write(f"zombie-reaper: {error}\n")
-    return status
+    return CHECK_UNKNOWN if flags.is_plugin else status
 
 
 def _show_status(flags: Flags, paths: Paths, log: Log) -> int:
@@ -296,6 +297,7 @@ def _show_status(flags: Flags, paths: Paths, log: Log) -> int:
     found = status(paths.run)
     if found is None:
         return _fail(
+            flags,
             log,
             EXIT_CANNOT_SWEEP,
             "no daemon runs on this node (start one with schedule: daemon, or zombie-reaper"
@@ -324,7 +326,7 @@ def _look(flags: Flags, options: Options, paths: Paths, log: Log) -> int:
     try:
         sentences = explain(flags.explain, options, paths)
     except NoSuchProcess as error:
-        return _fail(log, EXIT_USAGE, f"--explain: {error}")
+        return _fail(flags, log, EXIT_USAGE, f"--explain: {error}")
     if flags.json:
         _print_json({"schema": report.SCHEMA, "pid": flags.explain, "explanation": sentences})
     else:

@@ -112,12 +112,13 @@ class Ledger:
             found, waiting = [], [(self.counted, self._to_be_listed()[0])]
             while waiting:
                 directory, tasks = waiting.pop()
-                uncounted, counted = [directory], []
-                for each in uncounted:  # grows meanwhile
-                    for child in subdirectories(each):
+                uncounted, counted, todo = [], [], [directory]
+                while todo:
+                    uncounted.append(todo.pop())
+                    for child in subdirectories(uncounted[-1]):
                         number = _number(child, "pids.current")
                         if number is None:
-                            uncounted.append(child)
+                            todo.append(child)
                         else:
                             counted.append((child, number))
                 if directory == self.counted and len(uncounted) > 1 and not counted:
