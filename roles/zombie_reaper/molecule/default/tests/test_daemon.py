@@ -201,9 +201,7 @@ def test_reload_with_a_wrong_configuration_keeps_the_one_of_before(
     node, agent, broken_configuration
 ):
     node.check_output("systemctl reload %s", SERVICE)
-    assert until(lambda: "still using the previous configuration: min_age: -1" in said(node)), said(
-        node
-    )
+    assert until(lambda: "config.json: min_age: -1 is not allowed" in said(node)), said(node)
     assert shown(node, "MainPID") == str(agent)
     assert clears_another_zombie(node), "with the options of before it would be gone"
     node.check_output("cp /root/config.json %s && systemctl reload %s", CONFIG, SERVICE)

@@ -90,6 +90,7 @@ def test_options(host):
             if host.backend.name == "fleet-debian12"
             else BY_DEFAULT["zombie_reaper_protect_namespaces"]
         ),
+        "kubernetes_events": "off",
         "max_parents": 10,
         "cooldown": 3600,
         "textfile_directory": "auto",
