@@ -64,9 +64,21 @@ MUTATIONS = {
     ),
     "directories_of_a_file_server_are_listed": (
         "node/foreign_scripts.py",
-        "if not is_local(os.fsencode(root + directory), mounts):",
-        "if False:",
+        "if not is_local(os.fsencode(root + directory), mounts) or any(map(os.path.islink, way)):",
+        "if any(map(os.path.islink, way)):",
         FOREIGN + "a_directory_that_may_not_answer_is_not_listed",
+    ),
+    "links_to_directories_are_followed": (
+        "node/foreign_scripts.py",
+        " or any(map(os.path.islink, way)):",
+        ":",
+        FOREIGN + "no_link_to_a_directory_is_followed",
+    ),
+    "a_fifo_and_a_device_are_opened": (
+        "node/runtime_names.py",
+        "if not stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):",
+        "if False:",
+        FOREIGN + "nothing_but_regular_files_is_opened",
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import ProcFS
@@ -128,6 +129,45 @@ def test_a_directory_that_may_not_answer_is_not_listed(tmp_path, found, monkeypa
     monkeypatch.setattr(os, "scandir", scandir)
     assert found({b"/": b"ext4", os.fsencode(tmp_path / "opt"): b"nfs4"}) == ()
     assert str(tmp_path / "opt") not in listed and str(tmp_path / "usr/local/bin") in listed
+
+
+def test_no_link_to_a_directory_is_followed(tmp_path, found, monkeypatch):
+    """It may lead to a file server that has gone: ``/opt`` on many nodes of clusters."""
+    put(tmp_path, "/mnt/nfs/tidy", OLD_SCRIPT.read_text())
+    put(tmp_path, "/mnt/nfs/bin/tidy", OLD_SCRIPT.read_text())
+    (tmp_path / "opt").symlink_to(tmp_path / "mnt/nfs")
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr/local").symlink_to(tmp_path / "mnt/nfs")
+    listed = []
+
+    def scandir(path, real=os.scandir):
+        listed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert found({b"/": b"ext4", os.fsencode(tmp_path / "mnt/nfs"): b"nfs4"}) == ()
+    assert str(tmp_path / "root") in listed
+    assert not {str(tmp_path / "opt"), str(tmp_path / "usr/local/bin")} & set(listed)
+
+
+def test_nothing_but_regular_files_is_opened(tmp_path, found, monkeypatch):
+    """Opening a watchdog starts it. Opening a FIFO lets go who waits for a reader, and closing it
+    again ends that program by SIGPIPE.
+    """
+    put(tmp_path, "/etc/cron.d/tidy", "* * * * * root /srv/tidy >/srv/fifo; /srv/null\n")
+    put(tmp_path, "/srv/tidy", OLD_SCRIPT.read_text())
+    os.mkfifo(tmp_path / "srv/fifo")
+    os.mknod(tmp_path / "srv/null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    opened = []
+
+    def spy(path, flags, *arguments, real=os.open, **options):
+        if not flags & os.O_PATH:
+            opened.append(os.path.basename(path))
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", spy)
+    assert found() == (ForeignScript("/srv/tidy", "/etc/cron.d/tidy"),)
+    assert "tidy" in opened and not {"fifo", "null"} & set(opened)
 
 
 def test_a_large_file_is_not_read_to_its_end(tmp_path, found):

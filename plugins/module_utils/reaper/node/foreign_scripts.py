@@ -92,8 +92,12 @@ def _tables(mounts: Mapping[bytes, bytes], root: str) -> Iterator[str]:
 
 
 def _files_in(directory: str, mounts: Mapping[bytes, bytes], root: str) -> list[str]:
-    """Paths of the small regular files in a directory."""
-    if not is_local(os.fsencode(root + directory), mounts):
+    """Paths of the small regular files in a directory to which no symbolic link leads: that may
+    lead to a file server that does not answer, and below one nothing would be read anyway.
+    """
+    parts = directory.split("/")[1:]
+    way = (f"{root}/{'/'.join(parts[: number + 1])}" for number in range(len(parts)))
+    if not is_local(os.fsencode(root + directory), mounts) or any(map(os.path.islink, way)):
         return []
     names = []
     try:

@@ -212,6 +212,9 @@ def read_owned(
             )
             os.close(fd)
             fd = below
+        # before it is opened: that may start a watchdog, and lets go who waits to write to a FIFO
+        if not stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            return None
         file = os.open(
             name,
             os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC,
