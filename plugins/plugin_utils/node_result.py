@@ -18,10 +18,12 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.options impo
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import LEVELS
 
 MAX_TEXT = 300  # characters
+MAX_SHOWN = 150  # characters of a value of the wrong type; the sentence has room for MAX_TEXT
 MAX_LINE = 2000  # characters of a line of the node's own report, which names several things
 MAX_ROWS = 5000  # in any list of one node; the modules return fewer
 MAX_COUNT = 2**53  # which JSON can carry
 MAX_NUMBER = 2.0**63
+MAX_TIME = 253402300799  # seconds since the epoch, the end of the year 9999
 COUNTS = ("zombies", "zombies_left", "cleared", "offenders", "parents_ended")
 AUDIT_COUNTS = ("containers", "reaps", "leaks", "unknown", "unlimited_pods")
 PARTS_OF_A_WORKLOAD = (
@@ -187,8 +189,11 @@ def _answer_unreadable(error: Unreadable) -> str:
 def _last_sweep(last: object) -> Row:
     if not isinstance(last, dict):
         raise Unreadable(f"last_sweep is {_shown(last)}, not a dictionary")
+    at = _number(last, "at", "last_sweep")
+    if at is not None and not 0 <= at <= MAX_TIME:
+        raise Unreadable(f"last_sweep.at is {_shown(at)}, not a time")
     return {
-        "at": _number(last, "at", "last_sweep"),
+        "at": at,
         "counts": _counts(last, "last_sweep.counts"),
         "offenders": _offenders(last, "last_sweep.offenders"),
     }
@@ -318,4 +323,4 @@ def _shown(value: object) -> str:
     """Any value, to be put into a sentence."""
     if isinstance(value, int) and abs(value) >= MAX_NUMBER:
         return "a huge number"  # Python refuses to print one of 5,000 digits
-    return "missing" if value is None else text(_REPR.repr(value))
+    return "missing" if value is None else text(_REPR.repr(value), MAX_SHOWN)

@@ -16,6 +16,7 @@ from ansible_collections.provider.fleet.plugins.plugin_utils import (
     fleet_history,
     fleet_page,
     node_result,
+    tenant_notes,
 )
 from hypothesis import given, settings
 from rig import fleet as rig
@@ -172,6 +173,9 @@ def test_nobody_knows_the_figures_of_a_node_that_was_not_read():
         ),
         ({"offenders": {"pid": 1}}, "offenders is {'pid': 1}, not a list"),
         ({"offenders": [{"zombies": []}]}, "offenders[0].zombies is [], not a number"),
+        # of which gmtime(3) knows no year
+        ({"last_sweep": rig.sweep(at=9e18)}, "last_sweep.at is 9e+18, not a time"),
+        ({"last_sweep": rig.sweep(at=-1)}, "last_sweep.at is -1, not a time"),
         ({"last_sweep": {"counts": 7}}, "last_sweep.counts is 7, not a dictionary"),
         ({"summary": "all is well"}, "summary is 'all is well', not a list"),
     ],
@@ -241,6 +245,12 @@ LOOK = rig.look(rig.offender(workload=rig.workload(lease=LEASE)), last_sweep=rig
 AUDIT = rig.audit(rig.container())
 
 
+def test_the_reason_why_an_audit_cannot_be_read_is_bounded():
+    done = rig.fleet_of({"odd": LOOK}, {"odd": {"containers": [["x" * 200, "y" * 200]]}})
+    assert_sound(done)
+    assert done["nodes"][0]["audit_error"].endswith("…, not a dictionary")
+
+
 @settings(max_examples=50)
 @given(spoilt(LOOK), spoilt(AUDIT))
 def test_whatever_a_node_returned_the_others_are_reported(strange_look, strange_audit):
@@ -253,6 +263,7 @@ def test_whatever_a_node_returned_the_others_are_reported(strange_look, strange_
     assert "good" in fleet_page.page(
         done, fleet_history.NO_TRENDS, rig.AT
     ) and "good" in fleet_files.as_csv(done)
+    assert "owner-akash1qq.md" in tenant_notes.notes(done, rig.AT)
     with (
         tempfile.TemporaryDirectory() as directory,
         fleet_history.History(directory + "/history") as history,
