@@ -15,6 +15,7 @@ COMMAND = "/usr/local/sbin/zombie-reaper"
 CONFIG = "/etc/zombie_reaper/config.json"
 CRON_FILE = "/etc/cron.d/kill_zombie_parents"
 HARSHER = "Harsher than before: remedies was none, and will be reap, nudge, terminate"
+LEAK = "zombie()\nzombie()\nready()\nforever()"
 SWEPT = "[provider.fleet.zombie_reaper : Sweep]"
 
 
@@ -84,6 +85,16 @@ def test_tags(node, play, flags, installed, scheduled, swept):
     assert there(node, CRON_FILE) == [CRON_FILE] * scheduled
     assert there(node, COMMAND) == [COMMAND] * installed
     assert (SWEPT in played.text) is swept
+
+
+@pytest.mark.parametrize("name", ["site.yml", "sweep.yml"])
+def test_the_tag_sweep_sweeps_zombies_that_are_too_young_at_first(node, play, name):
+    """They are noted, and swept by a second task once they are due."""
+    leak = node.container(LEAK)
+    options = {"zombie_reaper_min_age": 2, "zombie_reaper_pressure": 0}
+    played = play(name, "--tags", "sweep", **options)
+    assert played.text.count(SWEPT) == 2
+    assert leak.zombies() == [] and leak.alive
 
 
 def test_a_misspelt_variable_is_refused_whatever_the_tags(node, tmp_path):
