@@ -200,6 +200,7 @@ from zombie_reaper.command import main
 raise SystemExit(main())
 """  # noqa: E501
 
+OURS = "(provider.fleet.zombie_reaper_agent)"  # in the text of what this module writes
 SCRIPT_TEXT = """\
 #!/bin/sh
 exec %(command)s "$@"  # the name that operators know; managed by Ansible (provider.fleet.zombie_reaper_agent)
@@ -253,8 +254,8 @@ def installed_prefix():
     return noted if PREFIXES.fullmatch(noted) else PREFIX
 
 
-def check_prefix(module, prefix):
-    """Fail if somebody but root could put programs there, which root would then run."""
+def check_form(module, prefix):
+    """Fail if it is no path that can stand in cron's files and systemd's units."""
     if not PREFIXES.fullmatch(prefix):
         module.fail_json(
             msg=(
@@ -263,21 +264,30 @@ def check_prefix(module, prefix):
             )
             % prefix[:200]
         )
-    path = prefix
-    while prefix != PREFIX:  # a distribution may give that one to a group of administrators
-        if os.path.lexists(path):
-            info = os.stat(path)
-            if not stat.S_ISDIR(info.st_mode) or info.st_uid != 0 or info.st_mode & stat.S_IWOTH:
-                module.fail_json(
-                    msg=(
-                        "prefix: %r is not allowed: %s is no directory of root's that others cannot"
-                        " write to, and root would run programs from there"
+
+
+def check_prefix(module, prefix):
+    """Fail if somebody but root could put programs there, which root would then run."""
+    check_form(module, prefix)
+    if prefix == PREFIX:  # a distribution may give that one to a group of administrators
+        return
+    # whoever can rename what a link leads through can put something else in its place
+    for path in (prefix, os.path.realpath(prefix)):
+        while True:
+            if os.path.lexists(path):
+                info = os.stat(path)
+                of_root = stat.S_ISDIR(info.st_mode) and info.st_uid == 0
+                if not of_root or info.st_mode & stat.S_IWOTH:
+                    module.fail_json(
+                        msg=(
+                            "prefix: %r is not allowed: %s is no directory of root's that others"
+                            " cannot write to, and root would run programs from there"
+                        )
+                        % (prefix, path)
                     )
-                    % (prefix, path)
-                )
-        if path == "/":
-            break
-        path = os.path.dirname(path)
+            if path == "/":
+                break
+            path = os.path.dirname(path)
 
 
 def refuse_read_only(module, paths):
@@ -419,11 +429,15 @@ def present(module, options, agent_settings, prefix=PREFIX):
 
 
 def installed(prefix):
-    """Paths of what this module has put below that prefix."""
+    """Paths of what this module has put below that prefix. A script of the same name may be of
+    somebody else.
+    """
+    paths = [below(prefix, path) for path in (ENGINE, COMMAND, SCRIPT, *SHARED)]
+    script = below(prefix, SCRIPT)
     return [
         path
-        for path in (below(prefix, path) for path in (ENGINE, COMMAND, SCRIPT, *SHARED))
-        if os.path.lexists(path)
+        for path in paths
+        if os.path.lexists(path) and (path != script or OURS in (read(path) or ""))
     ]
 
 
@@ -448,15 +462,16 @@ def remove_if_empty(prefix):
 
 
 def absent(module, prefix=PREFIX):
-    # the default one only where the agent is there: else its script may be somebody's own
-    prefixes = {installed_prefix(), prefix} - ({PREFIX} if installed_prefix() != PREFIX else set())
-    gone = [path for each in sorted(prefixes) for path in installed(each)] + [
+    check_form(module, prefix)
+    files = {each: installed(each) for each in sorted({installed_prefix(), prefix})}
+    gone = sum(files.values(), []) + [
         path for path in metrics_files() + [os.path.dirname(CONFIG), RUN] if os.path.lexists(path)
     ]
     if not module.check_mode:
         remove(gone)
-        for each in prefixes:
-            remove_if_empty(each)
+        for each in files:
+            if files[each]:
+                remove_if_empty(each)
     return gone, [
         dict(before_header=path, after_header=path, before=path + "\n", after="") for path in gone
     ]
@@ -464,11 +479,17 @@ def absent(module, prefix=PREFIX):
 
 def remove_empty_directories(path):
     """Remove the two directories that a file below share/ was in, unless others use them, or they
-    belong to the system: share/man does.
+    belong to the system: share/man does, and man8 where it has other sections beside it.
     """
     directory = os.path.dirname(path)
     for empty in (directory, os.path.dirname(directory)):
-        if os.path.basename(empty) == "man" or os.listdir(empty):
+        above = os.path.dirname(empty)
+        if (
+            os.path.basename(empty) == "man"
+            or os.listdir(empty)
+            or os.path.islink(empty)
+            or (os.path.basename(above) == "man" and len(os.listdir(above)) > 1)
+        ):
             return
         os.rmdir(empty)
 

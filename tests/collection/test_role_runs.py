@@ -151,6 +151,11 @@ def test_another_prefix_takes_the_place_of_the_one_before(node, play):
         ("/var/lib/theirs/reaper", "mkdir /var/lib/theirs; chown 65534 /var/lib/theirs", "root's"),
         ("/var/lib/open/reaper", "mkdir -m 1777 /var/lib/open", "root's"),
         ("/var/lib/link", "mkdir -m 777 /var/lib/open; ln -s open /var/lib/link", "root's"),
+        (
+            "/var/lib/link",
+            "mkdir -p /var/lib/theirs/ours; chown 65534 /var/lib/theirs; ln -s theirs/ours /var/lib/link",
+            "root's",
+        ),
     ],
 )
 def test_nobody_but_root_may_be_able_to_put_programs_there(node, tmp_path, prefix, script, words):
@@ -159,6 +164,31 @@ def test_nobody_but_root_may_be_able_to_put_programs_there(node, tmp_path, prefi
     assert not refused.succeeded and there(node, CONFIG, CRON_FILE) == []
     assert f"'{prefix}' is not allowed" in refused.error("node1").replace("''", "'")
     assert words in refused.error("node1").replace("''", "'")
+
+
+def test_what_is_not_ours_stays(node, play):
+    """A script of the name that operators know, where the agent never was; directories of others."""
+    script = "/usr/local/bin/kill_zombie_parents.sh"
+    man = "/usr/local/share/man"
+    theirs = ["/var/lib/tools/bin", script, f"{man}/man1", f"{man}/man8"]  # as Red Hat ships man8
+    make = f"mkdir -p /var/lib/tools/bin {man}/man1 {man}/man8; echo 'kill 1' >{script}"
+    assert node.run("sh", "-ec", make).returncode == 0
+    for prefix in ("/usr/local", "/var/lib/tools"):
+        play("uninstall.yml", zombie_reaper_prefix=prefix)
+        assert sorted(there(node, *theirs)) == sorted(theirs)
+    play("site.yml")
+    assert there(node, f"{man}/man8/zombie-reaper.8")
+    play("uninstall.yml")
+    assert there(node, f"{man}/man8/zombie-reaper.8", script) == []
+    assert there(node, f"{man}/man8") == [f"{man}/man8"]
+
+
+@pytest.mark.parametrize("prefix", ["/", "usr/local", "/var/../usr"])
+def test_a_prefix_that_is_none_uninstalls_nothing(node, tmp_path, play, prefix):
+    play("site.yml")
+    refused = Playbook(node, tmp_path, "uninstall.yml")(zombie_reaper_prefix=prefix)
+    assert not refused.succeeded and "is not allowed: give the absolute path" in refused.text
+    assert there(node, COMMAND) == [COMMAND]
 
 
 def test_cron_that_does_not_run_is_told_where_no_systemd_can_start_it(node, play):
