@@ -99,6 +99,7 @@ def test_every_playbook_has_the_same_rule(root):
         (["-e", "zombie_reaper_hosts=", "--limit", "all"], None),
         (["-e", "zombie_reaper_hosts=control1", "--limit", "control1"], None),
         (["-e", "zombie_reaper_hosts=localhost"], None),
+        (["-e", '{"zombie_reaper_hosts": ["node1", "control1"]}'], None),
     ],
 )
 def test_a_run_that_reaches_no_node_fails(root, bin, tmp_path, flags, told):
@@ -124,3 +125,34 @@ def test_a_run_that_reaches_no_node_fails(root, bin, tmp_path, flags, told):
         assert done.returncode == 2 and "TASK [reached]" not in done.stdout, done.stdout
         text = " ".join(done.stdout.replace("\\", "").split())
         assert "Nothing was done, because no node is left: " in text and told in text, text
+
+
+def test_nodes_that_only_the_inventory_leaves_out_are_refused(root, bin, tmp_path):
+    """Ansible does not read zombie_reaper_hosts there, and the play is for all nodes."""
+    inventory = "[kube_node]\nnode1\nnode2\n[all:vars]\nzombie_reaper_hosts=node1\n"
+    (tmp_path / "hosts").write_text(inventory, encoding="utf-8")
+    check = root / "roles/zombie_reaper/tasks/check_variables.yml"
+    play = {
+        "hosts": "kube_node",
+        "gather_facts": False,
+        "tasks": [
+            {"ansible.builtin.import_tasks": str(check)},
+            {"ansible.builtin.debug": {"msg": "reached {{ inventory_hostname }}"}},
+        ],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+
+    def reached(*flags):
+        done = subprocess.run(
+            [bin / "ansible-playbook", tmp_path / "play.yml", "-i", tmp_path / "hosts", *flags],
+            env={**os.environ, "ANSIBLE_CONFIG": str(root / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout, sorted(re.findall("reached (\\w+)", done.stdout))
+
+    said, hosts = reached()
+    assert hosts == ["node1"] and "the inventory cannot choose the nodes" in said
+    assert reached("-e", "zombie_reaper_hosts=kube_node")[1] == ["node1", "node2"]
