@@ -56,6 +56,12 @@ MUTATIONS = {
         "if check_mode:",
         "tests/integration/test_modules.py::test_the_engine_does_nothing_but_note_where_it_defers",
     ),
+    "a_compiled_program_is_a_foreign_script": (
+        "node/foreign_scripts.py",
+        'if b"\\0" in text:',
+        "if False:",
+        FOREIGN + "a_compiled_program_is_none",
+    ),
     "a_foreign_script_s_path_leads_around_a_mount": (
         "node/foreign_scripts.py",
         'return os.path.normpath("/" + os.fsdecode(path).lstrip("/"))',

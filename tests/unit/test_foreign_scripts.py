@@ -60,6 +60,18 @@ def test_whatever_does_something_else_is_none(name):
     assert not ends_parents(HARMLESS[name].encode())
 
 
+def test_a_compiled_program_is_none(tmp_path, found):
+    """Programs that a unit or a table starts have such words among their symbols and their code:
+    without /usr/sbin/sshd, nobody would get into the node any more.
+    """
+    program = "\x7fELF\x02\x01\x01\0\0getppid\0kill\0H\x01 Z \0"
+    put(tmp_path, "/usr/sbin/sshd", program)
+    put(tmp_path, "/usr/local/bin/agent", program)
+    put(tmp_path, "/etc/systemd/system/ssh.service", "[Service]\nExecStart=/usr/sbin/sshd -D\n")
+    put(tmp_path, "/etc/cron.d/agent", "* * * * * root /usr/local/bin/agent\n")
+    assert found() == ()
+
+
 @pytest.mark.parametrize(
     "table, line",
     [
