@@ -16,6 +16,8 @@ description:
     hosts that failed or were unreachable, with the reason.
   - Up to three nodes are shown in full; for more, a table lists those that need attention.
   - A host whose answer cannot be read is listed as failed, with the reason.
+  - Hosts on which M(provider.fleet.zombie_reaper_agent) failed, or that it did not reach, are
+    listed too.
   - Runs that use none of these modules get no summary.
   - The playbooks of this collection show it without any configuration. For playbooks of your own,
     set C(callbacks_enabled) as shown.
@@ -76,6 +78,7 @@ from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import (
 
 NODE_MODULES = ("zombie_reap", "zombie_info")
 AUDIT_MODULE = "init_audit"
+AGENT_MODULE = "zombie_reaper_agent"  # returns no figures, so only its failures count
 
 
 class CallbackModule(CallbackBase):
@@ -169,7 +172,7 @@ class CallbackModule(CallbackBase):
     def _module(self, result: Any) -> str:
         """The module's short name; notes whether it is one of ours."""
         name: str = result._task.action.rpartition(".")[2]
-        self.is_needed = self.is_needed or name in NODE_MODULES or name == AUDIT_MODULE
+        self.is_needed = self.is_needed or name in (*NODE_MODULES, AUDIT_MODULE, AGENT_MODULE)
         return name
 
     def _add_audit(self, host: str, answer: object) -> None:

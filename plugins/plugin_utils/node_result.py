@@ -147,8 +147,24 @@ def audited(returned: object) -> tuple[list[Row], str]:
 def error_of(result: Mapping[str, Any]) -> str:
     """The error of a task, or of the first item of its loop that failed."""
     items = [as_dict(item) for item in as_list(result.get("results"))]
-    first = next((item.get("msg") for item in items if item.get("failed")), None)
-    return one_line(first or result.get("msg")) or "no result"
+    first = next((item for item in items if item.get("failed")), {})
+    return _error(first) or _error(result) or "no result"
+
+
+def _error(result: Mapping[str, Any]) -> str:
+    """The message. Where the module did not answer, Ansible's says only that; what stands in the
+    last line that came instead is the cause: ``sudo: not found``, or the end of a traceback.
+    """
+    message = one_line(result.get("msg"))
+    for name in ("module_stderr", "module_stdout"):
+        said = result.get(name)
+        lines = said[-MAX_LINE:].split("\n") if isinstance(said, str) else []
+        lines = [line.strip() for line in lines]
+        # ssh's own last line, where it has a terminal
+        lines = [line for line in lines if line and not line.startswith("Shared connection to ")]
+        if lines:
+            return f"{message}: {text(lines[-1])}" if message else text(lines[-1])
+    return message
 
 
 def as_dict(value: object) -> Row:

@@ -76,6 +76,69 @@ def test_one_odd_answer_is_a_row_that_says_so():
     assert "failed: odd: its answer cannot be read: counts.zombies is 'many', not a number" in lines
 
 
+@pytest.mark.parametrize(
+    "msg",
+    [
+        "Module result deserialization failed: No start of json char found",
+        "MODULE FAILURE\nSee stdout/stderr for the exact error",  # before ansible-core 2.19
+    ],
+)
+@pytest.mark.parametrize(
+    "said, cause",
+    [
+        ({"module_stderr": "/bin/sh: 1: sudo: not found\n"}, "/bin/sh: 1: sudo: not found"),
+        (
+            {"module_stderr": 'Traceback:\n  File "x"\nOSError: no space left\n\n'},
+            "OSError: no space left",
+        ),
+        # with a terminal, ssh adds a line, and all else comes by the other way
+        (
+            {
+                "module_stderr": "Shared connection to node2 closed.\r\n",
+                "module_stdout": "sh: 1: sudo: not found\r\n",
+            },
+            "sh: 1: sudo: not found",
+        ),
+        ({"module_stderr": "\x1b[2J" + "x" * 100, "module_stdout": "y"}, "\\x1b[2J" + "x" * 100),
+        ({"module_stderr": ["no text"]}, None),
+    ],
+)
+def test_a_module_that_did_not_answer_has_the_cause_beside_it(msg, said, cause):
+    run = Run()
+    run.ok("node1", SWEEP)
+    run.failed("node2", {"msg": msg, **said})
+    told = " ".join(msg.split())
+    row = f"failed: node2: {told}: {cause}" if cause else f"failed: node2: {told}"
+    assert row in run.summary(failures=["node2"])
+
+
+def test_whatever_a_module_that_did_not_answer_printed_fits_in_a_line():
+    run = Run()
+    run.failed("node1", {"msg": "no answer", "module_stderr": "x" * 100_000})
+    (row,) = [line for line in run.summary(failures=["node1"]) if line.startswith("failed: ")]
+    assert row.startswith("failed: node1: no answer: xxx") and len(row) < 400
+
+
+def test_nodes_on_which_nothing_could_be_installed_are_listed():
+    """The first task of site.yml for a node is not a sweep."""
+    run = Run()
+    run.failed("node1", {"msg": "remedies: 'nudg' is not allowed"}, "zombie_reaper_agent")
+    result = run.result("node2", {"msg": "no route to host"}, "zombie_reaper_agent")
+    run.callback.v2_runner_on_unreachable(result)
+    assert run.summary(failures=["node1"], dark=["node2"]) == [
+        "2 nodes: 1 failed, 1 unreachable",
+        "failed: node1: remedies: 'nudg' is not allowed",
+        "unreachable: node2: no route to host",
+        "",
+    ]
+
+
+def test_an_installation_that_fails_nowhere_has_no_summary():
+    run = Run()
+    run.ok("node1", {"changed": True, "files": []}, "zombie_reaper_agent")
+    assert run.summary() == []
+
+
 def test_an_audit_that_cannot_be_read_is_a_row_that_says_so():
     run = Run()
     run.ok("node1", AUDIT, "init_audit")
