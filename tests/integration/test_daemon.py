@@ -12,7 +12,7 @@ import time
 
 import pytest
 from rig.daemon_node import Daemon
-from rig.node import AGENT, wait_until
+from rig.node import AGENT, ENGINE, PYTHON, wait_until
 from rig.reaping import DAEMON
 
 LEAK = """
@@ -90,6 +90,23 @@ def test_status_where_nobody_watches_says_so(node, start_daemon):
     assert node.agent("--status").returncode == 0
     assert daemon.end() == 0
     assert node.agent("--status").returncode == 1, "what it has left is not taken for a live one"
+
+
+def test_status_is_not_known_without_root(node, start_daemon):
+    """Its files are root's alone, so anybody else would take them for missing. Root asks first:
+    what is needed is loaded then, since Python may lie where only root can read.
+    """
+    start_daemon()
+    status = f"reaper.cli.main(['--status', '--run', {str(node.run_directory)!r}])"
+    code = (
+        f"import os, sys; sys.path.append({str(ENGINE)!r}); import reaper.cli; {status};"
+        f" os.setresuid(65534, 65534, 65534); sys.exit({status})"
+    )
+    done = node.run(PYTHON, "-IS", "-c", code)
+    assert done.returncode == 1
+    assert re.fullmatch(r"PID \d+ has watched this node .*\n", done.stdout)
+    assert "root is needed to see whether a daemon runs; this is UID 65534" in done.stderr
+    assert "no daemon runs" not in done.stderr
 
 
 def test_a_second_one_is_refused_and_the_first_goes_on(node, start_daemon):

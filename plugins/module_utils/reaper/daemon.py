@@ -26,7 +26,7 @@ from .kernel import cgroups
 from .kernel.procfs import ProcFS
 from .options import OFF
 from .paths import DAEMON_LOCK, DAEMON_STATUS
-from .preflight import check_node
+from .preflight import check_node, needs_root
 from .record import Record
 from .state import Memory
 from .sweep import Reused, sweep
@@ -101,8 +101,15 @@ def run(load: Load, paths: Paths, interval: float, log: Callable[[str], None]) -
 
 
 def status(run: str) -> Status | None:
-    """The status that the daemon of this node wrote last; None if no daemon runs."""
-    if not os.path.exists(os.path.join(run, DAEMON_LOCK)):
+    """The status that the daemon of this node wrote last; None if no daemon runs.
+
+    Raises :class:`.errors.CannotSweep` where only root may know.
+    """
+    try:
+        os.stat(os.path.join(run, DAEMON_LOCK))
+    except PermissionError:
+        raise needs_root("see whether a daemon runs") from None
+    except OSError:
         return None
     with contextlib.suppress(Busy), locked(run, DAEMON_LOCK, wait=0):
         return None

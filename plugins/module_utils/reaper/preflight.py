@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 def check_node(procfs: ProcFS) -> None:
     """Raise :class:`.errors.CannotSweep` if the node or the user does not meet these needs."""
     if os.geteuid() != 0:
-        raise CannotSweep(
-            f"root is needed to see whose processes these are; this is UID {os.geteuid()}"
-            " (use become: true, or sudo)"
-        )
+        raise needs_root("see whose processes these are")
     above = workloads.above_the_sweep(procfs)
     if above:
         raise CannotSweep(above)
@@ -45,3 +42,10 @@ def check_node(procfs: ProcFS) -> None:
             "this kernel or Python has no pidfd_open (Linux 5.3 and Python 3.9 are needed), so a"
             f" signal could reach the wrong process: {error}"
         ) from None
+
+
+def needs_root(what: str) -> CannotSweep:
+    """The error of a user who may not do this, to be raised."""
+    return CannotSweep(
+        f"root is needed to {what}; this is UID {os.geteuid()} (use become: true, or sudo)"
+    )
