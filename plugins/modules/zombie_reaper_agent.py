@@ -382,6 +382,7 @@ def present(module, options, agent_settings, prefix=PREFIX):
         module.fail_json(msg=str(error))
     check_prefix(module, prefix)
     engine = engine_sources.of(reaper, below(prefix, ENGINE))
+    made_from_engine = [below(prefix, path) for path in SHARED]  # long, and no news to anybody
     wanted = {path: (text, 0o644) for path, text in engine.items()}
     wanted[COMMAND] = (command_text(module, prefix), 0o755)
     wanted[SCRIPT] = (SCRIPT_TEXT % dict(command=below(prefix, COMMAND)), 0o755)
@@ -416,7 +417,7 @@ def present(module, options, agent_settings, prefix=PREFIX):
     diff = [
         dict(before_header=path, after_header=path, before=read(path) or "", after=wanted[path][0])
         for path in sorted(written)
-        if path not in engine
+        if path not in engine and path not in made_from_engine
     ]
     if not module.check_mode:
         for path in sorted(written):

@@ -43,6 +43,26 @@ def test_the_whole_engine_goes_to_the_node(root):
     }
 
 
+def test_diff_shows_what_an_operator_decides(root):
+    """And not the engine or what is made from it, hundreds of lines for each node."""
+    script = WRITTEN.replace("[0], sep=", "[1], sep=").replace(
+        "print(*agent", "print(*(each['after_header'] for each in agent"
+    )
+    script = script.replace("[1], sep=", "[1]), sep=")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": str(root / ".cache/collections")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [
+        "/etc/zombie_reaper/config.json",
+        "/usr/local/bin/kill_zombie_parents.sh",
+        "/usr/local/sbin/zombie-reaper",
+    ]
+
+
 REFUSED = (
     WRITTEN.replace('"auto"', '"textfiles"')
     .replace("run_command=", "fail_json=lambda msg: sys.exit(msg), run_command=")
