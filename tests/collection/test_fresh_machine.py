@@ -149,6 +149,11 @@ def test_inventory_relative_to_the_caller(machine):
     )
 
 
+def test_an_inventory_that_is_not_there(machine):
+    said = machine("cd /tmp && ! /root/fleet/run-site look.yml -i no_such_file 2>&1")
+    assert "No inventory was parsed" in said
+
+
 def test_without_root(machine):
     """One sentence, and nothing else."""
     said = machine(
