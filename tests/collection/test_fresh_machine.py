@@ -101,7 +101,8 @@ def test_look_install_repeat_remove(machine):
     assert "failed=0" in looked
     assert machine(LIST) == before
 
-    assert "failed=0" in machine("cd /; /root/fleet/run-site")
+    installed = machine("cd /; /root/fleet/run-site 2>&1")
+    assert "failed=0" in installed and "WARNING: Module remote_tmp" not in installed
     machine(
         "/usr/local/sbin/zombie-reaper --check --exit-zero && test -s /etc/cron.d/kill_zombie_parents"
     )
@@ -137,7 +138,10 @@ def test_help(machine):
     machine("mv /root/fleet/.cache /tmp/kept 2>/dev/null || true")
     told = machine("/root/fleet/run-site --help")
     assert "./run-site --check --diff" in told and "site.yml sweep.yml" in told
-    assert "there is no playbook" in machine("/root/fleet/run-site no_such.yml 2>&1 || true")
+    for word in ("no_such.yml", "no_such"):
+        refused = machine(f"! /root/fleet/run-site {word} 2>&1")
+        assert f"there is no playbook {word}; those of this checkout are " in refused
+        assert len(refused.splitlines()) == 1
     assert machine("ls -d /root/fleet/.cache 2>/dev/null || true") == ""
     machine("mv /tmp/kept /root/fleet/.cache 2>/dev/null || true")
 
@@ -147,6 +151,17 @@ def test_inventory_relative_to_the_caller(machine):
         "cd /tmp && echo 'localhost ansible_connection=local' >hosts && /root/fleet/run-site -i"
         " hosts --syntax-check"
     )
+
+
+def test_a_playbook_by_its_name_alone(machine):
+    assert "playbooks/sweep.yml" in machine("cd /; /root/fleet/run-site sweep --syntax-check")
+
+
+def test_a_playbook_after_other_arguments(machine):
+    """From its directory, Ansible would find it, and play it after site.yml."""
+    refused = machine("cd /root/fleet/playbooks; ! ../run-site --diff look.yml 2>&1")
+    assert refused == "run-site: name the playbook first: ./run-site look.yml ...\n"
+    machine("cd /tmp; cp /etc/hostname look.yml; /root/fleet/run-site -i look.yml --syntax-check")
 
 
 def test_an_inventory_that_is_not_there(machine):
