@@ -30,6 +30,7 @@ ELSEWHERE = (
     ("docs/event-driven.md", r"pip install .*", "it needs PyPI; ./run-tests installs the same"),
     ("docs/event-driven.md", r"ansible-rulebook .*", "it stays; tests/integration/test_closed_loop.py"),
     ("docs/fix-your-image.md", r"docker .*", "tests/integration/test_fix_your_image.py runs it"),
+    ("README.md", r"man zombie-reaper.*", "the node has no man; tests/unit/test_manual.py has it"),
     (None, r"(helm|kubectl) .*", "there is no cluster; tests/monitoring/test_kubernetes.py"),
     (None, r"echo \d+ >/proc/sys/.*", "it changes the kernel that all share"),
     (None, r"systemctl stop zombie-reaper\.timer.*", "the node has another schedule"),
