@@ -272,7 +272,8 @@ def check_prefix(module, prefix):
     if prefix == PREFIX:  # a distribution may give that one to a group of administrators
         return
     # whoever can rename what a link leads through can put something else in its place
-    for path in (prefix, os.path.realpath(prefix)):
+    places = (ENGINE, os.path.dirname(COMMAND), os.path.dirname(SCRIPT))
+    for path in [prefix] + [os.path.realpath(below(prefix, place)) for place in places]:
         while True:
             if os.path.lexists(path):
                 info = os.stat(path)

@@ -150,6 +150,11 @@ def test_another_prefix_takes_the_place_of_the_one_before(node, play):
         ("/var/lib/../reaper", "true", "absolute path"),
         ("/var/lib/theirs/reaper", "mkdir /var/lib/theirs; chown 65534 /var/lib/theirs", "root's"),
         ("/var/lib/open/reaper", "mkdir -m 1777 /var/lib/open", "root's"),
+        (
+            "/var/lib/tools",
+            "mkdir -p /var/lib/tools/sbin; chown 65534 /var/lib/tools/sbin",
+            "root's",
+        ),
         ("/var/lib/link", "mkdir -m 777 /var/lib/open; ln -s open /var/lib/link", "root's"),
         (
             "/var/lib/link",
