@@ -126,23 +126,29 @@ def test_a_deferred_sweep_acts_on_nothing_even_where_others_are_due(node, ansibl
 DEFERRED = """
 import json, sys
 sys.path.append(sys.argv[1])
-from reaper import report, sweep
+from reaper import pressure, report, sweep
 from reaper.options import validate
 from reaper.paths import Paths
+pressure.FULL_SHARE = float(sys.argv[3])
 done = sweep.sweep(validate({"min_age": 60, "pressure": 0}), Paths(run=sys.argv[2]), wait=True, defer=True)
 print(json.dumps(report.as_dict(done)))
 """
 
 
-def test_the_engine_does_nothing_but_note_where_it_defers(node):
-    """As the mutations can break it, which reach no module."""
-    node.container(LEAK)
+@pytest.mark.parametrize("full_from, waits", [("0.95", True), ("0", False)])
+def test_the_engine_does_nothing_but_note_where_it_defers(node, full_from, waits):
+    """Unless the table is full. As the mutations can break it, which reach no module."""
+    old = node.container(LEAK)
     node.sweep(min_age=600)
     seen = node.run_directory / "first_seen"
     node.run("sed", "-i", r"s/\(.*\) .*$/\1 0.5/; 1s/ 0.5$//", str(seen))
     young = node.container(LEAK)
-    done = node.run(PYTHON, "-IS", "-c", DEFERRED, str(ENGINE), str(node.run_directory))
+    done = node.run(PYTHON, "-IS", "-c", DEFERRED, str(ENGINE), str(node.run_directory), full_from)
     result = json.loads(done.stdout)
+    if not waits:
+        assert (result["deferred"], result["changed"]) == (False, True)
+        assert old.zombies() == []
+        return
     assert (result["deferred"], result["changed"], result["zombies"]["left"]) == (True, False, 4)
     noted = [line.split()[0] for line in seen.read_text().splitlines()[1:]]
     assert {str(ns_pids(pid)[-2]) for pid in young.zombies()} <= set(noted)

@@ -50,6 +50,12 @@ MUTATIONS = {
         "if False:",
         "tests/unit/test_options.py::test_removed_option_is_refused_with_its_successor",
     ),
+    "a_full_node_has_to_wait_for_the_others": (
+        "sweep.py",
+        "is not None for each in verdicts) and not is_urgent",
+        "is not None for each in verdicts)",
+        "tests/integration/test_modules.py::test_the_engine_does_nothing_but_note_where_it_defers",
+    ),
     "a_sweep_that_defers_acts": (
         "sweep.py",
         "if check_mode or deferred:",

@@ -32,7 +32,7 @@ from .state import Memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from .kernel.cgroups import Ledger
     from .node.foreign_scripts import ForeignScript
@@ -102,7 +102,7 @@ def _sweep(
     run = _Run(options, paths, procfs, reused or Reused(Memory(paths.run, procfs)), reader)
     run.remember(required=not check_mode)
     before, verdicts = run.look()
-    deferred = defer and not check_mode and any(verdict.due_in is not None for verdict in verdicts)
+    deferred = defer and not check_mode and _may_wait(verdicts)
     if wait and not deferred:
         before, verdicts = run.wait_for_age(before, verdicts)
     if check_mode or deferred:
@@ -146,6 +146,12 @@ def _sweep(
                 metrics=metrics.destination(paths),
             )
         )
+
+
+def _may_wait(verdicts: Sequence[Verdict]) -> bool:
+    """Whether some zombies are merely too young, and none has to go at once."""
+    is_urgent = any(each.remedies and each.room.level == pressure.FULL for each in verdicts)
+    return any(each.due_in is not None for each in verdicts) and not is_urgent
 
 
 class _Run:
