@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from http.client import HTTPConnection
     from ssl import SSLContext
+    from typing import Any
 
     from .kubeconfig import Credential
     from .paths import Paths
@@ -335,11 +336,11 @@ def _connection(path: str, credential: Credential, deadline: float) -> HTTPConne
     class Bounded(ssl.SSLSocket):
         """A socket whose calls end at the deadline; http.client uses no others."""
 
-        def recv_into(self, *arguments):  # type: ignore[no-untyped-def]
+        def recv_into(self, *arguments: Any) -> int:
             self.settimeout(left())
             return super().recv_into(*arguments)
 
-        def send(self, *arguments):  # type: ignore[no-untyped-def]
+        def send(self, *arguments: Any) -> int:
             self.settimeout(left())
             return super().send(*arguments)
 

@@ -5,7 +5,7 @@
 
 Providers install one by hand, ``kill_zombie_parents.sh``, and playbooks for Akash providers write
 it (akash-network/provider-playbooks, ``roles/os``). It ends programs that a sweep would spare. It
-is told by what it does, not by its name.
+is identified by what it does, not by its name.
 """
 
 from __future__ import annotations
