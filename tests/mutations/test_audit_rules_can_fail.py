@@ -606,7 +606,7 @@ MUTATIONS = {
         RUNTIME_NAMES,
         "os.open(name, os.O_RDONLY | os.O_NOFOLLOW |",
         "os.open(name, os.O_RDONLY |",
-        IN_WORKLOADS + "what_is_not_a_plain_file_of_the_user_s_gives_no_name",
+        IN_WORKLOADS + "a_file_that_becomes_a_link_meanwhile_is_not_followed",
     ),
     "a_linked_directory_of_a_user_s_is_followed": (
         RUNTIME_NAMES,

@@ -42,7 +42,7 @@ MUTATIONS = {
     ),
     "each_byte_has_a_deadline_of_its_own": (
         "kubernetes_events.py",
-        "def recv_into(self, *arguments):",
+        "def recv_into(self, *arguments: Any) -> int:",
         "def unused(self, *arguments):",
         UNIT + "a_server_that_does_not_finish_is_left[drips]",
     ),

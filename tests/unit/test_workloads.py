@@ -1369,6 +1369,26 @@ def test_what_is_not_a_plain_file_of_the_user_s_gives_no_name(tmp_path, home, ar
     )
 
 
+def test_a_file_that_becomes_a_link_meanwhile_is_not_followed(tmp_path, monkeypatch):
+    local = procfs.ProcFS().mounts(os.getpid())
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_text("one")
+    other.write_text("two")
+    assert runtime_names.read_owned(str(path), os.getuid(), local) == b"one"
+    looked = os.stat
+
+    def looks_and_then(name, **options):
+        found = looked(name, **options)
+        if name == path.name and not path.is_symlink():
+            path.unlink()
+            path.symlink_to(other)
+        return found
+
+    monkeypatch.setattr(runtime_names.os, "stat", looks_and_then)
+    assert runtime_names.read_owned(str(path), os.getuid(), local) is None
+    assert path.is_symlink()
+
+
 @pytest.mark.parametrize("kind", ["fuse", "nfs4", "autofs", "fuse.sshfs", "9p"])
 @pytest.mark.parametrize("place", ["home", ".local", OF_DOCKER])
 def test_nothing_is_read_from_a_file_system_that_may_not_answer(tmp_path, home, kind, place):
