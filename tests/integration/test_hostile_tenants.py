@@ -20,31 +20,17 @@ import psutil
 import pytest
 from rig.agents import lines
 from rig.journal import journal, writing_to
-from rig.node import PRELUDE, PYTHON, Program, left_in_node, ns_pids, offender_of, wait_until
+from rig.node import Program, left_in_node, ns_pids, offender_of, wait_until
 from rig.podman import Podman
+from rig.pods import ID, UID
 from rig.reaping import AS_LONG_AS_IT_TAKES, PatientNode, agent_that, sleeps_or_has_ended
 
 pytestmark = pytest.mark.all_cgroups
 
 HOSTILE = Path(__file__).parents[1] / "rig/hostile"
-HIERARCHIES = [
-    path
-    for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
-    if (path / "cgroup.procs").exists()
-]
 PROTECT = "# by[s]tander"
-UID, ID = f"8ed3b1b7-3f6e-4b5e-9d1c-{os.getpid():010d}%02d", "%064d"
 LEAK = "zombie()\nready()\nforever()"
 
-# Overwrites the environment as the kernel shows it, in the space that it was started with
-# (proc_pid_environ(5))
-REWRITE = """
-def rewrite(data):
-    fields = open("/proc/self/stat").read().rpartition(")")[2].split()
-    start, end = int(fields[47]), int(fields[48])
-    assert len(data) < end - start, "too little space"
-    ctypes.memmove(start, data + bytes(end - start - len(data)), end - start)
-"""
 PADDING = [f"PADDING{number}={'x' * 130000}" for number in range(9)]
 OWNER = "akash1" + "q" * 38
 
@@ -122,80 +108,6 @@ def bystander(node):
     made = Bystander(node)
     yield made
     made.assert_unharmed()
-
-
-class Pods:
-    """Cgroups and log directories as a kubelet makes them, and programs that are in them from their
-    start.
-    """
-
-    def __init__(self, node):
-        self.node = node
-        self.top = HIERARCHIES[0] / (f"zombie-reaper-hostile-{os.getpid()}")
-
-    def cgroup(self, number, namespace="lease-1", name="web") -> Path:
-        """Of the container of one pod. namespace: None for a pod that the kubelet has no directory
-        of.
-        """
-        directory = self.top / ("pod" + UID % number) / (ID % number)
-        directory.mkdir(parents=True)
-        if namespace:
-            assert (
-                self.node.run(
-                    "mkdir",
-                    "-p",
-                    f"/var/log/pods/{namespace}_{name}-{number}_{UID % number}",
-                ).returncode
-                == 0
-            )
-        return directory
-
-    def start(self, number, code, environment=(), **names) -> Program:
-        """A container whose PID 1 runs that code, and had that environment when it began."""
-        return self.start_command(
-            number, ["env", *environment, PYTHON, "-IS", "-c", PRELUDE + REWRITE + code], **names
-        )
-
-    def start_command(self, number, command, **names) -> Program:
-        enter = 'echo 0 >"$0" && exec "$@"'
-        return self.node._started(
-            Program(
-                [
-                    *self.node.enter,
-                    "unshare",
-                    "--pid",
-                    "--fork",
-                    "--kill-child",
-                    "--mount-proc",
-                    "sh",
-                    "-c",
-                    enter,
-                    str(self.cgroup(number, **names) / "cgroup.procs"),
-                    *command,
-                ],
-                depth=2,
-            )
-        )
-
-    def stop(self):
-        while self.node.programs:
-            self.node.programs.pop().stop()
-        for directory, _directories, _files in os.walk(os.fsencode(self.top), topdown=False):
-            wait_until(
-                lambda directory=directory: (
-                    not Path(os.fsdecode(directory), "cgroup.procs").read_text()
-                )
-            )
-            os.rmdir(directory)
-
-
-@pytest.fixture
-def pods(node):
-    if not HIERARCHIES:
-        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
-    started = Pods(node)
-    yield started
-    started.stop()
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import subprocess
 import pytest
 from rig.api_server import HOST, KUBELET, ApiServer, Authority, Silent, kubeconfig
 from rig.node import offender_of, wait_until
+from rig.pods import UID, Kubelet
 from rig.reaping import AS_LONG_AS_IT_TAKES, agent_that
 
-from .test_hostile_tenants import HIERARCHIES, UID, Pods
 from .test_modules import Ansible
-from .test_termination_log import IDLE, LEAK, SAID, Kubelet
+from .test_termination_log import IDLE, LEAK, SAID
 
 pytestmark = pytest.mark.all_cgroups
 
@@ -24,15 +24,6 @@ LEAKS_WHEN_ASKED = (
     "def leak(*_):\n    zombie()\nsignal.signal(signal.SIGUSR1, leak)\nzombie()\nready()\nforever()"
 )
 SECONDS = "from reaper import kubernetes_events; kubernetes_events.SECONDS = %r"
-
-
-@pytest.fixture
-def pods(node):
-    if not HIERARCHIES:
-        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
-    started = Pods(node)
-    yield started
-    started.stop()
 
 
 @pytest.fixture

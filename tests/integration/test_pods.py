@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 import pytest
 from rig.agents import WITHOUT_SETTLING, later, sweep
 from rig.node import offender_of, wait_until
+from rig.pods import HIERARCHIES
 
 pytestmark = pytest.mark.all_cgroups
 
 LEAK = "zombie()\nready()\nforever()"
-HIERARCHIES = [
-    path
-    for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
-    if (path / "cgroup.procs").exists()
-]
 TOP = f"zombie-reaper-test-pods-{os.getpid()}"
 UID = f"8ed3b1b7-3f6e-4b5e-9d1c-{os.getpid():012d}"
 

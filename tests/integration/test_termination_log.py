@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import termination_log
 from rig import handmade
 from rig.journal import journal, writing_to
 from rig.node import PRELUDE, PYTHON, Program, ns_pids, offender_of, wait_until
-
-from .test_hostile_tenants import HIERARCHIES, ID, UID, Pods
+from rig.pods import Kubelet
 
 pytestmark = pytest.mark.all_cgroups
 
@@ -33,36 +31,6 @@ SAID = (
 
 def python(code) -> list:
     return [PYTHON, "-IS", "-c", PRELUDE + code]
-
-
-class Kubelet:
-    """What a kubelet keeps of the container ``app`` of a pod."""
-
-    def __init__(self, node, number=1):
-        """number: of the pod, as Pods has it."""
-        self.root = Path(f"/proc/{node.init.process.pid}/root")  # as the node sees it
-        self.directory = self.root / "var/lib/kubelet/pods" / (UID % number) / "containers/app"
-        self.directory.mkdir(parents=True, mode=0o750)
-        links = self.root / "var/log/containers"
-        links.mkdir(exist_ok=True)
-        (links / (f"web-{number}_lease-1_app-{ID % number}.log")).symlink_to("/nowhere")
-        self.log = self.start("1a2b3c4d")
-
-    def start(self, name) -> Path:
-        """The file of another start of the container."""
-        file = self.directory / name
-        file.touch()
-        file.chmod(0o666)
-        return file
-
-
-@pytest.fixture
-def pods(node):
-    if not HIERARCHIES:
-        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
-    started = Pods(node)
-    yield started
-    started.stop()
 
 
 @pytest.fixture
