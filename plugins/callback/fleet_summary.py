@@ -105,7 +105,7 @@ class CallbackModule(CallbackBase):
         host, module = result._host.get_name(), self._module(result)
         if module not in (*NODE_MODULES, AUDIT_MODULE):
             return
-        for answer in _answers(result._result):
+        for answer in _answers(result._task, result._result):
             if module == AUDIT_MODULE:
                 self._add_audit(host, answer)
             else:
@@ -189,13 +189,14 @@ class CallbackModule(CallbackBase):
         return module == "zombie_info" and row is not None and row.state == SWEPT
 
 
-def _answers(result: object) -> list[object]:
+def _answers(task: Any, result: object) -> list[object]:
     """What the module returned: nothing yet for a task that goes on in the background, and several
-    answers for a loop.
+    answers for a loop. The task says which it is: a node could hide behind either by what it
+    returns.
     """
     returned = as_dict(result)
-    if "ansible_job_id" in returned and not returned.get("finished"):
+    if task.async_val and "ansible_job_id" in returned and not returned.get("finished"):
         return []
-    if "results" in returned and "counts" not in returned:
+    if task.loop is not None and "results" in returned:
         return [item for item in as_list(returned["results"]) if not as_dict(item).get("skipped")]
     return [result]

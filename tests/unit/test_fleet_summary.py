@@ -43,15 +43,17 @@ class Run:
         self.lines.append(line)
 
     @staticmethod
-    def result(host, answer, module):
+    def result(host, answer, module, loop=None, async_val=0):
         return SimpleNamespace(
             _host=SimpleNamespace(get_name=lambda: host, implicit=False),
-            _task=SimpleNamespace(action=f"provider.fleet.{module}"),
+            _task=SimpleNamespace(
+                action=f"provider.fleet.{module}", loop=loop, async_val=async_val
+            ),
             _result=answer,
         )
 
-    def ok(self, host, answer, module="zombie_reap"):
-        self.callback.v2_runner_on_ok(self.result(host, answer, module))
+    def ok(self, host, answer, module="zombie_reap", **task):
+        self.callback.v2_runner_on_ok(self.result(host, answer, module, **task))
 
     def failed(self, host, answer, module="zombie_reap"):
         self.callback.v2_runner_on_failed(self.result(host, answer, module))
@@ -165,16 +167,27 @@ def test_a_sweep_counts_though_the_audit_cannot_be_read():
     ]
 
 
+IN_BACKGROUND = {"ansible_job_id": "j1", "started": 1, "finished": 0}
+
+
 def test_a_task_in_the_background_has_no_answer_yet():
     run = Run()
-    run.ok("node1", {"ansible_job_id": "j1", "started": 1, "finished": 0})
+    run.ok("node1", IN_BACKGROUND, async_val=60)
     assert run.summary() == []
 
 
 def test_of_a_loop_the_last_answer_counts():
     run = Run()
-    run.ok("node1", {"results": [LOOK, {"skipped": True}, SWEEP, {"skipped": True}]})
+    answers = [LOOK, {"skipped": True}, SWEEP, {"skipped": True}]
+    run.ok("node1", {"results": answers}, loop=["{{ any }}"])
     assert run.summary()[0] == "1 node: 1 swept"
+
+
+@pytest.mark.parametrize("answer", [{}, {"results": []}, {"results": [SWEEP]}, IN_BACKGROUND])
+def test_no_node_hides_itself_by_what_it_returns(answer):
+    run = Run()
+    run.ok("node1", answer)
+    assert run.summary()[:1] == ["1 node: 1 failed"]
 
 
 def test_a_report_without_lines_counts_too():
