@@ -160,6 +160,7 @@ def test_all_of_it_is_made_once(awx, set_up, data):
     ]
 
 
+@pytest.mark.full
 def test_two_organizations(awx, set_up):
     """Each has its own of everything, under the same names, however often it is set up."""
     organizations = {
@@ -212,6 +213,7 @@ def test_a_first_schedule_only_reports(awx, set_up, templates):
     assert (report["enabled"], report["extra_data"]) == (False, {})
 
 
+@pytest.mark.full
 def test_what_an_operator_changed_stays_until_a_variable_says_otherwise(awx, set_up):
     set_up(SCM_URL)
     project = awx.named("projects", "Zombie reaper")
@@ -363,6 +365,7 @@ def test_what_is_missing_or_wrong_is_said_before_anything_is_made(awx, set_up, a
     assert "Traceback" not in said and "question_name" not in said and awx.changes == []
 
 
+@pytest.mark.full
 def test_what_is_missing_in_awx_is_said_without_the_surveys(awx, set_up):
     """Another error than those that are looked for beforehand."""
     with pytest.raises(pytest.fail.Exception) as failed:

@@ -51,6 +51,7 @@ def test_playbook_from_the_tarball(installed):
     assert "failed=0" in told and "1 node: 1 checked" in told
 
 
+@pytest.mark.full
 def test_module_from_the_tarball(installed):
     assert (
         "localhost | SUCCESS"
@@ -69,7 +70,14 @@ def checkout(collection, run, tmp_path):
     return checkout
 
 
-@pytest.mark.parametrize("name", ["zombie_info", "zombie_reap", "provider.fleet.zombie_info"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zombie_reap",
+        pytest.param("zombie_info", marks=pytest.mark.full),
+        pytest.param("provider.fleet.zombie_info", marks=pytest.mark.full),
+    ],
+)
 def test_module_in_a_checkout(checkout, core, run, name):
     done = run(
         core / "ansible",

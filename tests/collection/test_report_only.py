@@ -70,6 +70,7 @@ def test_what_is_no_list_of_remedies_is_refused(node, sweep):
     assert leak.alive and len(leak.zombies()) == 2
 
 
+@pytest.mark.full
 def test_the_installed_agent_gets_none(node, sweep, tmp_path):
     """What site.yml hands to the module that writes the configuration of the schedule."""
     given = tmp_path / "agent.yml"

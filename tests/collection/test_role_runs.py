@@ -51,6 +51,7 @@ def text(played):
     return " ".join(played.text.split())
 
 
+@pytest.mark.full
 def test_an_option_of_the_command_line_is_gone_at_the_next_run_which_says_so_first(node, play):
     """In check mode too. One of the inventory stays."""
     play("site.yml", zombie_reaper_remedies="none", zombie_reaper_every_minutes=30)
@@ -73,11 +74,11 @@ def test_an_option_of_the_command_line_is_gone_at_the_next_run_which_says_so_fir
 @pytest.mark.parametrize(
     "flags, installed, scheduled, swept",
     [
-        (["--tags", "install"], True, False, False),
-        (["--skip-tags", "sweep"], True, True, False),
+        pytest.param(["--tags", "install"], True, False, False, marks=pytest.mark.full),
+        pytest.param(["--skip-tags", "sweep"], True, True, False, marks=pytest.mark.full),
         (["--tags", "install,schedule"], True, True, False),
         (["--tags", "sweep"], False, False, True),
-        (["--tags", "limits"], False, False, False),
+        pytest.param(["--tags", "limits"], False, False, False, marks=pytest.mark.full),
     ],
 )
 def test_tags(node, play, flags, installed, scheduled, swept):
@@ -87,7 +88,7 @@ def test_tags(node, play, flags, installed, scheduled, swept):
     assert (SWEPT in played.text) is swept
 
 
-@pytest.mark.parametrize("name", ["site.yml", "sweep.yml"])
+@pytest.mark.parametrize("name", ["sweep.yml", pytest.param("site.yml", marks=pytest.mark.full)])
 def test_the_tag_sweep_sweeps_zombies_that_are_too_young_at_first(node, play, name):
     """They are noted, and swept by a second task once they are due."""
     leak = node.container(LEAK)
@@ -111,6 +112,7 @@ def test_a_schedule_needs_the_agent(node, tmp_path):
 READ_ONLY = "mount --bind /usr/local /usr/local && mount -o remount,bind,ro /usr/local"
 
 
+@pytest.mark.full
 def test_where_usr_local_is_read_only_a_prefix_helps(node, tmp_path, play):
     """And is found again by the run that uninstalls, which does not know it."""
     assert node.run("sh", "-ec", READ_ONLY).returncode == 0
@@ -131,6 +133,7 @@ def test_where_usr_local_is_read_only_a_prefix_helps(node, tmp_path, play):
     assert there(node, prefix, "/etc/zombie_reaper", CRON_FILE) == []
 
 
+@pytest.mark.full
 def test_another_prefix_takes_the_place_of_the_one_before(node, play):
     old = ["/usr/local/lib/zombie_reaper", COMMAND, "/usr/local/bin/kill_zombie_parents.sh"]
     play("site.yml")
@@ -146,16 +149,23 @@ def test_another_prefix_takes_the_place_of_the_one_before(node, play):
     "prefix, script, words",
     [
         ("reaper", "true", "absolute path"),
-        ("/var/lib/a b", "true", "absolute path"),
-        ("/var/lib/../reaper", "true", "absolute path"),
+        pytest.param("/var/lib/a b", "true", "absolute path", marks=pytest.mark.full),
+        pytest.param("/var/lib/../reaper", "true", "absolute path", marks=pytest.mark.full),
         ("/var/lib/theirs/reaper", "mkdir /var/lib/theirs; chown 65534 /var/lib/theirs", "root's"),
-        ("/var/lib/open/reaper", "mkdir -m 1777 /var/lib/open", "root's"),
+        pytest.param(
+            "/var/lib/open/reaper", "mkdir -m 1777 /var/lib/open", "root's", marks=pytest.mark.full
+        ),
         (
             "/var/lib/tools",
             "mkdir -p /var/lib/tools/sbin; chown 65534 /var/lib/tools/sbin",
             "root's",
         ),
-        ("/var/lib/link", "mkdir -m 777 /var/lib/open; ln -s open /var/lib/link", "root's"),
+        pytest.param(
+            "/var/lib/link",
+            "mkdir -m 777 /var/lib/open; ln -s open /var/lib/link",
+            "root's",
+            marks=pytest.mark.full,
+        ),
         (
             "/var/lib/link",
             "mkdir -p /var/lib/theirs/ours; chown 65534 /var/lib/theirs; ln -s theirs/ours /var/lib/link",
@@ -188,7 +198,10 @@ def test_what_is_not_ours_stays(node, play):
     assert there(node, f"{man}/man8") == [f"{man}/man8"]
 
 
-@pytest.mark.parametrize("prefix", ["/", "usr/local", "/var/../usr"])
+@pytest.mark.parametrize(
+    "prefix",
+    ["/", *(pytest.param(each, marks=pytest.mark.full) for each in ("usr/local", "/var/../usr"))],
+)
 def test_a_prefix_that_is_none_uninstalls_nothing(node, tmp_path, play, prefix):
     play("site.yml")
     refused = Playbook(node, tmp_path, "uninstall.yml")(zombie_reaper_prefix=prefix)
@@ -196,6 +209,7 @@ def test_a_prefix_that_is_none_uninstalls_nothing(node, tmp_path, play, prefix):
     assert there(node, COMMAND) == [COMMAND]
 
 
+@pytest.mark.full
 def test_cron_that_does_not_run_is_told_where_no_systemd_can_start_it(node, play):
     warning = "no cron daemon runs on this node, so nothing is scheduled"
     assert warning in text(play("site.yml"))

@@ -84,6 +84,7 @@ def state(machine, unit) -> tuple:
     return machine(f"systemctl is-active {unit}"), machine(f"systemctl is-enabled {unit}")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("schedule", UNITS)
 def test_what_is_stopped_or_disabled_is_started_and_enabled_again(machine, site, schedule):
     unit = UNITS[schedule]
@@ -116,6 +117,7 @@ def test_cron_that_is_masked_is_refused_before_it_is_scheduled(machine, site):
     assert "-59/30" not in machine("cat /etc/cron.d/kill_zombie_parents")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "schedule, variables",
     [
@@ -135,6 +137,7 @@ def test_check_mode_shows_each_file_that_would_change(machine, site, schedule, v
     assert unchanged.recap["node1"]["changed"] == 0
 
 
+@pytest.mark.full
 def test_a_daemon_has_the_options_that_were_installed_without_the_schedule(machine, site):
     """Else it would go on with the old ones until it is started again."""
     assert site(zombie_reaper_schedule="daemon").succeeded
@@ -147,6 +150,7 @@ def test_a_daemon_has_the_options_that_were_installed_without_the_schedule(machi
     wait_until(lambda: int(machine(count)) > before)
 
 
+@pytest.mark.full
 def test_a_change_of_the_schedule_is_told(machine, site):
     assert site(zombie_reaper_schedule="daemon").succeeded
     told = site("--check")

@@ -128,6 +128,7 @@ def test_only_the_host_that_has_it_is_left_out(play, leak):
         assert words in played.error("node1")
 
 
+@pytest.mark.full
 def test_it_is_told_where_it_was_set(node, play, tmp_path):
     """As far as Ansible knows: of files it does."""
     (tmp_path / "group_vars").mkdir()
