@@ -5,12 +5,10 @@ Ansible itself runs outside of it: for a moment its own processes are zombies to
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 from rig.daemons import inside
 from rig.node import CHECKOUT
-from rig.playbook import Playbook
+from rig.playbook import Here, Playbook
 from rig.webhook import Webhook
 
 LEAK = "for _ in range(3): zombie()\nready()\nforever()"
@@ -42,14 +40,6 @@ REACHED_AGAIN = """
     - ansible.builtin.fail:
         msg: it is full
 """
-
-
-class Here:
-    """Where a playbook is played: on this machine."""
-
-    @staticmethod
-    def run(*command, **kwargs):
-        return subprocess.run(command, check=False, capture_output=True, text=True, **kwargs)
 
 
 class OnNode(Playbook):

@@ -4,14 +4,11 @@ once and not for each batch of nodes.
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
-from rig.daemons import inside
-from rig.node import TODAYS_SCRIPT, Node
-from rig.playbook import Playbook
+from rig.node import TODAYS_SCRIPT
+from rig.three_nodes import three_nodes
 
-from .test_fleet_summary import LEAK, Here, summary
+from .test_fleet_summary import LEAK, summary
 
 # What is written in a node's own files (tools/own_files.py): the copies keep it in /run/above.
 # Ansible keeps its own files elsewhere.
@@ -20,22 +17,8 @@ WRITTEN = ("/run", "/var/log")
 
 @pytest.fixture
 def fleet(tmp_path):
-    """(play, nodes): plays one of the playbooks on three nodes, which are given by name."""
-    with contextlib.ExitStack() as stack:
-        nodes, hosts = {}, {}
-        for name in ("node1", "node2", "node3"):
-            (tmp_path / name).mkdir()
-            nodes[name] = Node(tmp_path / name)
-            stack.callback(nodes[name].stop)
-            hosts[name] = inside(nodes[name], tmp_path, name)
-
-        def play(name, *flags, **variables):
-            (tmp_path / name).mkdir(exist_ok=True)
-            return Playbook(Here, tmp_path / name, name)(
-                *flags, hosts=hosts, ansible_python_interpreter=None, **variables
-            )
-
-        yield play, nodes
+    with three_nodes(tmp_path) as fleet:
+        yield fleet
 
 
 def modules_run(tmp_path, name) -> int:

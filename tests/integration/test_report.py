@@ -11,13 +11,12 @@ import os
 import shlex
 import signal
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import pytest
 from rig.node import PYTHON, Node
 from rig.own_cgroup import own_cgroup
-from rig.playbook import Playbook
+from rig.playbook import Here, Playbook
 
 LEAK = "zombie()\nzombie()\nready()\nforever()"
 LEAK_AGAIN = """
@@ -40,14 +39,6 @@ AWAY = {
 }
 ODD = '{"changed": false, "counts": {"zombies": "many"}, "limits": {}, "offenders": []}'
 NAMES = ["fleet.csv", "fleet.html", "fleet.json", "history.sqlite"]
-
-
-class Here:
-    """Where the playbook is played: on this machine, from where every node is reached."""
-
-    @staticmethod
-    def run(*command, **kwargs):
-        return subprocess.run(command, check=False, capture_output=True, text=True, **kwargs)
 
 
 def as_host(node, directory) -> dict:

@@ -40,6 +40,14 @@ class Played:
         return " ".join(told.split())
 
 
+class Here:
+    """Where a playbook is played: on this machine."""
+
+    @staticmethod
+    def run(*command, **kwargs):
+        return subprocess.run(command, check=False, capture_output=True, text=True, **kwargs)
+
+
 class Playbook:
     """One playbook of the collection; directory: for Ansible's own files."""
 

@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ HIERARCHIES = [
     if (path / "cgroup.procs").exists()
 ]
 UID, ID = f"8ed3b1b7-3f6e-4b5e-9d1c-{os.getpid():010d}%02d", "%064d"
+NUMBERS = itertools.count()  # of nodes that have pods
 
 # Overwrites the environment as the kernel shows it, in the space that it was started with
 # (proc_pid_environ(5))
@@ -34,7 +36,7 @@ class Pods:
 
     def __init__(self, node):
         self.node = node
-        self.top = HIERARCHIES[0] / (f"zombie-reaper-hostile-{os.getpid()}")
+        self.top = HIERARCHIES[0] / f"zombie-reaper-pods-{os.getpid()}-{next(NUMBERS)}"
 
     def cgroup(self, number, namespace="lease-1", name="web") -> Path:
         """Of the container of one pod. namespace: None for a pod that the kubelet has no directory
