@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 # a copy, where a mutation has broken that
 ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils")) / "reaper"
 FILES = sorted(ENGINE.rglob("*.py"))
-PACKAGES = ("__init__", "kernel", "node")  # a line of documentation, and no code
+PACKAGES = ("__init__", "kernel", "node", "prevention")  # a line of documentation, and no code
 DOCUMENT = CHECKOUT / "docs/architecture.md"
 BEGIN, END = "<!-- floors: begin -->\n", "<!-- floors: end -->\n"
 
@@ -78,7 +78,7 @@ def drawing() -> str:
     for name in floors():
         reached[name] = below[name].union(*(reached[each] for each in below[name]))
     lines = ["```mermaid", "flowchart TD"]
-    for package in ("kernel", "node"):
+    for package in ("kernel", "node", "prevention"):
         inside = [name for name in floors() if name.startswith(package + ".")]
         lines += [
             f"    subgraph {package}",

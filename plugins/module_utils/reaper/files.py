@@ -74,11 +74,17 @@ def locked(run: str, name: str = LOCK, wait: float | None = None) -> _Lock:
     return _Lock(run, name, LOCK_WAIT if wait is None else wait)
 
 
-def write(path: str, text: str, mode: int = 0o600, dir_fd: int | None = None) -> None:
+def write(
+    path: str,
+    text: str,
+    mode: int = 0o600,
+    dir_fd: int | None = None,
+    owner: tuple[int, int] | None = None,
+) -> None:
     """Replace a file completely or not at all; raises ``OSError`` when that fails.
 
     dir_fd: descriptor of the directory that ``path`` is relative to. It may belong to another
-    user, so nothing in it is followed or opened.
+    user, so nothing in it is followed or opened. owner: (UID, GID), where not the caller's.
     """
     new = path + NEW
     _remove(new, dir_fd)  # left by a process that was killed
@@ -91,6 +97,8 @@ def write(path: str, text: str, mode: int = 0o600, dir_fd: int | None = None) ->
     try:
         with open(fd, "w", encoding="utf-8") as file:
             file.write(text)
+            if owner is not None:
+                os.fchown(fd, *owner)
             os.fchmod(fd, mode)
         os.rename(new, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException:
