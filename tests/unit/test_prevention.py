@@ -364,7 +364,7 @@ def test_on_any_doubt_nothing_is_changed(image, name):
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_a_configuration_looks_like_it_is_changed_rightly_or_refused(shared_image, data):
     """Any part of it replaced by anything."""
     config = configuration(shared_image, "/bin/sleep", "1000")
@@ -431,7 +431,7 @@ def test_a_fifo_and_a_device_are_no_files(image):
 
 
 @given(st.lists(st.sampled_from(["a", "b", "..", ".", "l", "up", "abs", "gone", ""]), max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_paths_are_those_of_a_process_in_the_image(links, names):
     """Compared with a process that has the image as its root."""
     path = "/" + "/".join(names)

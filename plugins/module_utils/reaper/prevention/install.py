@@ -54,7 +54,8 @@ for word; do
         --root | --log | --log-format | --log-level | --criu | --rootless | --cgroup-manager) value=next ;;
         --*=* | --debug | --systemd-cgroup) ;;
         create | run)
-            {{ (shift "$before" && exec {python} -IS {create} "$@") </dev/null >/dev/null 2>&1; }} 2>/dev/null ||
+            # not exec: a shell says of a command that was killed that it was
+            (shift "$before"; {python} -IS {create} "$@"; exit $?) </dev/null >/dev/null 2>&1 ||
                 (logger -t zombie_reaper -p daemon.warning "a container starts without an init: {python} has failed ($?)" </dev/null >/dev/null 2>&1 &)
             break ;;
         *) break ;;
