@@ -479,20 +479,36 @@ def exit_status(engine, container):
 ORPHANS = "i=0; while [ $i -lt {0} ]; do (true &); i=$((i+1)); done; echo ready; exec sleep 100000"
 
 
-def zombies_in(engine, container) -> int:
+def stats_in(engine, container) -> str:
+    """The states of its processes."""
     done = engine.call(RUNC, "exec", container, "ps", "-o", "stat")
     assert done.returncode == 0, done.stderr
-    return done.stdout.count("Z")
+    return "".join(line[0] for line in done.stdout.splitlines()[1:])
+
+
+# they end when somebody has opened the FIFO to write, by when PID 1 is no shell any more, which would
+# collect some
+WAITING_ORPHANS = (
+    "mkfifo /tmp/end; i=0; while [ $i -lt 20 ]; do (: </tmp/end &); i=$((i+1)); done; echo ready;"
+    " exec sleep 100000"
+)
 
 
 @pytest.mark.full
 def test_orphans_are_collected(engine):
     """Not so with the bare runtime, which shows that the test would see them."""
-    leaking, cured = (engine.start(r, *SH, ORPHANS.format(20)) for r in (RUNC, engine.wrapper))
-    for container in (leaking, cured):
+    leaking, cured = (engine.start(r, *SH, WAITING_ORPHANS) for r in (RUNC, engine.wrapper))
+    for container, zombies in ((leaking, 20), (cured, 0)):
         wait_until(lambda container=container: "ready" in engine.logs(container)[0])
-    wait_until(lambda: zombies_in(engine, leaking) == 20)
-    wait_until(lambda: zombies_in(engine, cured) == 0)
+        wait_until(lambda container=container: stats_in(engine, container).count("S") > 20)
+        done = engine.call(RUNC, "exec", container, *SH, ": >/tmp/end")
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda container=container: stats_in(engine, container).count("S") < 5)
+        wait_until(
+            lambda container=container, zombies=zombies: (
+                stats_in(engine, container).count("Z") == zombies
+            )
+        )
     engine.call(RUNC, "rm", "--force", "--time", "0", leaking, cured)
 
 
@@ -555,7 +571,7 @@ def test_a_thousand_orphans_in_each_of_many_containers(engine):
     containers = [engine.start(engine.wrapper, *SH, ORPHANS.format(1000)) for _ in range(10)]
     for container in containers:
         wait_until(lambda container=container: "ready" in engine.logs(container)[0], 300)
-        wait_until(lambda container=container: zombies_in(engine, container) == 0)
+        wait_until(lambda container=container: stats_in(engine, container).count("Z") == 0)
     result = engine.node.sweep("--check")
     ours = [
         entry for entry in result["offenders"] if entry["workload"]["container_id"] in containers
