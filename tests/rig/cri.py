@@ -54,6 +54,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 HANDLER = """
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
       runtime_type = "io.containerd.runc.v2"
+      pod_annotations = ["provider.fleet/*"]
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
         BinaryName = "{binary}"
 """
@@ -146,8 +147,11 @@ def make_image(directory) -> Path:
 class Kubelet:
     """containerd in a node, and what a kubelet does for its pods."""
 
-    def __init__(self, node, directory):
-        """directory: with a short name, for the sockets in it."""
+    def __init__(self, node, directory, handlers=None):
+        """directory: with a short name, for the sockets in it. handlers: name to path of more
+        runtimes.
+        """
+        self.handlers = handlers or {}
         self.node = node
         self.directory = directory
         self.top = f"/zombie-reaper-test-{os.getpid()}"
@@ -173,7 +177,7 @@ class Kubelet:
         self._import(make_image(self.directory))
 
     def _start_containerd(self):
-        handlers = {"cgroupfs": "runc"}
+        handlers = {"cgroupfs": "runc", **self.handlers}
         for style in ("systemd", "mixed"):
             script = self.directory / ("runc-" + style)
             script.write_text(
@@ -243,9 +247,11 @@ class Pod:
         pid="CONTAINER",
         style="cgroupfs",
         prefix="",
+        handler=None,
+        annotations=(),
     ):
         """pid: a NamespaceMode of CRI. style: how its cgroups are named. prefix: before the name of
-        the topmost slice.
+        the topmost slice. handler: the runtime, if it is not that of the style.
         """
         self.kubelet = kubelet
         self.namespace, self.name, self.uid = namespace, name, uid or str(uuid.uuid4())
@@ -265,22 +271,32 @@ class Pod:
         self.config = kubelet.protos.PodSandboxConfig(
             metadata={"name": name, "uid": self.uid, "namespace": namespace},
             log_directory=str(self.logs),
+            annotations=dict(annotations),
             linux={
                 "cgroup_parent": self.cgroup,
                 "security_context": {"namespace_options": self.namespaces},
             },
         )
-        request = kubelet.protos.RunPodSandboxRequest(config=self.config, runtime_handler=style)
+        request = kubelet.protos.RunPodSandboxRequest(
+            config=self.config, runtime_handler=handler or style
+        )
         self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=TIMEOUT).pod_sandbox_id
 
     def container(
-        self, name, *command, env=(), termination_log="/dev/termination-log", target=None, before=()
+        self,
+        name,
+        *command,
+        env=(),
+        termination_log="/dev/termination-log",
+        target=None,
+        before=(),
+        security=(),
     ) -> str:
         """Start a container, or the next one of that name; its id, once it is ready.
 
         termination_log: where it is mounted, its ``terminationMessagePath``; None for not at all.
         target: the container whose PID namespace it joins, as ``kubectl debug`` has it. before:
-        words before its command.
+        words before its command. security: more of its security context.
         """
         attempt = self.starts[name]
         self.starts[name] += 1
@@ -302,7 +318,13 @@ class Pod:
             envs=[{"key": key, "value": value} for key, value in dict(env).items()],
             mounts=mounts,
             log_path=str(log.relative_to(self.logs)),
-            linux={"security_context": {"namespace_options": namespaces, "seccomp": {}}},
+            linux={
+                "security_context": {
+                    "namespace_options": namespaces,
+                    "seccomp": {},
+                    **dict(security),
+                }
+            },
         )
         request = protos.CreateContainerRequest(
             pod_sandbox_id=self.sandbox, config=config, sandbox_config=self.config
@@ -346,6 +368,11 @@ class Pod:
         found = self.kubelet.runtime.ContainerStatus(request, timeout=TIMEOUT)
         state = self.kubelet.protos.ContainerState.Name(found.status.state)
         return state, found.status.exit_code, json.loads(found.info["info"])["pid"]
+
+    def stop_container(self, container, seconds):
+        """As when the pod is deleted: SIGTERM, and SIGKILL when the grace period is over."""
+        request = self.kubelet.protos.StopContainerRequest(container_id=container, timeout=seconds)
+        self.kubelet.runtime.StopContainer(request, timeout=TIMEOUT)
 
     def limit_pids(self, most):
         """Set pids.max of its cgroup (of style cgroupfs), as the kubelet does with podPidsLimit."""
