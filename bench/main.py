@@ -14,6 +14,7 @@ from typing import Any
 import collect
 import fleet
 import idle_sweep
+import init_runtime
 import latency
 import role_tasks
 import scale
@@ -114,6 +115,7 @@ def main() -> int:
         lambda: scale.measure_storms(*storms),
         lambda: scale.measure_tick(containers),
         lambda: fleet.measure(*fleet_size),
+        lambda: init_runtime.measure(runs),
     ]
     if arguments.full:
         measurements.append(lambda: latency.measure(LOADED))

@@ -38,6 +38,7 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
         "## The storm: for how long nothing can fork",
         "## A tick of the daemon where nothing is wrong",
         "## A fleet of 2 nodes",
+        "## An init for a container",
     ]
     tasks = (
         text.split("## The role on a node")[1].split("| ---: |\n")[1].split("\n\n")[0].splitlines()

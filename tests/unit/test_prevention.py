@@ -7,21 +7,24 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import sys
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import inits
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import init_names, inits
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import (
     bundle,
     create,
     elf,
     install,
+    json_text,
     rootfs,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import init_runtime
 from rig.init_runtime import CATATONIT, TINI, configuration, script
+from rig.node import ENGINE
 
 HERE = elf.read(open(TINI, "rb").read(elf.NEEDED))
 
@@ -515,7 +518,7 @@ def test_an_init_is_static_of_root_and_runs(tmp_path):
 
 
 def test_the_name_that_containers_see_is_an_init_to_the_audit():
-    assert inits.needs_no_init(bundle.MOUNT)
+    assert init_names.needs_no_init(bundle.MOUNT)
     name = os.path.basename(bundle.MOUNT)
     assert name in inits.PROGRAMS
 
@@ -621,3 +624,48 @@ def test_our_copy_of_the_init(tmp_path):
     with pytest.raises(rootfs.Unsure) as raised:
         create.header_of(str(copy_of_it))  # pytest's own directory is its user's alone
     assert "may search" in str(raised.value)
+
+
+# JSON
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+    st.booleans(),
+)
+def test_json_is_that_of_python(value, is_ascii):
+    text = json.dumps(value, ensure_ascii=is_ascii, indent=2)
+    read = json_text.loads(text + "\n")
+    assert read == value
+    assert json_text.dumps(read) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "{", "[1.5]", "[1e3]", "NaN", "{} {}", "{'a': 1}", '"\t"']
+)
+def test_what_is_no_json_is_an_error(text):
+    with pytest.raises(ValueError):
+        json_text.loads(text)
+
+
+def test_json_where_python_has_no_scanner_in_c(monkeypatch):
+    monkeypatch.setattr(json_text, "make_scanner", None)
+    assert json_text.loads('{"a": [1, "\\u00fc"]}') == {"a": [1, "ü"]}
+    assert json_text.dumps({"a": [1, "ü"]}) == '{"a":[1,"ü"]}'
+    with pytest.raises(ValueError):
+        json_text.loads("1.5")
+
+
+def test_creating_a_container_imports_nothing_slow():
+    """Each of these would take longer than all else."""
+    code = (
+        "import sys; before = set(sys.modules); sys.path.append(sys.argv[1]);"
+        " import reaper.prevention.create; print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", code, ENGINE], capture_output=True, text=True, check=True
+    )
+    assert not set(done.stdout.split()) & {"re", "enum", "json", "collections", "typing", "signal"}

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..record import Record
+from .init_names import BUILT_TO_ADOPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,18 +64,6 @@ PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     r"zombie-reaper-init": (REAPS, ("rt_sigtimedwait", "blocked")),
     r"sleep|tail|cat": (LEAKS, ("neither caught nor blocked",)),
 }
-# Written to adopt orphans, so a canary is nothing new to them. Not bash, whose script may trap
-# CHLD, nor "init", which any program may be called
-BUILT_TO_ADOPT = (
-    r"tini(-static)?|docker-init|dumb-init|supervisord|openrc-init|pause|catatonit|podman-init"
-    r"|s6-svscan|runsvdir|systemd|runit(-init)?|zombie-reaper-init"
-)
-# Programs that collect orphans, or that have to be PID 1: none of them may get an init before it
-NEEDS_NO_INIT = (
-    BUILT_TO_ADOPT + r"|tini-[\w-]+|my_init|s6-(linux-)?init|s6-overlay-suexec|dinit|finit|upstart"
-    r"|procd|minit|go-init|pid1|horust|chaperone|containerpilot|pebble"
-)
-ONLY_AS_A_PATH = r"init|pause|systemd|pid1|upstart"  # words of other meanings too
 # These catch SIGCHLD whatever their script or configuration says, so the handler does not show what
 # they wait for
 ALWAYS_CATCH_SIGCHLD = r"(ba|da|a|)sh|ruby[0-9.]*|sshd"
@@ -189,17 +178,6 @@ def look_at(procfs: ProcFS, pid: int, status: Status) -> tuple[Evidence, ...]:
     return by_signals(status), waiting, by_name(executable, command_line, status, call)
 
 
-def needs_no_init(word: str, is_command: bool = False) -> bool:
-    """Whether a word of a command, or of a script, is the name or path of an init.
-
-    is_command: it is what is executed, so it has no other meaning.
-    """
-    name = os.path.basename(word)
-    if re.fullmatch(ONLY_AS_A_PATH, name):
-        return is_command or "/" in word
-    return re.fullmatch(NEEDS_NO_INIT, name) is not None
-
-
 def is_sure(evidence: Iterable[Evidence]) -> bool:
     """Whether a canary would add nothing to this evidence."""
     return any(each.by in SURE and each.verdict != UNKNOWN for each in evidence)
@@ -224,7 +202,8 @@ def misled_by_an_orphan(
     name: from :func:`program`. before, now: all its threads, some time apart. has_children: whether
     any child of it is alive.
     """
-    if re.fullmatch(BUILT_TO_ADOPT, name or "") and any(
+    # a canary is nothing new to it
+    if name in BUILT_TO_ADOPT and any(
         each.by == "name" and each.verdict == REAPS for each in evidence
     ):
         return None

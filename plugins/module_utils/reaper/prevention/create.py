@@ -10,20 +10,20 @@ whatever happens, the container is created, without an init at worst.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import stat
-from collections.abc import Sequence
 
 from .. import files
 from ..log import to_syslog
-from . import bundle, elf
+from . import bundle, elf, json_text
 from .rootfs import Unsure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    import signal
+    from collections.abc import Sequence
+else:
+    import _signal as signal  # which does not import enum
 
 CONFIG = "config.json"
 MOST_CONFIG = 8 << 20  # bytes
@@ -81,11 +81,11 @@ def give_init(directory: str, init: str) -> None:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         text, info = files.contents(os.path.join(directory, CONFIG), MOST_CONFIG)
-        config = json.loads(text.decode("utf-8"), parse_float=_refuse, parse_constant=_refuse)
+        config = json_text.loads(text.decode("utf-8"))
         changed = bundle.with_init(config, directory, init, header_of(init))
         files.write(
             CONFIG,
-            json.dumps(changed, ensure_ascii=False, separators=(",", ":")),
+            json_text.dumps(changed),
             stat.S_IMODE(info.st_mode),
             dir_fd=fd,
             owner=(info.st_uid, info.st_gid),
@@ -110,11 +110,6 @@ def header_of(init: str) -> elf.Elf:
     if os.statvfs(init).f_flag & os.ST_NOEXEC:
         raise Unsure(f"{init} is on a file system that is mounted noexec")
     return header
-
-
-def _refuse(text: str) -> Any:
-    """The specification has no fractions, and they would not stay as they are written."""
-    raise ValueError(f"{text[:40]} is not an integer")
 
 
 def _end_in_time() -> None:

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
 
 from ..record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 MOST_LINKS = 40  # as the kernel allows (path_resolution(7))
 MOST_COMPONENTS = 400
