@@ -20,7 +20,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention i
     json_text,
     rootfs,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rig import init_runtime
 from rig.init_runtime import CATATONIT, TINI, configuration, script
@@ -434,6 +434,8 @@ def test_a_fifo_and_a_device_are_no_files(image):
 
 
 @given(st.lists(st.sampled_from(["a", "b", "..", ".", "l", "up", "abs", "gone", ""]), max_size=8))
+@example(["b", "abs"])
+@example(["a", "l", "up", "b"])
 @settings(max_examples=60, deadline=None)
 def test_paths_are_those_of_a_process_in_the_image(links, names):
     """Compared with a process that has the image as its root."""

@@ -47,6 +47,6 @@ def read(start: bytes) -> Elf | None:
                 if len(text) != length or not length:
                     return None
                 interpreter = text.rstrip(b"\0").decode("utf-8", "surrogateescape")
-    except struct.error:
+    except (struct.error, OverflowError):
         return None
     return Elf((bits, order, machine), interpreter)
