@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import bundle
+from rig.docker import Docker
 from rig.init_runtime import CATATONIT, TINI, InitRuntime, configuration, make_image, script
 from rig.journal import journal, writing_to
 from rig.node import wait_until
+from rig.own_cgroup import own_ledger
 from rig.podman import Podman
 from rig.reaping import PatientNode
 
@@ -578,3 +580,39 @@ def test_a_thousand_orphans_in_each_of_many_containers(engine):
     ]
     assert ours == []
     engine.call(RUNC, "rm", "--force", "--time", "0", *containers)
+
+
+# Docker
+
+
+@pytest.mark.full
+def test_a_runtime_of_docker(tmp_path_factory):
+    """As ``docker run --runtime init``, and ``--init`` beside it, which gives only Docker's own."""
+    with (
+        searchable() as directory,
+        own_ledger(tmp_path_factory.mktemp("node"), PatientNode, hides_others=False) as node,
+    ):
+        wrapper = InitRuntime(directory / "init").before(RUNC)
+        options = json.dumps({"runtimes": {"init": {"path": str(wrapper)}}})
+        script = "mkdir -p /etc/docker && cat >/etc/docker/daemon.json"
+        assert node.run("sh", "-c", script, input=options).returncode == 0
+        docker = Docker(node, directory, f"/zombie-reaper-{os.getpid()}")
+        try:
+            for host, first in (
+                ({}, "/bin/sh"),
+                ({"Runtime": "init"}, bundle.MOUNT),
+                ({"Runtime": "init", "Init": True}, "/sbin/docker-init"),
+                ({"Runtime": "init", "PidMode": "host"}, "/bin/sh"),
+                ({"Runtime": "init", "ReadonlyRootfs": True}, bundle.MOUNT),
+            ):
+                container = docker.run("trap 'exit 5' TERM; while :; do sleep 0.1; done", **host)
+                pid = docker.state(container)["pid"]
+                wait_until(lambda pid=pid, first=first: command_line(node, pid)[0] == first)
+            docker.stop()
+        finally:
+            node.stop()
+            docker.remove_cgroups()
+
+
+def command_line(node, pid) -> list:
+    return node.run("cat", f"/proc/{pid}/cmdline").stdout.split("\0")

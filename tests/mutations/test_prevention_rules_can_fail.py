@@ -133,7 +133,7 @@ MUTATIONS = {
     ),
     "a_dynamic_linker_is_not_looked_for": (
         BUNDLE,
-        "if header.interpreter and image.program(header.interpreter, uid, 0) is None:",
+        "if header.interpreter and image.program(header.interpreter, caller, 0) is None:",
         "if False:",
         DOUBT % "no dynamic linker",
     ),
@@ -176,7 +176,7 @@ MUTATIONS = {
     ),
     "all_may_execute_it": (
         ROOTFS,
-        "if not (each.st_mode & stat.S_IXOTH or is_owner):",
+        "if not (each.st_mode & stat.S_IXOTH or is_owner or caller.overrides):",
         "if False:",
         DOUBT % "for its owner only",
     ),

@@ -26,6 +26,7 @@ from rig import init_runtime
 from rig.init_runtime import CATATONIT, TINI, configuration, script
 from rig.node import ENGINE
 
+ROOT = rootfs.Caller(0, True)
 HERE = elf.read(open(TINI, "rb").read(elf.NEEDED))
 
 
@@ -136,18 +137,22 @@ def for_another_processor():
     return bytes(start)
 
 
+def with_capabilities(change):
+    """change: what becomes of the list of a set."""
+
+    def on_all_sets(config, _image):
+        sets = config["process"]["capabilities"]
+        config["process"]["capabilities"] = {name: change(sets[name]) for name in sets}
+
+    return on_all_sets
+
+
+def with_capability(name):
+    return with_capabilities(lambda names: [*names, name])
+
+
 def without_capability(name):
-    def change(config, _image):
-        for names in config["process"]["capabilities"].values():
-            names[:] = [each for each in names if each != name]
-
-    config_change = change
-
-    def on_a_copy(config, image):
-        config["process"]["capabilities"] = copy.deepcopy(config["process"]["capabilities"])
-        config_change(config, image)
-
-    return on_a_copy
+    return with_capabilities(lambda names: [each for each in names if each != name])
 
 
 # What every image and every runtime has somewhere, and what is no reason to leave it alone
@@ -167,6 +172,11 @@ FINE = {
     "not opted out": annotated("provider.fleet/init", "true"),
     "its own user namespace": pid_namespace({"type": "pid"}, {"type": "user"}),
     "another user": process(user={"uid": 1000, "gid": 1000}),
+    "what root may execute by its capability": all_of(
+        in_image("work/a", "", mode=0o700),
+        lambda _config, image: os.chown(image / "work/a", 1000, 1000),
+        with_capability("CAP_DAC_OVERRIDE"),
+    ),
     "a limit with room": linux(resources={"pids": {"limit": 100}}),
     "no limit": linux(resources={"pids": {"limit": -1}}),
     "the profile of containerd": process(apparmorProfile="cri-containerd.apparmor.d"),
@@ -246,6 +256,13 @@ UNSURE = {
     "not executable": (in_image("work/a", "", mode=0o644), "no command"),
     "for its owner only": (
         all_of(in_image("work/a", "", mode=0o700), process(user={"uid": 1000, "gid": 0})),
+        "not everybody",
+    ),
+    "for another only": (
+        all_of(
+            in_image("work/a", "", mode=0o700),
+            lambda _config, image: os.chown(image / "work/a", 1000, 1000),
+        ),
         "not everybody",
     ),
     "for its owner only, who is mapped": (
@@ -419,7 +436,7 @@ def test_no_path_leads_out_of_the_image(image, tmp_path):
     (image / "work/up").symlink_to("../../outside")
     walker = rootfs.Rootfs(str(image))
     for path in ("/work/out/run", "/work/up/run", "/../outside/run", str(outside / "run")):
-        assert walker.program(path, 0, 100) is None
+        assert walker.program(path, ROOT, 100) is None
         assert walker.text(path, 100) == b""
     assert walker.real("/work/up/run") == "/outside/run"
     walker.close()
@@ -428,7 +445,7 @@ def test_no_path_leads_out_of_the_image(image, tmp_path):
 def test_a_fifo_and_a_device_are_no_files(image):
     os.mkfifo(image / "work/fifo", 0o755)
     walker = rootfs.Rootfs(str(image))
-    assert walker.program("/work/fifo", 0, 100) is None
+    assert walker.program("/work/fifo", ROOT, 100) is None
     assert walker.text("/work/fifo", 100) == b""
     walker.close()
 

@@ -15,7 +15,7 @@ import stat
 
 from ..node.init_names import needs_no_init
 from . import elf
-from .rootfs import File, Rootfs, Unsure
+from .rootfs import Caller, File, Rootfs, Unsure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,10 +93,7 @@ def with_init(config: dict[str, Any], bundle: str, init: str, machine: elf.Elf) 
     try:
         place = _place(image, mounts, linux.get("devices") or [])
         image.covered = {image.real(mount["destination"]) for mount in mounts}
-        # where it is mapped, the owners of the files are others
-        is_mapped = any(each["type"] == "user" for each in linux["namespaces"])
-        uid = None if is_mapped else process["user"].get("uid", 0)
-        _starts(image, process, uid, machine)
+        _starts(image, process, _caller(process, linux["namespaces"]), machine)
     finally:
         image.close()
 
@@ -205,12 +202,20 @@ def _place(
     return found
 
 
-def _starts(image: Rootfs, process: Mapping[str, Any], uid: int | None, machine: elf.Elf) -> None:
+def _caller(process: Mapping[str, Any], namespaces: Sequence[Mapping[str, str]]) -> Caller:
+    if any(each["type"] == "user" for each in namespaces):
+        return Caller(None, False)  # the owners of the files are others there
+    uid = process["user"].get("uid", 0)
+    effective = (process.get("capabilities") or {}).get("effective") or []
+    return Caller(uid, uid == 0 and "CAP_DAC_OVERRIDE" in effective)
+
+
+def _starts(image: Rootfs, process: Mapping[str, Any], caller: Caller, machine: elf.Elf) -> None:
     """The command can be executed, as far as the image shows: behind an init it would fail later,
     and with another message.
     """
     directory = process.get("cwd") or "/"
-    program = _command(image, process, directory, uid)
+    program = _command(image, process, directory, caller)
     if program.info.st_mode & (stat.S_ISUID | stat.S_ISGID):
         raise Unsure("the command has set-user-ID, so an init might not be allowed to signal it")
     if needs_no_init(program.path, is_command=True):
@@ -221,7 +226,7 @@ def _starts(image: Rootfs, process: Mapping[str, Any], uid: int | None, machine:
         path = interpreter[0].decode("utf-8", "surrogateescape") if interpreter else ""
         if not path.startswith("/"):
             raise Unsure("the interpreter of the command is no absolute path")
-        found = image.program(path, uid, elf.NEEDED)
+        found = image.program(path, caller, elf.NEEDED)
         if found is None:
             raise Unsure(f"the interpreter {path[:80]!a} is not in the image")
         program = found
@@ -230,7 +235,7 @@ def _starts(image: Rootfs, process: Mapping[str, Any], uid: int | None, machine:
         raise Unsure("the command is neither a program nor a script")
     if header.machine != machine.machine:
         raise Unsure("the command is for another processor than the init")
-    if header.interpreter and image.program(header.interpreter, uid, 0) is None:
+    if header.interpreter and image.program(header.interpreter, caller, 0) is None:
         raise Unsure(f"the dynamic linker {header.interpreter[:80]!a} is not in the image")
     for word in process["args"][1:MOST_WORDS]:
         text = image.text(posixpath.join(directory, word), MOST_SCRIPT)
@@ -238,7 +243,7 @@ def _starts(image: Rootfs, process: Mapping[str, Any], uid: int | None, machine:
             _no_init_in(text)
 
 
-def _command(image: Rootfs, process: Mapping[str, Any], directory: str, uid: int | None) -> File:
+def _command(image: Rootfs, process: Mapping[str, Any], directory: str, caller: Caller) -> File:
     """What execvp(3) would execute, which is what runtimes look for (Go's exec.LookPath)."""
     name = process["args"][0]
     if "/" in name:
@@ -252,7 +257,7 @@ def _command(image: Rootfs, process: Mapping[str, Any], directory: str, uid: int
             raise Unsure("a directory of its PATH is relative")
         places = [posixpath.join(each, name) for each in directories]
     for place in places:
-        found = image.program(place, uid, elf.NEEDED)
+        found = image.program(place, caller, elf.NEEDED)
         if found is not None:
             return found
     raise Unsure(f"there is no command {name[:80]!a} in the image")

@@ -26,6 +26,13 @@ class Unsure(Exception):
     """Why a container is left as it is: half a sentence."""
 
 
+class Caller(Record):
+    """Who will execute the command."""
+
+    uid: int | None  # as the files of the image have it; None where that is not known
+    overrides: bool  # CAP_DAC_OVERRIDE
+
+
 class File(Record):
     """A regular file in an image."""
 
@@ -85,10 +92,9 @@ class Rootfs:
         walked.close()
         return walked.path
 
-    def program(self, path: str, uid: int | None, most: int) -> File | None:
-        """The file that execve(2) would take; None if it would take none.
+    def program(self, path: str, caller: Caller, most: int) -> File | None:
+        """The file that execve(2) would take; None if it would take none. most: bytes to read.
 
-        uid: of the caller, as the files have it; None if that is not known. most: bytes to read.
         Raises :class:`Unsure` where that depends on more than is looked at here.
         """
         walked = self._walk(path)
@@ -102,8 +108,8 @@ class Rootfs:
             if not stat.S_ISREG(info.st_mode) or not info.st_mode & 0o111:
                 return None
             for each in infos:
-                is_owner = each.st_uid == uid and each.st_mode & stat.S_IXUSR
-                if not (each.st_mode & stat.S_IXOTH or is_owner):
+                is_owner = each.st_uid == caller.uid and each.st_mode & stat.S_IXUSR
+                if not (each.st_mode & stat.S_IXOTH or is_owner or caller.overrides):
                     raise Unsure(f"not everybody may execute {path[:80]!a}")
             return File(walked.path, info, walked.start(most))
         finally:
