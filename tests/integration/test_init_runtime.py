@@ -570,7 +570,7 @@ def test_nothing_is_left_in_the_image(engine):
 @pytest.mark.full
 def test_a_thousand_orphans_in_each_of_many_containers(engine):
     """No zombie is left anywhere."""
-    containers = [engine.start(engine.wrapper, *SH, ORPHANS.format(1000)) for _ in range(10)]
+    containers = [engine.start(engine.wrapper, *SH, ORPHANS.format(1000)) for _ in range(50)]
     for container in containers:
         wait_until(lambda container=container: "ready" in engine.logs(container)[0], 300)
         wait_until(lambda container=container: stats_in(engine, container).count("Z") == 0)
