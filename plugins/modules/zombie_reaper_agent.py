@@ -158,16 +158,18 @@ limits_settable:
 
 import json
 import os
-import re
 import shutil
 import stat
-import sys
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.provider.fleet.plugins.module_utils import engine_sources, sweep_module
+from ansible_collections.provider.fleet.plugins.module_utils import (
+    engine_sources,
+    prefixes,
+    sweep_module,
+)
+from ansible_collections.provider.fleet.plugins.module_utils.prefixes import PREFIX, below
 
-PREFIX = "/usr/local"  # what is below it here is below another prefix where one is given
 ENGINE = "/usr/local/lib/zombie_reaper"
 COMMAND = "/usr/local/sbin/zombie-reaper"
 SCRIPT = "/usr/local/bin/kill_zombie_parents.sh"
@@ -184,8 +186,6 @@ CRON_DAEMONS = ("/usr/sbin/cron", "/usr/sbin/crond")
 # of Debian and SUSE, of Red Hat and Fedora, of Arch
 CRON_UNITS = ("cron.service", "crond.service", "cronie.service")
 CRON_PIDS = ("/run/crond.pid", "/run/cron.pid")  # where there is no systemd to ask
-# characters that need no quoting in cron's files and systemd's units
-PREFIXES = re.compile("(/[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]*)+")
 
 # Parses on any Python, so that an old one gives the message and not a syntax error. -I and -S: no
 # user site, no environment, a third of the start-up time.
@@ -223,25 +223,14 @@ def ships_with_the_engine():
 
 
 def command_text(module, prefix=PREFIX):
-    """The text of the command, for the node's own Python. That of this module comes last: it may be
-    in a virtual environment, and go with it.
-    """
-    for path in ("/usr/bin/python3", "/usr/libexec/platform-python", sys.executable):
+    """The text of the command, for the node's own Python."""
+    for path in prefixes.PYTHONS:
         if os.path.exists(path):
             text = COMMAND_TEXT % dict(python=path, library=os.path.dirname(below(prefix, ENGINE)))
-            code = "import sys; raise SystemExit(sys.version_info < (3, 9))"
             # the text that is there was tested when it was written
-            if (
-                read(below(prefix, COMMAND)) == text
-                or module.run_command([path, "-IS", "-c", code])[0] == 0
-            ):
+            if read(below(prefix, COMMAND)) == text or prefixes.runs_the_engine(module, path):
                 return text
-    module.fail_json(msg="no Python 3.9 or later was found on the node for the agent to run with")
-
-
-def below(prefix, path):
-    """Where a file that is below PREFIX by default is with this prefix."""
-    return prefix + path[len(PREFIX) :] if path.startswith(PREFIX + "/") else path
+    return prefixes.require_a_python(module)
 
 
 def prefix_file():
@@ -251,44 +240,7 @@ def prefix_file():
 def installed_prefix():
     """The prefix of the agent that is on the node."""
     noted = (read(prefix_file()) or PREFIX).strip()
-    return noted if PREFIXES.fullmatch(noted) else PREFIX
-
-
-def check_form(module, prefix):
-    """Fail if it is no path that can stand in cron's files and systemd's units."""
-    if not PREFIXES.fullmatch(prefix):
-        module.fail_json(
-            msg=(
-                "prefix: %r is not allowed: give the absolute path of a directory that consists of"
-                " letters, digits and ._+@=- only, such as /opt/zombie_reaper"
-            )
-            % prefix[:200]
-        )
-
-
-def check_prefix(module, prefix):
-    """Fail if somebody but root could put programs there, which root would then run."""
-    check_form(module, prefix)
-    if prefix == PREFIX:  # a distribution may give that one to a group of administrators
-        return
-    # whoever can rename what a link leads through can put something else in its place
-    places = (ENGINE, os.path.dirname(COMMAND), os.path.dirname(SCRIPT))
-    for path in [prefix] + [os.path.realpath(below(prefix, place)) for place in places]:
-        while True:
-            if os.path.lexists(path):
-                info = os.stat(path)
-                of_root = stat.S_ISDIR(info.st_mode) and info.st_uid == 0
-                if not of_root or info.st_mode & stat.S_IWOTH:
-                    module.fail_json(
-                        msg=(
-                            "prefix: %r is not allowed: %s is no directory of root's that others"
-                            " cannot write to, and root would run programs from there"
-                        )
-                        % (prefix, path)
-                    )
-            if path == "/":
-                break
-            path = os.path.dirname(path)
+    return noted if prefixes.PREFIXES.fullmatch(noted) else PREFIX
 
 
 def refuse_read_only(module, paths):
@@ -381,7 +333,8 @@ def present(module, options, agent_settings, prefix=PREFIX):
         values.update(checked(agent_settings, dict(AGENT_CHECKS, **metrics.CHECKS)))
     except OptionError as error:
         module.fail_json(msg=str(error))
-    check_prefix(module, prefix)
+    places = (ENGINE, os.path.dirname(COMMAND), os.path.dirname(SCRIPT))
+    prefixes.check_prefix(module, prefix, places)
     engine = engine_sources.of(reaper, below(prefix, ENGINE))
     made_from_engine = [below(prefix, path) for path in SHARED]  # long, and no news to anybody
     wanted = {path: (text, 0o644) for path, text in engine.items()}
@@ -464,7 +417,7 @@ def remove_if_empty(prefix):
 
 
 def absent(module, prefix=PREFIX):
-    check_form(module, prefix)
+    prefixes.check_form(module, prefix)
     files = {each: installed(each) for each in sorted({installed_prefix(), prefix})}
     gone = sum(files.values(), []) + [
         path for path in metrics_files() + [os.path.dirname(CONFIG), RUN] if os.path.lexists(path)
