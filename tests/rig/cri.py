@@ -190,6 +190,7 @@ class Kubelet:
             CONFIG.format(directory=self.directory, image=IMAGE)
             + "".join(HANDLER.format(name=name, binary=binary) for name, binary in handlers.items())
         )
+        self.configure(config)
         self.node.command(
             "sh",
             "-c",
@@ -197,6 +198,9 @@ class Kubelet:
             str(config),
             str(self.directory / "log"),
         )
+
+    def configure(self, config):
+        """What a test changes in containerd's configuration before it is started."""
 
     def _import(self, image):
         ctr = ["ctr", "--address", str(self.directory / "socket"), "--namespace", "k8s.io"]
@@ -251,7 +255,8 @@ class Pod:
         annotations=(),
     ):
         """pid: a NamespaceMode of CRI. style: how its cgroups are named. prefix: before the name of
-        the topmost slice. handler: the runtime, if it is not that of the style.
+        the topmost slice. handler: the runtime, if it is not that of the style; empty
+        for the default.
         """
         self.kubelet = kubelet
         self.namespace, self.name, self.uid = namespace, name, uid or str(uuid.uuid4())
@@ -278,7 +283,7 @@ class Pod:
             },
         )
         request = kubelet.protos.RunPodSandboxRequest(
-            config=self.config, runtime_handler=handler or style
+            config=self.config, runtime_handler=style if handler is None else handler
         )
         self.sandbox = kubelet.runtime.RunPodSandbox(request, timeout=TIMEOUT).pod_sandbox_id
 
