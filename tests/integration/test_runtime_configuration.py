@@ -162,23 +162,22 @@ OTHERS = """
 """
 
 
-@pytest.mark.parametrize(
-    "text, said",
-    {
-        DEBIAN + "[plugins": "line 10 column 9: ] is missing",
-        DEBIAN.replace(
-            "version = 2", "version = 2\noom_score = 'none'"
-        ): "containerd cannot read it",
-        DEBIAN.replace("version = 2", "# none"): "version 1",
-        NVIDIA + "\n" + OTHERS: "already that is not of this collection",
-        NVIDIA.replace('"nvidia" #', '"kata" #'): "kata, cannot be given an init",
-        DEBIAN.replace("version = 2", "version = 2\n" + edits.BEGIN): "is missing",
-        'version = 2\nplugins = {"io.containerd.grpc.v1.cri" = {sandbox_image = "p"}}\n': (
-            "Add this to its configuration by hand"
-        ),
-    }.items(),
-    ids=lambda value: repr(value)[-30:],
-)
+INLINE = 'version = 2\nplugins = {"io.containerd.grpc.v1.cri" = {sandbox_image = "p"}}\n'
+REFUSED = {
+    "broken": (DEBIAN + "[plugins", "line 10 column 9: ] is missing"),
+    "broken_for_containerd": (
+        DEBIAN.replace("version = 2", "version = 2\noom_score = 'none'"),
+        "containerd cannot read it",
+    ),
+    "of_version_1": (DEBIAN.replace("version = 2", "# none"), "version 1"),
+    "another_handler": (NVIDIA + "\n" + OTHERS, "already that is not of this collection"),
+    "another_default": (NVIDIA.replace('"nvidia" #', '"kata" #'), "kata, cannot be given an init"),
+    "half_a_block": (DEBIAN.replace("version = 2", "version = 2\n" + edits.BEGIN), "is missing"),
+    "an_inline_table": (INLINE, "Add this to its configuration by hand"),
+}
+
+
+@pytest.mark.parametrize("text, said", REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_added_to_safely_is_refused(tmp_path, text, said):
     node = Node(containerds.path(None), tmp_path, text)
     files = node.files()
@@ -307,6 +306,7 @@ def test_containerd_2_of_k3s_gets_the_template_of_its_version(tmp_path):
         (NVIDIA, False, "does not use the base template"),
         (None, True, "would not keep everything"),
     ],
+    ids=["its_own", "as_default"],
 )
 def test_a_template_that_cannot_be_added_to_is_refused(tmp_path, template, default, said):
     node = Rancher(containerds.path(None), tmp_path, NVIDIA, template)

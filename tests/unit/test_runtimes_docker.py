@@ -46,6 +46,12 @@ def test_what_is_right_and_what_is_broken(text, said, tmp_path):
     assert len(told.splitlines()) == 1
 
 
+def test_a_key_with_two_values_is_refused():
+    """Docker takes the last one."""
+    with pytest.raises(edits.Refused, match='more than one value for "dns"'):
+        docker.options('{"dns": ["10.0.0.1"], "dns": []}', "daemon.json")
+
+
 def apply(files):
     for path, text in files.items():
         edits.replace(path, text)

@@ -38,7 +38,7 @@ def test_what_others_have_added_since_stays():
     assert edits.without(text, "file") == "a = 1\nc = 3\n"
 
 
-@pytest.mark.parametrize("lost", [edits.BEGIN, edits.END])
+@pytest.mark.parametrize("lost", [edits.BEGIN, edits.END], ids=["begin", "end"])
 def test_half_a_block_is_refused(lost):
     text = edits.append("a = 1\n", "b = 2\n").replace(lost, "")
     with pytest.raises(edits.Refused, match="file: the line .* is missing"):
