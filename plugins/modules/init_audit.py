@@ -16,7 +16,7 @@ description:
   - A process whose parent has ended is given to PID 1 of its container. If that PID 1 never waits,
     every such process stays behind as a zombie.
   - Shows for every container what its PID 1 is, whether it collects orphans, and on what evidence.
-    It also counts zombies and the PIDs in use.
+    It also counts zombies and the PIDs in use, and says what would help.
   - Without O(probe) it only looks.
 author:
   - The provider.fleet authors (@provider-fleet)
@@ -145,6 +145,21 @@ containers:
     harm:
       description: What a canary may have done to this PID 1, in words; null if it is as before.
       type: str
+    cures:
+      description: >-
+        What helps, or may help, against zombies there. An init as PID 1 helps against orphans; it
+        comes by V(init_in_image), V(share_process_namespace) or V(runtime_class) (in a pod), or
+        V(init_flag) (Docker, Podman). Only V(fix), a fix in the program, helps against zombies that
+        were started by the very program that keeps them. Empty if there is nothing to cure.
+      type: list
+      elements: str
+      sample: [init_in_image, share_process_namespace, runtime_class]
+    advice:
+      description: The same in sentences, with numbers; null if there is nothing to cure.
+      type: str
+      sample: >-
+        2 count as started by the program that keeps them: it has to wait (waitpid(2)) for each
+        child that it starts. An init as PID 1 does not help against these.
     zombies:
       description: Zombies that parents in this container hold.
       type: int

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import cures
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
 
 from .node_result import Row, audited, checked, text
@@ -131,13 +132,20 @@ def _node(host: str, look: Row) -> Row:
 
 def _offender(host: str, offender: Row) -> Row:
     pids = offender["pids"]
+    is_init = offender["pid"] is not None and offender["pid"] == offender["init_pid"]
+    orphans = min(offender["orphans"] or 0, offender["zombies"])
+    kept = cures.kept(orphans, offender["zombies"] - orphans, is_init)
+    workload = offender["workload"]
+    place = cures.place_of(bool(workload["pod_uid"]), workload["runtime"])
     return {
         "host": host,
-        **_place(offender["workload"]),
+        **_place(workload),
         **_process(offender),
-        "is_init": offender["pid"] is not None and offender["pid"] == offender["init_pid"],
+        "is_init": is_init,
         "zombies": offender["zombies"],
         "orphans": offender["orphans"],
+        "cures": list(cures.cures(kept, place)),
+        "advice": cures.in_words(kept, place),
         "oldest_age": offender["oldest_age"],
         "leaking_per_hour": offender["leaking_per_hour"],
         "tasks": pids["current"],
@@ -155,6 +163,8 @@ def _init(host: str, container: Row) -> Row:
         **_process(container["init"]),
         "zombies": container["zombies"],
         "explanation": text("; ".join(container["leaks_because"][:MAX_EVIDENCE])),
+        "cures": container["cures"],
+        "advice": container["advice"],
     }
 
 

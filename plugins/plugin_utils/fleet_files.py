@@ -54,6 +54,7 @@ COLUMNS = (
     "verdict",
     "reason",
     "explanation",
+    "advice",
     "remedy",
     "outcome",
     "ended",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node.cures import label
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import (
     FULL_SHARE,
     USUAL,
@@ -383,6 +384,7 @@ def _workloads(fleet: Fleet) -> Table:
             Column("New per hour", number=True, wide=True),
             Column("PID limit used", number=True, wide=True),
             Column("If swept now", wide=True),
+            Column("What helps", wide=True),
         ),
         rows=fleet["offenders"],
         cells=_workload,
@@ -407,6 +409,8 @@ def _workload(row: Row) -> list[Cell]:
         _count(row["leaking_per_hour"]),
         Cell(_percent(row["usage"]), sort=row["usage"], tone=_tone(row["usage"])),
         verdict,
+        # What its parent may still ask for does no harm
+        Cell("" if row["reason"] == "may_be_waited_for" else label(row["cures"])),
     ]
 
 
@@ -475,6 +479,7 @@ def _inits(fleet: Fleet) -> Table:
             Column("PID 1"),
             Column("Zombies", number=True, sorted=True),
             Column("Why", wide=True),
+            Column("What helps", wide=True),
         ),
         rows=fleet["inits"],
         cells=lambda row: [
@@ -484,6 +489,7 @@ def _inits(fleet: Fleet) -> Table:
             Cell(row["name"]),
             _count(row["zombies"]),
             Cell(row["explanation"]),
+            Cell(row["advice"]),
         ],
         nothing="None is known to leak.",
     )

@@ -14,6 +14,7 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node.cures import CURES
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.pressure import LEVELS
 
@@ -137,6 +138,8 @@ def audited(returned: object) -> tuple[list[Row], str]:
                     for each in map(as_dict, as_list(container.get("evidence")))
                     if each.get("verdict") == "leaks"
                 ],
+                "cures": [cure for cure in CURES if cure in as_list(container.get("cures"))],
+                "advice": text(container.get("advice"), MAX_LINE),
             }
             for place, container in _entries(audit, "containers", "containers")
         ], ""

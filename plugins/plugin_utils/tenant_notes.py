@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.node.cures import FIX
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.report import duration_in_words
 
 from .fleet_data import moment
@@ -44,12 +45,12 @@ ENTRYPOINT ["/usr/bin/tini", "--"]
 
 `command` in a pod or in an Akash SDL replaces ENTRYPOINT. Write
 `command: ["/usr/bin/tini", "--", "your-program"]` there. In a pod, `shareProcessNamespace: true`
-does it too.
+does it too, and so does `runtimeClassName: init` where the operator offers that.
 """
 OWN_CHILDREN = """\
 **Programs that do not wait for their own children.** An init does not help against these. The
-program has to wait for each process that it starts: `poll()` or `wait()` in Python, `wait` in a
-shell, `cmd.Wait()` in Go, `waitpid(2)` in C.
+program has to wait for each process that it starts, and as a subreaper for each that is left to it:
+`poll()` or `wait()` in Python, `wait` in a shell, `cmd.Wait()` in Go, `waitpid(2)` in C.
 """
 
 Fleet = Mapping[str, Any]  # what fleet_data.fleet() returns
@@ -172,12 +173,12 @@ def _action(row: Row) -> str:
 
 
 def _cures(found: Found) -> Iterable[str]:
-    """Which of the two causes it can be."""
-    unknown = any(row["orphans"] is None for row in found.offenders)
-    own = any(row["zombies"] > (row["orphans"] or 0) for row in found.offenders)
-    orphans = any(row["orphans"] or row["is_init"] for row in found.offenders)
-    neither_known = unknown or not (own or orphans or found.inits)
-    if orphans or found.inits or neither_known:
+    """Which of the two causes it can be; both where nothing tells."""
+    # Of a PID 1, the audit may know more than its zombies show
+    audited = {(row["host"], row["pid"]) for row in found.inits}
+    rows = [row for row in found.offenders if (row["host"], row["pid"]) not in audited]
+    helping = {cure for row in (*rows, *found.inits) for cure in row["cures"]}
+    if helping != {FIX}:
         yield ORPHANS
-    if own or neither_known:
+    if FIX in helping or not helping:
         yield OWN_CHILDREN

@@ -557,6 +557,17 @@ def test_a_row_tells_whose_it_is(audited):
     assert audited.entry(audited.probed, "tenant")["pids"]["current"] == 1
 
 
+def test_a_row_tells_what_would_help(audited):
+    """What each kind is: test_what_helps_against_zombies_is_that_for_the_kind_that_was_seen."""
+    entry = audited.entry(audited.probed, "tenant")
+    assert entry["cures"] == ["init_in_image", "share_process_namespace", "runtime_class"]
+    assert "runtimeClassName: init" in entry["advice"]
+    for entry in audited.probed["containers"]:
+        leaks = entry["verdict"] == "leaks"
+        assert bool(entry["cures"]) == (leaks or bool(entry["zombies"])), entry
+        assert bool(entry["advice"]) == bool(entry["cures"])
+
+
 def test_a_table_for_people(audited):
     summary = audited.probed["summary"]
     counts = audited.probed["counts"]
@@ -564,8 +575,23 @@ def test_a_table_for_people(audited):
         summary[0] == f"{counts['containers']} containers on this node: {counts['reaps']} collect"
         f" orphans, {counts['leaks']} leak, {counts['unknown']} unknown"
     )
-    assert summary[1].split() == ["verdict", "zombies", "pids", "PID", "1", "container", "why"]
-    assert len(summary) == len(CONTAINERS) + 3 + bool(counts["unlimited_pods"])
+    assert summary[1].split() == [
+        "verdict",
+        "zombies",
+        "pids",
+        "PID",
+        "1",
+        "container",
+        "what",
+        "helps",
+        "why",
+    ]
+    assert len(summary) == len(CONTAINERS) + 6 + bool(counts["unlimited_pods"])
+    assert [line.partition(":")[0] for line in summary[len(CONTAINERS) + 2 :][:3]] == [
+        "an init in a pod",
+        "an init in another container",
+        "a fix in the program",
+    ]
     assert summary[-1] == "canaries left behind as zombies: 1"
     (line,) = [
         line for line in summary if f" {audited.programs['every second'].pids[1]} python " in line
@@ -1289,3 +1315,45 @@ def test_zombie_info_gives_facts_when_asked(node, ansible):
     assert (status, set(facts)) == ("SUCCESS", {"counts", "limits", "offenders"})
     assert facts == {key: result[key] for key in facts}
     assert offender_of(facts, init)["zombies"] == 1
+
+
+LEFT_BY_ANOTHER = (
+    """
+child = os.fork()
+if child == 0:
+    os.setsid()
+    os.fork()
+    os._exit(0)
+os.waitpid(child, 0)
+os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+"""
+    + LEAKS
+)
+BEHIND_AN_INIT = """
+if os.fork() == 0:
+    zombie()
+    ready()
+    forever()
+while True:
+    os.wait()
+"""
+KINDS_OF_ZOMBIES = {  # what is in the container -> what helps
+    "orphans of PID 1": (LEFT_BY_ANOTHER, ["init_in_image"]),
+    "either": ("zombie()\n" + LEAKS, ["init_in_image", "fix"]),
+    "another program's own": (PARENT_BELOW, ["fix"]),
+    "another program's own behind an init": (BEHIND_AN_INIT, ["fix"]),
+    "none, and PID 1 collects orphans": (COLLECTS, []),
+}
+
+
+def test_what_helps_against_zombies_is_that_for_the_kind_that_was_seen(node):
+    programs = {name: node.container(code) for name, (code, _cures) in KINDS_OF_ZOMBIES.items()}
+    done = node.agent("--audit", "--json", "--min-age", "0")
+    entries = {entry["init"]["pid"]: entry for entry in json.loads(done.stdout)["containers"]}
+    for name, (_code, cures) in KINDS_OF_ZOMBIES.items():
+        entry = entries[programs[name].pids[1]]
+        assert entry["cures"] == cures, (name, entry)
+        assert ("an init as PID 1 helps" in (entry["advice"] or "")) == ("init_in_image" in cures)
+        assert ("has to wait" in (entry["advice"] or "")) == ("fix" in cures)
+    young = json.loads(node.agent("--audit", "--json", "--min-age", "600").stdout)
+    assert [entry["cures"] for entry in young["containers"]] == [[]] * len(programs)

@@ -64,6 +64,18 @@ MUTATIONS = {
         "workload.namespace is None",
         IN_POLICY + "a_pod_whose_namespace_is_not_known_may_be_a_protected_one",
     ),
+    "zombies_show_that_pid_1_collects_no_orphans": (
+        INITS,
+        'if each.by not in ("zombies", "sweeps")]',
+        "]",
+        "tests/unit/test_cures.py::test_zombies_do_not_show_whether_orphans_are_collected",
+    ),
+    "the_name_of_my_init_alone_decides": (
+        INITS,
+        "        if by_waiting(call).verdict == REAPS:\n            traits",
+        "        if True:\n            traits",
+        IN_INITS + "a_name_is_not_believed_without_them",
+    ),
     "a_canary_counts": (
         POLICY,
         "if zombie.num_threads > 1 or zombie.canary:",

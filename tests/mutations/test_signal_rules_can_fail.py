@@ -146,9 +146,15 @@ MUTATIONS = {
         LOG + "a_lease_does_not_hold_the_sweep_up",
     ),
     "an_init_cures_everything": (
+        "node/cures.py",
+        "    if is_init:",
+        "    if True:",
+        LOG + "the_cure_is_that_for_the_cause",
+    ),
+    "all_zombies_are_orphans": (
         TOLD,
-        'zombie.claim == "orphan"',
-        "True",
+        "zombie.is_orphan for",
+        "True for",
         LOG + "the_cure_is_that_for_the_cause",
     ),
     "an_end_is_no_warning": (

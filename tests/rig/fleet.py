@@ -147,6 +147,8 @@ def container(verdict="leaks", zombies=0, **changes):
         "verdict": verdict,
         "evidence": evidence,
         "seconds": None,
+        "cures": ["init_in_image", "share_process_namespace", "runtime_class"],
+        "advice": "an init as PID 1 helps",
         "zombies": zombies,
         "pids": None,
         **changes,

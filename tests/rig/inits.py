@@ -102,6 +102,17 @@ events { }
 http { access_log off; server { listen unix:/run/nginx.sock; } }
 """
 
+# What my_init does with children, in its own words: it starts runsvdir and waits for that, and so
+# for any other. It has handlers, but none for SIGCHLD
+MY_INIT = """
+import os, signal, sys
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+    signal.signal(number, lambda *_: sys.exit(2))
+runsvdir = os.spawnl(os.P_NOWAIT, "/usr/bin/runsvdir", "/usr/bin/runsvdir", "-P", %r)
+while os.waitpid(-1, 0)[0] != runsvdir:
+    pass
+"""
+
 OS_WAIT = """
 import os, time
 if os.fork() == 0:
@@ -134,13 +145,18 @@ LEADER_EXITS = "ctypes.CDLL(None).syscall(60, 0)\n"
 
 
 class Case(
-    namedtuple("Case", ("name", "package", "command", "podman", "misleads"), defaults=((), False))
+    namedtuple(
+        "Case",
+        ("name", "package", "command", "podman", "misleads", "needs"),
+        defaults=((), False, ""),
+    )
 ):
     """package: Debian's, for the version. command: the words of PID 1, with DIRECTORY for the directory
     of its files.
 
     podman: flags and image where it runs in a container of podman and not in a bare PID namespace.
-    misleads: made to be taken for what it is not, and no program that anybody runs.
+    misleads: made to be taken for what it is not, and no program that anybody runs. needs: a
+    program that has to be installed, where that is not the first word.
     """
 
     __slots__ = ()
@@ -148,6 +164,8 @@ class Case(
     @property
     def installed(self) -> bool:
         program = self.command[0]
+        if self.needs and not shutil.which(self.needs):
+            return False
         if self.podman:
             return bool(
                 shutil.which("podman") and (HOST not in self.podman or Path(program).exists())
@@ -175,6 +193,13 @@ def python(code) -> list:
 CASES = [
     Case("tini", "tini", words("/usr/bin/tini -- " + SLEEP)),
     Case("`tini -g`", "tini", words("/usr/bin/tini -g -- " + SLEEP)),
+    # conda-forge's package is the same program; images of Jupyter start it so
+    Case(
+        "`tini -g`, installed as conda does",
+        "tini",
+        words("DIRECTORY/conda/bin/tini -g -- " + SLEEP),
+        needs="tini",
+    ),
     Case("docker-init", "docker.io", words("/usr/bin/docker-init -- " + SLEEP)),
     Case("dumb-init", "dumb-init", words("/usr/bin/dumb-init " + SLEEP)),
     Case(
@@ -192,6 +217,12 @@ CASES = [
         "runit", "runit", ["/usr/sbin/runit"], (HOST, "--volume=DIRECTORY/runit:/etc/runit", "host")
     ),
     Case("supervisord", "supervisor", words("/usr/bin/supervisord -c DIRECTORY/supervisord.conf")),
+    Case(
+        "a script that waits as `my_init` of baseimage-docker",
+        "runit",
+        words("/usr/bin/python3 -u DIRECTORY/my_init"),
+        needs="runsvdir",
+    ),
     Case(
         "systemd",
         "systemd",
@@ -309,6 +340,12 @@ CASES = [
         misleads=True,
     ),
     Case(
+        "a Python script that sleeps, called my_init",
+        "python3",
+        words("/usr/bin/python3 -u DIRECTORY/idle/my_init"),
+        misleads=True,
+    ),
+    Case(
         "waits in `waitid` for any child to stop",
         "python3",
         python(CHILD + "os.waitid(os.P_ALL, 0, os.WSTOPPED)"),
@@ -390,7 +427,7 @@ class Inits:
 
     def _lay_out(self):
         """The files of all cases."""
-        for name in ("s6", "runsvdir", "runit/sv"):
+        for name in ("s6", "runsvdir", "runit/sv", "conda/bin", "idle"):
             (self.directory / name).mkdir(parents=True)
         for stage, line in (("1", ""), ("2", "exec runsvdir /etc/runit/sv"), ("3", "")):
             path = self.directory / "runit" / stage
@@ -400,6 +437,8 @@ class Inits:
             ("supervisord.conf", SUPERVISORD),
             ("nginx.conf", NGINX),
             ("supervisord", "import time; time.sleep(1000)"),
+            ("idle/my_init", "import time; time.sleep(1000)"),
+            ("my_init", MY_INIT % str(self.directory / "runsvdir")),
         ):
             (self.directory / name).write_text(text, encoding="utf-8")
         for name, source in (("pause", PAUSE), ("nocldwait", NOCLDWAIT)):
@@ -410,6 +449,8 @@ class Inits:
                 check=True,
             )
         shutil.copy("/usr/bin/sleep", self.directory / "tini")
+        if shutil.which("tini"):
+            shutil.copy("/usr/bin/tini", self.directory / "conda/bin/tini")
         if shutil.which("ssh-keygen"):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.directory / "key"],

@@ -46,6 +46,7 @@ def test_every_key_of_every_row_is_a_column():
         "tenants",
         "short_of_pids",
         "cleared_by",
+        "cures",
     }
 
 

@@ -169,9 +169,9 @@ def test_the_pod_of_a_parent_that_was_ended_gets_an_event(server, announce):
         "message": (
             "zombie-reaper (provider.fleet), run by the operator of this node, ended PID 7 of"
             " container app: it kept 1 exited child process (zombies), each for at least 100 s, and"
-            " never waited for them. They fill the process table. 1 count as its own: it has to"
-            " wait (waitpid(2)) for each child that it starts. An init as PID 1 does not help"
-            " against these."
+            " never waited for them. They fill the process table. 1 counts as started by the program"
+            " that keeps them: it has to wait (waitpid(2)) for each child that it starts. An init as"
+            " PID 1 does not help against these."
         ),
         "type": "Warning",
         "source": {"component": "zombie-reaper", "host": host},

@@ -129,16 +129,27 @@ def test_nothing_of_others_is_in_a_note():
 @pytest.mark.parametrize(
     "claims, pid, cures",
     [
-        ({"orphan": 3, "may_be_waited_for": 0}, 4711, (True, False)),
+        ({"orphan": 3, "may_be_waited_for": 0}, 4700, (True, False)),
+        # left to a subreaper
+        ({"orphan": 3, "may_be_waited_for": 0}, 4711, (False, True)),
         ({"orphan": 0, "may_be_waited_for": 3}, 4711, (False, True)),
-        ({"orphan": 1, "may_be_waited_for": 2}, 4711, (True, True)),
+        ({"orphan": 1, "may_be_waited_for": 2}, 4700, (True, True)),
         ({"orphan": 0, "may_be_waited_for": 3}, 4700, (True, True)),
-        (None, 4711, (True, True)),
+        (None, 4711, (False, True)),
+        (None, 4700, (True, True)),
     ],
 )
 def test_the_cure_is_for_the_cause(claims, pid, cures):
     (note,) = notes_of(rig.offender(3, claims=claims, pid=pid)).values()
     assert (tenant_notes.ORPHANS in note, tenant_notes.OWN_CHILDREN in note) == cures
+
+
+def test_what_an_audit_knows_of_a_pid_1_counts_more_than_its_zombies():
+    """It collects orphans, so those are its own children."""
+    of_init = rig.offender(3, claims={"orphan": 0, "may_be_waited_for": 3}, pid=4700)
+    for cures, expected in ((["fix"], (False, True)), (["runtime_class"], (True, False))):
+        (note,) = notes_of(of_init, containers=[rig.container(cures=cures)]).values()
+        assert (tenant_notes.ORPHANS in note, tenant_notes.OWN_CHILDREN in note) == expected
 
 
 def test_a_program_that_was_ended():

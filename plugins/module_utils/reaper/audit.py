@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""For every container of the node: what its PID 1 is, and whether that collects orphans. One that
-does not will leak, or does already.
+"""For every container of the node: what its PID 1 is, whether that collects orphans, and what would
+help against its zombies. One that collects none will leak, or does already.
 
 An audit ends and stops nothing. Asked to probe, it sends a canary to each PID 1 of which nothing is
 known for sure, unless that PID 1 might take the canary for a child of its own
@@ -21,7 +21,7 @@ from .errors import CannotSweep
 from .files import locked
 from .kernel import cgroups
 from .kernel.procfs import PF_KTHREAD, ProcFS
-from .node import inits, observe, workloads
+from .node import cures, inits, observe, workloads
 from .node.inits import Evidence
 from .options import Options
 from .preflight import check_node
@@ -31,12 +31,13 @@ from .state import Memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from .kernel.cgroups import Pids
     from .kernel.limits import Forecast
     from .kernel.procfs import CgroupLine, Stat, Thread
+    from .node.cures import Kept
     from .node.observe import Observer, Offender, Zombie
     from .node.workloads import Process, Workload
     from .paths import Paths
@@ -64,6 +65,26 @@ class Container(Record):
     # the smallest limit of PIDs of its own cgroup and its pod's; None where there is none
     pid_limit: int | None = None
     harm: str | None = None  # what a canary may have done to its PID 1
+    # zombies of its programs that reached min_age, orphans and others: of PID 1, of all others
+    of_init: tuple[int, int] = (0, 0)
+    of_others: tuple[int, int] = (0, 0)
+
+    @property
+    def kept(self) -> Kept:
+        """What there is to cure."""
+        return cures.Kept(
+            left_to_init=self.of_init[0],
+            of_init=self.of_init[1],
+            left_to_others=self.of_others[0],
+            of_others=self.of_others[1],
+            init_collects=inits.collects_orphans(self.evidence),
+            swept=any(each.by == "sweeps" for each in self.evidence),
+        )
+
+    @property
+    def place(self) -> str:
+        """Where it runs, as :mod:`.cures` distinguishes places."""
+        return cures.place_of(self.workload.kubernetes, self.workload.runtime)
 
     @property
     def verdict(self) -> str:
@@ -181,6 +202,7 @@ def as_lines(done: Audit) -> list[str]:
     if len(entries) > report.MAX_LINES:
         more = report.plural(len(entries) - report.MAX_LINES, "more container")
         lines.append(f"and {more}")
+    lines += cures.legend([entry["cures"] for entry in entries])
     unlimited = _unlimited_pods(done)
     if unlimited:
         names = ", ".join(
@@ -210,7 +232,7 @@ def _unlimited_pods(done: Audit) -> list[dict[str, Any]]:
 
 
 def _table(entries: Sequence[dict[str, Any]]) -> list[str]:
-    rows = [("verdict", "zombies", "pids", "PID 1", "container")]
+    rows = [("verdict", "zombies", "pids", "PID 1", "container", "what helps")]
     rows += [
         (
             entry["verdict"],
@@ -218,6 +240,7 @@ def _table(entries: Sequence[dict[str, Any]]) -> list[str]:
             _share(entry["pids"]),
             _init_in_words(entry["init"]),
             report.container_in_words(entry["workload"]),
+            cures.label(entry["cures"]) or "-",
         )
         for entry in entries
     ]
@@ -321,10 +344,10 @@ def _container(
     elif init_pid:
         init = observer.offender(init_pid)
     if init:
-        kept = observer.zombies(held.get(init.pid, ()))
-        evidence = _by_zombies(
-            [zombie for zombie in kept if not zombie.canary], options
-        ) + inits.look_at(observer.procfs, init.pid, init.status)
+        kept = [zombie for zombie in observer.zombies(held.get(init.pid, ())) if not zombie.canary]
+        evidence = _by_zombies(kept, options) + inits.look_at(
+            observer.procfs, init.pid, init.status
+        )
         if init.collected_ago is not None:
             ago = report.duration_in_words(init.collected_ago)
             evidence += (
@@ -348,7 +371,33 @@ def _container(
         pids=pids,
         forecast=observer.forecast(pids),
         pid_limit=_pid_limit(observer, process, workload),
+        of_init=_by_claim(observer, init and [init.pid], held, options),
+        of_others=_by_claim(
+            observer,
+            [each.stat.pid for each in processes if init is None or each.stat.pid != init.pid],
+            held,
+            options,
+        ),
     )
+
+
+def _by_claim(
+    observer: Observer,
+    parents: Iterable[int] | None,
+    held: Mapping[int, Sequence[Stat]],
+    options: Options,
+) -> tuple[int, int]:
+    """How many of the zombies of these parents that reached min_age are orphans, and how many are
+    not known to be.
+    """
+    orphans = others = 0
+    for pid in parents or ():
+        zombies = observer.zombies(held.get(pid, ()))
+        parent = observer.offender(pid, _due(zombies, options)) if zombies else None
+        if parent:
+            orphans += parent.orphans
+            others += parent.zombie_count - parent.orphans
+    return orphans, others
 
 
 def _pid_limit(observer: Observer, process: Process, workload: Workload) -> int | None:
@@ -361,11 +410,7 @@ def _pid_limit(observer: Observer, process: Process, workload: Workload) -> int 
 
 
 def _by_zombies(kept: Sequence[Zombie], options: Options) -> tuple[Evidence, ...]:
-    due = [
-        zombie
-        for zombie in kept
-        if zombie.age >= options.min_age and zombie.num_threads <= 1 and not zombie.tracer_pid
-    ]
+    due = _due(kept, options)
     if due:
         oldest = report.duration_in_words(max(zombie.age for zombie in due))
         detail = f"it keeps {report.plural(len(due), 'zombie')}, the oldest seen for {oldest}"
@@ -374,6 +419,18 @@ def _by_zombies(kept: Sequence[Zombie], options: Options) -> tuple[Evidence, ...
         detail = f"it holds {report.plural(len(kept), 'zombie')}, none as old as min_age"
         return (Evidence("zombies", inits.UNKNOWN, detail),)
     return ()
+
+
+def _due(zombies: Sequence[Zombie], options: Options) -> list[Zombie]:
+    """Those that count against their parent."""
+    return [
+        zombie
+        for zombie in zombies
+        if zombie.age >= options.min_age
+        and zombie.num_threads <= 1
+        and not zombie.tracer_pid
+        and not zombie.canary
+    ]
 
 
 def _probe(
@@ -573,6 +630,8 @@ def _as_dict(container: Container) -> dict[str, Any]:
         ],
         "seconds": None if container.seconds is None else round(container.seconds, 3),
         "harm": container.harm,
+        "cures": list(cures.cures(container.kept, container.place)),
+        "advice": cures.in_words(container.kept, container.place) or None,
         "zombies": container.zombies,
         "pids": report.as_pids(container.pids, container.forecast),
         "pid_limit": container.pid_limit,

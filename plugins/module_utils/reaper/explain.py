@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from . import policy, pressure, report
 from .errors import NoSuchProcess
 from .kernel.procfs import ProcFS
-from .node import inits
+from .node import cures, inits
 from .node.observe import Observer
 from .options import Options
 from .remedies.terminate import ends_container, gets_sigterm, ignores_sigterm
@@ -76,6 +76,9 @@ def _parent(
         *_claims(offender),
         _room(verdict.room),
     ]
+    helps = _cures(offender, options)
+    if helps and offender.workload.kind == "container" and verdict.reason != "may_be_waited_for":
+        sentences.append(f"What helps: {helps}")
     why = report.printable(verdict.explanation, MAX_EXPLANATION)
     if not verdict.remedies:
         return [*sentences, f"A sweep now would leave it alone: {why} ({verdict.reason})."]
@@ -124,6 +127,23 @@ def _claims(offender: Offender) -> list[str]:
             f"{count} may still be waited for: nothing shows that another process started {them}."
         )
     return sentences
+
+
+def _cures(offender: Offender, options: Options) -> str:
+    """What would keep it from gathering those zombies that it has held for a while."""
+    zombies = [
+        zombie for zombie in offender.zombies if zombie.age >= options.min_age and not zombie.canary
+    ]
+    orphans = sum(zombie.is_orphan for zombie in zombies)
+    return cures.in_words(
+        cures.kept(
+            orphans,
+            len(zombies) - orphans,
+            is_init=offender.pid == offender.init_pid,
+            init_collects=offender.init_reaps,
+        ),
+        cures.place_of(offender.workload.kubernetes, offender.workload.runtime),
+    )
 
 
 def _room(room: Room) -> str:

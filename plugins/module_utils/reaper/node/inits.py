@@ -36,6 +36,7 @@ CALLS: dict[str, dict[str, int]] = {
     "aarch64": {"poll": 73, "wait4": 260, "rt_sigtimedwait": 137, "waitid": 95},
 }
 P_ALL = 0  # include/uapi/linux/wait.h
+MAX_WORDS = 10  # of a command line, in which an interpreter's script is looked for
 MAX_THREADS = 1000  # read at about 100 us each
 # The Go runtime catches these in every program: of the signals up to 31 all but SIGHUP and SIGINT,
 # which may be ignored, SIGKILL, SIGSTOP and those of job control
@@ -62,6 +63,8 @@ PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     r"runit(-init)?": (REAPS, ("poll",)),  # not when it has halted
     # a copy of tini or catatonit, given by prevention/
     r"zombie-reaper-init": (REAPS, ("rt_sigtimedwait", "blocked")),
+    # of phusion's baseimage-docker, a script in Python
+    r"my_init": (REAPS, ("waits for any child",)),
     r"sleep|tail|cat": (LEAKS, ("neither caught nor blocked",)),
 }
 # These catch SIGCHLD whatever their script or configuration says, so the handler does not show what
@@ -165,6 +168,14 @@ def conclude(evidence: Sequence[Evidence]) -> str:
             if each.by == by and each.verdict != UNKNOWN:
                 return each.verdict
     return UNKNOWN
+
+
+def collects_orphans(evidence: Sequence[Evidence]) -> bool | None:
+    """Whether a PID 1 collects orphans, as far as that shows. What it keeps or kept does not show
+    it: that may be children which it started itself.
+    """
+    about_orphans = [each for each in evidence if each.by not in ("zombies", "sweeps")]
+    return {REAPS: True, LEAKS: False}.get(conclude(about_orphans))
 
 
 def look_at(procfs: ProcFS, pid: int, status: Status) -> tuple[Evidence, ...]:
@@ -286,6 +297,8 @@ def by_name(
     name = program(executable, command_line)
     if name:
         traits = {*_traits(status), _name_of_call(call)}
+        if by_waiting(call).verdict == REAPS:
+            traits.add("waits for any child")
         for pattern, (verdict, of_that_program) in PROGRAMS.items():
             if re.fullmatch(pattern, name):
                 if traits & set(of_that_program):
@@ -302,12 +315,24 @@ def program(executable: bytes | None, command_line: bytes | None) -> str | None:
     """
     name = os.path.basename(executable or b"").decode("utf-8", "replace")
     if re.fullmatch(INTERPRETERS, name):
-        words = [
-            os.path.basename(word).decode("utf-8", "replace")
-            for word in (command_line or b"").split(b"\0")[:2]
-        ]
-        name = next((word for word in words if word and not re.fullmatch(INTERPRETERS, word)), name)
+        name = _run_by(name, (command_line or b"").split(b"\0")[:MAX_WORDS]) or name
     return name or None
+
+
+def _run_by(interpreter: str, words: Sequence[bytes]) -> str | None:
+    """Name of the script or applet that these words of a command line name; None if none does.
+
+    Python's options come before its script (``python3 -u /sbin/my_init``), each in one word, but
+    for the arguments of -W and -X. After -c or -m there is none.
+    """
+    names = [os.path.basename(word).decode("utf-8", "replace") for word in words]
+    if names and re.fullmatch(INTERPRETERS, names[0]):
+        del names[0]
+        while interpreter != "busybox" and names and names[0].startswith("-"):
+            if re.match("-[a-zA-Z]*[cm]", names[0]):
+                return None
+            del names[: 2 if names[0].endswith(("W", "X")) else 1]
+    return names[0] if names and not re.fullmatch(INTERPRETERS, names[0]) else None
 
 
 def _name_of_call(call: tuple[int, ...] | None) -> str | None:

@@ -23,15 +23,13 @@ import os
 import stat
 import time
 
+from ..node import cures
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..node.observe import Offender
 
 MAX_BYTES = 1024  # the kubelet shows the last 4096 (MaxPodTerminationMessageLogLength)
-INIT = (
-    'let its PID 1 be an init that reaps: ENTRYPOINT ["/usr/bin/tini", "--"], or'
-    " shareProcessNamespace: true in the pod"
-)
 
 
 def message(offender: Offender, now: float) -> str:
@@ -73,33 +71,17 @@ def _children(count: int) -> str:
 
 
 def _cure(offender: Offender) -> str:
-    """What prevents it. Against orphans that were left to PID 1 an init helps; nothing outside
-    helps against a program that does not wait for what it starts.
-    """
-    orphans = sum(zombie.claim == "orphan" for zombie in offender.zombies)
-    others = len(offender.zombies) - orphans
-    is_init = offender.status.ns_pid[-1] == 1
-    sentences = []
-    if orphans and is_init:
-        sentences.append(f"{orphans} were started by other programs and left to it: {INIT}.")
-    elif orphans:
-        sentences.append(
-            f"{orphans} were started by other programs and left to it as their subreaper"
-            " (prctl(2)), which has to wait for them (waitpid(2))."
-        )
-    if others and is_init:
-        remedy = "the same helps" if orphans else INIT
-        sentences.append(
-            f"{others} may be its own: a program has to wait (waitpid(2)) for each child that it"
-            " starts, and an init does not do that for it; if other programs started them,"
-            f" {remedy}."
-        )
-    elif others:
-        sentences.append(
-            f"{others} count as its own: it has to wait (waitpid(2)) for each child that it starts."
-            " An init as PID 1 does not help against these."
-        )
-    return " ".join(sentences)
+    """What prevents it."""
+    orphans = sum(zombie.is_orphan for zombie in offender.zombies)
+    return cures.in_words(
+        cures.kept(
+            orphans,
+            len(offender.zombies) - orphans,
+            is_init=offender.status.ns_pid[-1] == 1,
+            init_collects=offender.init_reaps,
+        ),
+        cures.POD,  # nobody else has a termination log, or Events
+    )
 
 
 def append_message(kubelet: str, offender: Offender) -> bool:
