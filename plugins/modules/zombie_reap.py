@@ -352,6 +352,10 @@ found_by:
   returned: success
   type: str
   sample: ledger
+report_only:
+  description: Whether O(remedies) has none, so nothing was tried.
+  returned: success
+  type: bool
 ended_early:
   description: Whether a signal or a lost connection ended the sweep before it was done. The rest is
     left to the next sweep.

@@ -99,6 +99,12 @@ def _totals(known: Sequence[NodeRow]) -> list[str]:
             f" {_names(foreign)}; remove them, or run provider.fleet.site, which replaces"
             " kill_zombie_parents"
         )
+    reporting = [row.host for row in known if row.report_only]
+    if reporting:
+        lines.append(
+            f"report only on {plural(len(reporting), 'node')}, no remedies are set:"
+            f" {_names(reporting)}"
+        )
     without_reap = [f"{row.host} ({row.reap_refusal})" for row in known if row.reap_refusal]
     if without_reap:
         lines.append(

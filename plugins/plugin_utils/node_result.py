@@ -101,6 +101,7 @@ def checked(returned: object) -> Row:
             "summary": [text(line, MAX_LINE) for line in _list(result, "summary", "summary")],
             "reap_refusal": text(result.get("reap_refusal")) or None,
             "metrics": text(result.get("metrics")) or None,
+            "report_only": result.get("report_only") is True,
             "foreign_scripts": [
                 {key: text(script.get(key)) for key in ("script", "schedule")}
                 for script in map(as_dict, as_list(result.get("foreign_scripts")))
@@ -193,6 +194,7 @@ def _without_figures(result: Mapping[str, Any]) -> Row:
         "summary": [],
         "reap_refusal": None,
         "metrics": None,
+        "report_only": False,
         "foreign_scripts": [],
     }
 

@@ -43,6 +43,7 @@ class NodeRow(NamedTuple):
     foreign_scripts: tuple[str, ...] = ()  # paths of scripts of others that end parents
     largest: tuple[int, str] = (0, "")  # zombies of the parent that holds most; who that is
     due_later: tuple[float, ...] = ()  # seconds; of parents whose zombies are merely too young
+    report_only: bool = False  # it has no remedies
     has_no_metrics: bool = False  # its agent has found no directory for them
 
 
@@ -86,6 +87,7 @@ def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
         due_later=tuple(
             offender["due_in"] for offender in offenders if offender.get("due_in") is not None
         ),
+        report_only=result.get("report_only") is True,
         has_no_metrics=result.get("metrics") == NO_DIRECTORY,
     )
 

@@ -44,6 +44,7 @@ def test_no_remedies_of_the_inventory(node, sweep):
     }
     played = sweep(hosts=hosts)
     assert played.succeeded, played.text
+    assert f"report only on {len(WAYS)} nodes, no remedies are set: " in played.text
     assert leak.alive and len(leak.zombies()) == 2
 
 
@@ -53,6 +54,8 @@ def test_no_remedies_of_the_command_line(node, sweep, value):
     leak = node.container(LEAK)
     played = sweep("-e", f"zombie_reaper_remedies={value}", hosts={"node1": OTHERWISE_ENDED})
     assert played.succeeded, played.text
+    assert "report only on 1 node, no remedies are set: node1" in played.text
+    assert "left alone: report only: no remedies are set" in played.text
     assert leak.alive and len(leak.zombies()) == 2
 
 

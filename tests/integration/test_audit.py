@@ -535,7 +535,7 @@ def test_a_row_tells_what_pid_1_is(audited):
         entry["init"]["name"],
     ) == (2, "container", 0, "python")
     assert "-IS -c" in entry["init"]["command_line"]
-    assert evidence(entry, "zombies") == ("leaks", "it keeps 2 zombies, the oldest seen for 0 s")
+    assert evidence(entry, "zombies") == ("leaks", "it keeps 2 zombies, the first seen 0 s ago")
 
 
 def test_zombies_of_any_parent_in_the_container_are_counted_but_only_those_of_pid_1_say_something_of_it(

@@ -241,3 +241,35 @@ def test_a_closed_output_lets_it_go_on(node, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert not json.loads(done.stderr)["ended_early"] and init.zombies() == []
+
+
+def test_a_terminal_shows_that_a_sweep_waits_and_a_log_does_not(node):
+    init = node.container(LEAK)
+    master, slave = pty.openpty()
+    command = node.agent_command("--wait", "--min-age", "3600")
+    with subprocess.Popen(
+        [*node.enter, *command], stdin=slave, stdout=subprocess.PIPE, stderr=slave
+    ) as waits:
+        os.close(slave)
+        said = b""
+        while not said.endswith(b"\n"):
+            said += os.read(master, 1000)
+        assert said.startswith(b"Waiting up to 3600 s: ") and said.count(b"\n") == 1
+        (agent,) = psutil.Process(waits.pid).children()  # of nsenter
+        agent.kill()
+        assert waits.stdout.read() == b""
+    os.close(master)
+    done = node.agent("--wait", "--min-age", "1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["counts"]["cleared"] == 1 and init.zombies() == []
+
+
+@pytest.mark.parametrize("flags", [("--wait", "--min-age", "0"), ("--min-age", "3600")])
+def test_a_sweep_that_does_not_wait_does_not_say_so(node, flags):
+    node.container(LEAK)
+    master, slave = pty.openpty()
+    subprocess.run([*node.enter, *node.agent_command(*flags)], stderr=slave, check=True)
+    os.write(slave, b"nothing\n")
+    assert os.read(master, 1000).strip() == b"nothing"
+    for end in (master, slave):
+        os.close(end)

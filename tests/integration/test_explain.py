@@ -97,7 +97,7 @@ def test_a_parent_in_a_container(node):
         (
             ["--min-age", "600"],
             "A sweep now would leave it alone: none of its zombies reached min_age: 600 s (the"
-            " oldest: 0 s)",
+            " first of them was seen 0 s ago)",
         ),
         (["--pressure", "1"], "There is room: "),
         (
@@ -111,8 +111,7 @@ def test_a_parent_in_a_container(node):
         ),
         (
             ["--remedies", ""],
-            "A sweep now would leave it alone: remedies is empty: nothing is done, only"
-            " reported (report_only).",
+            "A sweep now would leave it alone: report only: no remedies are set (report_only).",
         ),
         (
             ["--protect", "forever"],
@@ -214,7 +213,7 @@ def test_a_process_without_zombies(node):
         in said
     )
     assert "Where room is short (pressure: 0), a sweep would try nudge, then reap.\n" in said
-    assert "a sweep would try nothing: remedies is empty." in explained(
+    assert "a sweep would only report it: no remedies are set." in explained(
         node, pid_of(init), "--remedies", ""
     )
     said = explained(node, pid_of(init), "--protect", "forever")
@@ -385,7 +384,7 @@ def test_an_audit_reports_to_standard_output_line_by_line_and_takes_the_options_
     lines = node.agent("--audit", config=config).stdout.splitlines()
     assert lines[0] == "1 container on this node: 0 collect orphans, 1 leak, 0 unknown"
     assert lines[2].split()[:5] == ["leaks", "2", "-", str(pid_of(init)), "python"]
-    assert lines[2].endswith("it keeps 2 zombies, the oldest seen for 0 s")
+    assert lines[2].endswith("it keeps 2 zombies, the first seen 0 s ago")
     lines = node.agent("--audit").stdout.splitlines()
     assert (
         lines[2].startswith("unknown ") and "it holds 2 zombies, none as old as min_age" in lines[2]

@@ -55,6 +55,14 @@ def test_one_node_shows_all_it_reported():
     ]
 
 
+def test_nodes_that_only_report_are_named():
+    results = {f"node{number}": result(3) for number in range(1, 5)}
+    results["node1"]["report_only"] = results["node3"]["report_only"] = True
+    line = "report only on 2 nodes, no remedies are set: node1, node3"
+    assert told(results).count(line) == 1
+    assert not [line for line in told({"node1": result(3)}) if "report only" in line]
+
+
 def test_nodes_without_metrics_are_named():
     results = {f"node{number}": result() for number in range(1, 5)}
     results["node1"]["metrics"] = results["node3"]["metrics"] = "no directory"

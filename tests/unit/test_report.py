@@ -316,10 +316,14 @@ def test_lines_for_people():
     assert lines[0] == "5 zombies on this node; 2 cleared, 0 left; 1 parent ended"
     assert lines[1] == "process table: 29492 of 32768 taken (90.0 %), bound by kernel.pid_max"
     assert (
-        lines[2] == f"PID 50 (python3) in container {'c' * 12}: 3 zombies, oldest 100 s: moved:"
+        lines[2]
+        == f"PID 50 (python3) in container {'c' * 12}: 3 zombies, the first seen 100 s ago: moved:"
         " terminate (ended by SIGKILL); left with PID 40"
     )
-    assert lines[3] == "PID 60 (python3) on the host: 1 zombie, oldest 100 s: left alone: because"
+    assert (
+        lines[3]
+        == "PID 60 (python3) on the host: 1 zombie, first seen 100 s ago: left alone: because"
+    )
     assert lines[4] == r"warning: w\x0a"
 
 
@@ -335,19 +339,20 @@ def test_line_of_a_parent_that_collected_its_zombies():
         left=(),
     )
     assert line_of(reaped).endswith(
-        "oldest 100 s: cleared: nudge (no effect), reap (stopped for 1.2 ms)"
+        "first seen 100 s ago: cleared: nudge (no effect), reap (stopped for 1.2 ms)"
     )
 
 
 def test_line_of_a_parent_that_keeps_making_zombies():
     leaking = PARENT._replace(collected_ago=1800.0)
     step = outcome(leaking, "reap", "cleared", 3)
-    assert "oldest 100 s: leaking, about 6 more an hour: cleared: reap (cleared)" in line_of(
-        result(leaking, step, left=())
+    assert (
+        "first seen 100 s ago: leaking, about 6 more an hour: cleared: reap (cleared)"
+        in line_of(result(leaking, step, left=()))
     )
     young = result(leaking, remedies=(), reason="too_young")
     assert line_of(young).endswith(
-        "oldest 100 s: leaking, about 6 more an hour: left alone: because"
+        "first seen 100 s ago: leaking, about 6 more an hour: left alone: because"
     )
     assert "leaking" not in line_of(result(PARENT, step, left=()))
     (entry,) = report.as_dict(swept(young))["offenders"]
@@ -562,7 +567,7 @@ def test_pids_in_numbers(pids, usage):
 def test_line_of_a_parent_whose_container_is_nearly_full():
     full = PARENT._replace(pids=cgroups.Pids(30, 32, "/x"), forecast=limits.Forecast(4.0, 1800.0))
     assert (
-        "oldest 100 s: 30 of 32 PIDs of its cgroup taken, full in about 30 min at this rate: left"
+        "first seen 100 s ago: 30 of 32 PIDs of its cgroup taken, full in about 30 min at this rate: left"
         " alone" in line_of(result(full, remedies=()))
     )
     assert "30 of 32 PIDs of its cgroup taken: left alone" in line_of(

@@ -413,7 +413,8 @@ def _by_zombies(kept: Sequence[Zombie], options: Options) -> tuple[Evidence, ...
     due = _due(kept, options)
     if due:
         oldest = report.duration_in_words(max(zombie.age for zombie in due))
-        detail = f"it keeps {report.plural(len(due), 'zombie')}, the oldest seen for {oldest}"
+        first = "the first seen" if len(due) > 1 else "first seen"
+        detail = f"it keeps {report.plural(len(due), 'zombie')}, {first} {oldest} ago"
         return (Evidence("zombies", inits.LEAKS, detail),)
     if kept:
         detail = f"it holds {report.plural(len(kept), 'zombie')}, none as old as min_age"

@@ -118,6 +118,7 @@ def _run(arguments: list[str]) -> int:
                 check_mode=flags.check,
                 wait=flags.wait,
                 until_reported=until_reported,
+                waiting=_say_that_it_waits,
             )
             status = EXIT_ENDED_EARLY if done.ended_early else EXIT_OK
             lines = report.as_lines(done)
@@ -144,6 +145,17 @@ def _run(arguments: list[str]) -> int:
         return _fail(flags, log, EXIT_CANNOT_SWEEP, wrong)
     except MemoryError:
         return _fail(flags, log, EXIT_CANNOT_SWEEP, "out of memory")
+
+
+def _say_that_it_waits(seconds: float) -> None:
+    """To a person at a terminal. A log gets the result, and nothing depends on this line."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr and sys.stderr.isatty():
+            sys.stderr.write(
+                f"Waiting up to {seconds:.0f} s: zombies are left alone until they have been there"
+                " for min_age\n"
+            )
+            sys.stderr.flush()
 
 
 def _note_if_idle(done: Report, paths: Paths, config_stamp: str) -> None:

@@ -165,7 +165,7 @@ def _without_zombies(process: Offender, options: Options) -> list[str]:
             f"If it kept some, it would still be left alone: {why} ({alone.reason}).",
         ]
     if not options.remedies:
-        return [*sentences, "If it kept some, a sweep would try nothing: remedies is empty."]
+        return [*sentences, "If it kept some, a sweep would only report it: no remedies are set."]
     done = "leave them while there is room, since reap is not among the remedies"
     if "reap" in options.remedies:
         done = "collect them"

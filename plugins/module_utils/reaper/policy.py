@@ -280,15 +280,15 @@ def _judge_alone(
     if len(countable) < options.min_zombies and not full:
         return case.verdict(Why("too_few", f"fewer than min_zombies: {options.min_zombies}"))
     if not options.remedies:
-        return case.verdict(Why("report_only", "remedies is empty: nothing is done, only reported"))
+        return case.verdict(Why("report_only", "report only: no remedies are set"))
     if not room.is_short:
         return _where_there_is_room(case)
     if len(due) < (1 if full else options.min_zombies):
         count = f"only {len(due)}" if due else "none"
         ages = sorted((_age(zombie, full) for zombie in countable), reverse=True)
         return case.too_young(
-            f"{count} of its zombies reached min_age: {options.min_age} s (the oldest:"
-            f" {int(ages[0])} s); it may yet wait for them",
+            f"{count} of its zombies reached min_age: {options.min_age} s (the first of them was"
+            f" seen {int(ages[0])} s ago); it may yet wait for them",
             ages[0 if full else max(options.min_zombies, 1) - 1],
         )
     remedies = tuple(

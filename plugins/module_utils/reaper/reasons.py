@@ -129,8 +129,8 @@ REASONS = {
         ),
         Reason(
             "report_only",
-            "`remedies` is empty, so sweeps only report.",
-            "Set that option.",
+            "No remedies are set (`remedies: none`), so sweeps only report.",
+            "Set `remedies`.",
         ),
         Reason(
             "traced",

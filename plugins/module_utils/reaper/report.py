@@ -171,6 +171,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "stuck": [_stuck(each) for each in report.stuck[:MAX_LINES]],
         "foreign_scripts": [_with_printable_values(each._asdict()) for each in report.foreign],
         "found_by": report.before.found_by,
+        "report_only": not report.options.remedies,
         "ended_early": report.ended_early,
         "deferred": report.deferred,
         "duration": round(report.duration, 3),
@@ -421,7 +422,8 @@ def _line(offender: dict[str, Any], forecast: Forecast) -> str:
     line = (
         f"PID {offender['pid']} ({offender['name']}) {place(offender['workload'])}:"
         f" {plural(offender['zombies'], 'zombie')}{how_many_orphans},"
-        f" oldest {int(offender['oldest_age'])} s: "
+        f" {'the ' if offender['zombies'] > 1 else ''}first seen"
+        f" {int(offender['oldest_age'])} s ago: "
     )
     pids = offender["pids"]
     if pids and pids["max"]:

@@ -63,6 +63,7 @@ def sweep(
     reused: Reused | None = None,
     defer: bool = False,
     reader: int | None = None,
+    waiting: Callable[[float], None] = lambda _seconds: None,
 ) -> Report:
     """Run one sweep. Raises :class:`.errors.CannotSweep` only before it has acted.
 
@@ -75,9 +76,12 @@ def sweep(
     need not wait.
     reader: a descriptor, the standard output of a module: once nobody reads from it any more,
     because the connection or the job has ended, the sweep ends before its next remedy.
+    waiting: called once, before it begins to wait, with the seconds that this may take.
     """
     try:
-        return _sweep(options, paths, check_mode, wait, until_reported, reused, defer, reader)
+        return _sweep(
+            options, paths, check_mode, wait, until_reported, reused, defer, reader, waiting
+        )
     except Busy:
         raise
     except (CannotSweep, OSError, MemoryError):
@@ -95,6 +99,7 @@ def _sweep(
     reused: Reused | None,
     defer: bool,
     reader: int | None,
+    waiting: Callable[[float], None],
 ) -> Report:
     began = time.monotonic()
     procfs = ProcFS(paths.proc)
@@ -104,7 +109,7 @@ def _sweep(
     before, verdicts = run.look()
     deferred = defer and not check_mode and _may_wait(verdicts)
     if wait and not deferred:
-        before, verdicts = run.wait_for_age(before, verdicts)
+        before, verdicts = run.wait_for_age(before, verdicts, waiting=waiting)
     if check_mode or deferred:
         not_noted = run.note() if deferred else ()
         return Report(
@@ -249,9 +254,10 @@ class _Run:
         snapshot: Snapshot,
         verdicts: tuple[Verdict, ...],
         only: Collection[int] | None = None,
+        waiting: Callable[[float], None] = lambda _seconds: None,
     ) -> tuple[Snapshot, tuple[Verdict, ...]]:
         """Look again once all zombies that were merely too young are due or gone. only: PIDs of the
-        parents to wait for.
+        parents to wait for. waiting: as for :func:`sweep`.
         """
         young = [
             verdict.offender
@@ -261,6 +267,7 @@ class _Run:
         if not young:
             return snapshot, verdicts
         youngest = min(zombie.age for offender in young for zombie in offender.zombies)
+        waiting(self.options.min_age - youngest)
         deadline = time.monotonic() + self.options.min_age - youngest
         while young and time.monotonic() < deadline and not self.must_end():
             time.sleep(max(0.0, min(0.5, deadline - time.monotonic())))
