@@ -25,6 +25,7 @@ os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(CHECKOUT / ".cache/collections")
 # end.
 LONGEST = (
     "molecule/",
+    "vm/",
     "collection/test_sanity.py",
     "integration/test_daemon_soak.py",
     "collection/test_awx_jobs.py",
@@ -62,6 +63,13 @@ def pytest_addoption(parser):
             "run the tests marked full too, as CI does; without it they only run where their file"
             " is named"
         ),
+    )
+    parser.addoption(
+        "--kernels",
+        nargs="?",
+        const="all",
+        metavar="5.10,6.1/amd64,...",
+        help="the kernels, all or some, on which tests/vm/test_kernels.py runs tests",
     )
 
 
@@ -101,15 +109,21 @@ def place_in_line(item) -> int:
 
 
 def leave_out(config, items):
-    """Those of the full level, unless that is asked for, or their file is named."""
-    if config.option.full:
-        return
+    """Those of the full level, unless that is asked for, or their file is named; and those that
+    need a machine of their own, unless this is one (tests/vm).
+    """
     named = {
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
         for argument in config.args
     }
     left_out = [
-        item for item in items if item.get_closest_marker("full") and item.path not in named
+        item
+        for item in items
+        if item.get_closest_marker("full")
+        and not config.option.full
+        and item.path not in named
+        or item.get_closest_marker("machine")
+        and "REAPER_MACHINE" not in os.environ
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

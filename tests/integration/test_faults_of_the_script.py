@@ -9,12 +9,12 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import re
 from pathlib import Path
 
 import psutil
 import pytest
 from rig.agents import REMINDED_UNTIL_CURED, UNTIL_SETTLED, WITHOUT_SETTLING, later, lines, sweep
+from rig.kernel import PID_MAX_OF_A_NAMESPACE
 from rig.node import (
     AGENT,
     ENGINE,
@@ -290,10 +290,6 @@ def test_row_3_what_stays_is_acted_on_when_it_is_old_enough(node, remedies, ends
     assert init.alive != ends
 
 
-def kernel_release():
-    return [int(part) for part in re.findall(r"\d+", os.uname().release)[:2]]
-
-
 # One parent ends at SIGTERM, its PID is then given to a bystander; another one makes sure that
 # SIGKILL is still to come.
 PARENT_WHOSE_PID_IS_USED_AGAIN = """
@@ -362,7 +358,7 @@ until grep -qx bystander /proc/[0-9]*/comm 2>/dev/null; do :; done
 
 @pytest.mark.parametrize("tool", ["sweep", "script"])
 def test_row_4_a_pid_used_again_between_sigterm_and_sigkill_is_not_killed(node, tmp_path, tool):
-    if kernel_release() < [6, 14]:
+    if not PID_MAX_OF_A_NAMESPACE:
         pytest.skip(
             "kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced"
             " to be used again"
@@ -671,7 +667,7 @@ def test_row_8_a_process_that_is_already_there_clears_a_full_table(node, tmp_pat
     """Nothing can be started any more; what was started before becomes the sweep and frees the node
     (docs/operations.md).
     """
-    if kernel_release() < [6, 14]:
+    if not PID_MAX_OF_A_NAMESPACE:
         pytest.skip("kernel.pid_max belongs to the whole machine before Linux 6.14")
     assert node.run("sh", "-c", "echo 400 >/proc/sys/kernel/pid_max").returncode == 0
     told, report = tmp_path / "told", tmp_path / "report"

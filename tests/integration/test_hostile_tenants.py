@@ -24,6 +24,8 @@ from rig.node import Program, left_in_node, ns_pids, offender_of, wait_until
 from rig.podman import Podman
 from rig.pods import ID, UID
 from rig.reaping import AS_LONG_AS_IT_TAKES, PatientNode, agent_that, sleeps_or_has_ended
+from rig.slowness import scaled
+from rig.system_calls import syscall_number
 
 pytestmark = pytest.mark.all_cgroups
 
@@ -622,13 +624,15 @@ for number in range(64):
 buffer = ctypes.create_string_buffer(4096)
 area = (ctypes.c_ulong * 2)(ctypes.addressof(buffer), 4096)
 theirs = (ctypes.c_ulong * 2)(0x400000, 4096)
-attempt("process_vm_readv", lambda: call(310, pid, area, 1, theirs, 1, 0))
-attempt("PTRACE_ATTACH", lambda: call(101, 16, pid, 0, 0))
-attempt("PTRACE_SEIZE", lambda: call(101, 0x4206, pid, 0, 0))
+attempt("process_vm_readv", lambda: call(VM_READ, pid, area, 1, theirs, 1, 0))
+attempt("PTRACE_ATTACH", lambda: call(PTRACE, 16, pid, 0, 0))
+attempt("PTRACE_SEIZE", lambda: call(PTRACE, 0x4206, pid, 0, 0))
 attempt("sockets of the node", lambda: len(read("net/unix").splitlines()) > 1)
 attempt("signal", lambda: os.kill(pid, 19) or True)
 print(json.dumps(got))
-"""
+""".replace("VM_READ", str(syscall_number("process_vm_readv"))).replace(
+    "PTRACE,", f"{syscall_number('ptrace')},"
+)
 
 COLLECTS_CANARIES_ONLY = """
 zombie(lambda: open("/proc/self/comm", "w").write("other"))
@@ -641,7 +645,7 @@ while True:
             os.waitpid(pid, os.WNOHANG)
     time.sleep(0.01)
 """
-SIGTIMEDWAIT = 128
+SIGTIMEDWAIT = syscall_number("rt_sigtimedwait")
 
 
 def named(name, above) -> list:
@@ -757,7 +761,7 @@ class Visited:
             self._look_at_canaries()
             self.podman("pause", self.containers["is paused"])
             go.touch()
-            said, complaints = agent.communicate(timeout=240)
+            said, complaints = agent.communicate(timeout=scaled(240))
         finally:
             agent.kill()
             agent.wait()

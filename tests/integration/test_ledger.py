@@ -56,7 +56,7 @@ for _ in range({number}):
     child = os.fork()
     if child == 0:
         threading.Thread(target=forever).start()
-        ctypes.CDLL(None).syscall(60, 0)
+        exit_thread()
     while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
         time.sleep(0.01)
 """

@@ -161,7 +161,7 @@ def thread():
     ready()
     forever()
 threading.Thread(target=thread).start()
-ctypes.CDLL(None).syscall(60, 0)
+exit_thread()
 """)
     wait_until(lambda: program.process.status() == psutil.STATUS_ZOMBIE)
     entry = offender_of(node.sweep(scope="all"), program)

@@ -16,6 +16,7 @@ import time
 
 import psutil
 import pytest
+from rig.kernel import PID_MAX_OF_A_NAMESPACE
 from rig.node import is_alive, wait_until
 from rig.reaping import (
     ANSWERS,
@@ -32,8 +33,12 @@ from rig.reaping import (
     sleeps_or_has_ended,
     status_of,
 )
+from rig.slowness import scaled
+from rig.system_calls import syscall_number
 
-READ, SLEEPING = 0, (230, 23)  # clock_nanosleep(2) or, before Python 3.11, select(2)
+READ = syscall_number("read")
+# of Python; the latter before 3.11
+SLEEPING = syscall_number("clock_nanosleep"), syscall_number("select")
 FORTY = ANSWERS + "for _ in range(40): zombie()\n"
 SLEEPS = FORTY + "ready()\nforever()"
 ONCE_AT = """
@@ -220,7 +225,7 @@ def driver(node, program, code, stdin=subprocess.DEVNULL):
 
 def outcomes_of(popen) -> list:
     """What it prints until its end."""
-    out, errors = popen.communicate(timeout=240)
+    out, errors = popen.communicate(timeout=scaled(240))
     assert (popen.returncode, errors) == (0, "")
     return [json.loads(line) for line in out.splitlines()]
 
@@ -473,7 +478,7 @@ def small_pid_max(node):
     """PIDs of the node are used again after 400; kernel.pid_max of a namespace came with Linux
     6.14.
     """
-    if [int(part) for part in os.uname().release.split(".")[:2]] < [6, 14]:
+    if not PID_MAX_OF_A_NAMESPACE:
         pytest.skip(
             "kernel.pid_max belongs to the whole machine before Linux 6.14: a PID cannot be forced"
             " to be used again"

@@ -152,7 +152,7 @@ here = os.open(%r, os.O_RDWR)
 zombie()
 zombie()
 threading.Thread(target=other).start()
-ctypes.CDLL(None).syscall(60, 0)  # exit(2) of this thread alone
+exit_thread()
 """
 
 
@@ -216,7 +216,7 @@ def other():
     os.execv(sys.executable, [sys.executable, "-IS", "-c", "import os, signal, time\\n" + %r])
 zombie()
 threading.Thread(target=other).start()
-ctypes.CDLL(None).syscall(60, 0)
+exit_thread()
 """
         % (str(go), ANSWERS + "os.write(1, b'again\\n')\nwhile True: time.sleep(60)")
     )

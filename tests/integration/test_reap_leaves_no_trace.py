@@ -20,12 +20,19 @@ from rig.reaping import (
     step_of,
     system_call,
 )
+from rig.system_calls import syscall_number
 
 ZOMBIES = 40
 WITHOUT_GLIBC_S_RSEQ = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
-NANOSLEEP, NANOSLEEP_OF_32_BIT, RESTART_SYSCALL, RESTART_SYSCALL_OF_32_BIT = 35, 162, 219, 0
-CLOCK_NANOSLEEP, SELECT = 230, 23  # time.sleep(), before Python 3.11 the latter
-PAUSE, SIGSUSPEND, PPOLL = 34, 130, 271
+NANOSLEEP, RESTART_SYSCALL = syscall_number("nanosleep"), syscall_number("restart_syscall")
+NANOSLEEP_OF_32_BIT, RESTART_SYSCALL_OF_32_BIT = 162, 0
+# time.sleep(), before Python 3.11 the latter
+CLOCK_NANOSLEEP, SELECT = syscall_number("clock_nanosleep"), syscall_number("select")
+PAUSE, SIGSUSPEND, PPOLL = (
+    syscall_number("pause"),
+    syscall_number("rt_sigsuspend"),
+    syscall_number("ppoll"),
+)
 
 
 def swept(node, program):
@@ -84,10 +91,11 @@ for _ in range(40):
 ready()
 while True:
     left = ctypes.create_string_buffer(struct.pack("qq", 1000, 0))
-    result = libc.syscall(35, left, None)
+    result = libc.syscall(%d, left, None)
     if (result, ctypes.get_errno()) != (-1, 4):  # EINTR comes of SIGUSR1
-        os.write(1, b"slept %d %d\\n" % (result, ctypes.get_errno()))
+        os.write(1, b"slept %%d %%d\\n" %% (result, ctypes.get_errno()))
 """
+        % NANOSLEEP
     )
     assert sleeps_or_has_ended(program, NANOSLEEP)
     swept(node, program)

@@ -182,7 +182,7 @@ def test_a_leader_that_is_dead_while_threads_live(node):
 child = os.fork()
 if child == 0:
     threading.Thread(target=forever).start()
-    ctypes.CDLL(None).syscall(60, 0)
+    exit_thread()
 while open("/proc/%d/stat" % child).read().rpartition(")")[2].split()[0] != "Z":
     time.sleep(0.01)
 ready()

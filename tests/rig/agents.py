@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 
+from rig.node import GRACE
 from rig.reaping import agent_that
+from rig.slowness import scaled
 
 
 def lines(code) -> str:
@@ -35,7 +37,8 @@ WITHOUT_SETTLING = "from reaper import sweep; sweep.SETTLE = 0.0"
 
 # An init gets its time once its canary has exited; and then until none of those that have not
 # collected theirs is about to run.
-PATIENT_WITH_INITS = lines("""
+PATIENT_WITH_INITS = lines(
+    """
 import os, time
 from reaper import canary
 from reaper.kernel.procfs import ProcFS
@@ -59,13 +62,14 @@ def watch(canaries):
         if not left or time.monotonic() > end and not any(is_about_to_run(each.init_pid) for each in left):
             return real_watch([each._replace(goes=os.dup(0)) for each in canaries])
         time.sleep(0.01)
-canary.wait_for_fates, canary.INIT_TIMEOUT = watch, 0.1
-""")
+canary.wait_for_fates, canary.INIT_TIMEOUT = watch, PATIENCE
+""".replace("PATIENCE", str(scaled(0.1)))
+)
 
 
 def sweep(node, *does, flags=(), **options) -> dict:
     """As ``node.sweep(*flags, **options)``, by a patient agent that does this before it begins."""
-    options = {"min_age": 0, "grace": 0.3, **options}
+    options = {"min_age": 0, "grace": GRACE, **options}
     words = [
         word
         for name, value in options.items()

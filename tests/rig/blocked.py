@@ -9,79 +9,82 @@ from collections import namedtuple
 
 from rig.node import wait_until
 from rig.running import SLEEP, Program
+from rig.system_calls import syscall_number
 
-Call = namedtuple("Call", ("name", "number", "result", "interrupted"), defaults=(False,))
+Call = namedtuple("Call", ("name", "system_call", "result", "interrupted"), defaults=(False,))
 
-RESTARTED_BY_NUMBER = (
-    219  # restart_syscall(2), by which the kernel resumes those with a relative time
-)
+# by which the kernel resumes those with a relative time
+RESTARTED = syscall_number("restart_syscall")
 USR1 = 1 << (signal.SIGUSR1 - 1)
 
 # What it returns when its event comes. interrupted: EINTR comes before that, once for each time
 # that it was stopped (signal(7): "Interruption of system calls and library functions by stop
 # signals").
 CALLS = [
-    Call("read", 0, "8 0"),
-    Call("read_eventfd", 0, "8 0"),
-    Call("read_signalfd", 0, "128 0"),
-    Call("read_inotify", 0, "32 0"),
-    Call("write", 1, "4096 0"),
-    Call("open", 2, "1 0"),
-    Call("recv", 45, "8 0"),
-    Call("recv_with_timeout", 45, "8 0", interrupted=True),
-    Call("send_with_timeout", 44, "4096 0", interrupted=True),
-    Call("accept", 43, "1 0"),
-    Call("accept_with_timeout", 43, "1 0", interrupted=True),
-    Call("poll", 7, "1 0"),
-    Call("ppoll", 271, "1 0"),
-    Call("ppoll_signal", 271, "-1 EINTR"),
-    Call("select", 23, "1 0"),
-    Call("pselect", 270, "1 0"),
-    Call("pselect_signal", 270, "-1 EINTR"),
-    Call("epoll_wait", 232, "1 0", interrupted=True),
-    Call("epoll_wait_with_timeout", 232, "1 0", interrupted=True),
-    Call("epoll_pwait", 281, "1 0", interrupted=True),
-    Call("futex", 202, "0 0"),
-    Call("futex_with_timeout", 202, "0 0"),
-    Call("sigtimedwait", 128, "10 0", interrupted=True),
-    Call("sigwaitinfo", 128, "10 0", interrupted=True),
-    Call("sigsuspend", 130, "-1 EINTR"),
-    Call("pause", 34, "-1 EINTR"),
-    Call("wait4", 61, "7 0"),
-    Call("waitid", 247, "7 0"),
-    Call("flock", 73, "0 0"),
-    Call("fcntl_setlkw", 72, "0 0"),
-    Call("msgrcv", 70, "8 0"),
-    Call("mq_receive", 243, "1 0"),
-    Call("semop", 65, "0 0", interrupted=True),
-    Call("semtimedop", 220, "0 0", interrupted=True),
-    Call("io_getevents", 208, "1 0", interrupted=True),
-    Call("timed_nanosleep", 35, "0 0"),
-    Call("timed_clock_nanosleep", 230, "0 0"),
-    Call("timed_clock_nanosleep_absolute", 230, "0 0"),
-    Call("timed_poll", 7, "0 0"),
-    Call("timed_select", 23, "0 0"),
-    Call("timed_futex", 202, "-1 ETIMEDOUT"),
-    Call("timed_timerfd", 0, "8 0"),
+    Call("read", "read", "8 0"),
+    Call("read_eventfd", "read", "8 0"),
+    Call("read_signalfd", "read", "128 0"),
+    Call("read_inotify", "read", "32 0"),
+    Call("write", "write", "4096 0"),
+    Call("open", "open", "1 0"),
+    Call("recv", "recvfrom", "8 0"),
+    Call("recv_with_timeout", "recvfrom", "8 0", interrupted=True),
+    Call("send_with_timeout", "sendto", "4096 0", interrupted=True),
+    Call("accept", "accept", "1 0"),
+    Call("accept_with_timeout", "accept", "1 0", interrupted=True),
+    Call("poll", "poll", "1 0"),
+    Call("ppoll", "ppoll", "1 0"),
+    Call("ppoll_signal", "ppoll", "-1 EINTR"),
+    Call("select", "select", "1 0"),
+    Call("pselect", "pselect6", "1 0"),
+    Call("pselect_signal", "pselect6", "-1 EINTR"),
+    Call("epoll_wait", "epoll_wait", "1 0", interrupted=True),
+    Call("epoll_wait_with_timeout", "epoll_wait", "1 0", interrupted=True),
+    Call("epoll_pwait", "epoll_pwait", "1 0", interrupted=True),
+    Call("futex", "futex", "0 0"),
+    Call("futex_with_timeout", "futex", "0 0"),
+    Call("sigtimedwait", "rt_sigtimedwait", "10 0", interrupted=True),
+    Call("sigwaitinfo", "rt_sigtimedwait", "10 0", interrupted=True),
+    Call("sigsuspend", "rt_sigsuspend", "-1 EINTR"),
+    Call("pause", "pause", "-1 EINTR"),
+    Call("wait4", "wait4", "7 0"),
+    Call("waitid", "waitid", "7 0"),
+    Call("flock", "flock", "0 0"),
+    Call("fcntl_setlkw", "fcntl", "0 0"),
+    Call("msgrcv", "msgrcv", "8 0"),
+    Call("mq_receive", "mq_timedreceive", "1 0"),
+    Call("semop", "semop", "0 0", interrupted=True),
+    Call("semtimedop", "semtimedop", "0 0", interrupted=True),
+    Call("io_getevents", "io_getevents", "1 0", interrupted=True),
+    Call("timed_nanosleep", "nanosleep", "0 0"),
+    Call("timed_clock_nanosleep", "clock_nanosleep", "0 0"),
+    Call("timed_clock_nanosleep_absolute", "clock_nanosleep", "0 0"),
+    Call("timed_poll", "poll", "0 0"),
+    Call("timed_select", "select", "0 0"),
+    Call("timed_futex", "futex", "-1 ETIMEDOUT"),
+    Call("timed_timerfd", "read", "8 0"),
 ]
 
 
 def blocked(call) -> Program:
     """The program that is blocked in that call."""
     timed = call.name.startswith("timed_")
+    awaited = syscall_number(call.system_call)
 
     def is_in_it(running):
-        return running.process.name() == "blocked" and running.system_call() == call.number
+        return running.process.name() == "blocked" and running.system_call() == awaited
 
     def is_at_rest(running):
-        return running.process.name() == "blocked" and running.system_call() == 0
+        return running.process.name() == "blocked" and running.system_call() == syscall_number(
+            "read"
+        )
 
     def completes(running):
         if timed:
             wait_until(lambda: running.out)
         else:
             # it waits again, for the same
-            wait_until(lambda: running.system_call() in (call.number, RESTARTED_BY_NUMBER))
+            wait_until(lambda: running.system_call() in (awaited, RESTARTED))
             before = running.out.splitlines()
             assert {line.split(" signals")[0] for line in before} == (
                 {"-1 EINTR"} if call.interrupted else set()

@@ -16,8 +16,10 @@ import time
 import psutil
 
 from rig.node import NO_OPTIONS, wait_until
+from rig.slowness import scaled
+from rig.system_calls import syscall_number
 
-POLL = 7  # arch/x86/entry/syscalls/syscall_64.tbl
+POLL = syscall_number("poll")
 
 
 class Daemon:
@@ -213,7 +215,7 @@ class Daemon:
         """Ask it to end; its exit status."""
         if self.popen.poll() is None:
             self.signal(signal.SIGTERM)
-        return self.popen.wait(60)
+        return self.popen.wait(scaled(60))
 
     def stop(self):
         """Whatever state it is in; more than once too."""

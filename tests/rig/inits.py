@@ -25,6 +25,7 @@ from rig.agents import PATIENT_WITH_INITS
 from rig.node import ns_pids, wait_until
 from rig.podman import Podman
 from rig.reaping import PatientNode, agent_that
+from rig.system_calls import syscall_number
 
 # seconds that an init which is asleep gets for its orphan: runsvdir looks every 5 s, supervisord
 # every 1 to 2 s
@@ -124,7 +125,7 @@ while True:
 # Each waits for something, and not for the exit of any child.
 CHILD = "import ctypes, os, threading, time\nif os.fork() == 0: time.sleep(1000)\n"
 CLONED = (
-    "import ctypes, os, time\nif ctypes.CDLL(None).syscall(56, 0, 0, 0, 0, 0) == 0:"
+    f"import ctypes, os, time\nif ctypes.CDLL(None).syscall({syscall_number('clone')}, 0, 0, 0, 0, 0) == 0:"
     " time.sleep(1000)\n"
 )
 OF_THIS_THREAD = """
@@ -141,7 +142,7 @@ def wait():
         os.wait()
 threading.Thread(target=wait).start()
 """
-LEADER_EXITS = "ctypes.CDLL(None).syscall(60, 0)\n"
+LEADER_EXITS = f"ctypes.CDLL(None).syscall({syscall_number('exit')}, 0)\n"
 
 
 class Case(

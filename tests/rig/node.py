@@ -17,12 +17,16 @@ from pathlib import Path
 
 import psutil
 
+from rig.slowness import scaled
+from rig.system_calls import syscall_number
+
 CHECKOUT = Path(__file__).parents[2]
 # tests/mutations name another one
 ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils"))
 PYTHON = os.environ.get("REAPER_PYTHON", sys.executable)
 OLD_SCRIPT = CHECKOUT / "bench/kill_zombie_parents.sh"
 TODAYS_SCRIPT = CHECKOUT / "bench/kill_zombie_parents_today.sh"
+GRACE = min(scaled(0.3), 10.0)  # seconds; whoever does nothing uses them up
 NO_OPTIONS = CHECKOUT / "tests/rig/no_options.json"  # a configuration that sets none
 # takes a command, in a mount namespace of its own
 OWN_FILES = [PYTHON, "-IS", str(CHECKOUT / "tools/own_files.py")]
@@ -31,7 +35,7 @@ AGENT = (
 )
 
 # What the programs below may use. ready() tells the test to go on; zombie() returns when its child
-# is one, or was: a sweep may be faster.
+# is one, or was: a sweep may be faster. exit_thread() ends the thread alone that calls it.
 PRELUDE = """
 import ctypes, os, signal, sys, threading, time
 def zombie(before_exit=lambda: None):
@@ -49,7 +53,9 @@ def ready():
 def forever():
     while True:
         time.sleep(60)
-"""
+def exit_thread():
+    ctypes.CDLL(None).syscall(%d, 0)
+""" % syscall_number("exit")
 
 # Runs the command that follows as its child.
 SHIM = """
@@ -86,13 +92,13 @@ os.wait()
 
 def wait_until(condition, seconds=60.0):
     """What condition() returns once that is true; fails the test when it never is."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + scaled(seconds)
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.02)
-    raise AssertionError(f"not within {seconds} s: {condition!r}")
+    raise AssertionError(f"not within {scaled(seconds)} s: {condition!r}")
 
 
 def is_alive(process) -> bool:
@@ -128,7 +134,7 @@ class Program:
 
     def ends(self, seconds=60.0) -> bool:
         """Whether it ends; a signal that was sent may take a moment."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + scaled(seconds)
         while self.alive and time.monotonic() < deadline:
             time.sleep(0.02)
         return not self.alive
@@ -212,6 +218,7 @@ class Node:
     def run(self, *command, **kwargs):
         """Run a command in the node to its end."""
         kwargs = {"capture_output": True, "text": True, "timeout": 120, **kwargs}
+        kwargs["timeout"] = scaled(kwargs["timeout"])
         return subprocess.run([*self.enter, *command], check=False, **kwargs)
 
     def agent_command(self, *flags, config=NO_OPTIONS, code=AGENT) -> list:
@@ -242,7 +249,7 @@ class Node:
         """One sweep; its result. min_age and grace are short unless given, so that a test need not
         wait.
         """
-        options = {"min_age": 0, "grace": 0.3, **options}
+        options = {"min_age": 0, "grace": GRACE, **options}
         for name, value in options.items():
             flags += ("--" + name.replace("_", "-"), str(value))
         if "--check" in flags:  # the statuses of a plugin would say that there are zombies

@@ -6,8 +6,9 @@ import subprocess
 
 from rig.node import is_alive, wait_until
 from rig.running import SLEEP, Program, answers, ask, tried
+from rig.slowness import scaled
+from rig.system_calls import syscall_number
 
-CLOCK_NANOSLEEP = 230
 HTTP = b"GET /metrics HTTP/1.0\r\n\r\n"
 
 
@@ -62,7 +63,7 @@ def answers_sql(running):
         ["psql", "-h", running.directory, "-U", "nobody", "-Atc", "select 6 * 7", "postgres"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=scaled(30),
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
@@ -222,7 +223,7 @@ PROGRAMS = [
         PYTHON,
         slept,
         files={"program": PYTHON_SLEEP},
-        begins_when_told=lambda running: running.system_call() == CLOCK_NANOSLEEP,
+        begins_when_told=lambda running: running.system_call() == syscall_number("clock_nanosleep"),
     ),
     Program(
         "python_asyncio",

@@ -17,6 +17,7 @@ import subprocess
 from pathlib import Path
 
 from rig.node import AGENT, ENGINE, NO_OPTIONS, PYTHON, Node, is_alive, wait_until
+from rig.slowness import scaled
 
 SOURCES = Path(__file__).parent / "hostile"
 # needs no 32-bit libc
@@ -79,7 +80,7 @@ class PatientNode(Node):
 
 
 # tests/mutations wait for what never comes
-AS_LONG_AS_IT_TAKES = 10 if "REAPER_ENGINE" in os.environ else 60
+AS_LONG_AS_IT_TAKES = scaled(10 if "REAPER_ENGINE" in os.environ else 60)
 DRIVER = (
     """
 import json, os, signal, sys, time

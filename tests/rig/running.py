@@ -21,6 +21,8 @@ from pathlib import Path
 import psutil
 
 from rig.node import wait_until
+from rig.slowness import scaled
+from rig.system_calls import syscall_number
 
 ZOMBIES = 2
 # milliseconds that whatever ends by itself lasts: time.sleep in programs.py, the calls timed_... of
@@ -35,14 +37,14 @@ CLONE_NEWNET = 0x40000000
 HOLD_ZOMBIES = """
 import ctypes, os, signal, sys
 for status in 3, 4:
-    pid = ctypes.CDLL(None).syscall(56, int(sys.argv[1]), 0, 0, 0, 0)
+    pid = ctypes.CDLL(None).syscall(%d, int(sys.argv[1]), 0, 0, 0, 0)
     if pid == 0:
         os._exit(status)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | 0x40000000)
 for ignored_by_python in signal.SIGPIPE, signal.SIGXFSZ:
     signal.signal(ignored_by_python, signal.SIG_DFL)
 os.execvp(sys.argv[2], sys.argv[2:])
-"""
+""" % syscall_number("clone")
 
 
 class Program(
@@ -172,7 +174,7 @@ class Running:
 
     def unix(self, name="socket"):
         connected = socket.socket(socket.AF_UNIX)
-        connected.settimeout(60)
+        connected.settimeout(scaled(60))
         connected.connect(str(self.directory / name))
         return connected
 
@@ -187,7 +189,7 @@ class Running:
                 assert libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(
                     ctypes.get_errno()
                 )
-            return socket.create_connection(("127.0.0.1", port), timeout=60)
+            return socket.create_connection(("127.0.0.1", port), timeout=scaled(60))
 
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(connect).result()
