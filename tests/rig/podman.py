@@ -8,6 +8,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from rig.kernel import OWN_MACHINE
 from rig.node import CHECKOUT, wait_until
 
 
@@ -17,6 +20,8 @@ class Podman:
     """
 
     def __init__(self, node, directory):
+        if OWN_MACHINE:
+            pytest.skip("virtual machines have no podman")
         self.node = node
         self.directory = directory
         self.environment = {

@@ -1,33 +1,51 @@
 #!/usr/bin/env bash
 # image.sh SUITE ARCHITECTURE DIRECTORY: kernel, initrd and root of a virtual machine with Debian's packages.
-# ARCHITECTURE is amd64 or arm64. DIRECTORY gets vmlinuz, initrd and root.ext4. Another mirror: MIRROR=http://…
+# ARCHITECTURE is amd64 or arm64. DIRECTORY gets vmlinuz, initrd, root.ext4, and files that say what they are: release, python, init.
+# PYTHON is an interpreter with pip, which gets the packages of requirements.txt. Another mirror: MIRROR=http://…
 set -euo pipefail
 
 suite=$1 architecture=$2 directory=$3
 here=$(dirname "$(readlink -f "$0")")
 userland=busybox-static,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,procps,kmod,python3,perl-base,strace,gcc,libc6-dev,iproute2
+# how wheels call it
+declare -A machines=([amd64]=x86_64 [arm64]=aarch64)
 case $architecture in
     # whole machines, as nodes are
     amd64) variant=apt userland=$userland,systemd,systemd-sysv,udev,dbus,cron,openssh-server ;;
     # maintainer scripts cannot run here: the tree is only unpacked
     arm64) variant=extract userland=$userland,base-files,base-passwd,libc-bin ;;
 esac
+# bullseye's installer makes such machines too, but it has no package usr-is-merged.
+# shellcheck disable=SC2016 # mmdebstrap's shell knows $1
+case $suite in
+    bullseye) merged='--setup-hook=for name in bin sbin lib lib64; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done' ;;
+    *) merged=--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr ;;
+esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
 export architecture
 
-# shellcheck disable=SC2016 # mmdebstrap's shell knows $1
-mmdebstrap --quiet --mode=root --variant=$variant --architectures="$architecture" --include=$userland \
-    --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --customize-hook='mkdir "$1/kernel" && cd "$1/kernel" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -qq download $(APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-cache depends --important linux-image-$architecture | sed -n "s/^ *Depends: \(linux-image-.*\)/\1/p" | head -1)' \
+# The package linux-image-amd64 depends on the one with the kernel, which later releases have split.
+# shellcheck disable=SC2016 # mmdebstrap's shell knows all of that
+DOWNLOAD_KERNEL='
+    export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
+    needs() { apt-cache depends --important "$1" | sed -nE "s/^ *Depends: (linux-($2)-[0-9].*)/\1/p"; }
+    image=$(needs "linux-image-$architecture" image | head -1)
+    mkdir "$1/kernel" && cd "$1/kernel" && apt-get -qq download "$image" $(needs "$image" "binary|modules|base")'
+
+# A mirror that is not updated has a Release file of sid that is out of date after a week; its signature is checked all the same.
+# The extract hook is the last one that is called where nothing is installed.
+mmdebstrap --quiet --mode=root --variant=$variant --architectures="$architecture" --include=$userland "$merged" \
+    --aptopt='Acquire::Check-Valid-Until "false"' \
+    --extract-hook="$DOWNLOAD_KERNEL" \
     "$suite" "$root" ${MIRROR:+"$MIRROR"}
 
-mkdir "$work/kernel"
-dpkg-deb --fsys-tarfile "$root"/kernel/*.deb | tar -x -C "$work/kernel"
+mkdir -p "$work/kernel" "$directory"
+for deb in "$root"/kernel/*.deb; do
+    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$work/kernel"
+done
 rm -r "$root/kernel"
-mkdir -p "$directory"
 cp "$work"/kernel/boot/vmlinu?-* "$directory/vmlinuz"
 [ -d "$work/kernel/usr/lib/modules" ] && modules=$work/kernel/usr/lib/modules || modules=$work/kernel/lib/modules
 release=$(basename "$modules"/*)
@@ -37,9 +55,10 @@ echo "$release" >"$directory/release"
 initrd=$work/initrd
 mkdir -p "$initrd"/{bin,proc,sys,dev,root}
 cp "$root/bin/busybox" "$initrd/bin/busybox"
+ln -s busybox "$initrd/bin/sh"
 depmod -b "${modules%/lib/modules}" "$release" 2>/dev/null
 number=100
-for name in virtio_pci virtio_mmio virtio_blk ext4 9pnet_virtio 9p overlay virtio_net virtio_rng; do
+for name in virtio_pci virtio_mmio virtio_blk ext4 9pnet_virtio 9p overlay virtio_rng; do
     # some are built in, and have no file
     { modprobe -d "${modules%/lib/modules}" -S "$release" --show-depends "$name" 2>/dev/null || true; } | sed -n 's/^insmod \([^ ]*\).*/\1/p'
 done | awk '!seen[$0]++' | while read -r file; do
@@ -57,14 +76,25 @@ if [ ! -e "$root/etc/passwd" ]; then
     cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
     cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
 fi
-[ -e "$root/usr/bin/python3" ] || ln -s "$(basename "$root"/usr/bin/python3.*[0-9])" "$root/usr/bin/python3"
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
-mkdir -p "$root/host" "$root/checkout"
+interpreter=$(basename "$root"/usr/bin/python3.*[0-9])
+[ -e "$root/usr/bin/python3" ] || ln -s "$interpreter" "$root/usr/bin/python3"
+version=${interpreter#python}
+echo "$version" >"$directory/python"
+packages=usr/local/lib/python$version/dist-packages
+"$PYTHON" -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --requirement "$here/requirements.txt" \
+    --python-version "$version" --platform "manylinux2014_${machines[$architecture]}" --target "$root/$packages"
+# where it can run here, so that the machine need not do it at each start
+[ "$variant" = extract ] || chroot "$root" python3 -m compileall -q "/$packages" >/dev/null || true
+
+rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/usr/share/{doc,man,locale}
+mkdir -p "$root/host"
 cp "$here/machine_init.sh" "$root/machine_init.sh"
+echo /machine_init.sh >"$directory/init"
 if [ -d "$root/etc/systemd/system" ]; then
+    echo /lib/systemd/systemd >"$directory/init"
     cp "$here/jobs.service" "$root/etc/systemd/system/jobs.service"
     mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
     ln -s ../jobs.service "$root/etc/systemd/system/multi-user.target.wants/jobs.service"
 fi
 rm -f "$directory/root.ext4"
-mke2fs -q -t ext4 -O ^has_journal -d "$root" "$directory/root.ext4" 1500M
+mke2fs -q -t ext4 -O ^has_journal -d "$root" "$directory/root.ext4" 2G

@@ -1,5 +1,5 @@
 """A virtual machine that QEMU emulates (KVM cannot be counted on), with a kernel and a userland of
-Debian's, and folders of this machine in it.
+Debian's, and a folder of this machine in it.
 """
 
 from __future__ import annotations
@@ -7,8 +7,11 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import tarfile
 import time
 from pathlib import Path
+
+from rig.node import CHECKOUT
 
 HERE = Path(__file__).parent
 QEMU = {
@@ -16,27 +19,48 @@ QEMU = {
     "arm64": ["qemu-system-aarch64", "-M", "virt"],
 }
 CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
+# The checkout there: on its own disk, where Python may keep what it has compiled
+UNPACK = """
+set -e
+mkdir /checkout
+tar -xf /host/checkout.tar -C /checkout --no-same-owner
+mkdir -p /checkout/.cache/collections/ansible_collections/provider
+ln -s ../../../.. /checkout/.cache/collections/ansible_collections/provider/fleet
+cd /checkout
+python3 -m compileall -q plugins/module_utils tests/rig
+python3 tests/rig/slowness.py
+"""
+TESTS = """
+cd /checkout
+export LC_ALL=C.UTF-8 REAPER_MACHINE=1 REAPER_SLOWNESS={slowness} {environment}
+timeout --signal INT --kill-after 60 {seconds} python3 -m pytest -p no:cacheprovider --basetemp /tmp/of_pytest \
+--tb short --junitxml /host/{name}.xml {arguments}
+"""
 
 
 class Machine:
-    """image: directory that image.sh filled. directory: of its own, for jobs and console. checkout:
-    seen as /checkout, read-only. systemd: whether that is its PID 1.
+    """image: directory that image.sh filled. directory: of its own, for jobs and console. slowness:
+    as of tests/rig/slowness.py, measured when it has started.
     """
 
-    def __init__(self, image, architecture, directory, checkout, systemd=False, memory=2048):
+    def __init__(self, image, architecture, directory, memory=2048):
+        self.image = image
         self.directory = Path(directory)
         self.jobs = self.directory / "jobs"
         self.jobs.mkdir(parents=True)
         (self.directory / "vm").mkdir()
         (self.directory / "vm/jobs.py").write_bytes((HERE / "jobs.py").read_bytes())
+        with tarfile.open(self.directory / "checkout.tar", "w") as tar:
+            tar.add(CHECKOUT, ".", filter=lambda m: None if _is_left_out(m.name) else m)
         self.numbers = itertools.count()
         words = [
             f"console={CONSOLE[architecture]}",
             "cgroup_no_v1=all",
             "panic=-1",
             "quiet",
+            "no_timer_check",  # against the real time, which a busy host does not keep
             "systemd.firstboot=off",
-            f"node_init={'/lib/systemd/systemd' if systemd else '/machine_init.sh'}",
+            f"node_init={self.fact('init')}",
         ]
         command = [
             *QEMU[architecture],
@@ -45,16 +69,27 @@ class Machine:
             *["-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")],
             *["-append", " ".join(words)],
             *["-drive", f"file={image / 'root.ext4'},if=virtio,format=raw,snapshot=on"],
-            *_share("host", self.directory),
-            *_share("checkout", checkout, ",readonly=on"),
+            *["-fsdev", f"local,id=host,path={os.fspath(directory)},security_model=none"],
+            *["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"],
         ]
         with (self.directory / "console").open("wb") as console:
             self.qemu = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
             )
-        self._until((self.jobs / "ready").exists, 900)
+        try:
+            self._until((self.jobs / "ready").exists, 1800)
+            status, said = self.run(UNPACK, 1800)
+            assert status == 0, said
+            self.slowness = float(said.split()[-1])
+        except BaseException:
+            self.stop()
+            raise
 
-    def run(self, script, seconds=3600.0) -> tuple[int, str]:
+    def fact(self, name) -> str:
+        """What image.sh noted: ``release`` of the kernel, version of ``python``, ``init``."""
+        return (self.image / name).read_text(encoding="utf-8").strip()
+
+    def run(self, script, seconds) -> tuple[int, str]:
         """(exit status, output) of a shell script."""
         name = f"{next(self.numbers):04}"
         part = self.jobs / f"{name}.part"
@@ -64,6 +99,19 @@ class Machine:
         self._until(status.exists, seconds)
         output = (self.jobs / f"{name}.out").read_text(encoding="utf-8", errors="replace")
         return int(status.read_text(encoding="ascii")), output
+
+    def pytest(self, name, arguments, seconds, environment="") -> str:
+        """Its output; NAME.xml in the directory of the machine then has its results. environment:
+        ``A=1 B=2``.
+        """
+        script = TESTS.format(
+            name=name,
+            arguments=arguments,
+            seconds=seconds,
+            environment=environment,
+            slowness=self.slowness,
+        )
+        return self.run(script, seconds + 300)[1]
 
     def _until(self, condition, seconds):
         deadline = time.monotonic() + seconds
@@ -78,10 +126,6 @@ class Machine:
         self.qemu.wait()
 
 
-def _share(tag, path, more="") -> list[str]:
-    return [
-        "-fsdev",
-        f"local,id={tag},path={os.fspath(path)},security_model=none{more}",
-        "-device",
-        f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
-    ]
+def _is_left_out(name) -> bool:
+    """What nobody reads there: .git, caches, and what another Python has compiled."""
+    return any(part.startswith(".") or part == "__pycache__" for part in Path(name).parts)

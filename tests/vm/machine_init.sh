@@ -13,7 +13,7 @@ ip link set lo up
 hostname node
 mkdir /sys/fs/cgroup/init
 echo 1 >/sys/fs/cgroup/init/cgroup.procs
-for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+tr ' ' '\n' </sys/fs/cgroup/cgroup.controllers | while read -r controller; do
     echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
 done
 exec python3 -IS /host/vm/jobs.py

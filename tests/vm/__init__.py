@@ -1,0 +1,1 @@
+"""Virtual machines, and the tests of this project in them."""
