@@ -300,6 +300,7 @@ FREEZERS = [
 ]
 
 
+@pytest.mark.all_cgroups
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_a_parent_that_is_paused(node, version):
     """docker pause freezes the cgroup: the parent can collect nothing, and that is not its

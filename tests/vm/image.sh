@@ -46,8 +46,10 @@ for deb in "$root"/kernel/*.deb; do
     dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$work/kernel"
 done
 rm -r "$root/kernel"
-cp "$work"/kernel/boot/vmlinu?-* "$directory/vmlinuz"
 [ -d "$work/kernel/usr/lib/modules" ] && modules=$work/kernel/usr/lib/modules || modules=$work/kernel/lib/modules
+for kernel in "$work"/kernel/boot/vmlinu?-* "$modules"/*/vmlinu?; do # one or the other, by release
+    [ ! -e "$kernel" ] || cp "$kernel" "$directory/vmlinuz"
+done
 release=$(basename "$modules"/*)
 echo "$release" >"$directory/release"
 

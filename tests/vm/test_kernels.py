@@ -47,34 +47,33 @@ def machine(request, tmp_path_factory):
         running.stop()
 
 
-@pytest.fixture(scope="module")
-def results(request):
-    """What has been found, for the table, which only ``--kernels`` writes."""
-    found = []
-    yield found
-    if request.config.option.kernels is not None:
-        matrix.write(found)
+@pytest.fixture
+def note(request, machine, suite):
+    """Puts what was found into the table; only where ``--kernels`` asks for that. At once, since
+    all of them take hours.
+    """
+
+    def write(refused="", passed=0, failed=0):
+        if request.config.option.kernels is not None:
+            release = machine.fact("release")
+            matrix.write([matrix.Result(machine.name, release, suite, refused, passed, failed)])
+
+    return write
 
 
-def test_suite(machine, suite, results):
+def test_suite(machine, suite, note):
     chosen = kernels.SUITES[suite]
     word = refusal(machine) if chosen.by_reap else ""
     if word:
-        results.append(matrix.Result(machine.name, machine.fact("release"), suite, word))
+        note(refused=word)
         pytest.skip(f"reap is refused there: {word}")
     seconds = int(chosen.minutes * 60 * max(1.0, machine.slowness / 30))
     output = machine.pytest(suite, chosen.tests, seconds, chosen.environment)
     done = matrix.read(machine.directory / f"{suite}.xml")
-    results.append(
-        matrix.Result(
-            machine.name,
-            machine.fact("release"),
-            suite,
-            "",
-            done.passed if done else 0,
-            len(done.failed) if done else 0,
-        )
-    )
+    if done:
+        note(passed=done.passed, failed=len(done.failed))
+    else:
+        note()
     assert done, f"pytest did not come to its end:\n{output[-3000:]}"
     assert not done.failed, "\n\n".join(f"{name}\n{why}" for name, why in done.failed)
     assert done.passed, output[-3000:]
