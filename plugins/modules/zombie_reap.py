@@ -262,9 +262,10 @@ offenders:
           description: >-
             Why V(reap) was refused, as one word for machines; null if it was not. Because of the
             node, V(architecture), V(kernel), V(yama) or V(not_permitted). Because of the parent,
-            V(32_bit), V(seccomp_strict), V(seccomp_filter), V(syscall_user_dispatch) or
-            V(no_instruction). Only at this moment, so that no harsher remedy follows in this sweep,
-            V(traced), V(stopped), V(uninterruptible), V(not_stopping), V(busy) or V(disturbed).
+            V(32_bit), V(seccomp_strict), V(seccomp_filter), V(syscall_user_dispatch),
+            V(no_instruction) or V(no_system_call). Only at this moment, so that no harsher remedy
+            follows in this sweep, V(traced), V(stopped), V(uninterruptible), V(not_stopping),
+            V(busy) or V(disturbed).
           type: str
           sample: traced
         detail:

@@ -25,7 +25,7 @@ from rig.podman import Podman
 from rig.pods import ID, UID
 from rig.reaping import AS_LONG_AS_IT_TAKES, PatientNode, agent_that, sleeps_or_has_ended
 from rig.slowness import scaled
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS
 
 pytestmark = pytest.mark.all_cgroups
 
@@ -630,9 +630,7 @@ attempt("PTRACE_SEIZE", lambda: call(PTRACE, 0x4206, pid, 0, 0))
 attempt("sockets of the node", lambda: len(read("net/unix").splitlines()) > 1)
 attempt("signal", lambda: os.kill(pid, 19) or True)
 print(json.dumps(got))
-""".replace("VM_READ", str(syscall_number("process_vm_readv"))).replace(
-    "PTRACE,", f"{syscall_number('ptrace')},"
-)
+""".replace("VM_READ", str(NUMBERS["process_vm_readv"])).replace("PTRACE,", f"{NUMBERS['ptrace']},")
 
 COLLECTS_CANARIES_ONLY = """
 zombie(lambda: open("/proc/self/comm", "w").write("other"))
@@ -645,7 +643,7 @@ while True:
             os.waitpid(pid, os.WNOHANG)
     time.sleep(0.01)
 """
-SIGTIMEDWAIT = syscall_number("rt_sigtimedwait")
+SIGTIMEDWAIT = NUMBERS["rt_sigtimedwait"]
 
 
 def named(name, above) -> list:

@@ -29,8 +29,10 @@ from rig.reaping import (
     status_of,
     step_of,
 )
+from rig.system_calls import IS_X86_64, NUMBERS
 
-PAUSE, PAUSE_OF_32_BIT = 34, 29
+PAUSE, PAUSE_OF_32_BIT = NUMBERS["pause"], 29
+X86_64_ONLY = pytest.mark.skipif(not IS_X86_64, reason="the program has instructions of x86-64")
 WITHOUT_GLIBC_S_RSEQ = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
 
 SWEEPS = 200
@@ -44,6 +46,7 @@ for zombie in then.zombies[:%d]:
 )
 
 
+@X86_64_ONLY
 @pytest.mark.parametrize(
     "place, forbidden",
     [
@@ -122,6 +125,7 @@ def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path)
     assert reap_directly(node, program)["result"] == "cleared"
 
 
+@X86_64_ONLY
 def test_a_file_is_not_asked_about_restartable_sequences(node, tmp_path):
     """It might be served by the tenant. Such a program has to be in a system call."""
     program = container_of(
@@ -152,7 +156,7 @@ here = os.open(%r, os.O_RDWR)
 zombie()
 zombie()
 threading.Thread(target=other).start()
-exit_thread()
+exit_thread()  # exit(2) of this thread alone
 """
 
 
@@ -235,6 +239,7 @@ until(lambda: proc.status(PID).tracer_pid == 0)
         assert reap_directly(node, program)["result"] == "cleared"
 
 
+@X86_64_ONLY
 def test_a_32_bit_program_that_sleeps(node, tmp_path):
     """It has registers, numbers and an instruction of its own, and never notices."""
     program = container_of(node, built(tmp_path, "thirty_two_bit", *THIRTY_TWO_BIT), zombies=40)

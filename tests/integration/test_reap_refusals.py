@@ -17,6 +17,7 @@ from rig.kernel import SHOWS_DISPATCH
 from rig.node import VFORK, is_alive, offender_of, wait_until
 from rig.reaping import (
     ANSWERS,
+    BEFORE_5_13,
     THIRTY_TWO_BIT,
     Untouched,
     agent_that,
@@ -27,8 +28,10 @@ from rig.reaping import (
     status_of,
     step_of,
 )
-from rig.system_calls import syscall_number
+from rig.system_calls import IS_X86_64, NUMBERS
 
+# a thread gets no CPU time: how long that is waited for
+SHORT_TRIES = "ptrace.MAX_CALCULATION, ptrace.STOP_TIMEOUT = 0.02, 1.0; reap.MAX_TRIES = 4"
 SLEEPS = ANSWERS + "zombie()\nready()\nforever()"
 WITHOUT_SYS_ADMIN = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
 WITHOUT_SYS_PTRACE = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
@@ -56,7 +59,7 @@ FILTERED = (
     ANSWERS
     + """
 import struct
-code = (0x20, 0, 0, 0), (0x15, 0, 1, %d), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000)
+code = (0x20, 0, 0, 0), (0x15, 0, 1, WAITID), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000)
 lines = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
 program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(lines))
 libc = ctypes.CDLL(None)
@@ -66,8 +69,10 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
 ready()
 forever()
 """
-    % syscall_number("waitid")
-)
+).replace("WAITID", str(NUMBERS["waitid"]))
+
+
+X86_64_ONLY = pytest.mark.skipif(not IS_X86_64, reason="the program has instructions of x86-64")
 
 
 def assert_refused(node, program, word):
@@ -84,6 +89,7 @@ def assert_refused(node, program, word):
     assert steps[-1]["result"] == "parent_ended"
 
 
+@X86_64_ONLY
 def test_a_32_bit_program_that_calculates(node, tmp_path):
     """Where its vDSO has an instruction for our call is not known. Asleep in a call that restarts
     it is collected (test_reap_leaves_no_trace.py).
@@ -98,12 +104,47 @@ def test_seccomp_strict(node):
     assert_refused(node, program, "seccomp_strict")
 
 
+@X86_64_ONLY
 def test_no_instruction_that_enters_the_kernel(node, tmp_path):
     """It has unmapped its vDSO and calculates. Had it slept in a call, the instruction of that call
     would do.
     """
     program = container_of(node, built(tmp_path, "no_vdso"))
     assert_refused(node, program, "no_instruction")
+
+
+def test_a_program_that_makes_no_system_call(node):
+    """Where only a thread that makes one can be used. It calculates in every try, so it will in the
+    next sweep too.
+    """
+    node.code = agent_that(BEFORE_5_13)
+    program = node.container(ANSWERS + "zombie()\nready()\nwhile True: pass")
+    assert_refused(node, program, "no_system_call")
+
+
+def test_a_program_that_makes_no_system_call_for_lack_of_cpu_time(node):
+    """It is none that calculates, and nothing harder follows."""
+    node.code = agent_that(BEFORE_5_13, "procfs.ProcFS.cpu_seconds = lambda *_: 0.0", SHORT_TRIES)
+    program = node.container(ANSWERS + "zombie()\nready()\nwhile True: pass")
+    with Untouched(program):
+        entry = offender_of(node.sweep(), program)
+        assert [(step["remedy"], step["refusal"]) for step in entry["steps"]] == [("reap", "busy")]
+
+
+def test_another_thread_collects_where_the_first_one_calculates(node):
+    program = node.container(
+        ANSWERS
+        + """
+threading.Thread(target=forever).start()
+zombie()
+ready()
+while True: pass
+"""
+    )
+    node.code = agent_that(BEFORE_5_13)
+    with Untouched(program):
+        assert offender_of(node.sweep(remedies="reap"), program)["outcome"] == "cleared"
+    assert answer(program) == "well"
 
 
 def test_a_program_that_dispatches_its_system_calls_itself(node):
@@ -392,6 +433,7 @@ IN_A_SEQUENCE = (
 )
 
 
+@X86_64_ONLY
 def test_a_refusal_that_may_pass_is_followed_by_nothing_harder(node, tmp_path):
     """It is hardly ever outside of its restartable sequence, and never as far as the sweep sees:
     "busy" each of many times, and perhaps not in the next sweep.

@@ -1,6 +1,7 @@
 /* blocked NAME: waits in one system call, and says on standard output what that call returned.
  *
- * The calls are made without libc's wrappers, so that what the kernel returns is what is told. A helper, its living child,
+ * The calls are made without libc's wrappers, so that what the kernel returns is what is told, but for those that aarch64 does
+ * not have: there libc makes others. A helper, its living child,
  * brings the event about once a line comes from standard input. Calls that end by themselves (named timed_...) have no
  * helper; they begin when the line comes. After EINTR the call is made again, as a robust program does. SIGUSR1 is blocked,
  * but for the duration of ppoll, pselect, epoll_pwait and sigsuspend (and always open for pause, which has no mask).
@@ -124,21 +125,34 @@ static void sends_posix(void) { need(!syscall(SYS_mq_timedsend, out, "x", 1, 0, 
 static void posts(void) { struct { unsigned short number; short by, flags; } up = { 0, 1, 0 }; need(!syscall(SYS_semop, set, &up, 1), "semop"); }
 
 /* In main: the call itself. */
+#ifdef SYS_poll
+#define OPEN(...) syscall(SYS_open, __VA_ARGS__)
+#define POLL(...) syscall(SYS_poll, __VA_ARGS__)
+#define SELECT(...) syscall(SYS_select, __VA_ARGS__)
+#define EPOLL_WAIT(...) syscall(SYS_epoll_wait, __VA_ARGS__)
+#define PAUSE() syscall(SYS_pause)
+#else
+#define OPEN open
+#define POLL poll
+#define SELECT select
+#define EPOLL_WAIT epoll_wait
+#define PAUSE pause
+#endif
 static char buffer[8192];
 static long c_read(void) { return syscall(SYS_read, in, buffer, sizeof buffer); }
 static long c_write(void) { return syscall(SYS_write, out, buffer, 4096); }
 static long one(long fd) { return fd < 0 ? fd : 1; }
-static long c_open(void) { return one(syscall(SYS_open, "fifo", O_RDONLY)); }
+static long c_open(void) { return one(OPEN("fifo", O_RDONLY)); }
 static long c_recv(void) { return syscall(SYS_recvfrom, in, buffer, sizeof buffer, 0, NULL, NULL); }
 static long c_send(void) { return syscall(SYS_sendto, in, buffer, 4096, 0, NULL, 0); }
 static long c_accept(void) { return one(syscall(SYS_accept, in, NULL, NULL)); }
 static struct pollfd polled(void) { return (struct pollfd){ in, POLLIN, 0 }; }
-static long c_poll(void) { struct pollfd p = polled(); return syscall(SYS_poll, &p, 1, LONG * 1000); }
+static long c_poll(void) { struct pollfd p = polled(); return POLL(&p, 1, LONG * 1000); }
 static long c_ppoll(void) { struct pollfd p = polled(); struct timespec time = long_time; return syscall(SYS_ppoll, &p, 1, &time, &mask_none, 8); }
 static long c_select(void) {
     fd_set files; struct timeval time = { LONG, 0 };
     FD_ZERO(&files); FD_SET(in, &files);
-    return syscall(SYS_select, in + 1, &files, NULL, NULL, &time);
+    return SELECT(in + 1, &files, NULL, NULL, &time);
 }
 static long c_pselect(void) {
     fd_set files; struct timespec time = long_time;
@@ -146,15 +160,15 @@ static long c_pselect(void) {
     return syscall(SYS_pselect6, in + 1, &files, NULL, NULL, &time, &pselect_mask);
 }
 static struct epoll_event event;
-static long c_epoll_wait(void) { return syscall(SYS_epoll_wait, set, &event, 1, -1); }
-static long c_epoll_wait_timeout(void) { return syscall(SYS_epoll_wait, set, &event, 1, LONG * 1000); }
+static long c_epoll_wait(void) { return EPOLL_WAIT(set, &event, 1, -1); }
+static long c_epoll_wait_timeout(void) { return EPOLL_WAIT(set, &event, 1, LONG * 1000); }
 static long c_epoll_pwait(void) { return syscall(SYS_epoll_pwait, set, &event, 1, -1, &mask_none, 8); }
 static long c_futex(void) { return syscall(SYS_futex, word, FUTEX_WAIT, 0, NULL, NULL, 0); }
 static long c_futex_timeout(void) { return syscall(SYS_futex, word, FUTEX_WAIT, 0, &long_time, NULL, 0); }
 static long c_sigtimedwait(void) { return syscall(SYS_rt_sigtimedwait, &mask_usr1, NULL, &long_time, 8); }
 static long c_sigwaitinfo(void) { return syscall(SYS_rt_sigtimedwait, &mask_usr1, NULL, NULL, 8); }
 static long c_sigsuspend(void) { return syscall(SYS_rt_sigsuspend, &mask_none, 8); }
-static long c_pause(void) { return syscall(SYS_pause); }
+static long c_pause(void) { return PAUSE(); }
 static long c_wait4(void) { int status = 0; return syscall(SYS_wait4, helper, &status, 0, NULL) == helper ? status >> 8 : -1; }
 static long c_waitid(void) { siginfo_t info; return syscall(SYS_waitid, P_PID, helper, &info, WEXITED, NULL) ? -1 : info.si_status; }
 static long c_flock(void) { return syscall(SYS_flock, in, LOCK_EX); }
@@ -168,8 +182,8 @@ static long c_io_getevents(void) { struct io_event done; return syscall(SYS_io_g
 static long t_nanosleep(void) { struct timespec rest; return syscall(SYS_nanosleep, &short_time, &rest); }
 static long t_clock_nanosleep(void) { return syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &short_time, NULL); }
 static long t_absolute(void) { return syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL); }
-static long t_poll(void) { return syscall(SYS_poll, NULL, 0, SHORT * 1000); }
-static long t_select(void) { struct timeval time = { SHORT, 0 }; return syscall(SYS_select, 0, NULL, NULL, NULL, &time); }
+static long t_poll(void) { return POLL(NULL, 0, SHORT * 1000); }
+static long t_select(void) { struct timeval time = { SHORT, 0 }; return SELECT(0, NULL, NULL, NULL, &time); }
 static long t_futex(void) { return syscall(SYS_futex, word, FUTEX_WAIT, 0, &short_time, NULL, 0); }
 static long t_timerfd(void) {
     struct itimerspec once = { .it_value = until };

@@ -9,12 +9,10 @@ from collections import namedtuple
 
 from rig.node import wait_until
 from rig.running import SLEEP, Program
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS
 
 Call = namedtuple("Call", ("name", "system_call", "result", "interrupted"), defaults=(False,))
 
-# by which the kernel resumes those with a relative time
-RESTARTED = syscall_number("restart_syscall")
 USR1 = 1 << (signal.SIGUSR1 - 1)
 
 # What it returns when its event comes. interrupted: EINTR comes before that, once for each time
@@ -69,22 +67,20 @@ CALLS = [
 def blocked(call) -> Program:
     """The program that is blocked in that call."""
     timed = call.name.startswith("timed_")
-    awaited = syscall_number(call.system_call)
+    number = NUMBERS[call.system_call]
 
     def is_in_it(running):
-        return running.process.name() == "blocked" and running.system_call() == awaited
+        return running.process.name() == "blocked" and running.system_call() == number
 
     def is_at_rest(running):
-        return running.process.name() == "blocked" and running.system_call() == syscall_number(
-            "read"
-        )
+        return running.process.name() == "blocked" and running.system_call() == NUMBERS["read"]
 
     def completes(running):
         if timed:
             wait_until(lambda: running.out)
         else:
-            # it waits again, for the same
-            wait_until(lambda: running.system_call() in (awaited, RESTARTED))
+            # it waits again, for the same, those with a relative time in restart_syscall(2)
+            wait_until(lambda: running.system_call() in (number, NUMBERS["restart_syscall"]))
             before = running.out.splitlines()
             assert {line.split(" signals")[0] for line in before} == (
                 {"-1 EINTR"} if call.interrupted else set()

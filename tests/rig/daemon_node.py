@@ -17,9 +17,9 @@ import psutil
 
 from rig.node import NO_OPTIONS, wait_until
 from rig.slowness import scaled
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS
 
-POLL = syscall_number("poll")
+POLL = NUMBERS["poll"]
 
 
 class Daemon:

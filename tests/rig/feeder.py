@@ -11,8 +11,10 @@ import os
 import struct
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from system_calls import NUMBERS  # noqa: E402
+
 CLONE_PARENT, PR_SET_PDEATHSIG, PR_SET_NAME, SIGKILL = 0x8000, 1, 15, 9
-SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 libc = ctypes.CDLL(None)
 
 
@@ -20,7 +22,7 @@ def clone(flags):
     """fork(), with the lowest byte of flags as the signal that the parent gets at the exit: here
     none.
     """
-    return libc.syscall(SYS_CLONE, flags, 0, 0, 0, 0)
+    return libc.syscall(NUMBERS["clone"], flags, 0, 0, 0, 0)
 
 
 def feed(fifo):

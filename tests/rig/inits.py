@@ -25,7 +25,7 @@ from rig.agents import PATIENT_WITH_INITS
 from rig.node import ns_pids, wait_until
 from rig.podman import Podman
 from rig.reaping import PatientNode, agent_that
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS
 
 # seconds that an init which is asleep gets for its orphan: runsvdir looks every 5 s, supervisord
 # every 1 to 2 s
@@ -125,8 +125,8 @@ while True:
 # Each waits for something, and not for the exit of any child.
 CHILD = "import ctypes, os, threading, time\nif os.fork() == 0: time.sleep(1000)\n"
 CLONED = (
-    f"import ctypes, os, time\nif ctypes.CDLL(None).syscall({syscall_number('clone')}, 0, 0, 0, 0, 0) == 0:"
-    " time.sleep(1000)\n"
+    "import ctypes, os, time\nif ctypes.CDLL(None).syscall(%d, 0, 0, 0, 0, 0) == 0:"
+    " time.sleep(1000)\n" % NUMBERS["clone"]
 )
 OF_THIS_THREAD = """
 def wait():
@@ -142,7 +142,7 @@ def wait():
         os.wait()
 threading.Thread(target=wait).start()
 """
-LEADER_EXITS = f"ctypes.CDLL(None).syscall({syscall_number('exit')}, 0)\n"
+LEADER_EXITS = f"ctypes.CDLL(None).syscall({NUMBERS['exit']}, 0)\n"
 
 
 class Case(

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from rig.slowness import scaled
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS
 
 CHECKOUT = Path(__file__).parents[2]
 # tests/mutations name another one
@@ -54,8 +54,8 @@ def forever():
     while True:
         time.sleep(60)
 def exit_thread():
-    ctypes.CDLL(None).syscall(%d, 0)
-""" % syscall_number("exit")
+    ctypes.CDLL(None).syscall(NUMBER_OF_EXIT, 0)
+""".replace("NUMBER_OF_EXIT", str(NUMBERS["exit"]))
 
 # Runs the command that follows as its child.
 SHIM = """

@@ -7,7 +7,7 @@ import subprocess
 from rig.node import is_alive, wait_until
 from rig.running import SLEEP, Program, answers, ask, tried
 from rig.slowness import scaled
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS
 
 HTTP = b"GET /metrics HTTP/1.0\r\n\r\n"
 
@@ -223,7 +223,7 @@ PROGRAMS = [
         PYTHON,
         slept,
         files={"program": PYTHON_SLEEP},
-        begins_when_told=lambda running: running.system_call() == syscall_number("clock_nanosleep"),
+        begins_when_told=lambda running: running.system_call() == NUMBERS["clock_nanosleep"],
     ),
     Program(
         "python_asyncio",
@@ -349,11 +349,11 @@ PROGRAMS = [
         lambda running: "listening on :: port 2222" in running.out,
         before="ssh-keygen -q -t ed25519 -N '' -f key",
     ),
-    Program("bare", "/c/bare", answers, lambda running: running.system_call() == 0),
+    Program("bare", "/c/bare", answers, lambda running: running.system_call() == NUMBERS["read"]),
     Program(
         "bare_without_vdso",
         "/c/bare without-vdso",
         bare_without_vdso,
-        lambda running: running.system_call() == 0,
+        lambda running: running.system_call() == NUMBERS["read"],
     ),
 ]

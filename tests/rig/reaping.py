@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rig.node import AGENT, ENGINE, NO_OPTIONS, PYTHON, Node, is_alive, wait_until
 from rig.slowness import scaled
+from rig.system_calls import IS_X86_64
 
 SOURCES = Path(__file__).parent / "hostile"
 # needs no 32-bit libc
@@ -60,6 +61,16 @@ PATIENTLY = "; ".join(
         "reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS = canary.MAX_SECONDS = 600.0",
     )
 )
+
+
+# What reap does where the kernel does not show whether a running thread is in a restartable sequence
+# (before Linux 5.13). On aarch64 it never asks
+BEFORE_5_13 = (
+    "ptrace.Tracee._supports = lambda self, request, config, real=ptrace.Tracee._supports: request"
+    " != ptrace.PTRACE_GET_RSEQ_CONFIGURATION and real(self, request, config)"
+)
+# What reap does on aarch64, with a thread that is in a call as well. On x86-64 it has other ways
+BY_ITSELF = "ptrace.Tracee._choose_entry = lambda self: False"
 
 
 def agent_that(*does) -> str:
@@ -151,8 +162,7 @@ def built(directory, source, *flags) -> str:
             "-O1",
             "-static",
             "-pthread",
-            "-mavx",
-            "-mno-red-zone",
+            *(["-mavx", "-mno-red-zone"] if IS_X86_64 else []),
             *flags,
             "-o",
             program,

@@ -22,7 +22,7 @@ import psutil
 
 from rig.node import wait_until
 from rig.slowness import scaled
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS
 
 ZOMBIES = 2
 # milliseconds that whatever ends by itself lasts: time.sleep in programs.py, the calls timed_... of
@@ -44,7 +44,7 @@ for status in 3, 4:
 for ignored_by_python in signal.SIGPIPE, signal.SIGXFSZ:
     signal.signal(ignored_by_python, signal.SIG_DFL)
 os.execvp(sys.argv[2], sys.argv[2:])
-""" % syscall_number("clone")
+""" % NUMBERS["clone"]
 
 
 class Program(

@@ -1,14 +1,16 @@
-"""Numbers of system calls on the processor that the tests run on; the only place that has them.
+"""Numbers of system calls on this machine's processor (arch/x86/entry/syscalls/syscall_64.tbl,
+include/uapi/asm-generic/unistd.h).
 
-The kernel's own lists: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+aarch64 has no poll, pause, select, open or epoll_wait: there these names stand for the calls that
+libc makes instead.
 """
 
 from __future__ import annotations
 
 import os
 
-# name: (x86-64, aarch64). Where aarch64 has no such call, that of the one that its libc makes instead
-TABLE = {
+_NUMBERS = {
+    # name: (x86-64, aarch64)
     "accept": (43, 202),
     "clock_nanosleep": (230, 115),
     "clone": (56, 220),
@@ -18,6 +20,7 @@ TABLE = {
     "fcntl": (72, 25),
     "flock": (73, 32),
     "futex": (202, 98),
+    "getppid": (110, 173),
     "io_getevents": (208, 4),
     "mq_timedreceive": (243, 183),
     "msgrcv": (70, 188),
@@ -34,7 +37,7 @@ TABLE = {
     "restart_syscall": (219, 128),
     "rt_sigsuspend": (130, 133),
     "rt_sigtimedwait": (128, 137),
-    "select": (23, 72),  # pselect6
+    "select": (23, 72),
     "semop": (65, 193),
     "semtimedop": (220, 192),
     "sendto": (44, 206),
@@ -42,8 +45,8 @@ TABLE = {
     "waitid": (247, 95),
     "write": (1, 64),
 }
-COLUMN = {"x86_64": 0, "aarch64": 1}[os.uname().machine]
-
-
-def syscall_number(name) -> int:
-    return TABLE[name][COLUMN]
+MACHINE = os.uname().machine
+IS_X86_64 = MACHINE == "x86_64"
+NUMBERS = {
+    name: numbers[{"x86_64": 0, "aarch64": 1}[MACHINE]] for name, numbers in _NUMBERS.items()
+}

@@ -19,7 +19,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel impor
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.node import Node, ns_pids, wait_until
-from rig.system_calls import syscall_number
+from rig.system_calls import NUMBERS as SYSTEM_CALLS
 
 NAME_BYTES = st.binary(max_size=64) | st.lists(
     st.sampled_from([b"(", b")", b" ", b"\n", b") Z 1", b"Z", b"0", b"\xff", b"\\"]), max_size=20
@@ -587,7 +587,7 @@ FIRST_THREAD_EXITS = """
 import ctypes, threading, time
 threading.Thread(target=time.sleep, args=(10000,)).start()
 ctypes.CDLL(None).syscall(%d, 0)  # exit(2) of this thread alone
-""" % syscall_number("exit")
+""" % SYSTEM_CALLS["exit"]
 
 
 def test_a_process_exits_with_its_last_thread():

@@ -209,7 +209,7 @@ REFUSALS = {
         Refusal(
             word="architecture",
             cause=NODE,
-            meaning="Only 64-bit Python on x86-64 is supported so far.",
+            meaning="Only 64-bit Python on x86-64 and aarch64 is supported so far.",
         ),
         Refusal(
             word="kernel",
@@ -262,6 +262,14 @@ REFUSALS = {
             word="no_instruction",
             cause=PARENT,
             meaning="It is in no system call that restarts, and has no vDSO that is known.",
+        ),
+        Refusal(
+            word="no_system_call",
+            cause=PARENT,
+            meaning=(
+                "It calculates and makes no system call, and on this node (aarch64, or a kernel"
+                " before 5.13) only a thread that makes one can be used."
+            ),
         ),
         Refusal(
             word="traced",

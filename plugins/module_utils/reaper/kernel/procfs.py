@@ -584,6 +584,13 @@ class ProcFS:
         data = self._read(pid, f"task/{tid}/stat", STAT_BYTES)
         return parse_stat(data) if data else None
 
+    def cpu_seconds(self, tid: int) -> float:
+        """CPU time that a thread has used so far, by ``schedstat``
+        (Documentation/scheduler/sched-stats.rst); 0 where that is not counted.
+        """
+        words = (self._read(tid, "schedstat", 256) or b"").split()
+        return int(words[0]) / 1e9 if words else 0.0
+
     def thread_ids(self, pid: int) -> list[int]:
         """The TIDs of its threads, beginning with its first thread; empty when it has gone."""
         try:

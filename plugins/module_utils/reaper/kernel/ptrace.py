@@ -14,9 +14,12 @@ Source: ptrace(2). For readers who have never used it, this is how it works:
   each system call: before it, where number and arguments can be replaced by ours, and after it,
   with the result in a register. Of the program itself, nothing but the instruction that enters the
   kernel runs in the meantime, and not a byte of its memory is written.
-- A thread that was interrupted in a call that restarts is set to the instruction of that call, just
-  as the kernel would do to restart it. Any other thread is set to such an instruction in the vDSO
-  (vdso(7)).
+- On x86, a thread that was interrupted in a call that restarts is set to the instruction of that
+  call, just as the kernel would do to restart it. Any other thread is set to such an instruction in
+  the vDSO (vdso(7)).
+- Where that cannot be done, the thread runs on until it enters a call by itself, an interrupted one
+  at once, since that restarts: on aarch64 always, on x86 where the kernel does not show whether it
+  is in a restartable sequence. :class:`OwnCall` has the details.
 - Another thread of the program can change that instruction, or what is mapped there. So at the
   entry PTRACE_GET_SYSCALL_INFO shows what was entered, and from where. Our number and all arguments
   are only put in if that is the call that we chose. Any other call is skipped: a system call with
@@ -33,7 +36,8 @@ Source: ptrace(2). For readers who have never used it, this is how it works:
   thread is released with that signal and handles it as if nobody had been there.
 - Finally the thread is led into one more PTRACE_INTERRUPT stop, its registers are put back, and it
   is released. From that kind of stop it continues where the kernel restarts interrupted system
-  calls (arch_do_signal_or_restart in arch/x86/kernel/signal.c).
+  calls (arch_do_signal_or_restart in arch/x86/kernel/signal.c). A thread that came to a call by
+  itself is led to the entry of that call again and released there.
 
 If this process is killed in between, the kernel releases the thread with whatever registers it has.
 That cannot be prevented, only made short and mild. Between two calls, an interrupted thread has
@@ -61,7 +65,8 @@ if TYPE_CHECKING:
 # include/uapi/linux/ptrace.h
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SYSCALL = 7, 17, 24
 PTRACE_SETOPTIONS, PTRACE_GETREGSET, PTRACE_SETREGSET = 0x4200, 0x4204, 0x4205
-PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207  # Linux 3.4
+PTRACE_GETSIGINFO, PTRACE_SETSIGINFO = 0x4202, 0x4203
+PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_LISTEN = 0x4206, 0x4207, 0x4208  # Linux 3.4
 PTRACE_GETSIGMASK = 0x420A  # Linux 3.11
 PTRACE_GET_SYSCALL_INFO = 0x420E  # Linux 5.3
 PTRACE_GET_RSEQ_CONFIGURATION = 0x420F  # Linux 5.13
@@ -70,8 +75,12 @@ PTRACE_EVENT_STOP = 128
 PTRACE_SYSCALL_INFO_ENTRY = 1
 PTRACE_O_TRACESYSGOOD = 1
 PTRACE_O_SUSPEND_SECCOMP = 1 << 21  # Linux 4.3
-NT_PRSTATUS = 1  # include/uapi/linux/elf.h: the general registers
+# include/uapi/linux/elf.h
+NT_PRSTATUS = 1  # the general registers
+NT_ARM_SYSTEM_CALL = 0x404  # the number of the call that it is in; -1: none
 SIGTRAP, SIGCHLD, SIGSTOP = 5, 17, 19
+SI_KERNEL = 0x80  # include/uapi/asm-generic/siginfo.h: si_code of a signal that the kernel sends
+SIGINFO_BYTES = 128
 # signals that an instruction can raise: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS
 FAULTS = (4, 5, 7, 8, 11, 31)
 STOP_AT_CALL = SIGTRAP | 0x80  # the mark of PTRACE_O_TRACESYSGOOD
@@ -90,6 +99,10 @@ MAX_SLEEP = 0.001
 # seconds for a system call of ours; if it takes longer, its cgroup has used up its CPU time or was
 # frozen, or a page is missing
 ENTRY_TIMEOUT = 0.01
+# seconds of CPU time within which a thread that runs as it likes enters a system call by itself,
+# or calculates; and how often that is looked at
+MAX_CALCULATION = 0.02
+CALCULATION_STEP = 0.005
 
 
 class Architecture(Record):
@@ -108,8 +121,15 @@ class Architecture(Record):
     # numbers of system calls
     waitid: int
     restart_syscall: int
+    # a call that does nothing and looks at no argument
+    sched_yield: int
+    # whether the number of the call that it is in has a register set of its own
+    # (NT_ARM_SYSTEM_CALL); interrupted_call means nothing then
+    number_is_apart: bool = False
     # the instruction that enters the kernel, to be found in the vDSO; None: it is not looked for
     instruction: bytes | None = None
+    # bits that the kernel changes as it likes, by position in the register set
+    not_its_own: tuple[tuple[int, int], ...] = ()
 
 
 ARCHITECTURES = {
@@ -126,10 +146,32 @@ ARCHITECTURES = {
         interrupted_call=15,
         waitid=247,
         restart_syscall=219,
+        sched_yield=24,
         instruction=b"\x0f\x05",
-    )
+    ),
+    # arch/arm64/include/uapi/asm/ptrace.h, struct user_pt_regs: x0 to x30, sp, pc, pstate
+    "aarch64": Architecture(
+        audit=0xC00000B7,
+        bits=64,
+        registers=34,
+        size=4,
+        pc=32,
+        number=8,
+        arguments=(0, 1, 2, 3, 4),
+        result=0,
+        interrupted_call=-1,
+        waitid=95,
+        restart_syscall=128,
+        sched_yield=124,
+        number_is_apart=True,
+        not_its_own=(
+            (7, 0xFFFFFFFFFFFFFFFF),  # tells entry from exit (report_syscall() of ptrace.c)
+            (33, 1 << 12),  # PSR_SSBS_BIT, set when it is scheduled
+        ),
+    ),
 }
-# 32-bit programs on those machines, recognized by the size of their register set
+# 32-bit programs on those machines, recognized by the size of their register set. Those of aarch64
+# are refused
 COMPATIBLE = {
     # arch/x86/include/asm/user32.h, struct user_regs_struct32. There are three ways into the
     # kernel, but each is restarted by an int 0x80: sysenter and syscall return behind one
@@ -146,8 +188,42 @@ COMPATIBLE = {
         interrupted_call=11,
         waitid=284,
         restart_syscall=0,
+        sched_yield=158,
     )
 }
+
+
+class OwnCall(Record):
+    """A system call that the thread has entered by itself, and in place of which it runs ours.
+
+    At the entry our call takes its place. At the exit the thread gets the registers back that it
+    came with, but for the instruction pointer, which is set back to the instruction that enters the
+    kernel. So it enters its own call again, and so on. It is released at such an entry, and has
+    lost nothing: it has just begun its call, as the kernel would begin an interrupted one again.
+
+    - On aarch64 that is the only way. In a PTRACE_INTERRUPT stop do_signal() (arch/arm64/kernel/
+      signal.c) has set the thread back already and forgotten which call it was in and how that is
+      restarted. Besides, nothing else is discarded of the vector registers than its own call
+      discards.
+    - A signal with a handler that arrives between two calls must not be handled there. pause(2),
+      which was interrupted only by us, would begin again after the handler and never return. So it
+      is held back, and sent again when the thread is at the entry of its own call (ptrace(2),
+      "Signal injection"). Then the kernel decides whether that call fails with EINTR or restarts.
+      Its siginfo is put back when it is delivered.
+    - Any other signal does to the thread what it does to all of the process, wherever it is.
+    """
+
+    number: int
+    address: int  # the instruction pointer: behind the instruction that enters the kernel
+    registers: bytes
+    mask: int  # of signals
+
+
+class HeldBack(Record):
+    """A signal that arrived while the thread was between two calls."""
+
+    number: int
+    info: bytes  # siginfo_t
 
 
 class Refused(Exception):
@@ -207,6 +283,8 @@ class AddressSpace:
         addresses. The name ``[vdso]`` comes from the kernel; a restored program (CRIU) may have an
         older vDSO instead, which is not called that.
         """
+        if not arch.instruction:
+            return
         start = procfs.vdso_address(tid)
         if start != self.vdso:
             self.vdso, self.instruction = start, None
@@ -215,7 +293,6 @@ class AddressSpace:
             if (
                 start
                 and own
-                and arch.instruction
                 and mapping
                 and (mapping.start, mapping.name, mapping.is_file) == (start, b"[vdso]", False)
             ):
@@ -254,6 +331,11 @@ class Tracee:
         self.restarts = False  # it was interrupted in a call that the kernel restarts
         self.instruction_at = 0  # address of the instruction that enters the kernel
         self.called = False
+        self.own: OwnCall | None = None  # None: it is not at a call that it has entered by itself
+        self.comes_by_itself = False  # it was or is to come to one
+        self.at_own_call = False  # it is at the entry of that call now, or of the one after it
+        self.held_back: list[HeldBack] = []
+        self.sent_again: list[HeldBack] = []  # and not delivered yet
         self.running = False  # it was resumed and is not known to have stopped since
         self.resumes_safely = True  # if it were released right now, without further steps
         self.pending = 0  # a signal that arrived for it while it was held
@@ -307,28 +389,22 @@ class Tracee:
         self._require_no_syscall_user_dispatch()
         self.saved = bytes(self.registers)
         self.mask = self._mask()
-        self._choose_entry()
+        if not self._choose_entry():
+            self._wait_for_own_call()
 
     def call(self, number: int, *arguments: int) -> int:
         """Make it run one system call and return the result, ``-errno`` for an error. Raises
         :class:`Refused` or :class:`Interrupted`.
         """
-        arch, registers = self.arch, self.registers
-        if not (self.restarts and self.called):
+        if not (self.restarts and self.called or self.own):
             self._write_registers(self.entering)
         self.called = True
-        self.resumes_safely = self.restarts
         self._run_to_entry()
-        self._read_registers()
-        registers[arch.interrupted_call] = number
-        for place, value in zip(arch.arguments, arguments):
-            registers[place] = value
-        self._write_registers(bytes(registers))
+        self._exchange_call(number, arguments)
         self._run_to_exit()
         self._read_registers()
-        result = self._signed(registers[arch.result])
-        self._write_registers(self.between)
-        self.resumes_safely = True
+        result = self._signed(self.registers[self.arch.result])
+        self._set_back()
         return result
 
     def release(self) -> bool:
@@ -341,6 +417,8 @@ class Tracee:
             if self.running:
                 return False
             self._ptrace(PTRACE_SETOPTIONS, 0, PTRACE_O_TRACESYSGOOD)
+            if self.comes_by_itself:
+                return self._release_at_own_call()
             if self.called and not self.pending:
                 self._write_registers(self.between)
                 self.resumes_safely = True
@@ -369,7 +447,14 @@ class Tracee:
             if status is None:
                 return False
             self.running = False
-            if status >> 8 == STOP_AT_CALL:
+            if self.comes_by_itself:
+                self.at_own_call = status >> 8 == STOP_AT_CALL
+                self.stopped_by_signal = (
+                    status >> 16 == PTRACE_EVENT_STOP and os.WSTOPSIG(status) != SIGTRAP
+                )
+                if not self.at_own_call:
+                    self._keep_signal(status)
+            elif status >> 8 == STOP_AT_CALL:
                 with contextlib.suppress(Interrupted):
                     self._skip_call()
             else:
@@ -454,9 +539,9 @@ class Tracee:
                 "syscall_user_dispatch", "it handles its system calls itself, as Wine does"
             )
 
-    def _choose_entry(self) -> None:
+    def _choose_entry(self) -> bool:
         """Choose the instruction with which it will enter the kernel, and the registers for before
-        and between two calls.
+        and between two calls. False: it has to come to one by itself.
 
         A thread that was interrupted in a call that restarts goes back to the instruction of that
         call, as the kernel would set it. The instruction is right before the instruction pointer if
@@ -465,6 +550,8 @@ class Tracee:
         kernel maps for everybody.
         """
         arch, registers = self.arch, self.registers
+        if arch.number_is_apart:
+            return False
         own = self._signed(registers[arch.interrupted_call])
         result = self._signed(registers[arch.result])
         _op, audit, _pc = self._syscall_info()
@@ -475,7 +562,7 @@ class Tracee:
             registers[arch.number] = arch.restart_syscall if result == RESTARTBLOCK else own
             registers[arch.interrupted_call] = -1
             self.between = self.entering = bytes(registers)
-            return
+            return True
         if arch.instruction is None:
             raise Refused(
                 "32_bit", "it runs 32-bit code and is not in a system call that would restart"
@@ -487,16 +574,19 @@ class Tracee:
             )
         if self.procfs.vdso_address(self.tid) != self.space.vdso:
             raise Refused("busy", "it has started another program meanwhile")
-        if own == -1:
-            self._require_outside_rseq()
+        if own == -1 and not self._is_outside_rseq():
+            return False
         self.between = self.saved
         self.instruction_at = self.space.instruction
         registers[arch.pc] = self.instruction_at
         registers[arch.number] = registers[arch.interrupted_call] = -1
         self.entering = bytes(registers)
+        return True
 
-    def _require_outside_rseq(self) -> None:
-        """If it left a restartable sequence (rseq(2), Linux 4.18) and came back unnoticed, its data
+    def _is_outside_rseq(self) -> bool:
+        """True, or :class:`Refused` is raised. False: this kernel (before 5.13) does not show it.
+
+        If it left a restartable sequence (rseq(2), Linux 4.18) and came back unnoticed, its data
         would be corrupted.
 
         No system call is allowed in such a sequence, so this matters only for a thread that was
@@ -506,13 +596,9 @@ class Tracee:
         """
         config = (self.ctypes.c_uint64 * 3)()
         if not self._supports(PTRACE_GET_RSEQ_CONFIGURATION, config):
-            raise Refused(
-                "busy",
-                "it is running, and this kernel (before 5.13) does not show whether it is in a"
-                " restartable sequence",
-            )
+            return False
         if not config[0]:
-            return
+            return True
         if self.space.rseq != config[0]:
             self.space.rseq = config[0]
             raise Refused(
@@ -528,11 +614,219 @@ class Tracee:
             )
         if self._memory(config[0] + 8, 8) != bytes(8):  # rseq_cs of struct rseq
             raise Refused("busy", "it is running and may be in a restartable sequence")
+        return True
+
+    def _wait_for_own_call(self) -> None:
+        """Let it run until it enters a system call by itself; one that was interrupted in a call
+        that restarts does so at once. Until then nothing of it is changed, so its signals are
+        delivered as they come.
+        """
+        self.comes_by_itself = True
+        began = self.procfs.cpu_seconds(self.tid)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        signal, calculated = 0, 0.0
+        while True:
+            self._resume(PTRACE_SYSCALL, signal)
+            status = None
+            while status is None and calculated < MAX_CALCULATION and time.monotonic() < deadline:
+                status = self._wait(time.monotonic() + CALCULATION_STEP)
+                calculated = self.procfs.cpu_seconds(self.tid) - began
+            is_over = status is None
+            if status is None:
+                self._ptrace(PTRACE_INTERRUPT)
+                status = self._wait(time.monotonic() + STOP_TIMEOUT)
+            if status is None:
+                raise Refused(
+                    "not_stopping", "it did not stop in time; it is released as soon as it does"
+                )
+            self.running = False
+            self.stopped_since = self.last_seen_running
+            if status >> 8 == STOP_AT_CALL:
+                break
+            signal = os.WSTOPSIG(status)
+            if status >> 16 == PTRACE_EVENT_STOP and signal != SIGTRAP:
+                self.stopped_by_signal = True
+                raise Interrupted
+            if is_over:
+                self._keep_signal(status)
+                if calculated < MAX_CALCULATION:
+                    raise Refused("busy", "it is to run, and gets hardly any CPU time")
+                raise Refused(
+                    "no_system_call",
+                    "it calculates and makes no system call, and on this kernel or processor only a"
+                    " thread that does can be used",
+                )
+            if status >> 16 == PTRACE_EVENT_STOP:
+                signal = 0
+        self.at_own_call = True
+        op, audit, address = self._syscall_info()
+        if (op, audit) != (PTRACE_SYSCALL_INFO_ENTRY, self.arch.audit):
+            raise Refused("busy", "it is making a system call in another way than usual")
+        arch, registers = self.arch, self.registers
+        self._read_registers()
+        number = self._read_number()
+        self.own = OwnCall(number, address, bytes(registers), self._mask())
+        registers[arch.pc] = address - arch.size
+        if not arch.number_is_apart:
+            registers[arch.number] = number
+            registers[arch.interrupted_call] = -1
+        self.between = bytes(registers)
+
+    def _run_to_own_call(self, own: OwnCall) -> None:
+        """Run it to the entry of its own call again. Raises :class:`Interrupted` when a signal
+        was held back meanwhile, or has stopped it elsewhere.
+        """
+        deadline = time.monotonic() + STOP_TIMEOUT
+        signal = 0
+        while not self.at_own_call:
+            self._resume(PTRACE_SYSCALL, signal)
+            status = self._next_stop()
+            if status >> 8 == STOP_AT_CALL:
+                self.at_own_call = True
+                if (
+                    self._syscall_info()
+                    != (
+                        PTRACE_SYSCALL_INFO_ENTRY,
+                        self.arch.audit,
+                        own.address,
+                    )
+                    or self._read_number() != own.number
+                ):
+                    self.own = None  # this one is the program's own too, and left to its filter
+                    raise Refused(
+                        "disturbed",
+                        "it entered another system call than the one before: another thread has"
+                        " changed its code",
+                    )
+                break
+            signal = os.WSTOPSIG(status)
+            if status >> 16 == PTRACE_EVENT_STOP:
+                if signal != SIGTRAP:
+                    self.stopped_by_signal = True
+                    raise Interrupted
+                signal = 0
+            elif time.monotonic() < deadline and self._is_caught(signal):
+                self.held_back.append(HeldBack(signal, self._siginfo()))
+                signal = 0
+        if self.held_back:
+            raise Interrupted
+
+    def _is_caught(self, number: int) -> bool:
+        """Whether its process handles that signal, and it comes from outside: one that an
+        instruction raises belongs to that instruction.
+        """
+        if number in FAULTS:
+            return False
+        status = self.procfs.status(self.tid)
+        return status is not None and bool(status.caught >> number - 1 & 1)
+
+    def _release_at_own_call(self) -> bool:
+        """Release it where it goes on as if nobody had been there: see :class:`OwnCall`. The
+        result is that of :meth:`release`.
+        """
+        if not self.resumes_safely:
+            self._set_back()
+        if self.own and not (self.at_own_call or self.pending or self.stopped_by_signal):
+            with contextlib.suppress(Interrupted, Refused):
+                self._run_to_own_call(self.own)
+            if self.running:
+                return False
+        if self.own and self.called and self.at_own_call:
+            self._read_registers()
+            self.intact = (
+                self._comparable(bytes(self.registers)) == self._comparable(self.own.registers)
+                and self._read_number() == self.own.number
+                and self._mask() == self.own.mask
+            )
+        if self.stopped_by_signal and self.held_back:
+            self._resume(PTRACE_LISTEN)  # it stays stopped; its end makes it stop here again
+            return False
+        if self.held_back or self.sent_again:
+            return self._send_again()
+        self._ptrace(PTRACE_DETACH, 0, self.pending)
+        return True
+
+    def _send_again(self) -> bool:
+        """At the entry of a system call of its own: send the signals that were held back, one at
+        each stop for a call, and release it at the delivery of the last one.
+        """
+        deadline = time.monotonic() + STOP_TIMEOUT
+        at_call, signal = self.at_own_call, self.pending
+        if signal:
+            self._put_siginfo_back(signal)
+        while True:
+            if at_call and self.held_back:
+                self.sent_again.append(self.held_back.pop(0))
+                signal = self.sent_again[-1].number
+            self.at_own_call, self.pending = False, 0
+            if self.held_back:
+                self._resume(PTRACE_SYSCALL, signal)
+            else:
+                self._resume(PTRACE_CONT, signal)
+            status = self._wait(deadline)
+            if status is None:
+                self._ptrace(PTRACE_INTERRUPT)
+                status = self._wait(time.monotonic() + STOP_TIMEOUT)
+            if status is None:
+                return False
+            self.running = False
+            at_call = status >> 8 == STOP_AT_CALL
+            signal = 0
+            if at_call:
+                continue
+            if status >> 16 == PTRACE_EVENT_STOP:
+                if not self.held_back and (
+                    os.WSTOPSIG(status) != SIGTRAP or time.monotonic() >= deadline
+                ):
+                    self._ptrace(PTRACE_DETACH)  # what was sent again is pending
+                    return True
+                if os.WSTOPSIG(status) != SIGTRAP:
+                    self._resume(PTRACE_LISTEN)
+                    return False
+                if time.monotonic() >= deadline:
+                    self._resume(PTRACE_SYSCALL)
+                    return False
+            else:
+                signal = os.WSTOPSIG(status)
+                self._put_siginfo_back(signal)
+                if not self.held_back and not self.sent_again:
+                    self._ptrace(PTRACE_DETACH, 0, signal)
+                    return True
+
+    def _put_siginfo_back(self, number: int) -> None:
+        """If the signal that is about to be delivered is one that was sent again."""
+        sender = int.from_bytes(self._siginfo()[8:12], sys.byteorder)
+        for held in self.sent_again:
+            if held.number == number and sender == SI_KERNEL:
+                self.sent_again.remove(held)
+                info = (self.ctypes.c_uint64 * (SIGINFO_BYTES // 8)).from_buffer_copy(held.info)
+                self._ptrace(PTRACE_SETSIGINFO, 0, self.ctypes.addressof(info))
+                return
+
+    def _siginfo(self) -> bytes:
+        info = (self.ctypes.c_uint64 * (SIGINFO_BYTES // 8))()
+        self._ptrace(PTRACE_GETSIGINFO, 0, self.ctypes.addressof(info))
+        return bytes(info)
+
+    def _comparable(self, content: bytes) -> list[int]:
+        """The registers without what the kernel changes as it likes."""
+        size = self.arch.bits // 8
+        values = [
+            int.from_bytes(content[at : at + size], sys.byteorder)
+            for at in range(0, len(content), size)
+        ]
+        for position, bits in self.arch.not_its_own:
+            values[position] &= ~bits
+        return values
 
     def _run_to_entry(self) -> None:
         """Run it to the entry of the chosen call. If it enters another one, that is skipped, and
         :class:`Refused` raised.
         """
+        if self.own:
+            self._run_to_own_call(self.own)
+            return
+        self.resumes_safely = self.restarts
         self._resume(PTRACE_SYSCALL)
         self._require_stop_at_call(self._next_stop())
         if self._syscall_info() != (
@@ -546,6 +840,30 @@ class Tracee:
                 "it entered another system call than the chosen one: another thread has changed its"
                 " code",
             )
+
+    def _exchange_call(self, number: int, arguments: tuple[int, ...]) -> None:
+        """At the entry of a call, put another one in its place."""
+        arch, registers = self.arch, self.registers
+        self._read_registers()
+        for place, value in zip(arch.arguments, arguments):
+            registers[place] = value
+        self.resumes_safely = self.at_own_call = False
+        if not arch.number_is_apart:
+            registers[arch.interrupted_call] = number
+            self._write_registers(bytes(registers))
+            return
+        # If this process is killed between these steps, neither call runs with the arguments of the
+        # other one
+        self._write_number(arch.sched_yield)
+        self._write_registers(bytes(registers))
+        self._write_number(number)
+
+    def _set_back(self) -> None:
+        """Give it the registers with which it goes on by itself."""
+        self._write_registers(self.between)
+        if self.arch.number_is_apart:
+            self._write_number(-1)
+        self.resumes_safely = True
 
     def _run_to_exit(self) -> None:
         """Run it from the entry of a call to its exit, without its filter."""
@@ -574,8 +892,8 @@ class Tracee:
         self._ptrace(PTRACE_GET_SYSCALL_INFO, self.ctypes.sizeof(info), self.ctypes.addressof(info))
         return info[0] & 0xFF, info[0] >> 32, info[1]
 
-    def _resume(self, request: int) -> None:
-        self._ptrace(request)
+    def _resume(self, request: int, signal: int = 0) -> None:
+        self._ptrace(request, 0, signal)
         self.running = True
 
     def _next_stop(self, forever: bool = False) -> int:
@@ -610,7 +928,9 @@ class Tracee:
     def _keep_signal(self, status: int) -> None:
         """If it has stopped for a signal, keep that to deliver it on release."""
         number = os.WSTOPSIG(status)
-        is_our_doing = self.called and not self.restarts and number in FAULTS
+        is_our_doing = (
+            self.called and not (self.restarts or self.comes_by_itself) and number in FAULTS
+        )
         if status >> 16 != PTRACE_EVENT_STOP and not is_our_doing:
             self.pending = number
 
@@ -655,6 +975,24 @@ class Tracee:
     def _write_registers(self, content: bytes) -> None:
         self.ctypes.memmove(self.registers, content, len(content))
         self._ptrace(PTRACE_SETREGSET, NT_PRSTATUS, self.ctypes.addressof(self.iovec))
+
+    def _read_number(self) -> int:
+        """Number of the system call that it is in."""
+        if not self.arch.number_is_apart:
+            self._read_registers()
+            return self._signed(self.registers[self.arch.interrupted_call])
+        number, where = self._number_set(0)
+        self._ptrace(PTRACE_GETREGSET, NT_ARM_SYSTEM_CALL, self.ctypes.addressof(where))
+        return int(number[0])
+
+    def _write_number(self, value: int) -> None:
+        _number, where = self._number_set(value)
+        self._ptrace(PTRACE_SETREGSET, NT_ARM_SYSTEM_CALL, self.ctypes.addressof(where))
+
+    def _number_set(self, value: int) -> tuple[Any, Any]:
+        number = (self.ctypes.c_uint32 * 1)(value)
+        size = self.ctypes.sizeof(number)
+        return number, (self.ctypes.c_size_t * 2)(self.ctypes.addressof(number), size)
 
     def _mask(self) -> int:
         mask = self.ctypes.c_uint64()

@@ -58,6 +58,7 @@ MAX_TRIES_IF_LASTING = 4  # the same, for refusals that rarely pass by themselve
 MAX_THREAD_SEARCH = 0.05  # seconds to look for another thread that can run
 # A process in the middle of execve(2) is refused with one of these
 IN_EXECVE = ("not_permitted", "no_instruction", "traced")
+NO_SYSTEM_CALL = "no_system_call"
 P_PID = 1  # include/uapi/linux/wait.h
 WEXITED_WNOHANG_WALL = 0x40000005
 
@@ -111,6 +112,8 @@ class _Job:
         self.todo: deque[Zombie] = deque(offender.zombies)
         self.collected = 0
         self.refused_by_kernel = 0  # zombies that waitid(2) did not collect
+        self.calculating: set[int] = set()  # TIDs of threads that were seen to make no system call
+        self.tries_with_calculation = 0
         self.at_a_time = 64  # zombies in the next batch
         self.tries = 0  # without progress
         self.stops = 0
@@ -186,8 +189,8 @@ class _Job:
         )
 
     def _thread_that_can_run(self) -> int:
-        """TID of one of the parent's threads: the first one, if that can be used. Raises
-        :class:`.Refused` if none can. No thread is touched.
+        """TID of one of the parent's threads: the first one, if that can be used and does not only
+        calculate. Raises :class:`.Refused` if none can. No thread is touched.
         """
         pid = self.offender.pid
         stat = self.procfs.stat(pid)
@@ -195,7 +198,8 @@ class _Job:
             raise Ended
         reason: Refused | None = None
         until = time.monotonic() + MAX_THREAD_SEARCH
-        for tid in self.procfs.thread_ids(pid):
+        tids = self.procfs.thread_ids(pid)
+        for tid in sorted(tids, key=self.calculating.__contains__):
             if reason and time.monotonic() > until:
                 break
             try:
@@ -259,7 +263,12 @@ class _Job:
                 not self._has_ended() and self.procfs.thread(self.offender.pid, tid) is not None
             )
             self._stop(tracee)
-            tracee.prepare()
+            try:
+                tracee.prepare()
+            except Refused as refused:
+                if refused.word == NO_SYSTEM_CALL:
+                    self.calculating.add(tid)
+                raise
             while (
                 is_the_parent
                 and done < len(zombies)
@@ -317,15 +326,20 @@ class _Job:
         )
 
     def _refuse(self, refused: Refused) -> None:
-        explanation = f"{refused.word}: {refused}"
-        if refused.word in ("busy", "uninterruptible"):
+        word = refused.word
+        if word == NO_SYSTEM_CALL:
+            self.tries_with_calculation += 1
+            if 2 * self.tries_with_calculation < MAX_TRIES:
+                word = "busy"  # a few tries say little about a program
+        explanation = f"{word}: {refused}"
+        if word in ("busy", "uninterruptible", NO_SYSTEM_CALL):
             self._another_try(MAX_TRIES, "refused", explanation)
-        elif refused.word in IN_EXECVE:
+        elif word in IN_EXECVE:
             self._another_try(MAX_TRIES_IF_LASTING, "refused", explanation)
         else:
             self._finish("refused", explanation)
         if self.result:
-            self.refusal = refused.word
+            self.refusal = word
 
     def _another_try(self, most: int, result: str, detail: str) -> None:
         """Try again a little later; after ``most`` tries without progress, finish with this
