@@ -32,6 +32,7 @@ from rig.system_calls import IS_X86_64, NUMBERS
 
 # a thread gets no CPU time: how long that is waited for
 SHORT_TRIES = "ptrace.MAX_CALCULATION, ptrace.STOP_TIMEOUT = 0.02, 1.0; reap.MAX_TRIES = 4"
+NO_CPU_TIME = "from reaper.kernel import procfs; procfs.ProcFS.cpu_seconds = lambda *_: 0.0"
 SLEEPS = ANSWERS + "zombie()\nready()\nforever()"
 WITHOUT_SYS_ADMIN = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
 WITHOUT_SYS_PTRACE = ["setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]
@@ -124,7 +125,7 @@ def test_a_program_that_makes_no_system_call(node):
 
 def test_a_program_that_makes_no_system_call_for_lack_of_cpu_time(node):
     """It is none that calculates, and nothing harder follows."""
-    node.code = agent_that(BEFORE_5_13, "procfs.ProcFS.cpu_seconds = lambda *_: 0.0", SHORT_TRIES)
+    node.code = agent_that(BEFORE_5_13, NO_CPU_TIME, SHORT_TRIES)
     program = node.container(ANSWERS + "zombie()\nready()\nwhile True: pass")
     with Untouched(program):
         entry = offender_of(node.sweep(), program)
