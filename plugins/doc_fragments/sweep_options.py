@@ -23,8 +23,8 @@ options:
     description:
       - The remedies to try, in this order. With an empty list or V(none), a sweep only reports.
       - V(reap) stops the parent for milliseconds under C(ptrace) and has it collect its zombies
-        itself; nothing ends. On nodes that are neither x86-64 nor aarch64, and for parents that cannot
-        be used this way, it is refused with the reason, and the next remedy is tried.
+        itself; nothing ends. On nodes that are neither x86-64 nor aarch64, and for parents that
+        cannot be used this way, it is refused with the reason, and the next remedy is tried.
       - V(nudge) sends C(SIGCHLD) again as long as that makes zombies disappear. It ends nothing.
       - V(terminate) ends the parent with C(SIGKILL), so that whoever waits for it sees that it
         failed. Only a parent that its own parent did not start gets C(SIGTERM) first, and

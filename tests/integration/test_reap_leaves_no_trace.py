@@ -217,6 +217,25 @@ def test_signals_queued_while_it_collects_arrive_once_each(node, tmp_path, mode,
     assert answer(program) == "well 100"
 
 
+BETWEEN_CALLS = QUEUES_100.replace(
+    '("seized", "stopped", "prepared", "called", "releasing")', '("called",)'
+).replace("1 if", "2 if")
+
+
+@pytest.mark.parametrize("mode", [mode for mode in WAITS_IN if mode != "busy"])
+def test_signals_between_two_calls_keep_what_they_carry(node, tmp_path, mode):
+    """Two at a time, in front of a call that it makes by itself: they are held back and sent
+    again.
+    """
+    program = container_of(node, built(tmp_path, "signals"), mode, zombies=ZOMBIES)
+    wait_until(lambda: system_call(program) == WAITS_IN[mode])
+    with Untouched(program):
+        code = KERNELS["by_itself"] + BETWEEN_CALLS
+        assert reap_directly(node, program, code)["result"] == 100
+    assert program.zombies() == []
+    assert answer(program) == "well 100"
+
+
 @X86_64_ONLY
 @pytest.mark.parametrize(
     "outside",

@@ -280,7 +280,7 @@ CHANGES = {
                 "                pass\n",
             )
         ],
-        TRACE + "test_signals_queued_while_it_collects_arrive_once_each[by_itself-pause]",
+        TRACE + "test_signals_between_two_calls_keep_what_they_carry[pause]",
     ),
     "a_thread_without_cpu_time_calculates": (
         [(PTRACE, "if calculated < MAX_CALCULATION:", "if False:")],
