@@ -74,7 +74,13 @@ CHANGES = {
         DISTURBED + "test_a_process_that_got_the_pid_of_the_parent_is_asked_for_nothing",
     ),
     "a_signal_is_swallowed": (
-        [(PTRACE, "            self.pending = number\n", "            pass\n")],
+        [
+            (
+                PTRACE,
+                "is_our_doing:\n            self.pending = number\n",
+                "is_our_doing:\n            pass\n",
+            )
+        ],
         DISTURBED + "test_its_own_handler_runs_afterwards[prepared]",
     ),
     "registers_stay_as_they_are": (
@@ -233,7 +239,13 @@ CHANGES = {
         REFUSALS + "test_a_refusal_that_may_pass_is_followed_by_nothing_harder",
     ),
     "a_stop_in_the_middle_is_swallowed": (
-        [(PTRACE, "            self.pending = number\n", "            pass\n")],
+        [
+            (
+                PTRACE,
+                "is_our_doing:\n            self.pending = number\n",
+                "is_our_doing:\n            pass\n",
+            )
+        ],
         DISTURBED + "test_a_stop_is_not_lost[prepared-sleeps]",
     ),
     "a_release_is_begun_again_inside_of_itself": (
