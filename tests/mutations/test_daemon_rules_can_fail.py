@@ -10,9 +10,17 @@ import pytest
 
 pytestmark = pytest.mark.full
 
-LEDGER, FIND, DAEMON, LOCK, POLICY = (
+LEDGER, FIND, DAEMON, LOCK, POLICY, STACKS, IDLE = (
     f"tests/unit/test_{name}.py::test_"
-    for name in ("ledger", "find_zombies", "daemon_unit", "locked", "policy")
+    for name in (
+        "ledger",
+        "find_zombies",
+        "daemon_unit",
+        "locked",
+        "policy",
+        "stacks",
+        "idle_unit",
+    )
 )
 LIBC = "tests/architecture/test_ptrace_is_kept_small.py::test_the_daemon_locks_its_memory_and_calls_nothing_else_of_libc"
 HOUSE = "tests/architecture/test_architecture.py::test_"
@@ -35,6 +43,9 @@ COUNTED_FIRST = """        counted = _number(self.part, "pids.current") if self.
         if self.part is None:
             return self.tasks()[0], last_pid
 """
+HIDDEN = STACKS + "tasks_that_come_and_go_never_hide_a_zombie[60]"
+OFF = STACKS + "where_it_cannot_hold_it_is_off_with_a_reason[%s]"
+BY_STACKS = IDLE + "the_ledger_is_read_unless_the_stacks_show_none[%s]"
 ACCOUNTED = FIND + "whatever_is_not_accounted_for_is_looked_for_in_the_whole_table"
 MANY = FIND + "of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at"
 ENDS = DAEMON + "each_interval_it_looks_until_it_is_asked_to_end"
@@ -345,17 +356,140 @@ MUTATIONS = {
         "        import gc\n        import threading\n",
         HOUSE + "nothing_is_started_and_no_bare_pid_is_signalled[daemon]",
     ),
+    # the count by the kernel's stacks
+    "who_had_a_pid_before_hides_who_has_ended": (
+        "kernel/stacks.py",
+        "if before[1] != last_pid:",
+        "if False:",
+        HIDDEN,
+    ),
+    "who_ends_as_the_stacks_are_read_hides_a_zombie": (
+        "kernel/stacks.py",
+        """    time.sleep(pause)
+    stack_kb = _stacks(proc)
+""",
+        """    stack_kb = _stacks(proc)
+""",
+        HIDDEN,
+    ),
+    "who_begins_as_the_stacks_are_read_hides_a_zombie": (
+        "kernel/stacks.py",
+        """    stack_kb = _stacks(proc)
+    time.sleep(pause)
+""",
+        """    stack_kb = _stacks(proc)
+""",
+        HIDDEN,
+    ),
+    "stacks_of_a_moment_at_which_tasks_came_and_went_count": (
+        "kernel/stacks.py",
+        "if _tasks(proc, cpus)[:2] == before else None",
+        "",
+        HIDDEN,
+    ),
+    "on_a_busy_node_nobody_waits_for_who_is_on_its_way": (
+        "kernel/stacks.py",
+        "PAUSE * max(1.0, int(running) / cpus)",
+        "PAUSE",
+        STACKS + "where_more_tasks_want_a_cpu_it_waits_longer_for_them",
+    ),
+    "fewer_stacks_than_none_are_none": (
+        "kernel/stacks.py",
+        "if count >= 0 and count == int(count):",
+        "if count == int(count):",
+        BY_STACKS % "51-49-calibration5-True-False",
+    ),
+    "a_part_of_a_stack_is_none": (
+        "kernel/stacks.py",
+        "if count >= 0 and count == int(count):",
+        "if count >= 0:",
+        STACKS + "a_stack_that_is_only_partly_accounted_is_not_believed",
+    ),
+    "the_stacks_are_read_in_a_full_table": (
+        "kernel/stacks.py",
+        "if tasks > most_tasks:",
+        "if False:",
+        STACKS + "the_stacks_are_not_read_where_half_of_the_table_is_taken",
+    ),
+    "the_stacks_of_a_machine_count_in_a_container": (
+        "kernel/stacks.py",
+        "if procfs.pid_namespace(os.getpid()) != PID_NS_INIT_INO:",
+        "if False:",
+        OFF % "not in the initial PID namespace",
+    ),
+    "the_stacks_count_where_a_zombie_may_keep_its_own": (
+        "kernel/stacks.py",
+        "if os.uname().machine not in MACHINES:",
+        "if False:",
+        OFF % "may keep the stack of a zombie",
+    ),
+    "who_has_a_cpu_of_its_own_is_disturbed": (
+        "kernel/stacks.py",
+        'if cpus and cpus != "(null)":',
+        "if False:",
+        OFF % "CPUs 2-3 are isolated",
+    ),
+    "it_waits_for_a_cpu_that_is_never_free": (
+        "kernel/stacks.py",
+        'if runtime == "-1":',
+        "if False:",
+        OFF % "sched_rt_runtime_us is -1",
+    ),
+    "a_part_of_the_cgroups_checks_the_machine": (
+        "kernel/stacks.py",
+        "if ledger.directory is None or ledger.part is not None:",
+        "if ledger.directory is None:",
+        STACKS + "of_a_part_of_the_cgroups_nothing_is_known",
+    ),
+    "any_size_of_a_stack_is_believed": (
+        "kernel/stacks.py",
+        "if found.stack_kb in [stacks * each for each in STACK_KB]:",
+        "if True:",
+        OFF % "of kernel stacks for 303 tasks",
+    ),
+    "the_stacks_are_right_where_the_ledger_says_otherwise": (
+        "kernel/stacks.py",
+        "if number == count:",
+        "if True:",
+        STACKS + "where_ledger_and_stacks_disagree_the_ledger_is_right_from_then_on",
+    ),
+    "stacks_that_were_wrong_are_believed_again": (
+        "kernel/stacks.py",
+        """        if self.is_off:
+            return
+""",
+        "",
+        STACKS + "where_ledger_and_stacks_disagree_the_ledger_is_right_from_then_on",
+    ),
+    "what_the_stacks_do_not_show_is_not_asked_of_the_ledger": (
+        "idle.py",
+        "if stacks.look(proc, known) == 0:",
+        "if not stacks.look(proc, known):",
+        BY_STACKS % "51-49-calibration5-True-False",
+    ),
+    "the_daemon_never_checks_the_stacks": (
+        "daemon.py",
+        "        self.stacks.check()\n",
+        "",
+        DAEMON + "the_ledger_checks_the_stacks_at_the_start_and_once_a_minute",
+    ),
+    "the_daemon_believes_stacks_that_are_not_sure": (
+        "daemon.py",
+        "if self.stacks.shows_none():",
+        "if not self.stacks.shows_none():",
+        DAEMON + "where_the_stacks_are_not_sure_the_ledger_decides",
+    ),
     # when it sweeps, and what it tells
     "what_cannot_be_counted_waits": (
         "daemon.py",
-        "(count is not None and count <= 0 or",
-        "(not count or",
+        "return count is not None and count <= 0",
+        "return not count or count <= 0",
         DAEMON + "where_it_shows_something_or_cannot_tell_it_sweeps_at_once[None]",
     ),
     "without_a_zombie_it_never_sweeps": (
         "daemon.py",
-        "if now < self.due_at and (",
-        "if (",
+        "if now >= self.due_at:",
+        "if False:",
         DAEMON + "where_the_ledger_shows_nothing_it_sweeps_once_a_minute[0]",
     ),
     "what_helps_nobody_is_tried_all_the_time": (

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
     daemon,
     files,
+    report,
 )
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import (
     Busy,
@@ -264,11 +265,15 @@ def test_a_run_directory_that_cannot_be_written_does_not_end_it(watcher, paths):
 
 
 @pytest.fixture
-def ticking(watcher, monkeypatch):
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def ticking(watcher, monkeypatch, clock):
     """Looks every 10 s for 3 minutes; returns the seconds at which it swept. The ledger shows
     ``count``, a sweep takes ``cpu`` and ``wall``.
     """
-    clock = Clock()
     monkeypatch.setattr(daemon, "time", clock)
     monkeypatch.setattr(daemon.report, "changed", lambda done: done.changed)
 
@@ -296,6 +301,58 @@ def ticking(watcher, monkeypatch):
 @pytest.mark.parametrize("count", [0, -3])
 def test_where_the_ledger_shows_nothing_it_sweeps_once_a_minute(ticking, count):
     assert ticking(count) == [0, 60, 120]
+
+
+class Stacks:
+    """In place of the count by the kernel's stacks. checks: when the ledger checked it."""
+
+    is_off, why_not = False, None
+
+    def __init__(self, clock, shows_none):
+        self.clock, self.none, self.checks = clock, shows_none, []
+
+    def shows_none(self):
+        return self.none
+
+    def check(self):
+        self.checks.append(self.clock.now - 1000)
+
+
+def test_where_the_stacks_show_nothing_the_ledger_is_not_read(ticking, watcher, clock):
+    watcher.stacks = Stacks(clock, True)
+    assert ticking(1) == [0, 60, 120]
+
+
+def test_where_the_stacks_are_not_sure_the_ledger_decides(ticking, watcher, clock):
+    watcher.stacks = Stacks(clock, False)
+    assert ticking(0) == [0, 60, 120]
+    clock.now = 1000.0
+    watcher.due_at = 0.0
+    assert ticking(1, changed=True) == [10 * turn for turn in range(18)]
+
+
+def test_the_ledger_checks_the_stacks_at_the_start_and_once_a_minute(ticking, watcher, clock):
+    watcher.stacks = Stacks(clock, True)
+    watcher._check_stacks()
+    ticking(0)
+    assert watcher.stacks.checks == [0, 0, 60, 120]
+
+
+def test_why_the_stacks_are_not_used_is_logged_once_and_in_the_status(ticking, watcher, clock):
+    watcher.stacks = Stacks(clock, True)
+    ticking(0)
+    assert (watcher.lines, watcher.status.no_stack_count) == ([], None)
+
+    def disagree():
+        watcher.stacks.is_off, watcher.stacks.why_not = True, "so\n"
+
+    clock.now, watcher.due_at = 1000.0, 0.0
+    watcher.stacks.check = disagree
+    ticking(0)
+    assert watcher.lines == [r"zombies are counted by cgroups only: so\x0a"]
+    assert watcher.status.no_stack_count == r"so\x0a"
+    line = report.daemon_in_words(watcher.status, 2000.0)
+    assert line.endswith(r"; counts zombies by cgroups only: so\x0a")
 
 
 @pytest.mark.parametrize("count", [1, 100000, None])

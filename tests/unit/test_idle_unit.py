@@ -5,6 +5,7 @@ alone, on files made by hand.
 from __future__ import annotations
 
 import os
+import subprocess
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,34 +17,47 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
     metrics,
     textfile,
 )
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups, stacks
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.limits import Limits
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import ProcFS
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
+from rig.node import ENGINE, PYTHON
 
 BOOT = "6f5902ac-237c-4c2f-9d4a-5b6a4f0f1d6e"
+CPUS = 4
 
 
 class Node:
-    """A ``/proc`` with these tasks, none of which is a zombie as long as the cgroup lists as
-    many.
+    """A ``/proc`` with these tasks, none of which is a zombie as long as the cgroup lists as many.
+    stacks: of how many there are some, idle threads included.
     """
 
     def __init__(self, directory):
-        self.root = directory / "cgroup"
+        self.root, self.proc = directory / "cgroup", directory / "proc"
         self.root.mkdir()
-        self.tasks, self.boot_id = 50, BOOT
+        (self.proc / "sys/kernel/random").mkdir(parents=True)
+        (self.proc / "sys/vm").mkdir()
+        (self.proc / "sys/vm/stat_refresh").touch()
+        self.has(50)
         self.list_tasks(50)
+        self.boots(BOOT)
+        self.keeps_stacks(50)
+
+    def has(self, tasks):
+        (self.proc / "loadavg").write_text(f"0.00 0.01 0.05 1/{tasks} 500\n", encoding="ascii")
+
+    def boots(self, boot_id):
+        (self.proc / "sys/kernel/random/boot_id").write_text(boot_id + "\n", encoding="ascii")
 
     def list_tasks(self, number):
         (self.root / "cgroup.threads").write_text(
             "".join(f"{pid}\n" for pid in range(1, number + 1)), encoding="ascii"
         )
 
-    def read_text(self, name):
-        return {
-            "loadavg": f"0.00 0.01 0.05 1/{self.tasks} 500\n",
-            "sys/kernel/random/boot_id": self.boot_id + "\n",
-        }[name]
+    def keeps_stacks(self, tasks):
+        (self.proc / "meminfo").write_text(
+            f"MemTotal: 1 kB\nKernelStack: {16 * (tasks + CPUS - 1)} kB\n", encoding="ascii"
+        )
 
 
 @pytest.fixture
@@ -60,13 +74,23 @@ def noted(node, tmp_path):
     run.mkdir()
     config.write_text("{}", encoding="ascii")
     (run / "last.json").write_text("{}", encoding="ascii")
-    text = idle.note(str(run), idle.stamp(str(config)), Limits(2000, 1000, 50, 1000), node)
-    (run / "idle").write_text(text, encoding="ascii")
+    write_note(node, run, config)
     return run, config
 
 
+def write_note(node, run, config, calibration=None):
+    text = idle.note(
+        str(run),
+        idle.stamp(str(config)),
+        Limits(2000, 1000, 50, 1000),
+        str(node.proc),
+        calibration,
+    )
+    (run / "idle").write_text(text, encoding="ascii")
+
+
 def asked(node, noted):
-    return idle.idle_for(str(noted[0]), str(noted[1]), str(node.root), node)
+    return idle.idle_for(str(noted[0]), str(noted[1]), str(node.root), str(node.proc))
 
 
 def rewritten(path, text):
@@ -76,9 +100,9 @@ def rewritten(path, text):
 
 
 CHANGES = {
-    "a zombie": lambda node, run, config: setattr(node, "tasks", 51),
-    "many more tasks": lambda node, run, config: (setattr(node, "tasks", 61), node.list_tasks(61)),
-    "another boot": lambda node, run, config: setattr(node, "boot_id", BOOT[::-1]),
+    "a zombie": lambda node, run, config: node.has(51),
+    "many more tasks": lambda node, run, config: (node.has(61), node.list_tasks(61)),
+    "another boot": lambda node, run, config: node.boots(BOOT[::-1]),
     "the configuration written in place": lambda node, run, config: config.write_text(
         "{} ", encoding="ascii"
     ),
@@ -98,7 +122,7 @@ CHANGES = {
 
 def test_nothing_is_new(node, noted):
     assert 0 <= asked(node, noted) < 60
-    node.tasks = 60
+    node.has(60)
     node.list_tasks(60)
     assert asked(node, noted) is not None, "a hundredth of the limit is nothing new"
 
@@ -115,12 +139,14 @@ def told(node, noted, tmp_path):
     """The metrics of that sweep, told to a directory."""
     (tmp_path / "out").mkdir()
     text = f"{textfile.SUCCESS} 1\n{textfile.PIDS_USED} 50\n{textfile.LAST_SWEEP} 1000.000\n"
-    textfile.publish(str(noted[0]), node, str(tmp_path / "out"), "# TYPE first gauge\n" + text)
+    textfile.publish(
+        str(noted[0]), ProcFS(str(node.proc)), str(tmp_path / "out"), "# TYPE first gauge\n" + text
+    )
     return tmp_path / "out/zombie_reaper.prom"
 
 
 def test_nothing_is_new_and_metrics_say_when_that_was_seen(node, noted, told):
-    node.tasks = 60
+    node.has(60)
     node.list_tasks(60)
     assert asked(node, noted) is not None
     comment, success, pids, last_sweep = told.read_text(encoding="ascii").splitlines()
@@ -159,12 +185,61 @@ def test_a_note_is_believed_for_ten_minutes(node, noted, seconds, trusted):
 
 def test_no_configuration_is_a_configuration_too(node, noted):
     noted[1].unlink()
-    (noted[0] / "idle").write_text(
-        idle.note(str(noted[0]), "-", Limits(2000, 1000, 50, 1000), node), encoding="ascii"
-    )
+    write_note(node, *noted)
     assert asked(node, noted) is not None
     noted[1].write_text("{}", encoding="ascii")
     assert asked(node, noted) is None
+
+
+# By the kernel's stacks
+
+KNOWN = stacks.Calibration(16, CPUS, 500)
+
+
+@pytest.mark.parametrize(
+    "of_stacks, of_cgroup, calibration, by_ledger, ends_early",
+    [
+        (50, 50, KNOWN, False, True),
+        (50, 49, KNOWN, False, True),  # the stacks are sure
+        (49, 50, KNOWN, True, True),  # the ledger knows better
+        (49, 49, KNOWN, True, False),
+        (51, 50, KNOWN, True, True),  # a task on its way may hide a zombie
+        (51, 49, KNOWN, True, False),
+        (50, 50, KNOWN._replace(most_tasks=49), True, True),
+        (50, 49, KNOWN._replace(most_tasks=49), True, False),
+        (50, 49, None, True, False),
+        (50, 50, None, True, True),
+    ],
+)
+def test_the_ledger_is_read_unless_the_stacks_show_none(
+    node, noted, monkeypatch, of_stacks, of_cgroup, calibration, by_ledger, ends_early
+):
+    write_note(node, *noted, calibration)
+    node.keeps_stacks(of_stacks)
+    node.list_tasks(of_cgroup)
+    asks, count = [], cgroups.Ledger.zombies
+    monkeypatch.setattr(cgroups.Ledger, "zombies", lambda ledger: asks.append(1) or count(ledger))
+    assert (asked(node, noted) is not None, bool(asks)) == (ends_early, by_ledger)
+
+
+def test_a_look_at_the_stacks_imports_nothing(node, noted):
+    """Each import would cost every scheduled sweep on every node."""
+    write_note(node, *noted, KNOWN)
+    code = (
+        "import sys, os, time, __future__; sys.path.append(sys.argv[1]); before = set(sys.modules)\n"
+        "from reaper import command, idle\n"
+        "assert idle.idle_for(*sys.argv[2:]) is not None\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    where = [*noted, node.root, node.proc]
+    told = subprocess.run(
+        [PYTHON, "-ISc", code, str(ENGINE), *map(str, where)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert {name for name in told if not name.startswith("reaper")} <= {"_collections"}
+    assert "reaper.kernel.cgroups" not in told
 
 
 @pytest.mark.parametrize(

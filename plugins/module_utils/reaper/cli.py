@@ -19,6 +19,7 @@ import time
 from . import VERSION, idle, metrics, report
 from .errors import Busy, CannotSweep, NoSuchProcess, OptionError
 from .files import locked, write
+from .kernel import cgroups, stacks
 from .kernel.procfs import ProcFS
 from .log import discard_stdout, flush_stdout, to_stdout, to_syslog
 from .node import zombies
@@ -160,10 +161,13 @@ def _say_that_it_waits(seconds: float) -> None:
 
 def _note_if_idle(done: Report, paths: Paths, config_stamp: str) -> None:
     if done.after.found_by == zombies.LEDGER and not done.results and not done.warnings:
+        procfs = ProcFS(paths.proc)
+        look = stacks.Look(procfs, cgroups.Ledger(paths.cgroup, procfs))
+        look.check()
         with contextlib.suppress(OSError, CannotSweep), locked(paths.run, wait=0):
             write(
                 os.path.join(paths.run, IDLE_NOTE),
-                idle.note(paths.run, config_stamp, done.after.limits, ProcFS(paths.proc)),
+                idle.note(paths.run, config_stamp, done.after.limits, paths.proc, look.calibration),
             )
 
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 import sys
 
 from . import idle
-from .kernel.procfs import ProcFS
 from .log import flush_stdout, to_stdout, to_syslog
-from .paths import CGROUP, CONFIG, RUN
+from .paths import CGROUP, CONFIG, PROC, RUN
 
 
 def main() -> int:
     """Run the command and return its exit status."""
     arguments = sys.argv[1:]
     if arguments in idle.SCHEDULED:
-        ago = idle.idle_for(RUN, CONFIG, CGROUP, ProcFS())
+        ago = idle.idle_for(RUN, CONFIG, CGROUP, PROC)
         if ago is not None:
             say = to_syslog if arguments else to_stdout
             say(f"0 zombies on this node; nothing has changed since the sweep {int(ago)} s ago")

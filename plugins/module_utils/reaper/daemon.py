@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the provider.fleet authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The daemon: a process that looks at the ledger every few seconds, and sweeps when there are
-zombies.
+"""The daemon: a process that counts zombies every few seconds, by the kernel's stacks or by the
+ledger, and sweeps when there are some.
 
 It already runs when the process table is full, and needs no further process, thread or program for
 what it does then. Its memory is locked (mlockall(2)), and the modules that a sweep needs are loaded
@@ -22,7 +22,7 @@ import time
 from . import report
 from .errors import Busy, CannotSweep, OptionError
 from .files import locked, write
-from .kernel import cgroups
+from .kernel import cgroups, stacks
 from .kernel.procfs import ProcFS
 from .options import OFF
 from .paths import DAEMON_LOCK, DAEMON_STATUS
@@ -66,6 +66,8 @@ class Status(Record):
     last_sweep: float | None = None  # seconds since the epoch; None before the first
     # why the previous configuration is still in force; None if it is not
     configuration_error: str | None = None
+    # why zombies are not counted by the kernel's stacks, which costs less; None if they are
+    no_stack_count: str | None = None
 
 
 def run(load: Load, paths: Paths, interval: float, log: Callable[[str], None]) -> None:
@@ -138,6 +140,7 @@ class _Daemon:
         self.procfs = procfs
         self.write_line = write_line
         self.ledger = cgroups.Ledger(paths.cgroup, procfs, keep=True)
+        self.stacks = stacks.Look(procfs, self.ledger)
         self.memory = Memory(paths.run, procfs)
         self.reserve: list[bytes] = []
         self.spare: mmap.mmap | None = None
@@ -164,7 +167,12 @@ class _Daemon:
             cleared=self.cleared,
             last_sweep=self.last_sweep,
             configuration_error=self.configuration_error,
+            no_stack_count=self._no_stack_count,
         )
+
+    @property
+    def _no_stack_count(self) -> str | None:
+        return report.printable(self.stacks.why_not, 300) if self.stacks.why_not else None
 
     def log(self, line: str) -> None:
         """Log a line. The reader may have gone or the disk be full: that must not end the
@@ -191,6 +199,7 @@ class _Daemon:
             prepare()
         with contextlib.suppress(CannotSweep):
             sweep(self.options, self.paths, check_mode=True)
+        self._check_stacks()
         libc = ctypes.CDLL(None)
         libc.mlockall(MCL_CURRENT | MCL_FUTURE)  # fails without CAP_IPC_LOCK; then it does without
         self.reserve = _reserved(libc)
@@ -215,12 +224,13 @@ class _Daemon:
         self._write_status()
 
     def tick(self) -> None:
-        """Look at the ledger, and sweep if it shows zombies; but not yet if the last sweep was
-        expensive and changed nothing.
+        """Count the zombies, and sweep if there are any; but not yet if the last sweep was costly
+        and changed nothing.
         """
         now, used = time.monotonic(), time.process_time()
-        count = self.ledger.zombies()
-        if now < self.due_at and (count is not None and count <= 0 or now < self.not_before):
+        if now >= self.due_at:
+            self._check_stacks()
+        elif now < self.not_before or self._shows_none():
             return
         done = self._sweep()
         took = time.monotonic() - now
@@ -231,6 +241,22 @@ class _Daemon:
             0.0 if done and report.changed(done) else now + took + costs / MAX_CPU_SHARE
         )
         self.due_at = now + SWEEP_EVERY
+
+    def _shows_none(self) -> bool:
+        """Whether there is no zombie. The ledger decides unless the stacks are sure."""
+        if self.stacks.shows_none():
+            return True
+        count = self.ledger.zombies()
+        return count is not None and count <= 0
+
+    def _check_stacks(self) -> None:
+        """Have the ledger check what the stacks show. It is logged once when they cannot be
+        used.
+        """
+        was_off = self.stacks.is_off
+        self.stacks.check()
+        if self.stacks.is_off and not was_off:
+            self.log(f"zombies are counted by cgroups only: {self._no_stack_count}")
 
     def _sweep(self) -> report.Report | None:
         """Sweep; None if that fails. It is tried a second time with the spare memory given back."""

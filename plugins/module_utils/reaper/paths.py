@@ -10,6 +10,7 @@ from .record import Record
 CONFIG = "/etc/zombie_reaper/config.json"
 RUN = "/run/zombie_reaper"
 CGROUP = "/sys/fs/cgroup"
+PROC = "/proc"
 
 # Files in RUN
 LOCK = "lock"  # held by the one sweep that acts
@@ -25,7 +26,7 @@ class Paths(Record):
     own.
     """
 
-    proc: str = "/proc"
+    proc: str = PROC
     cgroup: str = CGROUP
     logs: str = "/var/log"  # has the kubelet's pods/ and containers/
     docker: str = "/var/lib/docker"

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
         def last_sweep(self) -> float | None: ...
         @property
         def configuration_error(self) -> str | None: ...
+        @property
+        def no_stack_count(self) -> str | None: ...
 
 
 SCHEMA = 1
@@ -335,6 +337,8 @@ def daemon_in_words(status: DaemonStatus, now: float) -> str:
     )
     if status.configuration_error:
         line += f"; still using the previous configuration: {status.configuration_error}"
+    if status.no_stack_count:
+        line += f"; counts zombies by cgroups only: {status.no_stack_count}"
     return line
 
 
