@@ -397,7 +397,7 @@ MUTATIONS = {
         "kernel/stacks.py",
         "if count >= 0 and count == int(count):",
         "if count == int(count):",
-        BY_STACKS % "51-49-calibration5-True-False",
+        STACKS + "more_stacks_than_tasks_are_no_number_of_zombies",
     ),
     "a_part_of_a_stack_is_none": (
         "kernel/stacks.py",
@@ -469,8 +469,8 @@ MUTATIONS = {
     ),
     "the_daemon_never_checks_the_stacks": (
         "daemon.py",
-        "        self.stacks.check()\n",
-        "",
+        "            self.stacks.check()\n",
+        "            pass\n",
         DAEMON + "the_ledger_checks_the_stacks_at_the_start_and_once_a_minute",
     ),
     "the_daemon_believes_stacks_that_are_not_sure": (

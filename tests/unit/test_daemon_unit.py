@@ -306,7 +306,7 @@ def test_where_the_ledger_shows_nothing_it_sweeps_once_a_minute(ticking, count):
 class Stacks:
     """In place of the count by the kernel's stacks. checks: when the ledger checked it."""
 
-    is_off, why_not = False, None
+    is_off, why_not = False, None  # it is used
 
     def __init__(self, clock, shows_none):
         self.clock, self.none, self.checks = clock, shows_none, []
@@ -349,7 +349,7 @@ def test_why_the_stacks_are_not_used_is_logged_once_and_in_the_status(ticking, w
     clock.now, watcher.due_at = 1000.0, 0.0
     watcher.stacks.check = disagree
     ticking(0)
-    assert watcher.lines == [r"zombies are counted by cgroups only: so\x0a"]
+    assert watcher.lines == [r"zombies are counted by cgroups only from now on: so\x0a"]
     assert watcher.status.no_stack_count == r"so\x0a"
     line = report.daemon_in_words(watcher.status, 2000.0)
     assert line.endswith(r"; counts zombies by cgroups only: so\x0a")

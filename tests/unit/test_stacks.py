@@ -160,6 +160,12 @@ def test_the_stacks_are_not_read_where_half_of_the_table_is_taken(on, monkeypatc
     assert machine.paused == []
 
 
+def test_more_stacks_than_tasks_are_no_number_of_zombies(on):
+    machine = on(Machine())
+    machine.add(stacks=1)
+    assert stacks.look("/proc", KNOWN) is None
+
+
 def test_a_stack_that_is_only_partly_accounted_is_not_believed(on, monkeypatch):
     on(Machine())
     monkeypatch.setattr(stacks, "_stacks", lambda _proc: KB * (LIVING + CPUS - 1) - 4)

@@ -244,19 +244,24 @@ class _Daemon:
 
     def _shows_none(self) -> bool:
         """Whether there is no zombie. The ledger decides unless the stacks are sure."""
-        if self.stacks.shows_none():
-            return True
+        with self._stacks_switched_off_is_logged():
+            if self.stacks.shows_none():
+                return True
         count = self.ledger.zombies()
         return count is not None and count <= 0
 
     def _check_stacks(self) -> None:
-        """Have the ledger check what the stacks show. It is logged once when they cannot be
-        used.
-        """
-        was_off = self.stacks.is_off
-        self.stacks.check()
-        if self.stacks.is_off and not was_off:
-            self.log(f"zombies are counted by cgroups only: {self._no_stack_count}")
+        """Have the ledger check what the stacks show."""
+        with self._stacks_switched_off_is_logged():
+            self.stacks.check()
+
+    @contextlib.contextmanager
+    def _stacks_switched_off_is_logged(self) -> Iterator[None]:
+        """Log why, if the stacks were used until now. If they never were, --status shows why."""
+        was_used = self.stacks.why_not is None
+        yield
+        if was_used and self.stacks.is_off:
+            self.log(f"zombies are counted by cgroups only from now on: {self._no_stack_count}")
 
     def _sweep(self) -> report.Report | None:
         """Sweep; None if that fails. It is tried a second time with the spare memory given back."""
