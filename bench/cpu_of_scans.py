@@ -41,7 +41,7 @@ def cpu(call) -> float:
 
 
 calls = {
-    "ProcFS.zombies()": ProcFS().zombies,
+    "ProcFS.zombies()": lambda: list(ProcFS().zombies()),
     "psutil.process_iter": with_psutil,
     "ps -eo pid,ppid,stat": with_ps,
 }

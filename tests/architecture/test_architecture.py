@@ -116,7 +116,8 @@ def test_documentation_names_every_floor():
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_file_imports_the_standard_library_and_lower_floors_only(path):
     outside, inside = imports(path)
-    assert outside - set(sys.stdlib_module_names) == set()
+    # each of these two is in some of the Pythons that a node may have
+    assert outside - set(sys.stdlib_module_names) - {"_sha2", "_sha256"} == set()
     own = floor_of(name_of(path))
     if own in PACKAGES:
         assert inside == set()

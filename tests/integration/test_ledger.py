@@ -147,7 +147,7 @@ def told(stats):
 def look(asked):
     before = by_psutil()
     number = asked.zombies()
-    found, scanned = zombies.find(PROCFS, asked), PROCFS.zombies()
+    found, scanned = zombies.find(PROCFS, asked), list(PROCFS.zombies())
     among_children = zombies._among_children(PROCFS, asked, number) if number else None
     return dict(
         before=before, number=number, found=told(found.stats), more=found.more, found_by=found.found_by, scanned=told(scanned), holding=asked.holding(),

@@ -47,6 +47,7 @@ HIDDEN = STACKS + "tasks_that_come_and_go_never_hide_a_zombie[60]"
 OFF = STACKS + "where_it_cannot_hold_it_is_off_with_a_reason[%s]"
 BY_STACKS = IDLE + "the_ledger_is_read_unless_the_stacks_show_none[%s]"
 ACCOUNTED = FIND + "whatever_is_not_accounted_for_is_looked_for_in_the_whole_table"
+MILLION = FIND + "of_a_million_each_parent_keeps_some_and_all_are_counted[scan]"
 MANY = FIND + "of_a_parent_with_very_many_the_rest_is_counted_and_not_looked_at"
 ENDS = DAEMON + "each_interval_it_looks_until_it_is_asked_to_end"
 BEGUN_AGAIN = DAEMON + "a_sweep_that_fails_is_begun_again_with_the_spare_memory"
@@ -206,8 +207,8 @@ MUTATIONS = {
     ),
     "each_of_a_million_is_looked_at": (
         "node/zombies.py",
-        "zombie_children(pid, MAX_LISTED, in_vain)",
-        "zombie_children(pid, 1 << 40, in_vain)",
+        "pid, MAX_LISTED, listed.add, in_vain",
+        "pid, 1 << 40, listed.add, in_vain",
         MANY,
     ),
     "those_not_looked_at_do_not_count": (
@@ -215,6 +216,24 @@ MUTATIONS = {
         "if longest is not None and number > here:",
         "if False:",
         MANY,
+    ),
+    "each_of_a_million_is_kept_in_memory": (
+        "node/zombies.py",
+        "while self.number > self.most and self.of_each > 1:",
+        "while False:",
+        MILLION,
+    ),
+    "those_that_are_dropped_do_not_count": (
+        "node/zombies.py",
+        "self.count(ppid, beyond)",
+        "pass",
+        MILLION,
+    ),
+    "the_daemon_lists_them_all": (
+        "daemon.py",
+        "Reused(self.memory, self.ledger, MAX_ZOMBIES)",
+        "Reused(self.memory, self.ledger)",
+        DAEMON + "a_sweep_of_it_lists_no_more_zombies_than_it_has_memory_for",
     ),
     # what the daemon listens to
     "a_bad_configuration_is_no_reason_not_to_begin": (

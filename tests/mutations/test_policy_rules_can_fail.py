@@ -313,8 +313,8 @@ MUTATIONS = {
     ),
     "a_scan_lists_all": (
         ZOMBIES,
-        "if listed[stat.ppid] <= MAX_LISTED:",
-        "if True:",
+        "if len(kept) >= self.of_each:",
+        "if False:",
         IN_FIND + "of_one_parent_no_more_are_listed_in_a_scan_either",
     ),
     "a_look_may_be_as_long_as_a_tenant_likes": (

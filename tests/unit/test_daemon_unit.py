@@ -5,11 +5,13 @@ are made by hand.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -590,3 +592,32 @@ def test_a_sweep_that_acts_loads_no_module_that_was_not_there_before(tmp_path):
                 assert any(result in each for each in outcomes), outcomes
     finally:
         node.stop()
+
+
+def test_a_sweep_of_it_lists_no_more_zombies_than_it_has_memory_for(watcher, monkeypatch):
+    def sweep(_options, _paths, until_reported, reused):
+        assert (reused.memory, reused.ledger) == (watcher.memory, watcher.ledger)
+        return reused.most_zombies
+
+    monkeypatch.setattr(daemon, "sweep", sweep)
+    monkeypatch.setattr(watcher, "_note", lambda _done: None)
+    assert watcher._sweep_once() == daemon.MAX_ZOMBIES
+
+
+@pytest.mark.parametrize("has_own", [True, False])
+def test_it_does_without_openssl(has_own):
+    """Which would be 5 MB more of locked memory. Only a Python without SHA-2 of its own needs it."""
+    module = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    code = (
+        "import sys; sys.path.append(sys.argv[1])\n"
+        f"if not {has_own}: sys.modules['_sha2'] = sys.modules['_sha256'] = None\n"
+        "from reaper.sha2 import sha224, sha256\n"
+        f"print(sha224(b'a').hexdigest(), sha256(b'b').hexdigest(), {module!r} in sys.modules,"
+        " '_hashlib' in sys.modules)"
+    )
+    told = subprocess.run(
+        [PYTHON, "-ISc", code, str(ENGINE)], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert told[:2] == [hashlib.sha224(b"a").hexdigest(), hashlib.sha256(b"b").hexdigest()]
+    if has_own and told[2] == "True":
+        assert told[3] == "False"

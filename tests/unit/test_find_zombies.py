@@ -4,6 +4,9 @@ are looked at.
 
 from __future__ import annotations
 
+import collections
+import tracemalloc
+
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups, procfs
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import zombies
@@ -53,24 +56,27 @@ class Node:
         )
 
     # /proc
-    def zombie_children(self, pid, most, in_vain):
+    def zombie_children(self, pid, most, on_zombie, in_vain):
         if not self.has_children_files:
             raise FileNotFoundError(2, "No such file or directory")
         for _living in range(self.living):
             in_vain()
-        return self.every.get(pid, [])[:most], len(self.every.get(pid, [])) > most
+        children = self.every.get(pid, [])
+        for each in children[:most]:
+            on_zombie(each)
+        return len(children[:most]), len(children) > most
 
     def zombies(self):
         self.scans += 1
         return [each for children in self.every.values() for each in children]
 
 
-def found(node):
+def found(node, most=None):
     class Ledger:
         zombies = staticmethod(node.zombies_counted)
         holding = staticmethod(node.holding)
 
-    return zombies.find(node, Ledger)
+    return zombies.find(node, Ledger, most)
 
 
 def test_a_ledger_that_shows_nothing_is_all_that_is_read(tmp_path):
@@ -161,3 +167,61 @@ def test_of_one_parent_no_more_are_listed_in_a_scan_either(tmp_path, monkeypatch
     monkeypatch.setattr(zombies, "MAX_LISTED", 2)
     result = found(Node(tmp_path, None, {}, {7: 5, 8: 2}))
     assert (len(result.stats), result.more, result.found_by) == (4, {7: 3}, "scan")
+
+
+class Million(Node):
+    """A million of 1,000 parents, each made as it is read."""
+
+    parents, each = range(2, 1002), 1000
+
+    def zombies(self):
+        for number in range(self.each):
+            for ppid in self.parents:
+                yield zombie(1000000 * ppid + number, ppid)
+
+    def zombie_children(self, pid, most, on_zombie, in_vain):
+        for number in range(self.each):
+            on_zombie(zombie(1000000 * pid + number, pid))
+        return self.each, False
+
+
+@pytest.mark.parametrize("way", ["scan", "children"])
+def test_of_a_million_each_parent_keeps_some_and_all_are_counted(tmp_path, way):
+    """And they take no more memory than those that are kept."""
+    million = len(Million.parents) * Million.each
+    held = {"a": (million, Million.parents)} if way == "children" else {}
+    node = Million(tmp_path, million, held, {})
+    tracemalloc.start()
+    try:
+        result = found(node, 10000)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert result.found_by == way
+    kept = collections.Counter(stat.ppid for stat in result.stats)
+    assert set(kept) == set(Million.parents)
+    assert 5000 < len(result.stats) <= 10000
+    assert all(kept[ppid] + result.more[ppid] == Million.each for ppid in Million.parents)
+    assert most < 10 << 20
+
+
+def test_a_few_parents_with_many_do_not_take_the_place_of_others(tmp_path):
+    result = found(Node(tmp_path, None, {}, {7: 1000, 8: 3, 9: 1}), 100)
+    kept = collections.Counter(stat.ppid for stat in result.stats)
+    assert (kept[8], kept[9], result.more[7]) == (3, 1, 1000 - kept[7])
+    assert kept[7] > 40
+
+
+def test_of_more_zombies_the_same_ones_are_kept(tmp_path):
+    """A zombie that a sweep does not list has no age in the next one."""
+    kept = []
+    for number, name in ((1000, "a"), (1300, "b")):
+        (tmp_path / name).mkdir()
+        result = found(Node(tmp_path / name, None, {}, {7: number, 8: number}), 100)
+        kept.append({stat.pid for stat in result.stats})
+    assert kept[1] <= kept[0]
+
+
+def test_with_more_parents_than_places_each_keeps_one(tmp_path):
+    result = found(Node(tmp_path, None, {}, dict.fromkeys(range(2, 22), 3)), 10)
+    assert (len(result.stats), sum(result.more.values())) == (20, 40)

@@ -278,7 +278,7 @@ def test_process_that_goes_while_the_table_is_read_is_passed_over(tmp_path):
     (tmp_path / "8/stat").write_bytes(stat_line(zombie))
     (tmp_path / "9/stat").write_bytes(stat_line(zombie._replace(pid=9, state="S")))
     proc = procfs.ProcFS(str(tmp_path))
-    assert proc.zombies() == [zombie]
+    assert list(proc.zombies()) == [zombie]
     assert sorted(proc.pids()) == [7, 8, 9]
 
 

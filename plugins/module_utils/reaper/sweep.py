@@ -52,6 +52,7 @@ class Reused(Record):
 
     memory: Memory
     ledger: Ledger | None = None  # None: a new one is made for each look
+    most_zombies: int | None = None  # that a look lists, as in zombies.find()
 
 
 def sweep(
@@ -176,6 +177,7 @@ class _Run:
         self.memory = reused.memory
         self.ledger = reused.ledger
         self.is_of_daemon = reused.ledger is not None
+        self.most_zombies = reused.most_zombies
         # by earlier sweeps: a cooldown that begins now must not keep this sweep from following up
         self.ended_before: dict[tuple[str], float] = {}
         # by (PID, start time in ticks): the first verdict that let a remedy act, what came of each
@@ -209,7 +211,7 @@ class _Run:
         now = time.monotonic()
         history = self.memory.history()._replace(ended=self.ended_before)
         snapshot = observe.snapshot(
-            self.procfs, self.paths, history, now, self.ledger, self.refusal
+            self.procfs, self.paths, history, now, self.ledger, self.refusal, self.most_zombies
         )
         self.memory.note_seen(snapshot, now)
         verdicts = policy.judge(snapshot, self.options, self.terminated, self.tried)

@@ -50,8 +50,9 @@ def namespace_of(whole: Mapping[str, str]) -> str:
     LeaseIDToNamespace()).
     """
     import base64  # only on Akash
-    import hashlib
+
+    from ..sha2 import sha224
 
     identity = "/".join(whole[key] for _variable, key, _shape in LEASE)
-    digest = hashlib.sha224(identity.encode("ascii")).digest()
+    digest = sha224(identity.encode("ascii")).digest()
     return base64.b32encode(digest).decode("ascii").rstrip("=").translate(BASE32HEX)

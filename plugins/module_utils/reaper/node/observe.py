@@ -151,22 +151,24 @@ def snapshot(
     now: float,
     ledger: cgroups.Ledger | None = None,
     refusal: tuple[str, str] | None = None,
+    most: int | None = None,
 ) -> Snapshot:
     """Look at the whole node once. Raises ``OSError`` if ``/proc`` itself cannot be read.
 
     now: seconds on CLOCK_MONOTONIC. ledger: the one that the daemon keeps. refusal: from
-    :func:`.tracing.node_refusal`.
+    :func:`.tracing.node_refusal`. most: as in :func:`.zombies.find`.
     """
-    found = zombies.find(procfs, ledger or cgroups.Ledger(paths.cgroup, procfs))
+    found = zombies.find(procfs, ledger or cgroups.Ledger(paths.cgroup, procfs), most)
     by_parent: dict[int, list[Stat]] = {}
     for stat in found.stats:
         by_parent.setdefault(stat.ppid, []).append(stat)
+    found.stats.clear()  # so that what has been read of a zombie goes once it is in a Zombie
     offenders: list[Offender] = []
     without_parent: tuple[Zombie, ...] = ()
     if by_parent:
         observer = Observer(procfs, paths, history, now)
-        for ppid, stats in by_parent.items():
-            held = observer.zombies(stats)
+        for ppid in list(by_parent):
+            held = observer.zombies(by_parent.pop(ppid))
             offender = observer.offender(ppid, held)
             # Read after the offender: if its PID was reused meanwhile, all of them have another
             # parent by now

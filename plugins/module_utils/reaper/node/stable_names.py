@@ -63,7 +63,7 @@ def key(text: str) -> str:
     ).decode("ascii")
     if len(word) <= MAX_KEY:
         return word
-    import hashlib  # only needed for a path that hardly anyone would choose
+    from ..sha2 import sha256  # only needed for a path that hardly anyone would choose
 
-    digest = hashlib.sha256(word.encode("ascii")).hexdigest()
+    digest = sha256(word.encode("ascii")).hexdigest()
     return f"{word[: MAX_KEY - len(digest) - 1]}~{digest}"
