@@ -30,7 +30,7 @@ REAP, PTRACE, REMEDIES, SWEEP = (
     "remedies/__init__.py",
     "sweep.py",
 )
-REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE = (
+REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE, AFFINITY = (
     f"tests/integration/test_{name}.py::"
     for name in (
         "reap_refusals",
@@ -38,12 +38,21 @@ REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE = (
         "reap_disturbed",
         "exit_statuses",
         "reap_hostile",
+        "reap_affinity",
     )
 )
 
 # what is broken: ([(file, text that stands there once, what stands there then), ...], the test that
 # has to fail)
 CHANGES = {
+    "it_stays_on_the_parent_s_cpu": (
+        [("kernel/affinity.py", "        if moved:\n", "        if False:\n")],
+        AFFINITY + "test_it_collects_on_the_cpu_of_the_parent_and_goes_back",
+    ),
+    "it_takes_a_cpu_that_is_not_its_own": (
+        [("kernel/affinity.py", "if cpu in before and len(before) > 1:", "if cpu is not None:")],
+        AFFINITY + "test_it_stays_on_the_cpus_that_it_may_use",
+    ),
     "any_child_is_asked_for": (
         [
             (

@@ -5,9 +5,9 @@
 
 Standard library only, Python 3.9 and later. The modules import it; the node's own command is the
 same files. From the bottom to the top, each file importing only from those before it: record,
-reasons, sha2, kernel.procfs, kernel.ptrace, kernel.tracing, kernel.pidfd, kernel.limits,
-kernel.cgroups, kernel.stacks, errors, paths, log, files, textfile, kubeconfig, idle, node.zombies,
-node.init_names, node.inits, node.stable_names, node.akash_lease, node.runtime_names,
+reasons, sha2, kernel.procfs, kernel.affinity, kernel.ptrace, kernel.tracing, kernel.pidfd,
+kernel.limits, kernel.cgroups, kernel.stacks, errors, paths, log, files, textfile, kubeconfig, idle,
+node.zombies, node.init_names, node.inits, node.stable_names, node.akash_lease, node.runtime_names,
 node.foreign_scripts, node.monitors, node.workloads, node.lineage, node.observe, node.stuck,
 node.cures, prevention.elf, prevention.rootfs, prevention.json_text, prevention.bundle,
 prevention.create, prevention.install, pressure, options, remedies, canary, policy, state,

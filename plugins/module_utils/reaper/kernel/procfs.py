@@ -271,6 +271,14 @@ class ProcFS:
         fields = data[data.rfind(b") ") + 2 :].split()
         return int(fields[49]) if fields[:1] == [b"Z"] and len(fields) >= 50 else None
 
+    def last_cpu(self, tid: int) -> int | None:
+        """The CPU on which a thread runs or last ran (``processor`` of proc_pid_stat(5)); None when
+        it has gone.
+        """
+        data = self._read(tid, "stat", 2 * STAT_BYTES) or b""
+        fields = data[data.rfind(b") ") + 2 :].split()
+        return int(fields[36]) if len(fields) > 36 else None
+
     def status(self, pid: int) -> Status | None:
         """``/proc/PID/status`` of one process."""
         data = self._read(pid, "status", STATUS_BYTES)

@@ -31,6 +31,7 @@ import time
 from collections import deque
 from itertools import islice
 
+from ..kernel.affinity import beside
 from ..kernel.pidfd import is_there, open_pidfd, slices
 from ..kernel.procfs import SECCOMP_STRICT
 from ..kernel.ptrace import AddressSpace, Ended, Interrupted, Refused, Tracee, architecture
@@ -137,6 +138,7 @@ class _Job:
                 zombies = self._hold(held)
                 if zombies:
                     time.sleep(max(0.0, self.not_before - time.monotonic()))
+                    held.enter_context(beside(self.procfs, tid))
                     with _undisturbed():
                         self._stop_and_collect(tid, zombies)
         except Refused as refused:
