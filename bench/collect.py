@@ -8,6 +8,7 @@ import os
 import statistics
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from crowd import ZOMBIES, crowd
 from scan import room_for_many
@@ -16,6 +17,11 @@ from tables import table
 HERE = Path(__file__).resolve().parent
 USUAL_TABLE = 30000  # processes that fit into kernel.pid_max as it usually is
 FEW_RUNS = 5
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"counts": [2], "few_runs": 1},
+    "usual": {"counts": [1, 10, 100, 1000]},
+    "full": {"counts": [1, 10, 100, 1000, 10000, 50000]},
+}
 MAX_BY_GDB = 1000  # above that the rest is computed
 
 

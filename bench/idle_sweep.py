@@ -26,6 +26,11 @@ from zombie_reaper.command import main
 raise SystemExit(main())
 """
 WAYS = {"zombie-reaper": "", "whole sweep": "from zombie_reaper import idle; idle.TRUSTED = -1"}
+SIZES = {
+    "tiny": {"processes": 5, "runs": 1},
+    "usual": {"processes": 250, "runs": 21},
+    "full": {"processes": 250, "runs": 31},
+}
 CONFIG = {
     "scope": "containers",
     "remedies": ["reap", "nudge", "terminate"],

@@ -21,6 +21,9 @@ PYTHON = "/usr/bin/python3"  # the node's own
 sys.path[:0] = [str(HERE.parent / "tests"), str(HERE.parent / ".cache/collections")]
 
 
+SIZES = {"tiny": {"runs": 1}, "usual": {"runs": 21}, "full": {"runs": 31}}
+
+
 def measure(runs) -> str:
     """Pairs of calls, one of the bare runtime and one of the wrapper, which takes turns at being
     first.

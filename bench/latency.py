@@ -19,6 +19,7 @@ from rig.node import Node  # noqa: E402
 from rig.servers import SERVERS  # noqa: E402
 from tables import table  # noqa: E402
 
+SIZES = {"full": {"seconds": 10}}
 ZOMBIES = 20  # each second
 
 

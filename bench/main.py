@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import importlib
 import os
 import platform
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
-import collect
-import fleet
-import idle_sweep
-import init_runtime
-import latency
-import role_tasks
-import scale
-import scan
-import stubborn_parents
+import page
 
+# Each is a file here with SIZES and measure(), which returns a table
+ROWS = (
+    "idle_sweep",
+    "scan",
+    "stubborn_parents",
+    "collect",
+    "neighbour",
+    "role_tasks",
+    "known",
+    "cleared",
+    "storms",
+    "tick",
+    "fleet",
+    "init_runtime",
+    "latency",
+)
 NEEDED, NEEDED_IN_FULL = (
     ("gcc", "gdb"),
     ("nginx", "wrk", "redis-server", "redis-benchmark", "pgbench"),
 )
 STOPS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-LOADED = 10  # seconds for each server, with and without
-
-INTRODUCTION = """\
-# Benchmarks
-
-Written by `bench/run --full --write docs/benchmarks.md`. Every ratio is of one run, in which the candidates took turns; figures
-are medians. CPU is user and system time of all processes involved. Each measurement runs in a PID namespace of its own, in
-which there is nothing but what is named.
-"""
+MACHINE = "machine"  # the part of the page that says where and when
 
 
 def main() -> int:
@@ -42,20 +44,42 @@ def main() -> int:
     size = parser.add_mutually_exclusive_group()
     size.add_argument(
         "--full",
-        action="store_true",
+        action="store_const",
+        dest="size",
+        const="full",
+        default="usual",
         help=(
             "larger sizes too, and servers under load; raises kernel.pid_max and kernel.threads-max"
             " for as long as that takes"
         ),
     )
-    size.add_argument("--tiny", action="store_true", help="the least that shows that it works")
+    size.add_argument(
+        "--tiny",
+        action="store_const",
+        dest="size",
+        const="tiny",
+        help="the least that shows that it works",
+    )
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="write the tables into this file too"
+        "--only",
+        metavar="NAME",
+        nargs="+",
+        choices=ROWS,
+        help=f"these tables only, of {', '.join(ROWS)}",
+    )
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        nargs="?",
+        const=page.BENCHMARKS,
+        help="write the tables into this file too, between the marks of each; by default"
+        " docs/benchmarks.md, of which README.md quotes some",
     )
     arguments = parser.parse_args()
     missing = [
         name
-        for name in NEEDED + (NEEDED_IN_FULL if arguments.full else ())
+        for name in NEEDED + (NEEDED_IN_FULL if arguments.size == "full" else ())
         if not shutil.which(name)
     ]
     if missing:
@@ -67,64 +91,23 @@ def main() -> int:
     ) in STOPS:  # cleans up after each, even where a shell in the background ignores SIGINT
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, stop)
-    processes, runs, counts, parents, sample, collected = (
-        250,
-        21,
-        [1000, 10000],
-        1000,
-        2,
-        [1, 10, 100, 1000],
-    )
-    few_runs, containers, fleet_size = collect.FEW_RUNS, scale.CONTAINERS, (20, 1)
-    cleared: list[Any] = [[1000]]
-    storms: list[Any] = [[10000]]
-    known, known_runs, living = [1000, 10000], None, [10000]
-    if arguments.full:
-        counts.append(100000)
-        fleet_size = 200, 1
-        collected += [10000, 50000]
-        known, living, cleared, storms = (
-            [1000, 10000, 100000, 1000000],
-            [10000, 100000],
-            [[1000, 10000, 100000]],
-            [[10000, 100000]],
-        )
-    if arguments.tiny:
-        processes, runs, counts, parents, sample, collected = 5, 1, [20], 3, 1, [2]
-        few_runs, containers, fleet_size = 1, 5, (2, 1)
-        known, known_runs, living, cleared, storms = (
-            [5, 50],
-            1,
-            [20],
-            [[20], scale.WAYS_TO_CLEAR[:2]],
-            [[20], 0.2, slice(0, 4, 2)],
-        )
-    plot_file = (
-        arguments.write.with_name(arguments.write.stem + "-scale.svg") if arguments.write else None
-    )
-    page = INTRODUCTION + f"\nMeasured on {machine()}.\n"
-    print(page)
-    measurements = [
-        lambda: idle_sweep.measure(processes, runs),
-        lambda: scan.measure(counts),
-        lambda: stubborn_parents.measure(parents, sample),
-        lambda: collect.measure(collected, few_runs),
-        role_tasks.measure,
-        lambda: scale.measure_known(known, living, plot_file, known_runs),
-        lambda: scale.measure_cleared(*cleared),
-        lambda: scale.measure_storms(*storms),
-        lambda: scale.measure_tick(containers),
-        lambda: fleet.measure(*fleet_size),
-        lambda: init_runtime.measure(runs),
-    ]
-    if arguments.full:
-        measurements.append(lambda: latency.measure(LOADED))
-    for measure in measurements:
-        table = measure()
-        print(table, flush=True)
-        page += "\n" + table
+    parts = {MACHINE: machine(arguments.size, arguments.only)}
+    print(parts[MACHINE], flush=True)
+    began = time.monotonic()
+    for name in arguments.only or ROWS:
+        row = importlib.import_module(name)
+        if arguments.size not in row.SIZES:
+            continue
+        options = dict(row.SIZES[arguments.size])
+        if name == "known" and arguments.write:
+            options["plot_file"] = arguments.write.with_name(arguments.write.stem + "-scale.svg")
+        before = time.monotonic()
+        parts[name] = row.measure(**options)
+        print(parts[name], flush=True)
+        print(f"{name} took {time.monotonic() - before:.0f} s.\n", file=sys.stderr, flush=True)
+    print(f"All took {(time.monotonic() - began) / 60:.1f} minutes.", file=sys.stderr)
     if arguments.write:
-        arguments.write.write_text(page, encoding="utf-8")
+        page.write(arguments.write, parts)
     return 0
 
 
@@ -135,10 +118,19 @@ def stop(_number, _frame) -> None:
     raise KeyboardInterrupt
 
 
-def machine() -> str:
+def machine(size, only) -> str:
+    """Where and when the figures were taken, in a sentence."""
     kernel = ".".join(platform.release().split(".")[:2])
     cores, python = os.cpu_count(), platform.python_version()
-    return f"Linux {kernel}, {platform.machine()}, {cores} cores, Python {python}"
+    here = f"Linux {kernel}, {platform.machine()}, {cores} cores, Python {python}"
+    how = "" if size == "usual" else f" --{size}"
+    if only:
+        return f"Measured on {here}, but not all at once; last {', '.join(only)}, on {today()}.\n"
+    return f"Measured on {here}, in one run of `bench/run{how}` on {today()}.\n"
+
+
+def today() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # The node is this machine with files of its own: what the role writes is gone with the mount
 # namespace.
 OWN_FILES = ["/usr/bin/python3", "-IS", str(CHECKOUT / "tools/own_files.py")]
+SIZES: dict[str, dict[str, int]] = {"tiny": {}, "usual": {}, "full": {}}
 TWICE = """\
 set -eu
 "$@" >/dev/null

@@ -11,6 +11,11 @@ from tables import ratio, table
 HERE = Path(__file__).resolve().parent
 MAX_LIVING = 10000  # a living one takes 30 times the memory of a zombie
 RUNS = {1000: 11, 10000: 5}
+SIZES = {
+    "tiny": {"counts": [20]},
+    "usual": {"counts": [1000, 10000]},
+    "full": {"counts": [1000, 10000, 100000]},
+}
 LIMITS = "pid_max", "threads-max"
 ROOM = 150000
 

@@ -8,6 +8,11 @@ from crowd import STUBBORN_PARENTS, crowd
 from tables import ratio, table
 
 HERE = Path(__file__).resolve().parent
+SIZES = {
+    "tiny": {"parents": 3, "sample": 1},
+    "usual": {"parents": 1000},
+    "full": {"parents": 1000},
+}
 
 
 def measure(parents, sample=2) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
 
 def table(title, text, head, rows) -> str:
+    text = "\n\n".join(
+        part if part.startswith("!") else textwrap.fill(part, 100, break_on_hyphens=False)
+        for part in text.split("\n\n")
+    )
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "## %s\n\n%s\n\n%s\n" % (
         title,

@@ -1,0 +1,113 @@
+"""Figures that `bench/run` writes into docs/benchmarks.md, each table between two marks, and those
+of them that README.md quotes.
+
+`bench/page.py` renews README.md from docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+BENCHMARKS, README = CHECKOUT / "docs/benchmarks.md", CHECKOUT / "README.md"
+BEGIN, END = "<!-- bench: {} -->\n", "<!-- bench: end -->\n"
+QUOTED = "quoted"  # the part of README.md
+
+
+def replaced(text, name, part) -> str:
+    """The text with this between the marks of that name, which are put at its end if they are not
+    there yet.
+    """
+    begin = BEGIN.format(name)
+    if begin not in text:
+        return f"{text.rstrip()}\n\n{begin}{part}{END}".lstrip()
+    before, _begin, rest = text.partition(begin)
+    return before + begin + part + END + rest.partition(END)[2]
+
+
+def part_of(text, name) -> str:
+    """What is between the marks of that name; empty where there are none."""
+    return text.partition(BEGIN.format(name))[2].partition(END)[0]
+
+
+def write(path, parts) -> None:
+    """parts: {name: text}. README.md is renewed too if the path is that of docs/benchmarks.md."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for name, part in parts.items():
+        text = replaced(text, name, part)
+    path.write_text(text, encoding="utf-8")
+    if path.resolve() == BENCHMARKS:
+        write_quotes()
+
+
+def write_quotes() -> None:
+    text = README.read_text(encoding="utf-8")
+    figures = BENCHMARKS.read_text(encoding="utf-8")
+    README.write_text(replaced(text, QUOTED, quotes(figures)), encoding="utf-8")
+
+
+def quotes(text) -> str:
+    """The table of README.md, from the text of docs/benchmarks.md."""
+    idle = {row[0]: row[2].removesuffix(" of it") for row in rows(text, "idle_sweep")}
+    known = {(row[0], row[1]): row[4] for row in rows(text, "known") if len(row) > 4}
+    fleet = {row[0].strip("`"): row[4] for row in rows(text, "fleet")}
+    living, one, many = (
+        "100,000 living, no zombie",
+        "1,000,000 zombies of 1 parent",
+        "1,000,000 zombies of 1,000 parents",
+    )
+    named, scan = "ledger, a parent named", "`ProcFS.zombies()`, a full scan"
+    lines = [
+        ("", "this collection takes", "of"),
+        ("---", "---", "---"),
+        (
+            "a scheduled sweep where nothing is new, 250 processes, interpreter included",
+            idle["`kill_zombie_parents.sh`"],
+            "the script",
+        ),
+    ]
+    today = idle.get("`the same, as playbooks install it today`")
+    if today:
+        lines.append(("the same", today, "the script that playbooks install today"))
+    lines += [
+        (
+            "to know that nothing is wrong among 100,000 living processes",
+            "1/{} to 1/{}".format(
+                *(known[living, way] for way in ("ledger, one-shot", "ledger, daemon"))
+            ),
+            "`ps` with awk",
+        ),
+        (
+            "to know that there are 1,000,000 zombies, and a parent of them",
+            f"1/{known[one, named]} where it is one, 1/{known[many, named]} where they are 1,000",
+            "`ps` with awk",
+        ),
+        (
+            "to look at each of these, were it needed",
+            "{:.2f} to {:.2f}".format(
+                *sorted(1 / float(known[kind, scan]) for kind in (one, many))
+            ),
+            "`ps` with awk",
+        ),
+    ]
+    playbooks = [name for name in ("look.yml", "sweep.yml", "site.yml") if name in fleet]
+    lines.append(
+        (
+            f"{', '.join(f'`{name}`' for name in playbooks)} on a fleet where nothing is wrong or"
+            " changes",
+            "; ".join(fleet[name] for name in playbooks),
+            "a playbook that is one `ping`",
+        )
+    )
+    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
+
+
+def rows(text, name) -> list:
+    """The cells of a table, below its head."""
+    lines = [line for line in part_of(text, name).splitlines() if line.startswith("|")]
+    return [re.split(r"\s+\|\s+", line.strip("| ")) for line in lines[2:]]
+
+
+if __name__ == "__main__":
+    write_quotes()
