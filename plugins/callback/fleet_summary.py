@@ -110,6 +110,8 @@ class CallbackModule(CallbackBase):
                 self._add_audit(host, answer)
             else:
                 self.unreached.discard(host)
+                if "inits" in as_dict(answer):
+                    self._add_audit(host, as_dict(answer)["inits"])
                 if not self._is_look_after_sweep(module, host):
                     self.rows[host] = node_row(host, checked(answer))
 

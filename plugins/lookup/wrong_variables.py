@@ -15,6 +15,9 @@ description:
   - Every variable of the host whose name begins with C(zombie_reaper_) is compared with the
     argument specs of the role P(provider.fleet.zombie_reaper#role) and with the variables that the
     playbooks of this collection read.
+  - C(zombie_reaper_hosts) is wrong on a host that is none of those. Ansible chooses the hosts of a
+    play before it knows their variables, so one in the inventory that should spare nodes would
+    spare none.
   - It takes no terms.
 author:
   - The provider.fleet authors (@provider-fleet)
@@ -42,12 +45,14 @@ _raw:
 """
 
 import difflib
+import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.yaml import yaml_load
+from ansible.plugins.loader import lookup_loader
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMOVED
 
@@ -91,7 +96,7 @@ MAX_SHOWN = 60  # characters of a value to show
 
 
 class LookupModule(LookupBase):
-    """Looks at names only, and templates nothing."""
+    """Looks at names only, and templates nothing but ``zombie_reaper_hosts``."""
 
     def run(
         self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any
@@ -101,7 +106,25 @@ class LookupModule(LookupBase):
                 "provider.fleet.wrong_variables takes no terms and no options; it checks all"
                 " variables of the host"
             )
-        return sentences(variables or {}, allowed())
+        given = variables or {}
+        return sentences(given, allowed()) + self._not_chosen(given)
+
+    def _not_chosen(self, variables: Mapping[str, Any]) -> list[str]:
+        """One sentence if the host is none of the nodes that its variables name."""
+        hosts = self._templar.template(variables.get(PREFIX + "hosts")) or ""
+        pattern = hosts if isinstance(hosts, str) else ",".join(map(str, hosts))
+        host = variables.get("inventory_hostname")
+        if not pattern or host == "localhost":
+            return []
+        matching = lookup_loader.get(
+            "ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar
+        )
+        if host in matching.run([pattern], variables=variables):
+            return []
+        return [
+            f"zombie_reaper_hosts is {json.dumps(hosts)}, and this host is none of those: the"
+            " inventory cannot choose the nodes, so give it with -e, or use --limit"
+        ]
 
 
 def allowed() -> list[str]:

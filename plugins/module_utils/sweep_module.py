@@ -103,7 +103,9 @@ def given(options):
 def plain_errors(module):
     """Fail the module with the one sentence of whatever the engine raises on purpose."""
     require_python(module)
+    from ansible_collections.provider.fleet.plugins.module_utils import engine_sources, reaper
 
+    engine_sources.use_installed(reaper)
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import (
         CannotSweep,
         OptionError,
@@ -149,6 +151,16 @@ def run_sweep(module, check_mode, wait=False, defer=False, diff=False):
     if module._diff and diff and not done.deferred:
         result["diff"] = report.as_diff(done)
     return result
+
+
+def audited(module, probe=False):
+    """(the audit of the inits, the result of the module), or fails it with one sentence."""
+    with plain_errors(module):
+        from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit
+        from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
+
+        done = audit.audit(validated(module), Paths(), probe)
+    return done, without_warnings(module, audit.as_dict(done))
 
 
 def without_warnings(module, result):

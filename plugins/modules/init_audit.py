@@ -208,18 +208,8 @@ def main():
         argument_spec=dict(probe=dict(type="bool", default=False), **options),
         supports_check_mode=True,
     )
-    with sweep_module.plain_errors(module):
-        from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit
-        from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
-
-        done = audit.audit(
-            sweep_module.validated(module),
-            Paths(),
-            module.params["probe"] and not module.check_mode,
-        )
-    module.exit_json(
-        changed=done.left > 0, **sweep_module.without_warnings(module, audit.as_dict(done))
-    )
+    done, result = sweep_module.audited(module, module.params["probe"] and not module.check_mode)
+    module.exit_json(changed=done.left > 0, **result)
 
 
 if __name__ == "__main__":

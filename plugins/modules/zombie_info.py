@@ -27,6 +27,13 @@ options:
         plays, and a fact cache, have it too, without a second module that does the same.
     type: bool
     default: false
+  inits:
+    description:
+      - Also judge the init of each container by what can be seen of it, as
+        M(provider.fleet.init_audit) does without a probe, and return that as RV(inits).
+      - On a fleet, one module that does both costs little more than one that does one.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - provider.fleet.sweep_options
 attributes:
@@ -133,6 +140,10 @@ last_sweep:
     ended_early:
       description: Whether a signal ended it before it was done.
       type: bool
+inits:
+  description: What M(provider.fleet.init_audit) returns.
+  returned: O(inits=true)
+  type: dict
 summary:
   description: The whole report as text, line by line.
   returned: success
@@ -145,9 +156,9 @@ from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
 
 
 def main():
+    own = dict(facts=dict(type="bool", default=False), inits=dict(type="bool", default=False))
     module = AnsibleModule(
-        argument_spec=dict(facts=dict(type="bool", default=False), **sweep_module.argument_spec()),
-        supports_check_mode=True,
+        argument_spec=dict(own, **sweep_module.argument_spec()), supports_check_mode=True
     )
     result = sweep_module.run_sweep(module, check_mode=True)
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
@@ -163,6 +174,8 @@ def main():
     result["limits_settable"] = {
         name: limits.settable(procfs.ProcFS(), name) for name in limits.SYSCTLS
     }
+    if module.params["inits"]:
+        result["inits"] = sweep_module.audited(module)[1]
     if module.params["facts"]:
         result["ansible_facts"] = dict(
             zombies={key: result[key] for key in ("counts", "limits", "offenders")}

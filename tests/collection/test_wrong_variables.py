@@ -13,6 +13,8 @@ from ansible_collections.provider.fleet.plugins.lookup import wrong_variables
 from rig.node import CHECKOUT, Node
 from rig.playbook import Playbook
 
+# where the first task for the node checks the variables itself, before it reaches the node
+REFUSES = {"sweep.yml": "Sweep", "look.yml": "can be seen of it"}
 LEAK = "zombie()\nzombie()\nready()\nforever()"
 NAMED = re.compile(r"(?<![_a-z])zombie_reaper_([a-z0-9_]+)")
 
@@ -68,7 +70,7 @@ def test_a_misspelt_variable_ends_no_container(play, leak):
         "sweep.yml",
         *(
             pytest.param(name, marks=pytest.mark.full)
-            for name in ("audit.yml", "prevent.yml", "report.yml", "uninstall.yml")
+            for name in ("audit.yml", "look.yml", "prevent.yml", "report.yml", "uninstall.yml")
         ),
     ],
 )
@@ -83,7 +85,7 @@ def test_each_playbook_refuses_it_before_anything_else(play, leak, name):
         for task in tasks
         if "Validating arguments" not in task and task != "Refuse to reach no node"
     ]
-    assert len(checks) == 1 and checks[0].endswith("Refuse unknown variables")
+    assert len(checks) == 1 and checks[0].endswith(REFUSES.get(name, "Refuse unknown variables"))
 
 
 def test_the_sweep_of_an_alerted_node_refuses_it(play, leak):
