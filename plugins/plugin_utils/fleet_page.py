@@ -146,7 +146,7 @@ def _number(value: float | None) -> str:
 def _percent(share: float | None) -> str:
     if share is None:
         return ""
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{int(100 * share + 1e-9)} %"
+    return f"{100 * share:.1f}%" if share < 0.1 else f"{int(100 * share + 1e-9)}%"
 
 
 def _duration(seconds: float | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import REMEDIES
+from ansible_collections.provider.fleet.plugins.module_utils.reaper.report import action_in_words
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.textfile import NO_DIRECTORY
 
 from .node_row import FAILED, LOOKED, SWEPT, UNREACHABLE, NodeRow
@@ -122,14 +123,15 @@ def _totals(known: Sequence[NodeRow]) -> list[str]:
 def _zombies(known: Sequence[NodeRow]) -> str:
     zombies = sum(row.zombies for row in known)
     with_zombies = sum(1 for row in known if row.zombies)
+    if not zombies and not any(row.left for row in known):
+        return "no zombies"
     line = f"{plural(zombies, 'zombie')} on {plural(with_zombies, 'node')}"
     if all(row.check_mode for row in known):
         would_act = sum(row.would_act for row in known)
         later = [seconds for row in known for seconds in row.due_later]
         if not would_act and not later:
             return line
-        line += f"; a sweep would act on {plural(would_act, 'parent')}"
-        return f"{line}, on {number(len(later))} more within {max(later):.0f} s" if later else line
+        return f"{line}; a sweep would {action_in_words(would_act, later)}"
     cleared, left = sum(row.cleared for row in known), sum(row.left for row in known)
     by = ", ".join(f"{remedy} {number(count)}" for remedy, count in _cleared_by(known) if count)
     by = f" ({by})" if by else ""
@@ -198,7 +200,7 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 def _pids(row: NodeRow) -> str:
     if row.usage is None or row.limit is None:
         return "-"
-    shown = f"{100 * row.usage:.0f} % of {number(row.limit)}"
+    shown = f"{100 * row.usage:.0f}% of {number(row.limit)}"
     if row.seconds_to_full is None or not row.short_of_pids:
         return shown
     return f"{shown}, full in about {row.seconds_to_full / 3600:.0f} h"

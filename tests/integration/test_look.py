@@ -43,7 +43,7 @@ def test_a_look_waits_for_nothing_and_writes_nothing_on_the_nodes(fleet):
     lines = summary(played)
     assert lines[0] == "3 nodes: 3 checked"
     assert lines[1].startswith(
-        "3 zombies on 1 node; a sweep would act on 0 parents, on 1 more within 86"
+        "3 zombies on 1 node; a sweep would act on nothing yet, and on 1 parent within 86"
     )
     assert any(line.startswith("inits of 1 container on 3 nodes: ") for line in lines)
     assert any(line.startswith("node2: PID ") and "3 zombies" in line for line in lines)
@@ -104,6 +104,6 @@ def test_a_dry_run_is_one_pass_and_waits_for_nobody(fleet, tmp_path):
     assert played.succeeded, played.text
     assert [modules_run(tmp_path, name) for name in nodes] == [1, 1, 1]
     assert summary(played)[1].startswith(
-        "3 zombies on 1 node; a sweep would act on 0 parents, on 1"
+        "3 zombies on 1 node; a sweep would act on nothing yet, and on 1 parent"
     )
     assert len(init.zombies()) == 3

@@ -94,7 +94,7 @@ def test_check_mode_says_when_young_zombies_will_be_due_and_does_not_wait(node, 
     assert (status, entry["reason"]) == ("SUCCESS", "too_young")
     assert 0 < entry["due_in"] <= 86400
     assert result["summary"][0].startswith(
-        "2 zombies on this node; would act on 0 parents, on 1 more within 86"
+        "2 zombies on this node; would act on nothing yet, and on 1 parent within 86"
     )
     assert ansible.in_run() == ansible.run, "nothing was written"
 

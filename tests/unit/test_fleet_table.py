@@ -98,7 +98,7 @@ def test_five_hundred_nodes_fit_on_a_screen():
     assert lines[3].startswith("20 tenants affected: tenant00, tenant01") and lines[3].endswith(
         "and 12 more"
     )
-    assert lines[4] == "short of PIDs: full (93 % of 32,768, full in about 2 h)"
+    assert lines[4] == "short of PIDs: full (93% of 32,768, full in about 2 h)"
     assert "unreachable: off00: Connection refused" in lines
     head = next(place for place, line in enumerate(lines) if line.startswith("node "))
     assert [line.split()[0] for line in lines[head + 1 : head + 4]] == ["full", "bad059", "bad058"]
@@ -178,7 +178,7 @@ def test_a_look_says_whose_most_zombies_are():
             ]
     lines = told(looked)
     assert lines[1:3] == [
-        "1,209 zombies on 3 nodes; a sweep would act on 0 parents, on 3 more within 48 s",
+        "1,209 zombies on 3 nodes; a sweep would act on nothing yet, and on 3 parents within 48 s",
         "most zombies: 1,200 of java in cccccccccccc (node2), 7 of java in shop/web-0 (node1),"
         " 2 of java on the host (node3)",
     ]

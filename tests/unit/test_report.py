@@ -314,7 +314,7 @@ def test_lines_for_people():
         )
     )
     assert lines[0] == "5 zombies on this node; 2 cleared, 0 left; 1 parent ended"
-    assert lines[1] == "process table: 29492 of 32768 taken (90.0 %), bound by kernel.pid_max"
+    assert lines[1] == "process table: 29492 of 32768 taken (90.0%), bound by kernel.pid_max"
     assert (
         lines[2]
         == f"PID 50 (python3) in container {'c' * 12}: 3 zombies, the first seen 100 s ago: moved:"
@@ -592,7 +592,7 @@ def test_process_table_that_fills_up():
     done = swept()._replace(after=after)
     assert (
         report.as_lines(done)[1]
-        == "process table: 29492 of 32768 taken (90.0 %), bound by kernel.pid_max, full in about 24"
+        == "process table: 29492 of 32768 taken (90.0%), bound by kernel.pid_max, full in about 24"
         " h at this rate"
     )
     table = report.as_dict(done)["limits"]

@@ -455,7 +455,7 @@ def _not_to_be_ended(offender: Offender, options: Options, room: Room) -> Why | 
 def in_words(room: Room) -> str:
     """How much is taken, of what."""
     of_what = "the process table" if room.where == pressure.NODE else "the PIDs of its cgroup"
-    return f"{100 * room.share:.1f} % of {of_what}"
+    return f"{100 * room.share:.1f}% of {of_what}"
 
 
 def _collectable(zombie: Zombie, full: bool = False) -> bool:

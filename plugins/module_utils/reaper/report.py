@@ -18,7 +18,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any, Protocol, overload
 
     from .kernel.cgroups import Pids
@@ -246,19 +246,18 @@ def as_lines(report: Report) -> list[str]:
     counts = totals(report)
     found = f"{plural(counts['zombies'], 'zombie')} on this node"
     if report.check_mode:
-        would = [result for result in report.results if result.verdict.remedies]
-        found += f"; would act on {plural(len(would), 'parent')}"
+        would = sum(1 for result in report.results if result.verdict.remedies)
         later = [each.verdict.due_in for each in report.results if each.verdict.due_in is not None]
-        if later:
-            found += f", on {len(later)} more within {max(later):.0f} s"
-    else:
+        if report.results:
+            found += f"; would {action_in_words(would, later)}"
+    elif counts["zombies"] or counts["cleared"] or counts["zombies_left"]:
         found += f"; {counts['cleared']} cleared, {counts['zombies_left']} left"
         if counts["parents_ended"]:
             found += f"; {plural(counts['parents_ended'], 'parent')} ended"
     table = report.after.limits
     lines = [
         found,
-        f"process table: {table.tasks} of {table.limit} taken ({100 * table.usage:.1f} %), bound by"
+        f"process table: {table.tasks} of {table.limit} taken ({100 * table.usage:.1f}%), bound by"
         f" kernel.{limits_module.bound_by(table)}{in_words(report.after.forecast)}",
     ]
     left_to_parents = counts["left_to_parents"]
@@ -351,6 +350,17 @@ def parent_in_words(offender: Offender) -> str:
     )
 
 
+def action_in_words(now: int, due_in: Sequence[float]) -> str:
+    """On how many parents a sweep would act. due_in: seconds until it would on each further one."""
+    later = ""
+    if due_in:
+        more = "more " if now else ""
+        later = f"on {plural(len(due_in), more + 'parent')} within {max(due_in):.0f} s"
+    if not now:
+        return f"act on nothing yet, and {later}" if later else "act on nothing"
+    return f"act on {plural(now, 'parent')}" + (f", and {later}" if later else "")
+
+
 def in_words(forecast: Forecast) -> str:
     """When it is full, to be put after how full it is. Empty where that is not known, or more than
     :data:`SOON` away.
@@ -422,10 +432,14 @@ def _with_printable_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def _line(offender: dict[str, Any], forecast: Forecast) -> str:
     """One offender in one line. offender: as :func:`_offender` returns it."""
     orphans = offender["claims"][ORPHAN]
-    how_many_orphans = f" ({plural(orphans, 'orphan')})" if orphans else ""
+    found = plural(offender["zombies"], "zombie")
+    if orphans == offender["zombies"]:
+        found = plural(orphans, "orphan")
+    elif orphans:
+        found += f", {orphans} of them {'an orphan' if orphans == 1 else 'orphans'}"
     line = (
         f"PID {offender['pid']} ({offender['name']}) {place(offender['workload'])}:"
-        f" {plural(offender['zombies'], 'zombie')}{how_many_orphans},"
+        f" {found},"
         f" {'the ' if offender['zombies'] > 1 else ''}first seen"
         f" {int(offender['oldest_age'])} s ago: "
     )
