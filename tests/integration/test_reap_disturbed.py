@@ -16,7 +16,7 @@ import time
 
 import psutil
 import pytest
-from rig.kernel import PID_MAX_OF_A_NAMESPACE
+from rig.kernel import PID_MAX_OF_A_NAMESPACE, VERSION
 from rig.node import is_alive, wait_until
 from rig.reaping import (
     ANSWERS,
@@ -84,7 +84,7 @@ def test_a_stop_is_not_lost(node, moment, way):
         program.process.resume()
     assert answer(program) == "well"
     if program.zombies():
-        can = way == "sleeps" or IS_X86_64
+        can = way == "sleeps" or IS_X86_64 and VERSION >= (5, 13)
         assert reap_directly(node, program)["result"] == ("cleared" if can else "refused")
         assert program.zombies() == [] or not can
     assert answer(program) == "well"

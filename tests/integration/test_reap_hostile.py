@@ -11,6 +11,7 @@ import subprocess
 from collections import Counter
 
 import pytest
+from rig.kernel import VERSION
 from rig.node import AGENT, offender_of, wait_until
 from rig.reaping import (
     ANSWERS,
@@ -126,6 +127,7 @@ def test_a_sweep_ends_when_asked_to_where_a_page_is_never_served(node, tmp_path)
 
 
 @X86_64_ONLY
+@pytest.mark.skipif(VERSION < (5, 13), reason="nothing is asked before 5.13")
 def test_a_file_is_not_asked_about_restartable_sequences(node, tmp_path):
     """It might be served by the tenant. Such a program has to be in a system call."""
     program = container_of(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig.kernel import SHOWS_DISPATCH
+from rig.kernel import VERSION
 from rig.node import VFORK, is_alive, offender_of, wait_until
 from rig.reaping import (
     ANSWERS,
@@ -148,9 +148,8 @@ while True: pass
     assert answer(program) == "well"
 
 
+@pytest.mark.skipif(VERSION < (6, 4), reason="the kernel does not show it before 6.4")
 def test_a_program_that_dispatches_its_system_calls_itself(node):
-    if not SHOWS_DISPATCH:
-        pytest.skip("before Linux 6.4 a kernel has no such programs, or does not show them")
     program = node.container(OWN_DISPATCH)
     assert_refused(node, program, "syscall_user_dispatch")
 
@@ -435,6 +434,7 @@ IN_A_SEQUENCE = (
 
 
 @X86_64_ONLY
+@pytest.mark.skipif(VERSION < (5, 13), reason="the kernel does not show the sequence before 5.13")
 def test_a_refusal_that_may_pass_is_followed_by_nothing_harder(node, tmp_path):
     """It is hardly ever outside of its restartable sequence, and never as far as the sweep sees:
     "busy" each of many times, and perhaps not in the next sweep.

@@ -10,5 +10,3 @@ VERSION = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]
 OWN_MACHINE = "REAPER_MACHINE" in os.environ
 # commit 7863dcc72d0f; before that, kernel.pid_max belongs to the whole machine
 PID_MAX_OF_A_NAMESPACE = VERSION >= (6, 14)
-# PR_SET_SYSCALL_USER_DISPATCH is of 5.11, and PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG of 6.4
-SHOWS_DISPATCH = VERSION >= (6, 4)
