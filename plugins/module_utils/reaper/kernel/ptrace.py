@@ -452,9 +452,10 @@ class Tracee:
                 self.stopped_by_signal = (
                     status >> 16 == PTRACE_EVENT_STOP and os.WSTOPSIG(status) != SIGTRAP
                 )
-                is_signal = not self.at_own_call and status >> 16 != PTRACE_EVENT_STOP
-                if is_signal and self.own and not self.sent_again:
-                    self._hold_back_or_keep(os.WSTOPSIG(status))
+                number = os.WSTOPSIG(status)
+                is_between = self.own and not (self.at_own_call or self.sent_again)
+                if is_between and status >> 16 != PTRACE_EVENT_STOP and self._is_caught(number):
+                    self.held_back.append(HeldBack(number, self._siginfo()))
                 elif not self.at_own_call:
                     self._keep_signal(status)
             elif status >> 8 == STOP_AT_CALL:
@@ -713,12 +714,6 @@ class Tracee:
                 signal = 0
         if self.held_back:
             raise Interrupted
-
-    def _hold_back_or_keep(self, number: int) -> None:
-        if self._is_caught(number):
-            self.held_back.append(HeldBack(number, self._siginfo()))
-        else:
-            self.pending = number
 
     def _is_caught(self, number: int) -> bool:
         """Whether its process handles that signal, and it comes from outside: one that an
