@@ -19,6 +19,7 @@ import page
 ROWS = (
     "idle_sweep",
     "scan",
+    "look",
     "stubborn_parents",
     "collect",
     "neighbour",

@@ -38,6 +38,7 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
         "## Until they are gone, and the memory of the agent",
         "## The storm: for how long nothing can fork",
         "## A tick of the daemon where nothing is wrong",
+        "## A look where nothing is wrong",
         "## A fleet of 2 nodes",
         "## An init for a container",
     ]
