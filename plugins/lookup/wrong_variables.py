@@ -18,6 +18,7 @@ description:
   - C(zombie_reaper_hosts) is wrong on a host that is none of those. Ansible chooses the hosts of a
     play before it knows their variables, so one in the inventory that should spare nodes would
     spare none.
+  - So is a C(zombie_reaper_interval) that is not from 1 to 3600.
   - It takes no terms.
 author:
   - The provider.fleet authors (@provider-fleet)
@@ -92,11 +93,12 @@ OF_PLAYBOOKS = (
 OF_THE_RULEBOOK = ("listen", "port", TOKEN)
 RESULTS = ("sweep", "audit")  # registered by the role and by audit.yml, for later tasks
 PLAIN = (str, int, float)  # types of values to show; not those that Ansible Vault encrypted
+MAX_INTERVAL = 3600  # seconds
 MAX_SHOWN = 60  # characters of a value to show
 
 
 class LookupModule(LookupBase):
-    """Looks at names only, and templates nothing but ``zombie_reaper_hosts``."""
+    """Looks at names, and of values at few."""
 
     def run(
         self, terms: list[Any], variables: Mapping[str, Any] | None = None, **kwargs: Any
@@ -107,7 +109,20 @@ class LookupModule(LookupBase):
                 " variables of the host"
             )
         given = variables or {}
-        return sentences(given, allowed()) + self._not_chosen(given)
+        return sentences(given, allowed()) + self._interval(given) + self._not_chosen(given)
+
+    def _interval(self, variables: Mapping[str, Any]) -> list[str]:
+        """One sentence if it is out of bounds, which an argument spec cannot say."""
+        value = self._templar.template(variables.get(PREFIX + "interval", 1))
+        try:
+            if 1 <= int(value) <= MAX_INTERVAL:
+                return []
+        except (TypeError, ValueError):
+            pass
+        return [
+            f"zombie_reaper_interval: {value} is not allowed: give a whole number of seconds, from"
+            f" 1 to {MAX_INTERVAL}"
+        ]
 
     def _not_chosen(self, variables: Mapping[str, Any]) -> list[str]:
         """One sentence if the host is none of the nodes that its variables name."""

@@ -562,6 +562,10 @@ def main():
             )
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
+    if params["state"] == "present" and not files:
+        from ansible_collections.provider.fleet.plugins.module_utils import reaper
+
+        engine_sources.use_installed(reaper, below(params["prefix"], ENGINE))
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import report
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
 

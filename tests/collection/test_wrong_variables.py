@@ -107,6 +107,15 @@ def test_the_playbook_for_awx_refuses_it(play):
     )
 
 
+@pytest.mark.parametrize("value", [0, 3601, "soon"])
+def test_an_interval_out_of_bounds_is_refused(play, leak, value):
+    played = play("sweep.yml", "--check", zombie_reaper_interval=value)
+    assert not played.succeeded and (
+        f"zombie_reaper_interval: {value} is not allowed: give a whole number of seconds, from 1"
+        " to 3600" in played.error("node1")
+    )
+
+
 def test_only_the_host_that_has_it_is_left_out(play, leak):
     """And it is told all at once, with the removed options' successors."""
     wrong = {
