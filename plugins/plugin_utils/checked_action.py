@@ -18,7 +18,7 @@ from ansible.plugins.loader import lookup_loader
 CHECKS = "__zombie_reaper_checks"
 
 
-class CheckedAction(NormalAction):  # type: ignore[misc]
+class CheckedAction(NormalAction):  # type: ignore[misc]  # ansible-core has no types
     """Fails before the node is reached if a variable of this collection is wrong."""
 
     def run(
