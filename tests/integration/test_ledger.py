@@ -148,7 +148,7 @@ def look(asked):
     before = by_psutil()
     number = asked.zombies()
     found, scanned = zombies.find(PROCFS, asked), list(PROCFS.zombies())
-    among_children = zombies._among_children(PROCFS, asked, number) if number else None
+    among_children = zombies._among_children(PROCFS, asked, number, None) if number else None
     return dict(
         before=before, number=number, found=told(found.stats), more=found.more, found_by=found.found_by, scanned=told(scanned), holding=asked.holding(),
         among_children=among_children and told(among_children.stats), after=by_psutil())

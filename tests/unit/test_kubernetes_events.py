@@ -478,7 +478,7 @@ STOPPING = SimpleNamespace(wait=None)
 def drips(handler):
     """A byte now and then, so that no single read ever takes long."""
     handler.wfile.write(b"HTTP/1.1 201 Created\r\n")
-    for _byte in range(20 * AS_LONG_AS_IT_TAKES):
+    for _byte in range(int(20 * AS_LONG_AS_IT_TAKES)):
         if STOPPING.wait(0.05):
             break
         handler.wfile.write(b"a")
