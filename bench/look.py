@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from crowd import ENGINE, compiled, crowd_of
-from scale import HIERARCHIES, USUAL_TABLE, _cgroups, has_memory
+from scale import HIERARCHIES, USUAL_TABLE, cgroups, has_memory
 from scan import room_for_many
 from tables import table
 
@@ -17,16 +17,16 @@ HERE = Path(__file__).resolve().parent
 
 
 SIZES = {
-    "tiny": {"processes": [20], "cgroups": [2], "runs": 1},
-    "usual": {"processes": [100, 1000, 10000], "cgroups": [10, 200, 2000], "runs": 5},
-    "full": {"processes": [100, 1000, 10000, 100000], "cgroups": [10, 200, 2000], "runs": 5},
+    "tiny": {"processes": [20], "empty_cgroups": [2], "runs": 1},
+    "usual": {"processes": [100, 1000, 10000], "empty_cgroups": [10, 200, 2000], "runs": 5},
+    "full": {"processes": [100, 1000, 10000, 100000], "empty_cgroups": [10, 200, 2000], "runs": 5},
 }
 
 
-def measure(processes, cgroups, runs) -> str:
-    """processes, cgroups: numbers of living ones, and of empty cgroups."""
+def measure(processes, empty_cgroups, runs) -> str:
+    """Numbers of living processes, and of cgroups."""
     rows = [_row(f"{count:,} processes", count, 0, runs) for count in processes]
-    rows += [_row(f"{count:,} cgroups", 0, count, runs) for count in cgroups]
+    rows += [_row(f"{count:,} cgroups", 0, count, runs) for count in empty_cgroups]
     return table(
         "A look where nothing is wrong",
         "CPU of a look by the daemon, on the whole machine, with so many processes or cgroups more"
@@ -38,14 +38,14 @@ def measure(processes, cgroups, runs) -> str:
     )
 
 
-def _row(title, processes, cgroups, runs) -> list:
+def _row(title, processes, empty, runs) -> list:
     if not has_memory("living", processes):
         return [title, "not measured: too little memory", "", "", ""]
     with ExitStack() as until_gone:
         if processes > USUAL_TABLE:
             until_gone.enter_context(room_for_many(processes + 50000))
-        if cgroups:
-            until_gone.enter_context(_cgroups(HIERARCHIES[-1], cgroups))
+        if empty:
+            until_gone.enter_context(cgroups(HIERARCHIES[-1], empty))
         if processes:
             until_gone.enter_context(crowd_of([compiled(), "living", processes, 0, "reaps"]))
         done = subprocess.run(

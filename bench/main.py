@@ -19,7 +19,6 @@ import page
 ROWS = (
     "idle_sweep",
     "scan",
-    "look",
     "stubborn_parents",
     "collect",
     "neighbour",
@@ -28,6 +27,7 @@ ROWS = (
     "cleared",
     "storms",
     "tick",
+    "look",
     "fleet",
     "init_runtime",
     "latency",

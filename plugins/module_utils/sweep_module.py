@@ -81,15 +81,16 @@ def require_python(module):
         )
 
 
-def validated(module):
-    """The engine's options from those of the module. Options that this module does not have get
-    their defaults.
-    """
+def validated(options):
+    """The engine's options from those by these names. Options left out have their defaults."""
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import validate
 
-    return validate(
-        given({name: module.params[name] for name in argument_spec() if name in module.params})
-    )
+    return validate(given(options))
+
+
+def own_options(module):
+    """The options of a sweep among those of the module, by name."""
+    return {name: module.params[name] for name in argument_spec() if name in module.params}
 
 
 def given(options):
@@ -119,25 +120,27 @@ def plain_errors(module):
         module.fail_json(msg="%s: %s" % (error.filename or "the node", error.strerror))
 
 
-def run_sweep(module, check_mode, wait=False, defer=False, diff=False):
-    """Sweep with the module's options. Returns the result of the module, or fails it with one
-    sentence.
+def run_sweep(module, options, check_mode, wait=False, defer=False, diff=False):
+    """Sweep with the options by these names. Returns the result of zombie_reap, or fails the
+    module with one sentence.
 
     wait, defer: as for sweep.sweep.
     """
     with plain_errors(module):
         from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
             log,
-            options,
             paths,
             report,
             sweep,
         )
+        from ansible_collections.provider.fleet.plugins.module_utils.reaper.options import (
+            configured_events,
+        )
 
         # like metrics, these are for the agent of the node to switch on
-        events = options.configured_events(paths.CONFIG)
+        events = configured_events(paths.CONFIG)
         done = sweep.sweep(
-            validated(module),
+            validated(options),
             paths.Paths(kubernetes_events=events),
             check_mode=check_mode,
             wait=wait,
@@ -159,7 +162,7 @@ def audited(module, probe=False):
         from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit
         from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 
-        done = audit.audit(validated(module), Paths(), probe)
+        done = audit.audit(validated(own_options(module)), Paths(), probe)
     return done, without_warnings(module, audit.as_dict(done))
 
 

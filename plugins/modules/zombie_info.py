@@ -160,7 +160,7 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(own, **sweep_module.argument_spec()), supports_check_mode=True
     )
-    result = sweep_module.run_sweep(module, check_mode=True)
+    result = sweep_module.run_sweep(module, sweep_module.own_options(module), check_mode=True)
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.last_report import (
         last_sweep,

@@ -383,6 +383,7 @@ def main():
     )
     result = sweep_module.run_sweep(
         module,
+        sweep_module.own_options(module),
         check_mode=module.check_mode,
         wait=not module.check_mode,
         defer=module.params["defer"],

@@ -25,10 +25,12 @@ author:
   - The provider.fleet authors (@provider-fleet)
 options:
   state:
-    description: Whether the agent is on the node. V(absent) also removes C(/run/zombie_reaper) and
-      the metrics.
+    description:
+      - Whether the agent is on the node. V(absent) also removes C(/run/zombie_reaper) and the
+        metrics.
+      - V(compared) changes no file, and returns what V(present) would change.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, compared]
     default: present
   options:
     description:
@@ -71,6 +73,18 @@ options:
         again. Files that are below an earlier prefix are removed.
     type: str
     default: /usr/local
+  least_limits:
+    description: With O(state=compared), what C(pid_max) and C(threads_max) of the node should be at
+      least. A limit below that is a difference.
+    type: dict
+    default: {}
+  sweep:
+    description:
+      - With O(state=compared), sweep with O(options) if the node differs in nothing, as
+        M(provider.fleet.zombie_reap) does with C(defer). A task of its own would cost as much
+        again.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Returns what would be written and removed.
@@ -112,10 +126,19 @@ files:
 option_changes:
   description: What changes in the options of a node that the agent is installed on, one sentence
     each. Those that are harsher to programs come first, and say so.
-  returned: O(state=present)
+  returned: O(state=present), O(state=compared)
   type: list
   elements: str
   sample: ["Harsher than before: remedies was reap, and will be reap, nudge, terminate"]
+differs:
+  description: Whether O(state=present) would change a file, the schedule is another or cannot run,
+    or a limit is below O(least_limits).
+  returned: O(state=compared)
+  type: bool
+sweep:
+  description: What M(provider.fleet.zombie_reap) would have returned.
+  returned: O(state=compared), O(sweep) is set, and RV(differs) is false
+  type: dict
 schedule_change:
   description: The schedule of the node and that of O(schedule_files), if they differ and there is
     one; else empty.
@@ -317,8 +340,8 @@ def metrics_files():
     )
 
 
-def present(module, options, agent_settings, prefix=PREFIX):
-    """Returns (files, diff, option changes)."""
+def present(module, options, agent_settings, prefix, writes):
+    """Returns (files, diff, option changes). writes: False to change nothing."""
     from ansible_collections.provider.fleet.plugins.module_utils import option_changes, reaper
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import manual, metrics
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.errors import OptionError
@@ -373,7 +396,7 @@ def present(module, options, agent_settings, prefix=PREFIX):
         for path in sorted(written)
         if path not in engine and path not in made_from_engine
     ]
-    if not module.check_mode:
+    if writes:
         for path in sorted(written):
             write(module, path, *wanted[path])
         for path in removed:
@@ -540,12 +563,14 @@ def is_scheduled(module, wanted, found):
 def main():
     module = AnsibleModule(
         argument_spec=dict(
-            state=dict(type="str", choices=["present", "absent"], default="present"),
+            state=dict(type="str", choices=["present", "absent", "compared"], default="present"),
             options=dict(type="dict", default={}),
             schedule_files=dict(type="dict", default={}),
             textfile_directory=dict(type="str", default="auto"),
             kubernetes_events=dict(type="str", default="off"),
             prefix=dict(type="str", default=PREFIX),
+            least_limits=dict(type="dict", default={}),
+            sweep=dict(type="bool", default=False),
         ),
         supports_check_mode=True,
     )
@@ -558,11 +583,15 @@ def main():
         else:
             settings = {name: params[name] for name in ("textfile_directory", "kubernetes_events")}
             files, diff, result["option_changes"] = present(
-                module, params["options"], settings, params["prefix"]
+                module,
+                params["options"],
+                settings,
+                params["prefix"],
+                writes=params["state"] == "present" and not module.check_mode,
             )
     except OSError as error:
         module.fail_json(msg="%s: %s" % (error.filename, error.strerror))
-    if params["state"] == "present" and not files:
+    if params["state"] != "absent" and not files:
         from ansible_collections.provider.fleet.plugins.module_utils import reaper
 
         engine_sources.use_installed(reaper, below(params["prefix"], ENGINE))
@@ -586,6 +615,22 @@ def main():
         limits=report.as_limits(limits.read(proc)),
         limits_settable={name: limits.settable(proc, name) for name in limits.SYSCTLS},
     )
+    if params["state"] == "compared":
+        least, there = params["least_limits"], result["limits"]
+        result["changed"], result["diff"] = False, []
+        result["differs"] = (
+            bool(files)
+            or not result["scheduled"]
+            or any(
+                there[name]
+                < min(int(least[name]), there.get(name + "_ceiling") or int(least[name]))
+                for name in least
+            )
+        )
+        if params["sweep"] and not result["differs"]:
+            result["sweep"] = sweep_module.run_sweep(
+                module, params["options"], module.check_mode, not module.check_mode, True, True
+            )
     module.exit_json(**result)
 
 

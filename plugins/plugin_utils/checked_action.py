@@ -16,6 +16,8 @@ from ansible.plugins.loader import lookup_loader
 
 # Set in the tasks of this collection, not in those of others that use its modules
 CHECKS = "__zombie_reaper_checks"
+# Whether the role has looked at the node (:data:`LOOK`) right before, and may have swept then
+AFTER_LOOK, LOOK = "__zombie_reaper_after_look", "__zombie_reaper_node"
 
 
 class CheckedAction(NormalAction):  # type: ignore[misc]  # ansible-core has no types
@@ -32,5 +34,9 @@ class CheckedAction(NormalAction):  # type: ignore[misc]  # ansible-core has no 
             wrong = lookup.run([], variables=variables)
             if wrong:
                 return {"failed": True, "msg": f"Nothing was done. {'; '.join(wrong)}"}
+        looked = variables.get(LOOK) if variables.get(AFTER_LOOK) is True else None
+        swept = looked.get("sweep") if isinstance(looked, dict) else None
+        if isinstance(swept, dict):
+            return dict(swept)
         result: dict[str, Any] = super().run(tmp, task_vars)
         return result

@@ -42,10 +42,8 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
         "## A fleet of 2 nodes",
         "## An init for a container",
     ]
-    tasks = (
-        text.split("## The role on a node")[1].split("| ---: |\n")[1].split("\n\n")[0].splitlines()
-    )
-    assert tasks == ["| Look at the node | 1 |", "| Sweep | 2 |"]
+    tasks = text.split("## The role on a node")[1].split("| ---: |\n")[1].split("<!-- ")[0]
+    assert tasks == "| Look at the node | 1 |\n"
     assert re.search(r"\| `zombie-reaper` \| [\d.]+ ms \| 1 of it \|", text)
     assert all(line in done.stdout for line in text.splitlines() if not line.startswith("<!-- "))
     assert "](page-scale.svg)" in text

@@ -32,6 +32,8 @@ def test_engine_is_that_of_the_collection(host):
     assert found == {
         str(path.relative_to(ENGINE)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in ENGINE.rglob("*.py")
+        if "prevention"
+        not in path.parts  # which no sweep uses, and which has a directory of its own
     }
     assert (
         host.run("find /usr/local/lib/zombie_reaper -type f ! -user root -o -perm /022").stdout
