@@ -208,7 +208,7 @@ class Containerd:
             clean = edits.without(text, template, NEW_TEMPLATE)
             if text != clean:
                 files[template] = clean
-        for drop_in in {self._own_drop_in(), self._drop_in(True)}:
+        for drop_in in dict.fromkeys((self._own_drop_in(), self._drop_in(True))):
             if drop_in and os.path.lexists(drop_in):
                 files[drop_in] = None
         text = self.clean or ""

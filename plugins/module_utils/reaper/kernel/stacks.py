@@ -222,7 +222,7 @@ def possible_cpus(text: str) -> int:
     """The number of CPUs in a list such as ``0-3,8``."""
     number = 0
     for part in text.strip().split(","):
-        first, _, last = part.partition("-")
+        first, _dash, last = part.partition("-")
         number += int(last or first) - int(first) + 1
     return number
 
@@ -279,7 +279,7 @@ def _seen_by_both(
 def _tasks(proc: str, cpus: int) -> tuple[int, int, float]:
     """(number of tasks, last PID, seconds in which each that can run gets on): proc_loadavg(5)."""
     words = read(proc + "/loadavg").split()
-    running, _, tasks = words[3].partition("/")
+    running, _slash, tasks = words[3].partition("/")
     return int(tasks), int(words[4]), min(MAX_PAUSE, PAUSE * max(1.0, int(running) / cpus))
 
 
