@@ -43,9 +43,17 @@ def use_installed(package, directory=INSTALLED):
     say so. Python keeps them there compiled, while what was sent is compiled anew each time, which
     takes longer than a sweep that finds nothing. Writes nothing.
     """
-    if not belongs_to_root(directory):
+    directory = os.path.realpath(directory)
+    checked = set()
+    if not belongs_to_root(os.path.dirname(directory), checked, stat.S_ISVTX):
         return False
-    for path, text in of(package, directory).items():
+    for path, text in sorted(of(package, directory).items()):
+        if not belongs_to_root(path, checked):
+            return False
+        # from here, Python takes what is compiled
+        compiled = os.path.join(os.path.dirname(path), "__pycache__")
+        if os.path.lexists(compiled) and not belongs_to_root(compiled, checked):
+            return False
         try:
             with open(path, "rb") as file:
                 if file.read() != text.encode("utf-8"):
@@ -60,11 +68,22 @@ def use_installed(package, directory=INSTALLED):
     return True
 
 
-def belongs_to_root(directory):
-    """Whether it is a directory in which nobody but root can put files."""
-    try:
-        info = os.lstat(directory)
-    except OSError:
-        return False
-    others = stat.S_IWGRP | stat.S_IWOTH
-    return stat.S_ISDIR(info.st_mode) and info.st_uid == 0 and not info.st_mode & others
+def belongs_to_root(path, checked, sufficient=0):
+    """Whether nobody but root can change or exchange what is there, here or in a directory above.
+    Links are not followed. checked: paths that are known to be so; those that are found are added.
+
+    sufficient: stat.S_ISVTX where it is enough that others cannot rename what belongs to root, as
+    in /tmp. They can put files of their own there.
+    """
+    while path not in checked:
+        try:
+            info = os.lstat(path)
+        except OSError:
+            return False
+        others = info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        is_link = stat.S_ISLNK(info.st_mode)
+        if is_link or info.st_uid != 0 or others and not info.st_mode & sufficient:
+            return False
+        checked.add(path)
+        path = os.path.dirname(path)
+    return True
