@@ -30,7 +30,7 @@ REAP, PTRACE, REMEDIES, SWEEP = (
     "remedies/__init__.py",
     "sweep.py",
 )
-REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE, AFFINITY = (
+REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE, AFFINITY, SIGNALS = (
     f"tests/integration/test_{name}.py::"
     for name in (
         "reap_refusals",
@@ -39,6 +39,7 @@ REFUSALS, TRACE, DISTURBED, STATUSES, HOSTILE, AFFINITY = (
         "exit_statuses",
         "reap_hostile",
         "reap_affinity",
+        "reap_signals",
     )
 )
 
@@ -302,6 +303,25 @@ CHANGES = {
             )
         ],
         TRACE + "test_signals_between_two_calls_keep_what_they_carry[pause]",
+    ),
+    "a_fault_sent_by_somebody_is_our_doing": (
+        [(PTRACE, "return code > 0  # si_code", "return True")],
+        SIGNALS + "test_a_fault_sent_by_somebody_reaches_a_program_that_calculates[SIGSEGV]",
+    ),
+    "an_init_is_stopped_from_inside": (
+        [(PTRACE, "return 0 if sender else number", "return number")],
+        SIGNALS + "test_an_init_is_not_stopped_from_inside[called-this]",
+    ),
+    "a_stop_from_inside_is_left_to_the_kernel": (
+        [(PTRACE, "        while self.is_init and self", "        while False and self")],
+        SIGNALS + "test_an_init_is_not_stopped_from_inside[releasing-this]",
+    ),
+    "signals_without_end_are_waited_for": (
+        [
+            (PTRACE, "if self.signals > MAX_SIGNALS:\n", "if False:\n"),
+            (PTRACE, "if self.signals > MAX_SIGNALS or not", "if not"),
+        ],
+        SIGNALS + "test_signals_without_end_hold_no_sweep_up[ignored-by_itself]",
     ),
     "a_thread_without_cpu_time_calculates": (
         [(PTRACE, "if calculated < MAX_CALCULATION:", "if False:")],

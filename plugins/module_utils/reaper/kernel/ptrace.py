@@ -99,6 +99,8 @@ MAX_SLEEP = 0.001
 # seconds for a system call of ours; if it takes longer, its cgroup has used up its CPU time or was
 # frozen, or a page is missing
 ENTRY_TIMEOUT = 0.01
+# that may come before it gets to its next system call; with more, somebody sends them all the time
+MAX_SIGNALS = 1000
 # seconds of CPU time within which a thread that runs as it likes enters a system call by itself,
 # or calculates; and how often that is looked at
 MAX_CALCULATION = 0.02
@@ -339,6 +341,8 @@ class Tracee:
         self.running = False  # it was resumed and is not known to have stopped since
         self.resumes_safely = True  # if it were released right now, without further steps
         self.pending = 0  # a signal that arrived for it while it was held
+        self.signals = 0  # that have stopped it
+        self.is_init = False  # of a PID namespace
         self.intact = True  # registers and mask were seen to be restored before it was released
         # seconds on CLOCK_MONOTONIC
         self.last_seen_running = 0.0
@@ -360,6 +364,8 @@ class Tracee:
             self._ptrace(PTRACE_SEIZE)
         except PermissionError:
             raise self._not_permitted() from None
+        status = self.procfs.status(self.tid)
+        self.is_init = status is not None and status.ns_pid[-1] == 1
 
     def stop(self) -> bool:
         """Stop it. If it does not stop within :data:`STOP_TIMEOUT`, the result is False, and
@@ -378,7 +384,7 @@ class Tracee:
                 self.stopped_since = self.last_seen_running
                 self.stopped_by_signal = os.WSTOPSIG(status) != SIGTRAP
                 return True
-            self._ptrace(PTRACE_CONT, 0, os.WSTOPSIG(status))  # deliver a signal of its own first
+            self._ptrace(PTRACE_CONT, 0, self._signal(status))  # deliver a signal of its own first
 
     def prepare(self) -> None:
         """Make sure that the stopped thread can run a system call. Raises :class:`Refused`."""
@@ -424,14 +430,12 @@ class Tracee:
                 self.resumes_safely = True
                 self._ptrace(PTRACE_INTERRUPT)
                 self._resume(PTRACE_CONT)
-                status = self._next_stop()
-                if status >> 16 != PTRACE_EVENT_STOP:
-                    self.pending = os.WSTOPSIG(status)
+                self.pending = self._signal(self._next_stop())
             if self.called:
                 self._write_registers(self.saved)
                 self._read_registers()
                 self.intact = bytes(self.registers) == self.saved and self._mask() == self.mask
-            self._ptrace(PTRACE_DETACH, 0, self.pending)
+            self._detach(self.pending)
         except (Refused, OSError):
             return False
         except Ended:
@@ -647,8 +651,7 @@ class Tracee:
             self.stopped_since = self.last_seen_running
             if status >> 8 == STOP_AT_CALL:
                 break
-            signal = os.WSTOPSIG(status)
-            if status >> 16 == PTRACE_EVENT_STOP and signal != SIGTRAP:
+            if status >> 16 == PTRACE_EVENT_STOP and os.WSTOPSIG(status) != SIGTRAP:
                 self.stopped_by_signal = True
                 raise Interrupted
             if is_over:
@@ -660,8 +663,7 @@ class Tracee:
                     "it calculates and makes no system call, and on this kernel or processor only a"
                     " thread that does can be used",
                 )
-            if status >> 16 == PTRACE_EVENT_STOP:
-                signal = 0
+            signal = self._signal(status)
         self.at_own_call = True
         op, audit, address = self._syscall_info()
         if (op, audit) != (PTRACE_SYSCALL_INFO_ENTRY, self.arch.audit):
@@ -703,13 +705,14 @@ class Tracee:
                         " changed its code",
                     )
                 break
-            signal = os.WSTOPSIG(status)
-            if status >> 16 == PTRACE_EVENT_STOP:
-                if signal != SIGTRAP:
-                    self.stopped_by_signal = True
-                    raise Interrupted
-                signal = 0
-            elif time.monotonic() < deadline and self._is_caught(signal):
+            if status >> 16 == PTRACE_EVENT_STOP and os.WSTOPSIG(status) != SIGTRAP:
+                self.stopped_by_signal = True
+                raise Interrupted
+            signal = self._signal(status)
+            if self.signals > MAX_SIGNALS:
+                self.pending = signal
+                raise Interrupted
+            if signal and time.monotonic() < deadline and self._is_caught(signal):
                 self.held_back.append(HeldBack(signal, self._siginfo()))
                 signal = 0
         if self.held_back:
@@ -719,7 +722,7 @@ class Tracee:
         """Whether its process handles that signal, and it comes from outside: one that an
         instruction raises belongs to that instruction.
         """
-        if number in FAULTS:
+        if self._is_of_an_instruction(number):
             return False
         status = self.procfs.status(self.tid)
         return status is not None and bool(status.caught >> number - 1 & 1)
@@ -747,7 +750,7 @@ class Tracee:
             return False
         if self.held_back or self.sent_again:
             return self._send_again()
-        self._ptrace(PTRACE_DETACH, 0, self.pending)
+        self._detach(self.pending)
         return True
 
     def _send_again(self) -> bool:
@@ -782,7 +785,7 @@ class Tracee:
                 if not self.held_back and (
                     os.WSTOPSIG(status) != SIGTRAP or time.monotonic() >= deadline
                 ):
-                    self._ptrace(PTRACE_DETACH)  # what was sent again is pending
+                    self._detach()  # what was sent again is pending
                     return True
                 if os.WSTOPSIG(status) != SIGTRAP:
                     self._resume(PTRACE_LISTEN)
@@ -791,10 +794,10 @@ class Tracee:
                     self._resume(PTRACE_SYSCALL)
                     return False
             else:
-                signal = os.WSTOPSIG(status)
-                self._put_siginfo_back(signal)
-                if not self.held_back and not self.sent_again:
-                    self._ptrace(PTRACE_DETACH, 0, signal)
+                signal = self._signal(status)
+                self._put_siginfo_back(os.WSTOPSIG(status))
+                if self.signals > MAX_SIGNALS or not (self.held_back or self.sent_again):
+                    self._detach(signal)
                     return True
 
     def _put_siginfo_back(self, number: int) -> None:
@@ -931,12 +934,49 @@ class Tracee:
 
     def _keep_signal(self, status: int) -> None:
         """If it has stopped for a signal, keep that to deliver it on release."""
-        number = os.WSTOPSIG(status)
+        number = self._signal(status)
         is_our_doing = (
-            self.called and not (self.restarts or self.comes_by_itself) and number in FAULTS
+            self.called
+            and not (self.restarts or self.comes_by_itself)
+            and self._is_of_an_instruction(number)
         )
-        if status >> 16 != PTRACE_EVENT_STOP and not is_our_doing:
+        if number and not is_our_doing:
             self.pending = number
+
+    def _signal(self, status: int) -> int:
+        """The signal that is to be delivered to it, if it has stopped for one; else 0.
+
+        The init of a PID namespace gets no SIGSTOP from inside of it: the kernel drops that when it
+        is sent, but not while the init is traced (sig_ignored() in kernel/signal.c).
+        """
+        if status >> 16 == PTRACE_EVENT_STOP:
+            return 0
+        self.signals += 1
+        number = os.WSTOPSIG(status)
+        if number == SIGSTOP and self.is_init:
+            sender = int.from_bytes(self._siginfo()[16:20], sys.byteorder)
+            return 0 if sender else number  # a sender outside has no PID in there
+        return number
+
+    def _is_of_an_instruction(self, number: int) -> bool:
+        """Whether an instruction has raised the signal for which it has stopped, and nobody has
+        sent it.
+        """
+        if number not in FAULTS:
+            return False
+        code = int.from_bytes(self._siginfo()[8:12], sys.byteorder, signed=True)
+        return code > 0  # si_code
+
+    def _detach(self, signal: int = 0) -> None:
+        """Release it where it goes on by itself, with this signal."""
+        self.called = self.comes_by_itself = False  # nothing is left to be put back
+        while self.is_init and self.signals <= MAX_SIGNALS:
+            status = self.procfs.status(self.tid)
+            if status is None or not status.pending >> SIGSTOP - 1 & 1:
+                break
+            self._resume(PTRACE_CONT, signal)  # it may come from inside: see _signal()
+            signal = self._signal(self._next_stop())
+        self._ptrace(PTRACE_DETACH, 0, signal)
 
     def _signed(self, value: int) -> int:
         return value - (1 << self.arch.bits) if value >> self.arch.bits - 1 else value
