@@ -72,3 +72,16 @@ def test_it_goes_nowhere_where_the_parent_has_gone(node):
     program.stop()
     with affinity.beside(procfs.ProcFS(), program.process.pid):
         assert sorted(os.sched_getaffinity(0)) == CPUS
+
+
+def test_it_goes_nowhere_where_real_time_tasks_may_take_a_cpu(node, monkeypatch):
+    """It might wait there for ever."""
+    program = node.container(PINNED % CPUS[-1])
+    real = procfs.ProcFS.read_text
+    monkeypatch.setattr(
+        procfs.ProcFS,
+        "read_text",
+        lambda self, name: "-1\n" if name == "sys/kernel/sched_rt_runtime_us" else real(self, name),
+    )
+    with affinity.beside(procfs.ProcFS(), program.process.pid):
+        assert sorted(os.sched_getaffinity(0)) == CPUS

@@ -250,3 +250,20 @@ def test_a_32_bit_program_that_sleeps(node, tmp_path):
     assert (outcome["result"], outcome["cleared"]) == ("cleared", 40)
     assert sleeps_or_has_ended(program, PAUSE_OF_32_BIT)
     assert says_nothing(program)
+
+
+def test_a_call_that_a_supervisor_makes_is_not_begun_twice(node, tmp_path):
+    """An interrupted one begins again, so the supervisor would be told of it once more, when it may
+    have made it already.
+    """
+    program = container_of(node, built(tmp_path, "supervised"))
+    with Untouched(program):
+        outcome = reap_directly(node, program)
+    assert (outcome["result"], outcome["refusal"]) == ("refused", "busy")
+    for child in program.process.children():
+        child.send_signal(signal.SIGUSR2)
+    assert said(program) == "done"
+    assert sleeps_or_has_ended(program, PAUSE)
+    assert reap_directly(node, program)["result"] == "cleared"
+    assert answer(program) == "well"
+    assert says_nothing(program)

@@ -450,7 +450,7 @@ MUTATIONS = {
     ),
     "it_waits_for_a_cpu_that_is_never_free": (
         "kernel/stacks.py",
-        'if runtime == "-1":',
+        "if procfs.real_time_may_take_a_cpu():",
         "if False:",
         OFF % "sched_rt_runtime_us is -1",
     ),

@@ -51,8 +51,18 @@ CHANGES = {
         AFFINITY + "test_it_collects_on_the_cpu_of_the_parent_and_goes_back",
     ),
     "it_takes_a_cpu_that_is_not_its_own": (
-        [("kernel/affinity.py", "if cpu in before and len(before) > 1:", "if cpu is not None:")],
+        [
+            (
+                "kernel/affinity.py",
+                "if cpu in before and len(before) > 1 and",
+                "if cpu is not None and",
+            )
+        ],
         AFFINITY + "test_it_stays_on_the_cpus_that_it_may_use",
+    ),
+    "it_waits_behind_a_real_time_task": (
+        [("kernel/affinity.py", "and not procfs.real_time_may_take_a_cpu():", "and True:")],
+        AFFINITY + "test_it_goes_nowhere_where_real_time_tasks_may_take_a_cpu",
     ),
     "any_child_is_asked_for": (
         [
@@ -315,6 +325,10 @@ CHANGES = {
     "a_stop_from_inside_is_left_to_the_kernel": (
         [(PTRACE, "        while self.is_init and self", "        while False and self")],
         SIGNALS + "test_an_init_is_not_stopped_from_inside[releasing-this]",
+    ),
+    "a_supervised_call_is_interrupted": (
+        [(REAP, "if self.procfs.waits_for_a_supervisor(tid):", "if False:")],
+        HOSTILE + "test_a_call_that_a_supervisor_makes_is_not_begun_twice",
     ),
     "signals_without_end_are_waited_for": (
         [

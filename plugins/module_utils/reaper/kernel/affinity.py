@@ -20,7 +20,8 @@ def beside(procfs: ProcFS, tid: int) -> Iterator[None]:
     """Run on the CPU on which a thread last ran, and afterwards where this thread ran before.
 
     Two threads that wait for each other in turns take longest where each has to wake another CPU.
-    Where this thread may not run on that CPU, nothing is changed.
+    Where this thread may not run on that CPU, nothing is changed; nor where a real-time task may
+    have that CPU for itself, since this thread would wait there for ever.
     """
     before = os.sched_getaffinity(0)
     cpu = procfs.last_cpu(tid)
@@ -28,7 +29,7 @@ def beside(procfs: ProcFS, tid: int) -> Iterator[None]:
     try:
         # cannot be where that CPU, or all others, have just been taken from this thread's cpuset
         with contextlib.suppress(OSError):
-            if cpu in before and len(before) > 1:
+            if cpu in before and len(before) > 1 and not procfs.real_time_may_take_a_cpu():
                 os.sched_setaffinity(0, (cpu,))
                 moved = True
         yield

@@ -593,6 +593,14 @@ class ProcFS:
             and b"refrigerator" not in where
         )
 
+    def waits_for_a_supervisor(self, pid: int) -> bool:
+        """Whether a thread is in a system call that its seccomp filter has left to another process
+        (seccomp_unotify(2)): seccomp sleeps for nothing else.
+
+        Also False when proc_pid_wchan(5) does not show where it sleeps.
+        """
+        return b"seccomp" in (self._read(pid, "wchan", 256) or b"")
+
     def thread(self, pid: int, tid: int) -> Stat | None:
         """``stat`` of one thread of a process; None when the process has no thread of that TID."""
         data = self._read(pid, f"task/{tid}/stat", STAT_BYTES)
@@ -644,6 +652,15 @@ class ProcFS:
             return self.read_text("sys/kernel/yama/ptrace_scope").strip()
         except OSError:
             return None
+
+    def real_time_may_take_a_cpu(self) -> bool:
+        """Whether nothing keeps real-time tasks from taking all the time of a CPU
+        (``kernel.sched_rt_runtime_us`` is -1, see sched(7)). A kernel without CONFIG_SYSCTL does.
+        """
+        try:
+            return self.read_text("sys/kernel/sched_rt_runtime_us").strip() == "-1"
+        except OSError:
+            return False
 
     def read_text(self, name: str) -> str:
         """The content of a kernel file outside ``/proc/PID``, such as ``sys/kernel/pid_max``;

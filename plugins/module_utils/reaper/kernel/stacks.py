@@ -254,11 +254,7 @@ def check_machine(procfs: ProcFS, ledger: Ledger, cpus_directory: str = CPUS) ->
             continue
         if cpus and cpus != "(null)":
             raise Unusable(f"CPUs {cpus} are isolated ({path})")
-    try:
-        runtime = procfs.read_text("sys/kernel/sched_rt_runtime_us").strip()
-    except OSError:  # a kernel without CONFIG_SYSCTL shows none, and has no stat_refresh either
-        runtime = ""
-    if runtime == "-1":
+    if procfs.real_time_may_take_a_cpu():
         raise Unusable("real-time tasks may take a whole CPU (kernel.sched_rt_runtime_us is -1)")
 
 

@@ -233,7 +233,17 @@ class _Job:
             raise Refused(
                 "seccomp_strict", "seccomp allows it hardly any system calls (Seccomp: 1)"
             )
+        self._require_no_supervisor(tid)
         return True
+
+    def _require_no_supervisor(self, tid: int) -> None:
+        """A call that another process makes for it begins again when it is interrupted, and that
+        process may have made it already.
+        """
+        if self.procfs.waits_for_a_supervisor(tid):
+            raise Refused(
+                "busy", "it waits for the supervisor of its seccomp filter to answer a system call"
+            )
 
     def _hold(self, held: contextlib.ExitStack) -> list[Held]:
         """The next zombies that are still there; ``held`` closes their pidfds."""
@@ -253,6 +263,7 @@ class _Job:
     def _stop_and_collect(self, tid: int, zombies: list[Held]) -> None:
         tracee = Tracee(self.procfs, tid, architecture(), self.space)
         try:
+            self._require_no_supervisor(tid)  # a stop is not far now
             tracee.seize()
         except Refused:
             self.todo.extendleft(zombie for zombie, _pidfd, _number in reversed(zombies))
