@@ -239,6 +239,30 @@ def test_signals_between_two_calls_keep_what_they_carry(node, tmp_path, mode):
     assert answer(program) == "well 100"
 
 
+MORE_MEANWHILE = BETWEEN_CALLS.replace(
+    "once(offender())",
+    """
+put_back = ptrace.Tracee._put_siginfo_back
+def one_more(self, number):
+    put_back(self, number)
+    queue(1)
+ptrace.Tracee._put_siginfo_back = one_more
+once(offender())
+""",
+)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in WAITS_IN if mode != "busy"])
+def test_signals_arrive_in_the_order_in_which_they_were_sent(node, tmp_path, mode):
+    """Others are sent while those that were held back are sent again."""
+    program = container_of(node, built(tmp_path, "signals"), mode, zombies=ZOMBIES)
+    wait_until(lambda: system_call(program) == WAITS_IN[mode])
+    with Untouched(program):
+        code = KERNELS["by_itself"] + MORE_MEANWHILE
+        assert reap_directly(node, program, code)["result"] == 100
+    assert answer(program) == "well 100"
+
+
 @X86_64_ONLY
 @pytest.mark.parametrize(
     "outside",

@@ -332,8 +332,12 @@ CHANGES = {
     ),
     "signals_without_end_are_waited_for": (
         [
-            (PTRACE, "if self.signals > MAX_SIGNALS:\n", "if False:\n"),
-            (PTRACE, "if self.signals > MAX_SIGNALS or not", "if not"),
+            (
+                PTRACE,
+                "MAX_SIGNALS:\n                self.pending = signal\n                raise"
+                " Interrupted\n        self.at",
+                "MAX_SIGNALS and False:\n                pass\n        self.at",
+            )
         ],
         SIGNALS + "test_signals_without_end_hold_no_sweep_up[ignored-by_itself]",
     ),

@@ -1,5 +1,5 @@
 /* Counts the real-time signals that it gets by the number each carries. SIGUSR1 is answered by "well" and the count of those
- * that came exactly once; by "broken" when one came twice. Its handlers run on an alternate stack. Argument: how it waits meanwhile.
+ * that came exactly once; by "broken" when one came twice, or after a later one. Its handlers run on an alternate stack. Argument: how it waits meanwhile.
  *   pause, busy
  *   sigsuspend, ppoll: all are blocked but for the duration of the call
  *   handler: inside a handler, on the alternate stack */
@@ -11,13 +11,15 @@
 #include <unistd.h>
 
 static int came[1000];
-static volatile sig_atomic_t asked;
+static volatile sig_atomic_t asked, latest, disorder;
 
 static void count(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)context;
     came[info->si_value.sival_int % 1000]++;
+    disorder |= info->si_value.sival_int < latest;
+    latest = info->si_value.sival_int;
 }
 
 static void ask(int number)
@@ -29,7 +31,7 @@ static void ask(int number)
 static void answer(void)
 {
     char text[64];
-    int once = 0, broken = 0, size;
+    int once = 0, broken = disorder, size;
     for (int at = 0; at < 1000; at++) {
         once += came[at] == 1;
         broken |= came[at] > 1;

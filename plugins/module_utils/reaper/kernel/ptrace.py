@@ -664,6 +664,9 @@ class Tracee:
                     " thread that does can be used",
                 )
             signal = self._signal(status)
+            if self.signals > MAX_SIGNALS:
+                self.pending = signal
+                raise Interrupted
         self.at_own_call = True
         op, audit, address = self._syscall_info()
         if (op, audit) != (PTRACE_SYSCALL_INFO_ENTRY, self.arch.audit):
