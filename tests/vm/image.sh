@@ -95,7 +95,7 @@ rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/* "$root"/usr/share/{do
 mkdir -p "$root/host"
 cp "$here/machine_init.sh" "$root/machine_init.sh"
 echo /machine_init.sh >"$directory/init"
-if [ -d "$root/etc/systemd/system" ]; then
+if [ -e "$root/usr/lib/systemd/systemd" ]; then
     echo /lib/systemd/systemd >"$directory/init"
     cp "$here/jobs.service" "$root/etc/systemd/system/jobs.service"
     mkdir -p "$root/etc/systemd/system/multi-user.target.wants"

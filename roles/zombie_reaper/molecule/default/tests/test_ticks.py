@@ -64,7 +64,7 @@ def test_metrics_are_written_where_a_collector_reads_them(host, report):
 def test_report_names_container_and_pod(report):
     assert not report.startswith("after"), report
     for letter, pod in (("a", "leaky-init"), ("b", "leaky-child")):
-        assert "in container %s of pod tenant/%s: 1 zombie" % (letter * 12, pod) in report
+        assert "in container %s of pod tenant/%s: 1 orphan" % (letter * 12, pod) in report
 
 
 @pytest.fixture
