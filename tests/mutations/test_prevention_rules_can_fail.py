@@ -28,6 +28,30 @@ MUTATIONS = {
         "if False:",
         WRONG % "a sandbox of containerd",
     ),
+    "a_command_of_busybox_is_a_word": (
+        BUNDLE,
+        'STARTERS = ("exec", "busybox", "toybox")',
+        'STARTERS = ("exec",)',
+        WRONG % "an init of busybox",
+    ),
+    "a_mask_hides_no_init": (
+        BUNDLE,
+        'if masked.intersection(("/", "/dev", MOUNT)):',
+        "if False:",
+        DOUBT % "a masked /dev",
+    ),
+    "settings_of_tini_are_for_nobody": (
+        BUNDLE,
+        'if any(text.startswith("TINI_") for text in environment):',
+        "if False:",
+        DOUBT % "settings of tini",
+    ),
+    "others_speak_for_the_group": (
+        ROOTFS,
+        "needed = stat.S_IXGRP | stat.S_IXOTH",
+        "needed = stat.S_IXOTH",
+        DOUBT % "for all but its group",
+    ),
     "sandboxes_of_crio_get_one": (
         BUNDLE,
         '"io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"',
@@ -54,13 +78,13 @@ MUTATIONS = {
     ),
     "inits_get_another": (
         BUNDLE,
-        "if needs_no_init(arguments[0], is_command=True) or any(map(_has_init, arguments)):",
+        'if needs_no_init(arguments[0], is_command=True) or _has_init(" ".join(arguments)):',
         "if False:",
         WRONG % "the init /sbin/docker-init",
     ),
     "an_init_behind_a_shell_is_not_seen": (
         BUNDLE,
-        " or any(map(_has_init, arguments))",
+        ' or _has_init(" ".join(arguments))',
         "",
         WRONG % "an init behind a shell",
     ),
@@ -115,8 +139,8 @@ MUTATIONS = {
     ),
     "signals_need_no_capability": (
         BUNDLE,
-        "if CAP_KILL not in effective and CAP_SETUID in bounding:",
-        "if False:",
+        "if CAP_KILL not in (capabilities.get(of_init) or []) and CAP_SETUID in (",
+        "if False and CAP_SETUID in (",
         DOUBT % "without CAP_KILL",
     ),
     "set_user_id_changes_nothing": (
@@ -176,7 +200,7 @@ MUTATIONS = {
     ),
     "all_may_execute_it": (
         ROOTFS,
-        "if not (each.st_mode & stat.S_IXOTH or is_owner or caller.overrides):",
+        "if not caller.overrides and not all(map(caller.may_execute, infos)):",
         "if False:",
         DOUBT % "for its owner only",
     ),

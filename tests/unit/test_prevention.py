@@ -167,6 +167,9 @@ FINE = {
         in_image("work/start", "exit 0"), process(args=["./start"], cwd="/work")
     ),
     "a word of another meaning": command("sh", "-c", "npm init && pause"),
+    "a long script": command("sh", "-c", "exit 0; # " + "long " * 60),
+    "a longer script": command("sh", "-c", "exit 0; # " + "/long" * 2000),
+    "another word of another meaning": command("busybox", "sh", "-c", "init; systemctl; exec true"),
     "a comment": in_image("work/start", "# ends with exec tini -- program\nexec sleep 1000"),
     "a container by its annotation": annotated("io.kubernetes.cri-o.ContainerType", "container"),
     "not opted out": annotated("provider.fleet/init", "true"),
@@ -217,6 +220,10 @@ INITS = [
     "/usr/bin/s6-svscan",
     "runsvdir",
     "/pause",
+    "/usr/bin/systemctl",
+    "systemctl3.py",
+    "/bin/k3s",
+    "linuxrc",
     bundle.MOUNT,
 ]
 
@@ -230,6 +237,9 @@ NOT_WANTED = {
     **{f"the init {path}": command(path, "--", "sleep") for path in INITS},
     "an init behind its interpreter": command("/bin/sh", "-u", "/sbin/my_init"),
     "an init behind a shell": command("/bin/sh", "-c", "setup; exec /sbin/init"),
+    "an init of busybox": command("/bin/busybox", "init"),
+    "an init of toybox behind a shell": command("sh", "-c", "setup && exec toybox init"),
+    "an init found in PATH behind a shell": command("sh", "-c", "setup; exec init"),
     "a link to an init": all_of(
         linked("work/run", "/usr/sbin/tini"),
         lambda _config, image: (image / "usr/sbin").mkdir(parents=True),
@@ -298,6 +308,41 @@ UNSURE = {
         "the dynamic linker",
     ),
     "set-user-ID": (program("work/a", open(TINI, "rb").read(), mode=0o4755), "set-user-ID"),
+    "an interpreter that is set-user-ID": (
+        all_of(
+            program("work/sh", open(TINI, "rb").read(), mode=0o4755),
+            in_image("work/a", "", "/work/sh"),
+        ),
+        "set-user-ID",
+    ),
+    "for all but its group": (
+        all_of(in_image("work/a", "", mode=0o705), process(user={"uid": 1000, "gid": 1000})),
+        "not everybody",
+    ),
+    "for all but its owner": (
+        all_of(
+            in_image("work/a", "", mode=0o655),
+            lambda _config, image: os.chown(image / "work/a", 1000, 1000),
+            process(user={"uid": 1000, "gid": 1000}),
+        ),
+        "not everybody",
+    ),
+    "a masked /dev": (linux(maskedPaths=["/proc/kcore", "/dev/"]), "/dev is masked"),
+    "a masked command": (linux(maskedPaths=["/bin"]), "is in a volume"),
+    "settings of tini": (process(env=["PATH=/bin", "TINI_KILL_PROCESS_GROUP=1"]), "TINI_"),
+    "another user by its ambient capability": (
+        all_of(
+            process(user={"uid": 1000, "gid": 1000}),
+            lambda config, _image: config["process"]["capabilities"].update(
+                ambient=["CAP_SETUID"], effective=["CAP_SETUID"]
+            ),
+        ),
+        "without CAP_KILL",
+    ),
+    "a script that ends with an init of its own": (
+        in_image("work/a", "setup\nexec init"),
+        "the name of an init in it",
+    ),
     "a script that ends with an init": (
         in_image("work/a", "setup\nexec /sbin/init"),
         "the name of an init in it",

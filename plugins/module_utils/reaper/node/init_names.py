@@ -35,6 +35,8 @@ OTHERS = (
     "go-init",
     "horust",
     "init",
+    "k3s",  # as PID 1 it moves itself out of the root of its cgroup namespace
+    "linuxrc",
     "minit",
     "my_init",
     "pebble",
@@ -43,9 +45,13 @@ OTHERS = (
     "s6-init",
     "s6-linux-init",
     "s6-overlay-suexec",
+    "systemctl",  # docker-systemctl-replacement: an init only where it is PID 1
+    "systemctl.py",
+    "systemctl3.py",
     "upstart",
 )
-ONLY_AS_A_PATH = ("init", "pause", "pid1", "systemd", "upstart")  # words of other meanings too
+# Words of other meanings too
+ONLY_AS_A_PATH = ("init", "k3s", "pause", "pid1", "systemctl", "systemd", "upstart")
 
 
 def needs_no_init(word: str, is_command: bool = False) -> bool:

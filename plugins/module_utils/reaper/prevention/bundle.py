@@ -35,6 +35,7 @@ MOST_SCRIPT = 65536  # bytes of a script that are searched for an init
 MOST_WORDS = 16  # arguments that are looked up as scripts
 LEAST_PIDS = 32  # a limit of so few may not have room for one process more
 LEAST_PROCESSES = 1024  # RLIMIT_NPROC counts all processes of that user on the node
+STARTERS = ("exec", "busybox", "toybox")  # the next word is a command
 CAP_KILL, CAP_SETUID = "CAP_KILL", "CAP_SETUID"
 
 # What tini and catatonit call beside what every program calls, and what a static program of glibc
@@ -83,7 +84,7 @@ def with_init(config: dict[str, Any], bundle: str, init: str, machine: elf.Elf) 
     _is_wanted(config.get("annotations") or {}, linux["namespaces"])
     if not arguments or not all(isinstance(word, str) for word in arguments):
         raise Unsure("it has no command")
-    if needs_no_init(arguments[0], is_command=True) or any(map(_has_init, arguments)):
+    if needs_no_init(arguments[0], is_command=True) or _has_init(" ".join(arguments)):
         raise NotWanted(f"{arguments[0][:80]!a} is an init, or starts one")
     _room_for_one_more(process, linux)
     _security_allows(process, linux)
@@ -92,7 +93,10 @@ def with_init(config: dict[str, Any], bundle: str, init: str, machine: elf.Elf) 
     image = Rootfs(posixpath.join(bundle, config["root"]["path"]))
     try:
         place = _place(image, mounts, linux.get("devices") or [])
-        image.covered = {image.real(mount["destination"]) for mount in mounts}
+        masked = {image.real(path) for path in linux.get("maskedPaths") or []}
+        if masked.intersection(("/", "/dev", MOUNT)):
+            raise Unsure("its /dev is masked")
+        image.covered = masked.union(image.real(mount["destination"]) for mount in mounts)
         _starts(image, process, _caller(process, linux["namespaces"]), machine)
     finally:
         image.close()
@@ -121,7 +125,12 @@ def _is_wanted(annotations: Mapping[str, str], namespaces: Sequence[Mapping[str,
 
 def _has_init(text: str) -> bool:
     """Whether any word of it, which may be a line of shell, is an init."""
-    return any(needs_no_init(word) for word in text.translate(SEPARATORS).split())
+    before = ""
+    for word in text.translate(SEPARATORS).split():
+        if needs_no_init(word, is_command=before.rpartition("/")[2] in STARTERS):
+            return True
+        before = word
+    return False
 
 
 def _room_for_one_more(process: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
@@ -134,8 +143,11 @@ def _room_for_one_more(process: Mapping[str, Any], linux: Mapping[str, Any]) -> 
             raise Unsure(f"RLIMIT_NPROC of {limit['soft']} may leave no room for an init")
     if process.get("scheduler"):
         raise Unsure("it asks for a scheduling policy, which children may not inherit")
-    if any(text.startswith("LISTEN_PID=") for text in process.get("env") or []):
+    environment = process.get("env") or []
+    if any(text.startswith("LISTEN_PID=") for text in environment):
         raise Unsure("LISTEN_PID is set, which names the process that gets the sockets")
+    if any(text.startswith("TINI_") for text in environment):
+        raise Unsure("its environment has settings of tini (TINI_), which ours would obey")
 
 
 def _security_allows(process: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
@@ -148,12 +160,15 @@ def _security_allows(process: Mapping[str, Any], linux: Mapping[str, Any]) -> No
     if linux.get("seccomp"):
         _seccomp_allows(linux["seccomp"])
     capabilities = process.get("capabilities") or {}
-    if process["user"].get("uid", 0) == 0:
-        effective, bounding = (capabilities.get(which) or [] for which in ("effective", "bounding"))
-        if CAP_KILL not in effective and CAP_SETUID in bounding:
-            raise Unsure(
-                "without CAP_KILL an init cannot pass signals on to a command that changes its user"
-            )
+    is_root = process["user"].get("uid", 0) == 0
+    # what an init has, and what a command can have
+    of_init, of_command = ("effective", "bounding") if is_root else ("ambient", "ambient")
+    if CAP_KILL not in (capabilities.get(of_init) or []) and CAP_SETUID in (
+        capabilities.get(of_command) or []
+    ):
+        raise Unsure(
+            "without CAP_KILL an init cannot pass signals on to a command that changes its user"
+        )
 
 
 def _seccomp_allows(profile: Mapping[str, Any]) -> None:
@@ -216,8 +231,6 @@ def _starts(image: Rootfs, process: Mapping[str, Any], caller: Caller, machine: 
     """
     directory = process.get("cwd") or "/"
     program = _command(image, process, directory, caller)
-    if program.info.st_mode & (stat.S_ISUID | stat.S_ISGID):
-        raise Unsure("the command has set-user-ID, so an init might not be allowed to signal it")
     if needs_no_init(program.path, is_command=True):
         raise NotWanted(f"the command is {program.path[:80]!a}, an init")
     if program.start.startswith(b"#!"):
@@ -230,6 +243,8 @@ def _starts(image: Rootfs, process: Mapping[str, Any], caller: Caller, machine: 
         if found is None:
             raise Unsure(f"the interpreter {path[:80]!a} is not in the image")
         program = found
+    if program.info.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        raise Unsure("the command has set-user-ID, so an init might not be allowed to signal it")
     header = elf.read(program.start)
     if header is None:
         raise Unsure("the command is neither a program nor a script")

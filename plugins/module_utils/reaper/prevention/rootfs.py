@@ -9,6 +9,7 @@ and links are resolved by hand, from the root of the image.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 MOST_LINKS = 40  # as the kernel allows (path_resolution(7))
-MOST_COMPONENTS = 400
+PATH_MAX = 4096  # limits.h: no system call takes a longer path
+MOST_COMPONENTS = PATH_MAX // 2
 
 
 class Unsure(Exception):
@@ -31,6 +33,18 @@ class Caller(Record):
 
     uid: int | None  # as the files of the image have it; None where that is not known
     overrides: bool  # CAP_DAC_OVERRIDE
+
+    def may_execute(self, info: os.stat_result) -> bool:
+        """Whatever groups it is in: the first of owner, group and others that it is decides
+        (path_resolution(7)).
+        """
+        if self.uid is None:
+            needed = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+        elif self.uid == info.st_uid:
+            needed = stat.S_IXUSR
+        else:
+            needed = stat.S_IXGRP | stat.S_IXOTH
+        return info.st_mode & needed == needed
 
 
 class File(Record):
@@ -107,16 +121,18 @@ class Rootfs:
             info = infos[-1]
             if not stat.S_ISREG(info.st_mode) or not info.st_mode & 0o111:
                 return None
-            for each in infos:
-                is_owner = each.st_uid == caller.uid and each.st_mode & stat.S_IXUSR
-                if not (each.st_mode & stat.S_IXOTH or is_owner or caller.overrides):
-                    raise Unsure(f"not everybody may execute {path[:80]!a}")
+            if not caller.overrides and not all(map(caller.may_execute, infos)):
+                raise Unsure(f"not everybody may execute {path[:80]!a}")
             return File(walked.path, info, walked.start(most))
         finally:
             walked.close()
 
     def text(self, path: str, most: int) -> bytes:
-        """The first bytes of a regular file; empty if there is none, or not in the image."""
+        """The first bytes of a regular file; empty if there is none, or not in the image. path: any
+        word, also a whole script for "sh -c".
+        """
+        if len(path) >= PATH_MAX:
+            return b""
         walked = self._walk(path)
         try:
             return b"" if walked.is_below(self.covered) else walked.start(most)
@@ -167,8 +183,10 @@ class Rootfs:
     def _open(name: str, directory: int) -> int | None:
         try:
             return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+                return None
+            raise
 
 
 def _components(path: str) -> list[str]:
