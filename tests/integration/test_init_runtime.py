@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from rig.docker import Docker
 from rig.init_runtime import CATATONIT, TINI, InitRuntime, configuration, make_image, script
 from rig.journal import journal, writing_to
 from rig.node import wait_until
-from rig.own_cgroup import own_ledger
+from rig.own_cgroup import own_cgroup, own_ledger
 from rig.podman import Podman
 from rig.reaping import PatientNode
 
@@ -255,6 +256,43 @@ def test_a_full_disk(installed, stand_in, config, directory):
         before=["unshare", "--mount", "sh", "-c", fill, small, config],
     )
     assert done.stdout == f"<create><-b><{small}><id>\nstdinconfig.json\nfilling\n{text}"
+
+
+SHELLS = {
+    name: words
+    for name, *words in (
+        ("dash", "dash"),
+        ("bash", "bash", "--posix"),
+        ("busybox", "busybox", "sh"),
+    )
+    if shutil.which(words[0])
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_where_no_process_can_be_started_the_real_runtime_has_its_say(
+    directory, installed, config, shell
+):
+    """A full process table, or a cgroup's: a shell ends there."""
+    stand_in = script(directory / "runtime", 'printf "<%s>" "$@"; exit 7')
+    wrapper = installed.before(stand_in)
+    with own_cgroup("pids") as cgroup:
+        cgroup.write("pids.max", 1)
+        done = call(wrapper, "create", "-b", "a b", "id", before=[*cgroup.entering, *SHELLS[shell]])
+    assert (done.returncode, done.stdout) == (7, "<create><-b><a b><id>")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_who_ends_the_call_ends_it(directory, config, shell):
+    """The container is not created after that."""
+    ran = directory / "ran"
+    # its parent is a subshell of the wrapper's
+    python = script(directory / "python", 'kill -TERM "$(cut -d" " -f4 /proc/$PPID/stat)"')
+    stand_in = script(directory / "runtime", f"touch {ran}")
+    wrapper = InitRuntime(directory / "init", python=str(python)).before(stand_in)
+    done = call(wrapper, "create", "-b", config.parent, "id", before=SHELLS[shell])
+    assert done.returncode == -signal.SIGTERM
+    assert not ran.exists()
 
 
 def test_a_file_system_that_does_not_answer(directory, stand_in, config):

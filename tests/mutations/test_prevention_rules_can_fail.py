@@ -223,6 +223,12 @@ MUTATIONS = {
         "elif False:",
         UNIT + "flags_of_the_runtime[arguments6---config]",
     ),
+    "tenants_write_lines_of_the_journal": (
+        CREATE,
+        'each if " " <= each <= "~" else',
+        "each if True else",
+        UNIT + "what_a_tenant_writes_cannot_begin_a_line_of_the_journal",
+    ),
     "sockets_are_kept_from_it": (
         CREATE,
         'if os.environ.get("LISTEN_FDS") or os.environ.get("NOTIFY_SOCKET"):',
@@ -264,6 +270,18 @@ MUTATIONS = {
         "create | run)",
         "create | run | start)",
         RUNTIME + "all_else_goes_to_the_real_runtime_without_python[arguments0]",
+    ),
+    "a_full_table_is_the_end": (
+        INSTALL,
+        """trap '[ $? = 0 ] ||""",
+        """trap 'true ||""",
+        RUNTIME + "where_no_process_can_be_started_the_real_runtime_has_its_say[dash]",
+    ),
+    "what_was_ended_goes_on": (
+        INSTALL,
+        """trap '[ $? = 0 ] ||""",
+        """trap 'false ||""",
+        RUNTIME + "who_ends_the_call_ends_it[bash]",
     ),
     "without_python_there_is_no_container": (
         INSTALL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import shutil
@@ -677,6 +678,40 @@ def test_sockets_for_pid_1_are_not_kept_from_it(monkeypatch, name):
     monkeypatch.setenv(name, "1")
     with pytest.raises(rootfs.Unsure):
         create.bundle_of(["create", "id"])
+
+
+def said_of(monkeypatch, arguments):
+    said = []
+    monkeypatch.setattr(create, "to_syslog", lambda line, warning: said.append(line))
+    monkeypatch.setattr(create, "_end_in_time", lambda: None)
+    create.main("/prefix", arguments)
+    return said
+
+
+def test_what_a_tenant_writes_cannot_begin_a_line_of_the_journal(bundled, monkeypatch):
+    """The kernel's errors name the file, which may be a component of a path in an image."""
+    monkeypatch.setattr(create, "header_of", lambda _init: HERE)
+
+    def fail(*_arguments, **_named):
+        raise OSError(errno.EIO, "Input/output error", "x\n<29>sshd[1]: Accepted \x1b[2J" * 9)
+
+    monkeypatch.setattr(rootfs.os, "open", fail)
+    (line,) = said_of(monkeypatch, ["create", "-b", str(bundled.parent), "id"])
+    assert line.isascii() and line.isprintable() and len(line) < 300
+    assert "Input/output error" in line and r"x\n<29>sshd" in line
+
+
+def test_a_working_directory_that_is_gone_matters_only_where_it_is_the_bundle(
+    bundled, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(create, "header_of", lambda _init: HERE)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert said_of(monkeypatch, ["create", "-b", str(bundled.parent), "id"]) == []
+    assert json.loads(bundled.read_text())["process"]["args"][0] == bundle.MOUNT
+    (line,) = said_of(monkeypatch, ["create", "id"])
+    assert "No such file or directory" in line
 
 
 def test_our_copy_of_the_init(tmp_path):

@@ -47,7 +47,7 @@ def main(directory: str, arguments: Sequence[str]) -> None:
     except Unsure as reason:
         _say(container, str(reason))
     except OSError as error:
-        _say(container, f"{error.filename or path!s:.80}: {error.strerror}")
+        _say(container, f"{error.filename or CONFIG!s:.80}: {error.strerror}")
     except Exception as error:
         _say(container, f"its {CONFIG} is not understood ({type(error).__name__}: {error!s:.80})")
 
@@ -56,7 +56,7 @@ def bundle_of(arguments: Sequence[str]) -> tuple[str, str]:
     """(path of the bundle, id of the container). Raises :class:`.rootfs.Unsure`."""
     if os.environ.get("LISTEN_FDS") or os.environ.get("NOTIFY_SOCKET"):
         raise Unsure("its sockets are passed on to PID 1 of the container")
-    path, ids, left = os.getcwd(), [], list(arguments[1:])
+    path, ids, left = "", [], list(arguments[1:])
     while left:
         word = left.pop(0)
         flag, has_value, value = word.partition("=")
@@ -65,11 +65,13 @@ def bundle_of(arguments: Sequence[str]) -> tuple[str, str]:
         elif flag in WITH_VALUE and (has_value or left):
             value = value if has_value else left.pop(0)
             if flag in ("-b", "--bundle"):
-                path = os.path.join(path, value)
+                path = value
         elif word not in WITHOUT:
             raise Unsure(f"the runtime has the flag {word[:40]!a}")
     if len(ids) != 1:
         raise Unsure("the runtime was called in a way that is not known")
+    if not os.path.isabs(path):
+        path = os.path.join(os.getcwd(), path) if path else os.getcwd()
     return path, ids[0]
 
 
@@ -120,4 +122,6 @@ def _end_in_time() -> None:
 
 
 def _say(container: str, why: str) -> None:
+    # it may quote what a tenant has written
+    why = "".join(each if " " <= each <= "~" else ascii(each)[1:-1] for each in why)
     to_syslog(f"container {container[:64]!a} starts without an init: {why}", warning=True)

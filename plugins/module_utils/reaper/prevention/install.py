@@ -54,9 +54,12 @@ for word; do
         --root | --log | --log-format | --log-level | --criu | --rootless | --cgroup-manager) value=next ;;
         --*=* | --debug | --systemd-cgroup) ;;
         create | run)
+            # a shell ends where it cannot fork; bash comes here for a signal too, with status 0
+            trap '[ $? = 0 ] || {{ trap - EXIT; exec "$real" "$@"; }}' EXIT
             # not exec: a shell says of a command that was killed that it was
             (shift "$before"; {python} -IS {create} "$@"; exit $?) </dev/null >/dev/null 2>&1 ||
                 (logger -t zombie_reaper -p daemon.warning "a container starts without an init: {python} has failed ($?)" </dev/null >/dev/null 2>&1 &)
+            trap - EXIT
             break ;;
         *) break ;;
     esac
