@@ -202,6 +202,10 @@ class Node(object):
             self._take("CRI-O", self.crio.Crio(self.directory).present(as_default), binaries)
         if self.docker.is_here(self.docker_file):
             self.files.update(self.docker.present(self.docker_file, self.kept))
+            if self.docker.flag(self.docker_file):
+                self.notes.append(
+                    "Docker gives each container an init already: it was started with --init"
+                )
         else:
             self.notes.append(
                 "There is no dockerd and no %s on this node" % os.path.dirname(self.docker_file)

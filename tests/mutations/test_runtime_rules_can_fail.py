@@ -68,6 +68,13 @@ MUTATIONS = {
         "if False:",
         "tests/unit/test_runtimes_docker.py::test_a_key_with_two_values_is_refused",
     ),
+    "a_flag_and_an_option_agree": (
+        "../runtimes/docker.py",
+        "if given:",
+        "if False:",
+        "tests/unit/test_runtimes_docker.py"
+        "::test_options_that_docker_would_not_start_with_are_not_written",
+    ),
     "containers_may_lose_the_wrapper": (
         "../runtimes/in_use.py",
         'if _read(bundle + "/runtime", 4096).startswith(inside):',

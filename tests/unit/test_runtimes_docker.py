@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.runtimes import docker, edits
+from rig.node import wait_until
 
 # a file, and what is said of it; nothing where it is right
 CHECKED = {
@@ -84,6 +89,57 @@ def test_only_the_option_is_taken_back_where_somebody_has_changed_the_file_since
     path.write_text(json.dumps({**json.loads(path.read_text()), "mtu": 1400}))
     apply(docker.absent(str(kept)))
     assert json.loads(path.read_text()) == {**after, "mtu": 1400}
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Runs a process that looks like Docker; the path of its PID file."""
+    running = []
+
+    def start(*flags, name="dockerd"):
+        words = ["/usr/bin/" + name, "-c", "sleep 1000; :", *flags]
+        running.append(subprocess.Popen(words, executable="/bin/sh", start_new_session=True))
+        # the kernel closes what exec closes, which Popen waits for, before it sets the arguments
+        wait_until(Path(f"/proc/{running[-1].pid}/cmdline").read_bytes)
+        file = tmp_path / "docker.pid"
+        file.write_text(str(running[-1].pid))
+        return str(file)
+
+    yield start
+    for process in running:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "flags, found",
+    [
+        ([], None),
+        (["--init"], True),
+        (["--debug", "--init=1", "-H", "fd://"], True),
+        (["--init", "--init=false"], False),
+        (["--init-path=/x"], None),
+        (["--init", "--config-file", "/another"], None),
+        (["--init", "--config-file=/etc/docker/daemon.json"], True),
+    ],
+)
+def test_the_flag_that_docker_runs_with(started, flags, found):
+    assert docker.flag("/etc/docker/daemon.json", started(*flags)) is found
+
+
+def test_only_dockerd_is_docker(started, tmp_path):
+    assert docker.flag("/etc/docker/daemon.json", started("--init", name="another")) is None
+    assert docker.flag("/etc/docker/daemon.json", str(tmp_path / "none")) is None
+
+
+def test_options_that_docker_would_not_start_with_are_not_written(started, tmp_path):
+    """It refuses a directive that is both a flag and in its file."""
+    path, kept = str(tmp_path / "daemon.json"), str(tmp_path / "kept")
+    file = "--config-file=" + path
+    assert docker.present(path, kept, started("--init", file)) == {}
+    with pytest.raises(edits.Refused, match="--init=false"):
+        docker.present(path, kept, started("--init=false", file))
+    assert path in docker.present(path, kept, started(file))
 
 
 def test_an_init_of_the_administrator_stays(tmp_path):

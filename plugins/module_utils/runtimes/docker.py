@@ -12,6 +12,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
+from ..reaper.kernel.procfs import ProcFS
 from . import edits
 from .edits import Refused
 
@@ -21,6 +22,8 @@ PROGRAMS = tuple(
     for directory in ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 )
 PID_FILE = "/run/docker.pid"  # written when Docker starts
+DEFAULT_FILE = "/etc/docker/daemon.json"
+TRUE = ("1", "t", "T", "true", "True", "TRUE")  # of Go's strconv.ParseBool
 BEFORE = "daemon.json.before"
 RIGHT = (
     'The file must hold one JSON object, such as {"init": true} or {"log-driver": "journald",'
@@ -76,8 +79,37 @@ def options(text: str | None, path: str) -> dict[str, Any]:
     return found
 
 
-def present(path: str, kept: str) -> dict[str, str | None]:
+def flag(path: str, pid_file: str = PID_FILE) -> bool | None:
+    """The flag --init that the Docker of these options runs with; None if it runs with none.
+
+    With the option in its file as well Docker would not start.
+    """
+    try:
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read(20))
+    except (OSError, ValueError):
+        return None
+    words = [os.fsdecode(word) for word in (ProcFS().command_line(pid) or b"").split(b"\0")]
+    found, of = None, DEFAULT_FILE
+    for word, following in zip(words[1:], words[2:]):
+        name, _sign, value = word.partition("=")
+        if name == "--init":
+            found = not value or value in TRUE
+        elif name == "--config-file":
+            of = value or following
+    return found if os.path.basename(words[0]) == "dockerd" and of == path else None
+
+
+def present(path: str, kept: str, pid_file: str = PID_FILE) -> dict[str, str | None]:
     """What to write, by path. kept: where the file's text of before goes."""
+    given = flag(path, pid_file)
+    if given:
+        return {}
+    if given is False:
+        raise Refused(
+            f"Docker was started with --init=false, and does not start with {OPTION} in {path} as"
+            " well. Remove that flag from its unit and run this again"
+        )
     text = read(path)
     found = options(text, path)
     if found.get(OPTION) is True:
