@@ -171,9 +171,9 @@ class Node(object):
         self.found_handlers, self.notes = [], []
         self.services = {}  # names of units by the socket of the runtime
 
-    def containerds(self):
-        """Each with what its files are."""
-        for number, each in enumerate(self.containerd.find()):
+    def containerds(self, removed=False):
+        """Each with what its files are. removed: also those whose program is gone."""
+        for number, each in enumerate(self.containerd.find(removed)):
             scratch = os.path.join(self.module.tmpdir, "containerd-%d" % number)
             os.mkdir(scratch)
             self.services[each.socket] = each.services
@@ -253,7 +253,7 @@ class Node(object):
         return None if os.path.exists(copied) else init
 
     def absent(self):
-        containerds = list(self.containerds())
+        containerds = list(self.containerds(removed=True))
         states = self.in_use.STATES + tuple(each.state for each in containerds if each.state)
         users = self.in_use.containers(self.directory, states)
         if users:
@@ -274,20 +274,11 @@ class Node(object):
         for each in containerds:
             self.files.update(each.absent())
         self.found_handlers = [
-            dict(name=name, of="", wraps="") for name in self._installed_handlers()
+            dict(name=name, of="", wraps="") for name in self.handlers.installed(self.directory)
         ]
-        if self.crio.is_here():
-            self.services[self.crio.SOCKET] = self.crio.SERVICES
-            self.files.update(self.crio.Crio(self.directory).absent())
+        self.services[self.crio.SOCKET] = self.crio.SERVICES
+        self.files.update(self.crio.Crio(self.directory).absent())
         self.files.update(self.docker.absent(self.kept))
-
-    def _installed_handlers(self):
-        from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import (
-            install,
-        )
-
-        path = os.path.join(self.directory, install.RUNTIMES)
-        return sorted(os.listdir(path)) if os.path.isdir(path) else []
 
     def restart_due(self, changes):
         """The units of the runtimes that run with a configuration of before."""

@@ -206,6 +206,44 @@ def test_tables_that_another_program_has_moved_are_refused(tmp_path):
         node.read().absent()
 
 
+DEFAULT = '[plugins."io.containerd.grpc.v1.cri".containerd]\ndefault_runtime_name = "%s"\n'
+
+
+def test_a_default_of_somebody_else_s_that_would_be_gone_is_refused(tmp_path):
+    """No pod would start. k3s, for one, writes what its default-runtime says."""
+    node = Node(containerds.path(None), tmp_path, "version = 2\n" + DEFAULT % "runc")
+    change = node.read().present(False)
+    node.apply(change.files)
+    installed = tmp_path / "installed"
+    (installed / "runtimes/init").mkdir(parents=True)
+    text = node.config.read_text()
+
+    def absent():
+        return containerd.Containerd(
+            node.what, node.run, str(tmp_path / "scratch"), str(installed)
+        ).absent()
+
+    assert absent()
+    node.config.write_text(text.replace('"runc"\n', '"init"\n', 1))
+    with pytest.raises(edits.Refused, match=r"the default handler.*no pod would start"):
+        absent()
+
+
+@pytest.mark.parametrize("has_program", [True, False])
+def test_what_a_containerd_that_is_gone_has_left_is_found(tmp_path, monkeypatch, has_program):
+    """With a handler of ours as its default, no pod would start once it is installed again."""
+    node = Node(containerds.path(None), tmp_path, DEBIAN)
+    if not has_program:
+        node.what = node.what._replace(binary=str(tmp_path / "none"))
+    monkeypatch.setattr(containerd, "CANDIDATES", (node.what,))
+    assert containerd.find() == ([node.what] if has_program else [])
+    assert containerd.find(removed=True) == [node.what]
+    node.config.unlink()
+    assert containerd.find(removed=True) == ([node.what] if has_program else [])
+    node.apply({str(tmp_path / "etc/conf.d" / containerd.DROP_IN): ""})
+    assert containerd.find(removed=True) == [node.what]
+
+
 BLOCKS = (
     '[plugins."io.containerd.grpc.v1.cri"]\n  sandbox_image = "p" # note\n',
     "[plugins.'io.containerd.grpc.v1.cri'.containerd]\n\tdefault_runtime_name = 'crun'\n",

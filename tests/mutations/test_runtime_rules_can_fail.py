@@ -75,6 +75,12 @@ MUTATIONS = {
         "tests/unit/test_runtimes_docker.py"
         "::test_options_that_docker_would_not_start_with_are_not_written",
     ),
+    "a_default_may_be_gone": (
+        "../runtimes/handlers.py",
+        "if default in installed(directory) and default not in others:",
+        "if False:",
+        CONFIGURATION + "a_default_of_somebody_else_s_that_would_be_gone_is_refused",
+    ),
     "containers_may_lose_the_wrapper": (
         "../runtimes/in_use.py",
         'if _read(bundle + "/runtime", 4096).startswith(inside):',

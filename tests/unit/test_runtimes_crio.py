@@ -104,6 +104,19 @@ def test_a_default_that_comes_after_ours_is_refused(node, tmp_path):
     node().present(as_default=False)
 
 
+def test_a_default_of_somebody_else_s_that_would_be_gone_is_refused(node, tmp_path):
+    """CRI-O would not start without it."""
+    installed = tmp_path / "installed"
+    (installed / "runtimes/init").mkdir(parents=True)
+    for path, text in node().present(as_default=True).files.items():
+        edits.replace(path, text)
+    ours = crio.Crio(str(installed), str(tmp_path / "crio.conf"), str(tmp_path / "crio.conf.d"))
+    assert ours.absent()
+    (tmp_path / "crio.conf.d/10-mine.conf").write_text('[crio.runtime]\ndefault_runtime = "init"\n')
+    with pytest.raises(edits.Refused, match=r"10-mine\.conf.*init.*the default handler"):
+        ours.absent()
+
+
 def test_built_in_handlers_are_not_guessed(tmp_path):
     with pytest.raises(edits.Refused, match="Write down the one that you use"):
         crio.Crio(WRAPPERS, str(tmp_path / "none"), str(tmp_path / "none.d")).present(False)

@@ -58,6 +58,21 @@ class Installation(NamedTuple):
     socket: str
     template: str | None = None
 
+    @property
+    def drop_in(self) -> str:
+        return os.path.join(os.path.dirname(self.config), "conf.d", DROP_IN)
+
+    @property
+    def templates(self) -> list[str]:
+        if not self.template:
+            return []
+        return [self.template + "-v3.toml.tmpl", self.template + ".toml.tmpl"]
+
+    @property
+    def files(self) -> list[str]:
+        """Where something of ours may be."""
+        return [self.config, self.drop_in, *self.templates]
+
 
 CANDIDATES = (
     *(
@@ -94,11 +109,14 @@ class Change(NamedTuple):
     plan: handlers.Plan
 
 
-def find() -> list[Installation]:
-    """The containerds of this node, each once."""
+def find(removed: bool = False) -> list[Installation]:
+    """The containerds of this node, each once. removed: also one whose program is gone, of which
+    files are left.
+    """
     found: dict[str, Installation] = {}
     for each in CANDIDATES:
-        if os.path.exists(each.binary) and (not each.template or os.path.exists(each.config)):
+        is_here = os.path.exists(each.binary) and (not each.template or os.path.exists(each.config))
+        if is_here or (removed and any(map(os.path.lexists, each.files))):
             found.setdefault(each.name, each)
     return list(found.values())
 
@@ -199,16 +217,21 @@ class Containerd:
         return ""
 
     def absent(self) -> dict[str, str | None]:
-        """What to write so that nothing of ours is left."""
+        """What to write so that nothing of ours is left. Does not need containerd's program."""
+        for plugin in (PLUGIN_2, PLUGIN_3):
+            path = ("plugins", plugin, "containerd")
+            others = toml.get(self.document.tree, *path, "runtimes") or {}
+            default = toml.get(self.document.tree, *path, "default_runtime_name")
+            handlers.check_default(default, others, self.directory, self.what.config)
         files: dict[str, str | None] = {}
         if self.what.template is None and self.text != self.clean:
             files[self.what.config] = self.clean
-        for template in self._templates():
+        for template in self.what.templates:
             text = edits.read(template)
             clean = edits.without(text, template, NEW_TEMPLATE)
             if text != clean:
                 files[template] = clean
-        for drop_in in dict.fromkeys((self._own_drop_in(), self._drop_in(True))):
+        for drop_in in dict.fromkeys((self.what.drop_in, self._drop_in(True))):
             if drop_in and os.path.lexists(drop_in):
                 files[drop_in] = None
         text = self.clean or ""
@@ -238,9 +261,6 @@ class Containerd:
 
     # where
 
-    def _own_drop_in(self) -> str:
-        return os.path.join(os.path.dirname(self.what.config), "conf.d", DROP_IN)
-
     def _patterns(self) -> list[str]:
         """What the configuration imports, as absolute paths."""
         here = os.path.dirname(self.what.config)
@@ -255,12 +275,7 @@ class Containerd:
             directory, name = os.path.split(pattern)
             if name == "*.toml" and "*" not in directory:
                 return os.path.join(directory, DROP_IN)
-        return None if self.what.template else self._own_drop_in()
-
-    def _templates(self) -> list[str]:
-        if not self.what.template:
-            return []
-        return [self.what.template + "-v3.toml.tmpl", self.what.template + ".toml.tmpl"]
+        return None if self.what.template else self.what.drop_in
 
     # how
 
@@ -326,7 +341,7 @@ class Containerd:
         """containerd is shown what the template would become: the configuration of now, and our
         block.
         """
-        path = self._templates()[0 if self.version >= 3 else 1]
+        path = self.what.templates[0 if self.version >= 3 else 1]
         if default:
             block = self._default_table(default) + block
         text = edits.without(edits.read(path), path, NEW_TEMPLATE)
@@ -373,7 +388,7 @@ class Containerd:
         """The path of a copy of the main file that imports what the real one does, and ``drop_in``
         in place of ours.
         """
-        ours = {self._own_drop_in(), self._drop_in(True)}
+        ours = {self.what.drop_in, self._drop_in(True)}
         document = self._read(main or "")
         here = os.path.dirname(self.what.config)
         imports = []

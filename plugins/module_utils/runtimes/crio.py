@@ -26,7 +26,8 @@ TABLE = ("crio", "runtime", "runtimes")
 
 
 def is_here() -> bool:
-    return any(os.path.exists(path) for path in (*BINARIES, MAIN, DIRECTORY))
+    """Its programs; a directory of configuration stays where a package is removed."""
+    return any(os.path.exists(path) for path in (*BINARIES, SOCKET))
 
 
 class Crio:
@@ -77,6 +78,11 @@ class Crio:
         return Change({self.drop_in: edits.append("", text.rstrip("\n") + "\n", is_new=True)}, plan)
 
     def absent(self) -> dict[str, str | None]:
+        read = {path: self._read(path) for path in self._files()}
+        others = {name for tree in read.values() for name in toml.get(tree, *TABLE) or {}}
+        for path, tree in read.items():
+            default = toml.get(tree, "crio", "runtime", "default_runtime")
+            handlers.check_default(default, others, self.directory, path)
         return {self.drop_in: None} if os.path.lexists(self.drop_in) else {}
 
     def _files(self) -> list[str]:

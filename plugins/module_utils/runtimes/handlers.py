@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from .edits import Refused
@@ -68,6 +68,26 @@ def plan(binaries: Mapping[str, str | None], default: str, directory: str) -> Pl
         raise Refused("there is no runtime handler like runc here: " + "; ".join(skipped))
     names = {handler.wraps: handler.name for handler in handlers}
     return Plan(tuple(handlers), tuple(skipped), names.get(default))
+
+
+def installed(directory: str) -> list[str]:
+    """The handlers of ours that have a wrapper on this node."""
+    path = os.path.join(directory, "runtimes")
+    return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+
+def check_default(default: Any, others: Collection[str], directory: str, path: str) -> None:
+    """Raises :class:`Refused` if the default of that file would be gone with our handlers.
+
+    others: those that stay.
+    """
+    if default in installed(directory) and default not in others:
+        raise Refused(
+            f"{path} names {default} as the default handler, outside of what this collection"
+            " manages. It would be gone, and no pod would start. Name another one"
+            " (k3s and RKE2: default-runtime in their config.yaml), restart the runtime and run"
+            " this again"
+        )
 
 
 def pod_annotations(found: Any) -> list[str]:
