@@ -168,6 +168,7 @@ class Node(object):
         self.changed_at = os.path.join(directory, CHANGED)
         self.files = {}  # of the runtimes: text by path
         self.programs = {}  # ours: (text, mode) by path
+        self.python = None  # that runs the wrappers' part in Python
         self.found_handlers, self.notes = [], []
         self.services = {}  # names of units by the socket of the runtime
 
@@ -176,8 +177,9 @@ class Node(object):
         for number, each in enumerate(self.containerd.find(removed)):
             scratch = os.path.join(self.module.tmpdir, "containerd-%d" % number)
             os.mkdir(scratch)
-            self.services[each.socket] = each.services
-            yield self.containerd.Containerd(each, self.run, scratch, self.directory)
+            found = self.containerd.Containerd(each, self.run, scratch, self.directory)
+            self.services[found.socket] = each.services
+            yield found
 
     def run(self, words):
         return self.module.run_command(list(words))
@@ -238,9 +240,14 @@ class Node(object):
         )
         if python is None:
             prefixes.require_a_python(self.module)
-        init, refusals = install.find_init(lambda path: self.run([path, "--version"])[0] == 0)
-        copied = os.path.join(self.directory, install.INIT)
-        if init is None and not os.path.exists(copied):
+        self.python = python
+
+        def runs(path):
+            return self.run([path, "--version"])[0] == 0
+
+        init, refusals = install.find_init(runs)
+        copied = install.find_init(runs, [os.path.join(self.directory, install.INIT)])[0]
+        if init is None and copied is None:
             raise self.edits.Refused(
                 "there is no static init on this node that containers could be given (%s). Install"
                 " one, such as Debian's package tini-static, or catatonit, and run this again"
@@ -250,7 +257,7 @@ class Node(object):
         self.programs = {path: (text, 0o644) for path, text in engine.items()}
         self.programs.update(install.texts(self.directory, python, binaries))
         # containers that are being started find it there; an update of the package changes none
-        return None if os.path.exists(copied) else init
+        return None if copied else init
 
     def absent(self):
         containerds = list(self.containerds(removed=True))
@@ -264,7 +271,9 @@ class Node(object):
             raise self.edits.Refused(
                 "%d containers of this node were started with an init, and need its programs until"
                 " they end: %s%s. Give their pods another RuntimeClass, or move them to another"
-                " node (kubectl drain), and run this again"
+                " node (kubectl drain), and run this again. If it is the default here, first run"
+                " prevent.yml without zombie_reaper_default_init and restart the runtime, so that"
+                " new containers go without"
                 % (
                     len(users),
                     ", ".join(printable(user) for user in users[:MAX_NAMED]),
@@ -308,8 +317,17 @@ def mtime(path):
 
 
 def make_directory(path):
+    """With those above it. A container has to find the init there, whatever the umask is."""
     if not os.path.isdir(path):
-        os.makedirs(path, 0o755)
+        make_directory(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
+def is_right(node, path):
+    """Whether that program is there as it should be."""
+    text, mode = node.programs[path]
+    return node.edits.read(path) == text and os.stat(path).st_mode & 0o7777 == mode
 
 
 def write_programs(node, init):
@@ -317,11 +335,17 @@ def write_programs(node, init):
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import install
 
     wrappers = os.path.join(node.directory, install.RUNTIMES) + "/"
-    for path in sorted(node.programs, key=lambda path: (path.startswith(wrappers), path)):
+    ordered = sorted(node.programs, key=lambda path: (path.startswith(wrappers), path))
+    wrong = [path for path in ordered if not is_right(node, path)]
+    for path in wrong:
         text, mode = node.programs[path]
-        if node.edits.read(path) != text:
-            make_directory(os.path.dirname(path))
-            node.edits.replace(path, text, mode)
+        make_directory(os.path.dirname(path))
+        node.edits.replace(path, text, mode)
+        os.chmod(path, mode)
+    if wrong:
+        # else the first container would wait for that; it is no matter if it fails
+        package = os.path.join(node.directory, install.PACKAGE)
+        node.run([node.python, "-IS", "-m", "compileall", "-q", package])
     if init:
         new = os.path.join(node.directory, install.INIT + ".new")
         shutil.copyfile(init, new)
@@ -383,7 +407,7 @@ def changed_node(node):
     present = module.params["state"] == "present"
     init, names = node.present() if present else (node.absent(), {})
     changes = {path: text for path, text in node.files.items() if node.edits.read(path) != text}
-    programs = [path for path in node.programs if node.edits.read(path) != node.programs[path][0]]
+    programs = [path for path in node.programs if not is_right(node, path)]
     diff = [
         dict(
             before_header=path,

@@ -151,6 +151,10 @@ class Containerd:
         return str(self.document.tree.get("state") or "")
 
     @property
+    def socket(self) -> str:
+        return str(toml.get(self.document.tree, "grpc", "address") or self.what.socket)
+
+    @property
     def without_cri(self) -> bool:
         """Whether no Kubernetes uses it: Docker's packages turn that plugin off."""
         off = self.document.tree.get("disabled_plugins") or []
