@@ -84,6 +84,9 @@ def test_handlers_come_and_go(played):
     assert os.access(played.path(OURS + "/runtimes/init/runc"), os.X_OK)
     assert played.node.run(OURS + "/init", "--version").returncode == 0
     assert played().recap["node1"]["changed"] == 0
+    played.path(OURS + "/init").write_bytes(b"")  # as after a power failure
+    assert played().recap["node1"]["changed"] == 1
+    assert played.node.run(OURS + "/init", "--version").returncode == 0
 
     as_default = played(zombie_reaper_default_init=True)
     assert as_default.recap["node1"]["changed"] == 1, as_default.text
@@ -103,6 +106,38 @@ def test_handlers_come_and_go(played):
     assert "kubectl delete runtimeclass init init-nvidia" in gone.text
     assert played.everything() == before
     assert played(zombie_reaper_state="absent").recap["node1"]["changed"] == 0
+
+
+@pytest.mark.full
+def test_uninstalling_takes_it_back_too(played, tmp_path):
+    """Unless containers need it; the agent goes in any case."""
+    before = played.everything()
+    uninstall = Playbook(played.node, tmp_path, "uninstall.yml")
+    assert played().succeeded
+    agent = played.path("/usr/local/lib/zombie_reaper/cli.py")
+    agent.parent.mkdir(exist_ok=True)
+    agent.touch()
+
+    wrong = uninstall(zombie_reaper_host="node7")
+    assert not wrong.succeeded and "zombie_reaper_host" in wrong.text
+    assert played.path(OURS).exists() and agent.exists()
+
+    played.use()
+    there = {path: file for path, file in played.everything().items() if path != str(agent)}
+    kept = uninstall()
+    assert kept.succeeded, kept.text
+    assert "What prevent.yml did stays on this node" in kept.text
+    assert r"lease-1/web-\x1b[2J0" in kept.text.replace(r"\\", "\\")
+    assert not agent.exists()
+    assert played.everything() == there
+
+    played.path(BUNDLE + "/runtime").unlink()  # it has ended
+    done = uninstall()
+    assert done.succeeded, done.text
+    assert "kubectl delete runtimeclass init init-nvidia" in done.text
+    assert played.everything() == before
+    again = uninstall()
+    assert again.recap["node1"]["changed"] == 0, again.text
 
 
 @pytest.mark.full
