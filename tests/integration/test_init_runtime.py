@@ -73,7 +73,12 @@ def config(directory):
 
 def call(wrapper, *arguments, before=(), **kwargs):
     return subprocess.run(
-        [*before, wrapper, *arguments], input="stdin", capture_output=True, text=True, **kwargs
+        [*before, wrapper, *arguments],
+        input="stdin",
+        capture_output=True,
+        text=True,
+        check=False,
+        **kwargs,
     )
 
 
@@ -484,8 +489,8 @@ def test_each_kind_of_container_does_what_it_did(engine, kind):
 def test_a_signal_that_the_program_does_not_handle_ends_it(engine):
     """The kernel ignores it where that is PID 1."""
     script = "kill -KILL $$; exit 4"
-    bare, _ = engine.run(RUNC, [], "image", [*SH, script])
-    wrapped, _ = engine.run(engine.wrapper, [], "image", [*SH, script])
+    bare, _lines = engine.run(RUNC, [], "image", [*SH, script])
+    wrapped, _lines = engine.run(engine.wrapper, [], "image", [*SH, script])
     assert (bare[0], wrapped[0]) == (4, 137)
 
 
@@ -608,7 +613,9 @@ def test_nothing_is_left_in_the_image(engine):
 @pytest.mark.full
 def test_a_thousand_orphans_in_each_of_many_containers(engine):
     """No zombie is left anywhere."""
-    containers = [engine.start(engine.wrapper, *SH, ORPHANS.format(1000)) for _ in range(50)]
+    containers = [
+        engine.start(engine.wrapper, *SH, ORPHANS.format(1000)) for _container in range(50)
+    ]
     for container in containers:
         wait_until(lambda container=container: "ready" in engine.logs(container)[0], 300)
         wait_until(lambda container=container: stats_in(engine, container).count("Z") == 0)

@@ -27,7 +27,7 @@ def measured() -> float:
     total = 0
     for number in range(2_000_000):
         total += number
-    for _ in range(10):
+    for _run in range(10):
         subprocess.run([sys.executable, "-IS", "-c", "pass"], check=True)
     return (time.monotonic() - before) / USUAL
 

@@ -19,7 +19,11 @@ def main():
             name = script[: -len(".sh")]
             with open(name + ".out", "wb") as out:
                 done = subprocess.run(
-                    ["sh", script], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+                    ["sh", script],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    check=False,
                 )
             os.rename(script, name + ".done")
             with open(name + ".part", "w") as status:
