@@ -78,8 +78,8 @@ if [ ! -e "$root/etc/passwd" ]; then
     cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
     cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
     # what base-files makes when it is configured
-    mkdir -p "$root"/{home,opt,root,srv,usr/local/{bin,lib,sbin},var/{cache,lib,log,spool}}
-    mkdir -m 1777 "$root/var/tmp"
+    mkdir -p "$root"/{home,opt,root,srv,usr/local/{bin,lib,sbin},var/{cache,lib,log,spool,tmp}}
+    chmod 1777 "$root/var/tmp"
 fi
 interpreter=$(basename "$root"/usr/bin/python3.*[0-9])
 [ -e "$root/usr/bin/python3" ] || ln -s "$interpreter" "$root/usr/bin/python3"
