@@ -340,7 +340,7 @@ def metrics_files():
     )
 
 
-def present(module, options, agent_settings, prefix, writes):
+def present(module, options, agent_settings, prefix=PREFIX, writes=False):
     """Returns (files, diff, option changes). writes: False to change nothing."""
     from ansible_collections.provider.fleet.plugins.module_utils import option_changes, reaper
     from ansible_collections.provider.fleet.plugins.module_utils.reaper import manual, metrics
