@@ -74,10 +74,18 @@ options:
     type: str
     default: /usr/local
   least_limits:
-    description: With O(state=compared), what C(pid_max) and C(threads_max) of the node should be at
-      least. A limit below that is a difference.
+    description: With O(state=compared), what limits of the node should be at least. One below that
+      is a difference.
     type: dict
-    default: {}
+    suboptions:
+      pid_max:
+        description: Of C(kernel.pid_max), or the highest that the kernel allows if that is less.
+        type: int
+        default: 0
+      threads_max:
+        description: Of C(kernel.threads-max).
+        type: int
+        default: 0
   sweep:
     description:
       - With O(state=compared), sweep with O(options) if the node differs in nothing, as
@@ -569,7 +577,12 @@ def main():
             textfile_directory=dict(type="str", default="auto"),
             kubernetes_events=dict(type="str", default="off"),
             prefix=dict(type="str", default=PREFIX),
-            least_limits=dict(type="dict", default={}),
+            least_limits=dict(
+                type="dict",
+                options=dict(
+                    pid_max=dict(type="int", default=0), threads_max=dict(type="int", default=0)
+                ),
+            ),
             sweep=dict(type="bool", default=False),
         ),
         supports_check_mode=True,
@@ -616,16 +629,14 @@ def main():
         limits_settable={name: limits.settable(proc, name) for name in limits.SYSCTLS},
     )
     if params["state"] == "compared":
-        least, there = params["least_limits"], result["limits"]
+        there, least = result["limits"], dict(params["least_limits"] or {})
+        if "pid_max" in least:
+            least["pid_max"] = min(least["pid_max"], there["pid_max_ceiling"])
         result["changed"], result["diff"] = False, []
         result["differs"] = (
             bool(files)
             or not result["scheduled"]
-            or any(
-                there[name]
-                < min(int(least[name]), there.get(name + "_ceiling") or int(least[name]))
-                for name in least
-            )
+            or any(there[name] < least[name] for name in least)
         )
         if params["sweep"] and not result["differs"]:
             result["sweep"] = sweep_module.run_sweep(

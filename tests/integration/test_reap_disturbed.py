@@ -22,6 +22,7 @@ from rig.reaping import (
     ANSWERS,
     BY_ITSELF,
     MOMENTS,
+    ONCE,
     Untouched,
     answer,
     built,
@@ -41,17 +42,7 @@ READ, PAUSE = NUMBERS["read"], NUMBERS["pause"]
 SLEEPING = NUMBERS["clock_nanosleep"], NUMBERS["select"]  # before Python 3.11 the latter
 FORTY = ANSWERS + "for _ in range(40): zombie()\n"
 SLEEPS = FORTY + "ready()\nforever()"
-ONCE_AT = """
-done = False
-def at(moment):
-    global done
-    if moment == %r and not done:
-        done = True
-        disturb()
-def disturb():
-    %s
-once(offender())
-"""
+ONCE_AT = ONCE + "once(offender())\n"
 WAYS = {"sleeps": SLEEPS, "calculates": FORTY + "ready()\nwhile True: pass"}
 DONE = ("cleared", "partly_cleared", "unfinished", "refused", "gone")
 

@@ -12,6 +12,7 @@ from rig.node import wait_until
 from rig.reaping import (
     ANSWERS,
     BY_ITSELF,
+    ONCE,
     Untouched,
     answer,
     reap_directly,
@@ -22,16 +23,6 @@ from rig.reaping import (
 from rig.system_calls import NUMBERS
 
 PAUSE = NUMBERS["pause"]
-ONCE = """
-done = False
-def at(moment):
-    global done
-    if moment == %r and not done:
-        done = True
-        disturb()
-def disturb():
-    %s
-"""
 # signals that an instruction raises as well
 FROM_OUTSIDE = ("SIGILL", "SIGTRAP", "SIGBUS", "SIGFPE", "SIGSEGV", "SIGSYS")
 CATCHES_THEM = (

@@ -63,6 +63,18 @@ PATIENTLY = "; ".join(
 )
 
 
+# With a moment, and what is done when that is reached for the first time; for reap_directly()
+ONCE = """
+done = False
+def at(moment):
+    global done
+    if moment == %r and not done:
+        done = True
+        disturb()
+def disturb():
+    %s
+"""
+
 # What reap does where the kernel does not show whether a running thread is in a restartable sequence
 # (before Linux 5.13). On aarch64 it never asks
 BEFORE_5_13 = (
