@@ -88,6 +88,18 @@ def test_tags(node, play, flags, installed, scheduled, swept):
     assert (SWEPT in played.text) is swept
 
 
+def test_where_nothing_differs_it_sweeps_with_the_look_but_only_by_its_tag(node, play):
+    options = {"zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0}
+    play("site.yml", "--skip-tags", "sweep", **options)
+    leak = node.container(LEAK)
+    zombies = leak.zombies()
+    for flags in (("--skip-tags", "sweep"), ("--tags", "install,schedule"), ("--check",)):
+        play("site.yml", *flags, **options)
+        assert leak.zombies() == zombies != []
+    played = play("site.yml", **options)
+    assert leak.zombies() == [] and played.recap["node1"]["changed"] == 1
+
+
 @pytest.mark.parametrize("name", ["sweep.yml", pytest.param("site.yml", marks=pytest.mark.full)])
 def test_the_tag_sweep_sweeps_zombies_that_are_too_young_at_first(node, play, name):
     """They are noted, and swept by a second task once they are due."""
