@@ -21,7 +21,7 @@ def test_what_the_journal_is_told(monkeypatch, ended_early):
     monkeypatch.setattr(report, "as_lines", lambda _done: ["1 zombie", "warning: it has gone"])
     monkeypatch.setattr(report, "as_dict", lambda _done: {"warnings": []})
     monkeypatch.setattr(log, "to_syslog", told.append)
-    module = SimpleNamespace(params={}, _diff=False)
-    sweep_module.run_sweep(module, check_mode=False, wait=True)
+    module = SimpleNamespace(_diff=False)
+    sweep_module.run_sweep(module, {}, check_mode=False, wait=True)
     assert told == (["1 zombie", "warning: it has gone"] if ended_early else [])
     assert asked["reader"] == 1

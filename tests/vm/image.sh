@@ -36,7 +36,7 @@ DOWNLOAD_KERNEL='
 
 # A mirror that is not updated has a Release file of sid that is out of date after a week; its signature is checked all the same.
 # The extract hook is the last one that is called where nothing is installed.
-mmdebstrap --quiet --mode=root --variant=$variant --architectures="$architecture" --include=$userland "$merged" \
+mmdebstrap --quiet --mode=root --variant="$variant" --architectures="$architecture" --include=$userland "$merged" \
     --aptopt='Acquire::Check-Valid-Until "false"' \
     --extract-hook="$DOWNLOAD_KERNEL" \
     "$suite" "$root" ${MIRROR:+"$MIRROR"}

@@ -202,15 +202,14 @@ class _Reader:
         self, table: dict[str, Any], key: str, start: int, new: bool = False
     ) -> dict[str, Any]:
         found = table.setdefault(key, {})
-        if isinstance(found, _Array) or not isinstance(found, (dict, list)):
-            raise self._fail("this is a value already", start)
-        if isinstance(found, list):
+        if isinstance(found, list) and not isinstance(found, _Array):
             if new or not found:
                 raise self._fail("this is an array of tables already", start)
             found = found[-1]
+        if not isinstance(found, dict):
+            raise self._fail("this is a value already", start)
         if isinstance(found, _Inline):
             raise self._fail("an inline table cannot be added to", start)
-        assert isinstance(found, dict)
         return found
 
     def _assign(
