@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
+from rig import written  # noqa: E402
 from rig.inits import state_of  # noqa: E402
 from rig.node import Node, wait_until  # noqa: E402
 
@@ -25,7 +26,7 @@ DOCUMENT = HERE.parent / "docs/exit-statuses.md"
 # seconds of CPU that a program has used after its child had exited; then it has done at once
 # whatever it does at once
 CALCULATES = 0.5
-BEGIN, END = "<!-- written by bench/exit_statuses.py -->\n", "<!-- end of what is written -->\n"
+MARKS = written.by("bench/exit_statuses.py")
 
 # name -> (command, its program, what it does). Each prints "ready" when its child has been started,
 # calculates until the file GO exists, and prints what it sees of the child in one line.
@@ -265,7 +266,7 @@ def table() -> list:
 
 def documented() -> list:
     """The lines of the table that stand in the document."""
-    return DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].splitlines()
+    return written.part_of(DOCUMENT.read_text(encoding="utf-8"), MARKS).splitlines()
 
 
 def main() -> int:
@@ -277,11 +278,7 @@ def main() -> int:
     lines = table()
     print("\n".join(lines))
     if arguments.write:
-        text = DOCUMENT.read_text(encoding="utf-8")
-        before, rest = text.split(BEGIN)
-        DOCUMENT.write_text(
-            before + BEGIN + "\n".join(lines) + "\n" + END + rest.split(END)[1], encoding="utf-8"
-        )
+        written.write(DOCUMENT, MARKS, "\n".join(lines) + "\n")
     return 0
 
 

@@ -17,9 +17,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 from rig import inits  # noqa: E402
+from rig import written as marked  # noqa: E402
 
 DOCUMENT = HERE.parent / "docs/inits.md"
-BEGIN, END = "<!-- written by bench/inits.py -->\n", "<!-- end of what is written -->\n"
+MARKS = marked.by("bench/inits.py")
 MISLEADING = """
 ## Made to mislead
 
@@ -52,7 +53,7 @@ def verdicts(text) -> list:
 
 def documented_lines() -> list:
     """The rows that stand in the document."""
-    lines = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].splitlines()
+    lines = marked.part_of(DOCUMENT.read_text(encoding="utf-8"), MARKS).splitlines()
     return [text for text in lines if text.startswith("| ") and text not in HEAD]
 
 
@@ -101,8 +102,7 @@ def main() -> int:
     text = written()
     print(text, end="")
     if arguments.write:
-        before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-        DOCUMENT.write_text(before + BEGIN + text + END + rest.split(END)[1], encoding="utf-8")
+        marked.write(DOCUMENT, MARKS, text)
     return 0
 
 

@@ -7,7 +7,12 @@ of them that README.md quotes.
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from rig import written  # noqa: E402
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BENCHMARKS, README = CHECKOUT / "docs/benchmarks.md", CHECKOUT / "README.md"
@@ -19,16 +24,12 @@ def replaced(text, name, part) -> str:
     """The text with this between the marks of that name, which are put at its end if they are not
     there yet.
     """
-    begin = BEGIN.format(name)
-    if begin not in text:
-        return f"{text.rstrip()}\n\n{begin}{part}{END}".lstrip()
-    before, _begin, rest = text.partition(begin)
-    return before + begin + part + END + rest.partition(END)[2]
+    return written.replaced(text, _marks(name), part)
 
 
 def part_of(text, name) -> str:
     """What is between the marks of that name; empty where there are none."""
-    return text.partition(BEGIN.format(name))[2].partition(END)[0]
+    return written.part_of(text, _marks(name))
 
 
 def write(path, parts) -> None:
@@ -101,6 +102,10 @@ def quotes(text) -> str:
         )
     )
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
+
+
+def _marks(name) -> written.Marks:
+    return written.Marks(BEGIN.format(name), END)
 
 
 def rows(text, name) -> list:

@@ -7,12 +7,13 @@ from __future__ import annotations
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from rig import written
 from rig.node import CHECKOUT
 
 from vm.kernels import ARCHITECTURES, KERNELS, SUITES
 
 PAGE = CHECKOUT / "docs/platforms.md"
-BEGIN, END = "<!-- kernels: begin -->\n", "<!-- kernels: end -->\n"
+MARKS = written.marks("kernels")
 NOT_RUN = "not run"
 TEST = "`tests/vm/test_kernels.py`"
 
@@ -65,9 +66,8 @@ def cell(result) -> str:
 
 def write(results, page=PAGE) -> None:
     """Put them into the page; what was not run now stays as it was."""
-    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    table, after = rest.split(END)
-    page.write_text(before + BEGIN + "\n" + updated(table, results) + "\n" + END + after, "utf-8")
+    table = written.part_of(page.read_text(encoding="utf-8"), MARKS)
+    written.write(page, MARKS, f"\n{updated(table, results)}\n")
 
 
 def updated(table, results) -> str:

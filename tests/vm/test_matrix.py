@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rig import written
 
 from vm import kernels, matrix
 from vm.matrix import Result
@@ -54,7 +55,7 @@ def test_junit_xml_is_read(tmp_path):
 
 
 def test_the_page_has_a_row_for_each(root):
-    table = matrix.PAGE.read_text(encoding="utf-8").split(matrix.BEGIN)[1].split(matrix.END)[0]
+    table = written.part_of(matrix.PAGE.read_text(encoding="utf-8"), matrix.MARKS)
     assert table.strip() == matrix.updated(table, []).strip()
 
 
