@@ -8,11 +8,10 @@ import sys
 
 import pytest
 from rig.floors import (
-    BEGIN,
     DOCUMENT,
-    END,
     ENGINE,
     FILES,
+    MARKS,
     PACKAGES,
     drawn,
     floor_of,
@@ -92,7 +91,7 @@ def calls(path, function):
 
 def test_the_drawing_of_the_floors_is_that_of_today():
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert text.count(BEGIN) == text.count(END) == 1
+    assert text.count(MARKS.begin) == text.count(MARKS.end) == 1
     assert text == drawn(), "run: python3 tests/rig/floors.py --write"
 
 

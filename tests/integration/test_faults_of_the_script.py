@@ -1,4 +1,4 @@
-"""One test for each row of the table of faults in docs/architecture.md that this version answers.
+"""One test for each row of the table of faults in docs/comparison.md that this version answers.
 
 Where it can be shown, the script that this project replaces is run on the same processes, so each
 test is seen to notice the fault.

@@ -1,5 +1,5 @@
 """The floors of the engine, read from its imports: ``python3 tests/rig/floors.py --write`` draws them
-in docs/architecture.md.
+in docs/floors.md.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path.insert(0, str(CHECKOUT / "tests"))
+
+from rig import written  # noqa: E402
+
 # a copy, where a mutation has broken that
 ENGINE = Path(os.environ.get("REAPER_ENGINE", CHECKOUT / "plugins/module_utils")) / "reaper"
 FILES = sorted(ENGINE.rglob("*.py"))
 PACKAGES = ("__init__", "kernel", "node", "prevention")  # a line of documentation, and no code
-DOCUMENT = CHECKOUT / "docs/architecture.md"
-BEGIN, END = "<!-- floors: begin -->\n", "<!-- floors: end -->\n"
+DOCUMENT = CHECKOUT / "docs/floors.md"
+MARKS = written.marks("floors")
 
 
 def name_of(path) -> str:
@@ -104,13 +109,10 @@ def key(name) -> str:
 
 def drawn() -> str:
     """The document with the drawing of today."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, _begin, rest = text.partition(BEGIN)
-    _old, _end, after = rest.partition(END)
-    return before + BEGIN + drawing() + END + after
+    return written.replaced(DOCUMENT.read_text(encoding="utf-8"), MARKS, drawing())
 
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["--write"]:
-        sys.exit("floors.py --write: draw the floors of the engine in docs/architecture.md")
+        sys.exit("floors.py --write: draw the floors of the engine in docs/floors.md")
     DOCUMENT.write_text(drawn(), encoding="utf-8")
