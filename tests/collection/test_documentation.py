@@ -1,11 +1,15 @@
-"""ansible-doc and the pages of a docs site, for every plugin and role that is in the tree."""
+"""ansible-doc and the pages of a docs site, for every plugin and role that is in the tree; and what
+holds for every page: its length, its links, the tests that it names.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 import re
 
 import pytest
 import yaml
+from rig import written
 
 # Of the README of a certified collection
 HEADINGS = [
@@ -28,6 +32,9 @@ DIRECTORIES = {
     "inventory": "inventory",
     "test": "test",
 }
+MOST_WORDS = 1200  # of a page
+LONGEST_LINE = 100  # characters
+FENCE = re.compile(r"^( *)```.*?^\1```$", re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -114,28 +121,65 @@ def test_headings_of_the_readme(root):
     ] == HEADINGS
 
 
-def test_links_between_the_pages(root):
-    """Each leads to a file that is there, and to a heading in it."""
-    pages = [
+@pytest.fixture(scope="module")
+def pages(root) -> dict:
+    """Path of each page -> its text."""
+    paths = [
         *(root / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
         *sorted((root / "docs").glob("*.md")),
         root / "roles/zombie_reaper/README.md",
     ]
+    return {path: path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_no_page_is_long(pages):
+    words = {path.name: len(written.PART.sub("", text).split()) for path, text in pages.items()}
+    assert {name: number for name, number in words.items() if number > MOST_WORDS} == {}
+
+
+def test_no_line_is_long(pages):
+    """But in tables, blocks and what commands write. Where a link leads does not count."""
+    for path, text in pages.items():
+        for line in FENCE.sub("", written.PART.sub("", text)).splitlines():
+            shown = re.sub(r"\]\([^)]*\)|<https:[^>]*>", "", line)
+            assert len(shown) <= LONGEST_LINE or line.startswith("|"), f"{path.name}: {line}"
+
+
+def test_links_between_the_pages(pages):
+    """Each leads to a file that is there, and to a heading in it."""
     anchors = {
-        page: {
-            anchor(line)
-            for line in page.read_text(encoding="utf-8").splitlines()
-            if line.startswith("#")
-        }
-        for page in pages
+        page: {anchor(line) for line in FENCE.sub("", text).splitlines() if line.startswith("#")}
+        for page, text in pages.items()
     }
-    for page in pages:
-        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    for page, text in pages.items():
+        found = re.findall(r"\]\(([^)\s]+)\)", text)
+        found += re.findall(r"(?:src|srcset|href)=\"([^\"\s]+)\"", FENCE.sub("", text))
+        for target in found:
             if not re.match(r"[a-z]+:", target):
                 path, _hash, name = target.partition("#")
                 file = (page.parent / path).resolve() if path else page
                 assert file.exists(), f"{target} of {page}"
                 assert not name or name in anchors[file], f"{target} of {page}"
+
+
+def test_the_index_has_all_pages(root, pages):
+    index = pages[root / "docs/README.md"]
+    named = set(re.findall(r"\]\(([\w-]+\.md)", index))
+    assert {path.name for path in pages if path.parent.name == "docs"} - named == {"README.md"}
+
+
+def test_each_test_that_is_named_exists(root, pages):
+    """`test_row_1_…` and `test_*.py` are those whose name begins, or is, like that."""
+    files = sorted((root / "tests").rglob("*.py"))
+    paths = [str(path.relative_to(root)) for path in files]
+    names = {path.name for path in files} | {path.stem for path in files}
+    for path in files:
+        names.update(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M))
+    for page, text in pages.items():
+        for named in re.findall(r"\btests/[\w/*]+\.py\b", text):
+            assert fnmatch.filter(paths, named), f"{page.name}: {named}"
+        for named in re.findall(r"(?<![/\w])test_[\w*]+(?:\.py|…)?", text):
+            assert fnmatch.filter(names, named.replace("…", "*")), f"{page.name}: {named}"
 
 
 def anchor(line) -> str:
