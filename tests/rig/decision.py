@@ -68,9 +68,9 @@ CHART: dict[str, dict] = {
     },
     "Has its parent held it for min_age?": {
         "no": ([container_process(zombies=(zombie(age=YOUNG),))], PRESSURE, DEFAULTS),
-        "yes": "Is it an orphan, or so old that it has to make room?",
+        "yes": "Is it an orphan, or among the oldest, which have to make room?",
     },
-    "Is it an orphan, or so old that it has to make room?": {
+    "Is it an orphan, or among the oldest, which have to make room?": {
         "no": ([OLDER, LATER], PRESSURE, DEFAULTS),
         "yes": ([LATER, OLDER], PRESSURE, DEFAULTS),
     },
