@@ -75,7 +75,7 @@ def main() -> int:
         nargs="?",
         const=page.BENCHMARKS,
         help="write the tables into this file too, between the marks of each; by default"
-        " docs/benchmarks.md, of which README.md quotes some",
+        " docs/benchmarks.md, of which docs/comparison.md quotes some",
     )
     arguments = parser.parse_args()
     missing = [

@@ -1,7 +1,7 @@
 """Figures that `bench/run` writes into docs/benchmarks.md, each table between two marks, and those
-of them that README.md quotes.
+of them that docs/comparison.md quotes.
 
-`bench/page.py` renews README.md from docs/benchmarks.md.
+`bench/page.py` renews docs/comparison.md from docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from rig import written  # noqa: E402
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-BENCHMARKS, README = CHECKOUT / "docs/benchmarks.md", CHECKOUT / "README.md"
+BENCHMARKS = CHECKOUT / "docs/benchmarks.md"
+COMPARISON = CHECKOUT / "docs/comparison.md"
 BEGIN, END = "<!-- bench: {} -->\n", "<!-- bench: end -->\n"
-QUOTED = "quoted"  # the part of README.md
+QUOTED = "quoted"  # the part of docs/comparison.md
 
 
 def replaced(text, name, part) -> str:
@@ -33,7 +34,9 @@ def part_of(text, name) -> str:
 
 
 def write(path, parts) -> None:
-    """parts: {name: text}. README.md is renewed too if the path is that of docs/benchmarks.md."""
+    """parts: {name: text}. docs/comparison.md is renewed too if the path is that of
+    docs/benchmarks.md.
+    """
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     for name, part in parts.items():
         text = replaced(text, name, part)
@@ -43,13 +46,13 @@ def write(path, parts) -> None:
 
 
 def write_quotes() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = COMPARISON.read_text(encoding="utf-8")
     figures = BENCHMARKS.read_text(encoding="utf-8")
-    README.write_text(replaced(text, QUOTED, quotes(figures)), encoding="utf-8")
+    COMPARISON.write_text(replaced(text, QUOTED, quotes(figures)), encoding="utf-8")
 
 
 def quotes(text) -> str:
-    """The table of README.md, from the text of docs/benchmarks.md."""
+    """The table of docs/comparison.md, from the text of docs/benchmarks.md."""
     idle = {row[0]: row[2].removesuffix(" of it") for row in rows(text, "idle_sweep")}
     known = {(row[0], row[1]): row[4] for row in rows(text, "known") if len(row) > 4}
     fleet = {row[0].strip("`"): row[4] for row in rows(text, "fleet")}

@@ -1,4 +1,4 @@
-"""What the benchmark writes into the documents, and what README.md quotes of it."""
+"""What the benchmark writes into the documents, and what docs/comparison.md quotes of it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def bench(root, monkeypatch):
     return importlib.import_module
 
 
-def test_readme_quotes_the_figures_of_the_benchmarks(root, bench):
+def test_the_comparison_quotes_the_figures_of_the_benchmarks(root, bench):
     """`.cache/test/bin/python bench/page.py` renews it."""
     page = bench("page")
-    readme = (root / "README.md").read_text(encoding="utf-8")
+    comparison = (root / "docs/comparison.md").read_text(encoding="utf-8")
     figures = (root / "docs/benchmarks.md").read_text(encoding="utf-8")
-    assert page.part_of(readme, page.QUOTED) == page.quotes(figures)
+    assert page.part_of(comparison, page.QUOTED) == page.quotes(figures)
 
 
 def test_each_table_of_the_benchmarks_is_one_that_the_benchmark_writes(root, bench):
