@@ -45,7 +45,7 @@ def flags(capsys) -> set:
 
 
 def test_the_options(pages):
-    documented = table(pages["README.md"], "option")
+    documented = table(pages["docs/options.md"], "option")
     assert list(documented) == list(DEFAULTS)
     of_namespaces = documented.pop("protect_namespaces")[0]
     assert set(re.findall(r"`([^`]+)`", of_namespaces)) < set(DEFAULTS["protect_namespaces"])
@@ -56,14 +56,14 @@ def test_the_options(pages):
 
 def test_the_variables_of_the_role(root, pages):
     defaults = yaml.safe_load((root / "roles/zombie_reaper/defaults/main.yml").read_text())
-    documented = table(pages["README.md"], "variable")
+    documented = table(pages["docs/options.md"], "variable")
     assert {name: yaml.safe_load(cells[0].strip("`")) for name, cells in documented.items()} == {
         name: value for name, value in defaults.items() if name.removeprefix(PREFIX) not in DEFAULTS
     }
 
 
 def test_the_metrics(pages):
-    documented = table(pages["docs/operations.md"], "metric")
+    documented = table(pages["docs/metrics.md"], "metric")
     assert {name.partition("{")[0]: cells[0] for name, cells in documented.items()} == {
         name: kind for name, (kind, _help) in metrics.METRICS.items()
     }

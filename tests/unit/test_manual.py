@@ -86,7 +86,7 @@ def test_every_flag_of_the_parser_is_in_the_table(helped):
 
 
 def test_exit_statuses_of_the_documentation(root):
-    text = (root / "docs/operations.md").read_text(encoding="utf-8")
+    text = (root / "docs/metrics.md").read_text(encoding="utf-8")
     section = text.split("\n## Exit statuses\n")[1].split("\n## ")[0]
     rows = [
         [cell.strip().replace("`", "") for cell in line[1:-1].split("|")]
