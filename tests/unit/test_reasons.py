@@ -48,11 +48,6 @@ def table(text, first_column):
     return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
 
 
-@pytest.fixture(scope="module")
-def operations(root):
-    return (root / "docs/operations.md").read_text(encoding="utf-8")
-
-
 def test_every_reason_of_the_policy_is_in_the_table_and_every_one_there_is_used():
     policy = ENGINE / "reaper/policy.py"
     assert first_arguments("Why", [policy]) == set(REASONS)
@@ -69,14 +64,16 @@ def test_reasons_that_the_report_counts_with_are_in_the_table():
     assert set(report.OF_ROOM) <= set(REASONS)
 
 
-def test_documentation_has_the_table_of_reasons(operations):
-    assert table(operations, "reason") == [
+def test_documentation_has_the_table_of_reasons(root):
+    page = (root / "docs/operations.md").read_text(encoding="utf-8")
+    assert table(page, "reason") == [
         [f"`{reason.word}`", reason.meaning, reason.advice] for reason in REASONS.values()
     ]
 
 
-def test_documentation_has_the_table_of_refusals(operations):
-    assert table(operations, "refusal") == [
+def test_documentation_has_the_table_of_refusals(root):
+    page = (root / "docs/refusals.md").read_text(encoding="utf-8")
+    assert table(page, "refusal") == [
         [f"`{refusal.word}`", refusal.cause, refusal.meaning, refusal.advice]
         for refusal in REFUSALS.values()
     ]

@@ -4,9 +4,9 @@
 """The vocabulary of verdicts: every reason, and every refusal of `reap`, in one place.
 
 The words are for machines and do not change. The sentences here say in general what each word means
-and what helps, as ``docs/operations.md`` does. The sentence of a single case, with its values, is
-written where that is found: by :mod:`.policy`, or where ``Refused`` is raised. In all of them "it"
-and "its" mean the parent, as in the explanations of :mod:`.policy`.
+and what helps, as ``docs/operations.md`` and ``docs/refusals.md`` do. The sentence of a single
+case, with its values, is written where that is found: by :mod:`.policy`, or where ``Refused`` is
+raised. In all of them "it" and "its" mean the parent, as in the explanations of :mod:`.policy`.
 """
 
 from __future__ import annotations
