@@ -55,7 +55,7 @@ def notes_of(*offenders, containers=(), acted=()):
 
 
 def example():
-    """What the note in docs/report.md is about."""
+    """What the note in docs/tenant-note.md is about."""
     shop = in_namespace("shop", pod="web-0", container_name="app")
     worker = in_namespace("shop", pod="jobs-0", container_name="worker")
     return notes_of(
@@ -84,7 +84,7 @@ def example():
 def test_the_example_in_the_documentation():
     (name,) = example()
     assert name == "namespace-shop.md"
-    documentation = (CHECKOUT / "docs/report.md").read_text(encoding="utf-8")
+    documentation = (CHECKOUT / "docs/tenant-note.md").read_text(encoding="utf-8")
     assert f"````markdown\n{example()[name]}````\n" in documentation
 
 
