@@ -187,7 +187,7 @@ def test_no_name_of_a_tenant_makes_an_event(detector):
 
 
 def test_the_page_has_each_reason(root, detector):
-    section = (root / "docs/alerts.md").read_text().partition("## As events of Kubernetes")[2]
+    section = (root / "docs/dashboards.md").read_text().partition("## Events of nodes")[2]
     assert re.findall(r"^\| `(\w+)` \|", section, re.M) == [
         rule["reason"] for rule in detector["rules"]
     ]
