@@ -84,9 +84,10 @@ def checkout(collection, bin, run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(tarball, bin, run, tmp_path_factory):
-    """Jobs of a project as docs/awx.md has it for the built collection."""
+    """Jobs of a project as docs/execution-environments.md has it for the built collection."""
     directory = tmp_path_factory.mktemp("built")
-    for name, text in BLOCK.findall((CHECKOUT / "docs/awx.md").read_text(encoding="utf-8")):
+    page = (CHECKOUT / "docs/execution-environments.md").read_text(encoding="utf-8")
+    for name, text in BLOCK.findall(page):
         (directory / "project" / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / "project" / name).write_text(text, encoding="utf-8")
     shutil.copy(tarball, directory / "project")

@@ -1,5 +1,5 @@
-"""The execution environment that docs/awx.md shows, as far as ansible-builder goes without a
-container registry.
+"""The execution environment that docs/execution-environments.md shows, as far as ansible-builder
+goes without a container registry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def context(root, tarball, bin, run, tmp_path_factory):
     directory = tmp_path_factory.mktemp("environment")
     text = re.search(
         r"^```yaml execution-environment.yml\n(.*?)^```$",
-        (root / "docs/awx.md").read_text(encoding="utf-8"),
+        (root / "docs/execution-environments.md").read_text(encoding="utf-8"),
         re.M | re.S,
     )[1]
     (directory / "execution-environment.yml").write_text(text, encoding="utf-8")
