@@ -26,15 +26,21 @@ ELSEWHERE = (
     ("docs/awx.md", r"ansible-galaxy collection install awx\.awx.*", "it needs Galaxy"),
     ("docs/awx.md", r".*\bCONTROLLER_.*", "it needs an AWX; test_awx_setup.py has a stand-in"),
     ("docs/awx.md", r"ansible-playbook playbooks/awx\.yml.*", "the same; test_awx_setup.py plays it"),
-    ("docs/awx.md", r"ansible-builder .*", "test_execution_environment.py runs it"),
+    (
+        "docs/execution-environments.md",
+        r"ansible-builder .*",
+        "test_execution_environment.py runs it",
+    ),
     ("docs/event-driven.md", r"pip install .*", "it needs PyPI; ./run-tests installs the same"),
     ("docs/event-driven.md", r"ansible-rulebook .*", "it stays; tests/integration/test_closed_loop.py"),
     ("docs/fix-your-image.md", r"docker .*", "tests/integration/test_fix_your_image.py runs it"),
-    ("README.md", r"man zombie-reaper.*", "the node has no man; tests/unit/test_manual.py has it"),
+    ("docs/playbooks.md", r"man zombie-reaper.*", "the node has no man; tests/unit/test_manual.py"),
     (None, r"(helm|kubectl) .*", "there is no cluster; tests/monitoring/test_kubernetes.py"),
     (None, r"echo \d+ >/proc/sys/.*", "it changes the kernel that all share"),
     (None, r"systemctl stop zombie-reaper\.timer.*", "the node has another schedule"),
 )  # fmt: skip
+# whose files are those of another project, as test_awx_jobs.py has it
+OF_ANOTHER_PROJECT = ("docs/awx.md", "docs/execution-environments.md")
 # in a command: word of the document -> word for the node
 STANDS_FOR = {"PID": "1", "4711": "1"}
 # exit statuses that say something, other than 0
@@ -185,7 +191,7 @@ def reader(node, root, collection, bin, tmp_path_factory):
     here = directory / "here.yml"
     here.write_text(yaml.safe_dump({"all": {"hosts": {"localhost": node.variables}}}))
     for block in blocks():
-        if block.page == "docs/awx.md":  # files of another project, as test_awx_jobs.py has it
+        if block.page in OF_ANOTHER_PROJECT:
             continue
         if block.language == "yaml" and block.file and not (checkout / block.file).exists():
             (checkout / block.file).parent.mkdir(parents=True, exist_ok=True)
