@@ -133,6 +133,19 @@ def test_of_each_node_few_tenants_are_kept(path):
     ]
 
 
+def test_a_run_of_100_nodes_with_20_tenants_each_takes_less_than_a_tenth_of_a_megabyte(path):
+    """As docs/report.md says. The second run is measured, since the first makes the file."""
+    sizes = []
+    for run in range(2):
+        hosts = {
+            f"node{node}": rig.look(*(of(f"tenant-{node}-{each}", 3) for each in range(20)))
+            for node in range(100)
+        }
+        add(path, at=AT + run * HOUR, **hosts)
+        sizes.append(path.stat().st_size)
+    assert 0 < sizes[1] - sizes[0] < 100_000
+
+
 def test_an_older_schema_is_brought_up_to_date_and_keeps_its_runs(path, monkeypatch):
     add(path, rig.look(of("shop", 4)), at=AT - HOUR)
     assert rows(path, "PRAGMA user_version") == [(len(fleet_history.MIGRATIONS),)]
