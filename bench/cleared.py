@@ -37,10 +37,12 @@ def measure(counts, ways=WAYS_TO_CLEAR) -> str:
                 ]
     return table(
         "Until they are gone, and the memory of the agent",
-        "The whole agent, interpreter included, on zombies of the PID 1 of a container, until the"
-        " last is gone. `reap` by one sweep after the other, each at most 15 s for one parent, or"
-        " by the daemon with an interval of 1 s; `terminate` ends the container, and the"
-        " kernel collects what was in it.",
+        "The whole agent, interpreter included, on zombies of the PID 1 of a container, until"
+        " the last is gone. `reap` is one sweep after the other, each at most 15 s for one"
+        " parent, or the daemon with an interval of 1 s. `terminate` ends the container, and the"
+        " kernel collects what was in it."
+        "\n\n"
+        "`bench/run --full --only cleared` measures it.",
         ["zombies of one parent", "with", "sweeps", "seconds", "CPU", "most memory"],
         rows,
     )

@@ -45,14 +45,18 @@ def measure(counts, few_runs=FEW_RUNS) -> str:
         )
     return table(
         "Collecting zombies from inside their living parent",
-        "The remedy `reap` beside a debugger told to do the same: `gdb -p PID`, one `call (int)"
-        " waitpid(…)` for each. With gdb the parent is stopped all the time; above"
-        f" {format(MAX_BY_GDB, ',')} zombies its"
-        " time is computed from those. A parent stopped by `reap` runs at least as long before it"
-        " is stopped again, which is in the seconds. It is to be 5,000 a second, and less than 2 ms"
-        " of stop for one zombie. Each zombie takes two changes from the sweep to the parent and"
-        " back; waking another CPU for them is what costs most, so the rate with both on one CPU is"
-        " given too.",
+        "The remedy `reap` beside a debugger that is told to do the same: `gdb -p PID`, with one"
+        " `call (int) waitpid(…)` for each zombie. With gdb the parent is stopped all the time."
+        f" Above {format(MAX_BY_GDB, ',')} zombies its time is computed from those."
+        "\n\n"
+        "A parent stopped by `reap` runs at least as long before it is stopped again, and the"
+        " seconds include that. The aims are 5,000 zombies a second, and less than 2 ms of stop"
+        " for one zombie."
+        "\n\n"
+        "Each zombie takes two changes from the sweep to the parent and back. What costs most is"
+        " to wake another CPU for them, so the rate with both on one CPU is given too."
+        "\n\n"
+        "`bench/run --full --only collect` measures it.",
         [
             "zombies of one parent",
             "reap: seconds",

@@ -167,13 +167,13 @@ def measure(count, playbooks=PLAYBOOKS, runs=1) -> str:
     base = middle["ping"]
     return table(
         f"A fleet of {count} nodes",
-        "Nodes are PID namespaces of this machine, on which everything is installed and nothing"
-        f" wrong; local connection, {FORKS} forks. `ping` is a playbook with"
+        "Nodes are PID namespaces of this machine. Everything is installed on them, and nothing"
+        f" is wrong. The connection is local, with {FORKS} forks. `ping` is a playbook with"
         " ansible.builtin.ping alone."
-        " `site.yml` is to take at most twice as long as `ping`, `look.yml` and `sweep.yml` at most"
-        " 1.3 times."
-        " CPU is of the controller and the nodes together, memory of the largest process. Median"
-        f" of {runs}.",
+        "\n\n"
+        "CPU is of the controller and the nodes together, memory of the largest process. Median"
+        f" of {runs}. The aims are at most twice the time of `ping` for `site.yml`, and 1.3 times"
+        " for `look.yml` and `sweep.yml`. `bench/run --full --only fleet` measures it.",
         ["playbook", "time", "of ping", "CPU", "of ping", "memory"],
         [
             [

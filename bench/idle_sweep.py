@@ -67,12 +67,15 @@ def measure(processes, runs) -> str:
             cpu = run(HERE / "cpu_of_commands.py", runs, json.dumps(commands))
     return table(
         "A sweep that finds nothing",
-        "CPU of the whole process, interpreter included, on a node with"
-        f" {format(processes, ',')} processes. Median of {runs}"
-        " runs. The schedule calls `zombie-reaper` again and again: a sweep that finds nothing is"
-        " noted, and for ten minutes the next ones end after a look at the ledger, unless that"
-        " shows a zombie or anything else is new. That is to cost no more than the script. The"
-        " ledger is of the whole machine: while others have zombies on it, no sweep ends early.",
+        f"CPU of the whole process, interpreter included, on a node with {format(processes, ',')}"
+        f" processes. Median of {runs} runs."
+        "\n\n"
+        "A sweep that finds nothing is noted. For ten minutes the next ones end after a look at"
+        " the ledger, unless that shows a zombie or anything else is new. Such a sweep should"
+        " cost no more than the script. The ledger is of the whole machine: while others have"
+        " zombies on it, no sweep ends early."
+        "\n\n"
+        "`bench/run --full --only idle_sweep` measures it.",
         ["command", "CPU", "zombie-reaper takes"],
         [
             [f"`{name}`", f"{1e3 * seconds:.1f} ms", ratio(cpu["zombie-reaper"], seconds)]

@@ -41,10 +41,12 @@ def measure(seconds) -> str:
             )
     return table(
         "Servers under load",
-        "nginx under `wrk`, redis-server under `redis-benchmark` (GET), postgres under `pgbench`"
-        f" with a new connection for each transaction; {seconds} s each, on the same"
-        " machine as the sweep."
-        f" Milliseconds, as these tools report them; {ZOMBIES} zombies a second.",
+        "nginx under `wrk`, redis-server under `redis-benchmark` (GET), and postgres under"
+        f" `pgbench` with a new connection for each transaction. Each runs for {seconds} s on the"
+        f" same machine as the sweep, with {ZOMBIES} zombies a second. The figures are"
+        " milliseconds, as these tools report them."
+        "\n\n"
+        "`bench/run --full --only latency` measures it.",
         ["server", "sweeps", "zombies collected", "requests", "failed", "p50", "p99", "max"],
         rows,
     )

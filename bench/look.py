@@ -29,10 +29,12 @@ def measure(processes, empty_cgroups, runs) -> str:
     rows += [_row(f"{count:,} cgroups", 0, count, runs) for count in empty_cgroups]
     return table(
         "A look where nothing is wrong",
-        "CPU of a look by the daemon, on the whole machine, with so many processes or cgroups more"
-        " than it has by itself: by the kernel's stacks, by the ledger with its files open, and by"
-        " ps with awk, in turns. Medians. The look takes as long everywhere; on a busy machine it"
-        " is repeated up to three times.",
+        "CPU of a look by the daemon on the whole machine, with so many processes or cgroups"
+        " more than it has by itself. It looks by the kernel's stacks, by the ledger with its"
+        " files open, and by ps with awk, in turns. The figures are medians. A look by stacks"
+        " takes the same time everywhere; on a busy machine it is repeated up to three times."
+        "\n\n"
+        "`bench/run --full --only look` measures it.",
         ["with", "by stacks", "by the ledger", "ps with awk", "ps takes times as much"],
         rows,
     )

@@ -32,7 +32,10 @@ def measure(count) -> str:
     return table(
         "A server on the CPU of the parent",
         f"A parent of {format(count, ',')} zombies and a server that answers one request every"
-        " millisecond, both bound to one CPU, while the zombies are collected. Milliseconds.",
+        " millisecond, both bound to one CPU, while the zombies are collected. The figures are"
+        " milliseconds."
+        "\n\n"
+        "`bench/run --full --only neighbour` measures it.",
         ["sweep", "zombies a second", "requests", "p50", "p99", "max"],
         rows,
     )

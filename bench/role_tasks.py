@@ -72,8 +72,10 @@ def measure() -> str:
     reached = [name for name, output in zip(tasks[1::2], tasks[2::2]) if "EXEC" in output]
     return table(
         "The role on a node where nothing changes",
-        "Tasks of `site.yml` that execute something on the node, scheduled by cron. They are to be"
-        " at most 8.",
+        "The tasks of `site.yml` that execute something on the node, scheduled by cron. The aim"
+        " is at most 8."
+        "\n\n"
+        "`bench/run --only role_tasks` measures it.",
         ["task", "number"],
         [[name, number] for number, name in enumerate(reached, 1)],
     )

@@ -45,12 +45,13 @@ def measure(counts, calm=2.0, some=slice(None)) -> str:
             )
     return table(
         "The storm: for how long nothing can fork",
-        "When a parent ends, all its zombies go at once to whoever adopts them, under a lock that"
-        " every fork needs. A process in the same PID namespace and one outside of it fork all the"
-        " time; the longest time from one fork to the next, during one sweep and until the adopter"
-        f" is done. Calm: the same for {calm:g} s before. That `terminate` leaves"
-        " alone whoever holds too"
-        " many is turned off for this.",
+        "When a parent ends, all its zombies go at once to whoever adopts them, under a lock"
+        " that every fork needs. Two processes fork all the time, one in the same PID namespace"
+        " and one outside. Shown is the longest time from one fork to the next, during one sweep"
+        f" and until the adopter is done. Calm is the same for {calm:g} s before."
+        "\n\n"
+        "`terminate` would leave a parent alone that holds too many; that is turned off for"
+        " this. `bench/run --full --only storms` measures it.",
         [
             "zombies",
             "sweep",

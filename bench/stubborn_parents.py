@@ -25,8 +25,10 @@ def measure(parents, sample=2) -> str:
         )
     return table(
         f"{format(parents, ',')} parents that ignore SIGTERM",
-        "Until none of them and none of their zombies is left. The script takes one after the"
-        f" other; it was timed on {sample}, and the time for all is computed from that.",
+        "The time until none of them and none of their zombies is left. The script takes one"
+        f" after the other. It was timed on {sample}, and the time for all is computed from that."
+        "\n\n"
+        "`bench/run --only stubborn_parents` measures it.",
         ["command", "seconds", "zombie-reaper takes"],
         [
             ["`zombie-reaper`", f"{swept:.1f}", ratio(swept, swept)],
