@@ -11,11 +11,11 @@ short_description: One summary of all nodes at the end of a run
 version_added: 0.1.0
 description:
   - After all plays, shows what M(provider.fleet.zombie_reap), M(provider.fleet.zombie_info) and
-    M(provider.fleet.init_audit) found and did on all hosts of the run together. That is zombies
-    found and cleared, by which remedy, workloads ended, tenants affected, nodes short of PIDs, and
-    hosts that failed or were unreachable, with the reason.
-  - Up to three nodes are shown in full; for more, a table lists those that need attention.
-  - A host whose answer cannot be read is listed as failed, with the reason.
+    M(provider.fleet.init_audit) found and did on all hosts of the run together.
+  - That is zombies found and cleared, by which remedy, workloads ended, tenants affected, and nodes
+    short of PIDs. Hosts that failed or were unreachable are listed with the reason, and so are
+    hosts whose answer cannot be read.
+  - Up to three nodes are shown in full. For more, a table lists those that need attention.
   - Hosts on which M(provider.fleet.zombie_reaper_agent) failed, or that it did not reach, are
     listed too.
   - Runs that use none of these modules get no summary.
@@ -32,8 +32,9 @@ options:
         that had zombies there.
       - Certificates are verified and redirects are not followed. A service that does not answer
         within 10 seconds, or answers with an error, gets a warning, and the run is not affected.
-      - Treat the address as a secret. Of it, messages name the host only.
+      - Treat the address as a secret. Messages name its host only.
     type: str
+    version_added: 2.0.0
     env:
       - name: ZOMBIE_REAPER_WEBHOOK_URL
     ini:
@@ -47,12 +48,19 @@ requirements:
 """
 
 EXAMPLES = r"""
+# For playbooks of your own, and a web service that is told of workloads that were ended
 ansible.cfg: |
   [defaults]
   callbacks_enabled = provider.fleet.fleet_summary
 
   [callback_fleet_summary]
   webhook_url = https://chat.example.org/hooks/SECRET
+
+# For one run
+shell: |
+  ANSIBLE_CALLBACKS_ENABLED=provider.fleet.fleet_summary ansible-playbook my_playbook.yml
+  ZOMBIE_REAPER_WEBHOOK_URL=https://chat.example.org/hooks/SECRET \
+    ansible-playbook -i my_inventory provider.fleet.sweep
 """
 
 import time

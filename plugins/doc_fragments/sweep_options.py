@@ -35,8 +35,8 @@ options:
   min_age:
     description:
       - Seconds that a zombie must have been seen with the same parent before it counts.
-      - A busy parent may still be about to wait for its zombie, so with a low value a healthy
-        program may lose an exit status, or be ended.
+      - A busy parent may still be about to wait for its zombie. With a low value a healthy program
+        may lose an exit status, or be ended, where room is short.
     type: int
     default: 60
   min_zombies:
@@ -45,19 +45,22 @@ options:
     default: 1
   pressure:
     description:
-      - From this share in use of the limit that binds first, of the node or of a cgroup, zombies
-        that a parent may still wait for are collected too, and parents may be ended. From 0 to 1;
-        V(0) means always.
+      - The share of process IDs in use from which room counts as short, from 0 to 1. V(0) means
+        always. It is compared for the node and for each cgroup of the parent.
       - While there is room, only orphans are collected, which nobody will ever wait for. No program
         is signalled or ended.
+      - Where room is short, zombies that a parent may still wait for are collected too, and parents
+        may be ended.
     type: float
     default: 0.5
+    version_added: 2.0.0
   tolerate:
     description:
       - How many zombies of one parent, each older than an hour, are left alone while there is room.
         More than that are a leak, and the oldest are collected down to this number.
     type: int
     default: 1000
+    version_added: 2.0.0
   grace:
     description: Seconds between C(SIGTERM) and C(SIGKILL) for an adopted daemon, from 0 to 300.
       Every other parent gets C(SIGKILL) at once.

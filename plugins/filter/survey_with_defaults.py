@@ -6,15 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: survey_with_defaults
-short_description: A survey of AWX with the defaults of the one that is there
-version_added: 0.1.0
+short_description: Replace the questions of an AWX survey and keep its defaults
+version_added: 2.0.0
 description:
   - Replaces the questions of a survey, and keeps the answers that AWX takes where nobody answers.
-    Whoever has set the default of the remedies to C(none) still has that after an upgrade.
-  - The default of a question is the one that the existing survey has for the same variable, unless
-    it is empty or the new question does not allow it.
-  - Questions that somebody has added stay, at the end, except those for options that were removed
-    from this collection.
+    If you have set the default of the remedies to V(none), you still have that after an upgrade.
+  - A question gets the default that the existing survey has for the same variable, unless that is
+    empty or the new question does not allow it.
+  - Questions that somebody has added stay, at the end. Those for options that were removed from
+    this collection go.
 positional: _input, existing
 options:
   _input:
@@ -34,6 +34,19 @@ EXAMPLES = r"""
   awx.awx.job_template:
     name: Zombie reaper sweep
     survey_spec: "{{ new_survey | provider.fleet.survey_with_defaults(existing_survey) }}"
+
+- name: Update the questions of a job template that is there already
+  awx.awx.job_template:
+    name: Zombie reaper sweep
+    survey_spec: "{{ new_survey | provider.fleet.survey_with_defaults(existing) }}"
+  vars:
+    existing: "{{ query('awx.awx.controller_api', 'job_templates/7/survey_spec/') | first }}"
+
+- name: Show the defaults that would be kept
+  ansible.builtin.debug:
+    msg: "{{ survey.spec | items2dict(key_name='variable', value_name='default') }}"
+  vars:
+    survey: "{{ new_survey | provider.fleet.survey_with_defaults(existing_survey) }}"
 """
 
 RETURN = r"""

@@ -7,18 +7,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: wrong_variables
 short_description: Find variables of this collection that are misspelt or have been removed
-version_added: 0.1.0
+version_added: 2.0.0
 description:
   - Ansible ignores variables that nothing reads. A misspelt C(zombie_reaper_remedys=none) would
     leave all remedies enabled, and might end a container that was meant to be spared. So the role
-    and the playbooks of this collection use this lookup first, and refuse to go on.
+    and the playbooks of this collection use this lookup first, and go on only if nothing is wrong.
   - Every variable of the host whose name begins with C(zombie_reaper_) is compared with the
     argument specs of the role P(provider.fleet.zombie_reaper#role) and with the variables that the
     playbooks of this collection read.
-  - C(zombie_reaper_hosts) is wrong on a host that is none of those. Ansible chooses the hosts of a
-    play before it knows their variables, so one in the inventory that should spare nodes would
-    spare none.
-  - So is a C(zombie_reaper_interval) that is not from 1 to 3600.
+  - C(zombie_reaper_hosts) is wrong on a host that it leaves out. Ansible chooses the hosts of a
+    play before it knows their variables, so this variable in the inventory would spare no node.
+  - C(zombie_reaper_interval) is wrong if it is not from 1 to 3600.
   - It takes no terms.
 author:
   - The provider.fleet authors (@provider-fleet)
@@ -31,6 +30,10 @@ EXAMPLES = r"""
     fail_msg: "{{ __wrong | join('; ') }}"
   vars:
     __wrong: "{{ query('provider.fleet.wrong_variables') }}"
+
+- name: Show them, and go on
+  ansible.builtin.debug:
+    msg: "{{ query('provider.fleet.wrong_variables') }}"
 """
 
 RETURN = r"""

@@ -16,15 +16,15 @@ version_added: 0.1.0
 description:
   - Makes one report of what M(provider.fleet.zombie_info) and M(provider.fleet.init_audit) returned
     for the hosts of the play. It runs on the controller and contacts no node.
-  - C(fleet.html) is a single page that loads nothing else and can be read without scripts.
+  - C(fleet.html) is a single page. It loads nothing else, and can be read without scripts.
     C(fleet.csv) and C(fleet.json) have the same data with all rows.
-  - Each run is added to C(history.sqlite) in the same directory. The page draws its trends from
-    that.
-  - C(tenants) has a note in Markdown for each tenant, the owner of a verified lease on Akash or
-    else the Kubernetes namespace, that can be sent to the tenant. Notes of earlier reports are
-    removed.
-  - Hosts that failed or were unreachable are listed with the reason. The playbook
-    C(provider.fleet.report) shows how to use this module.
+  - Each run is added to C(history.sqlite) in the same directory, from which the page draws its
+    trends.
+  - C(tenants) has a note in Markdown for each tenant with zombies or leaking containers, which can
+    be sent as it is. A tenant is the owner of a verified lease on Akash, or else a Kubernetes
+    namespace. Notes of earlier reports are removed.
+  - Hosts that failed or were unreachable are listed with the reason.
+  - The playbook C(provider.fleet.report) does all of this.
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
@@ -49,13 +49,13 @@ options:
     default: 400
   cluster:
     description:
-      - Name of the cluster that the hosts belong to, for those who report on several from one
-        place. It is on the page, and the files, the history among them, go to a directory of that
-        name in O(dest). Otherwise hosts of the same name in two clusters would share one history.
-      - It has at most 63 letters, digits and C(.), C(_) and C(-), and begins with a letter or a
-        digit.
+      - Name of the cluster that the hosts belong to, if you report on several from one place. The
+        page shows it. All files, the history among them, go to a directory of that name in
+        O(dest). Otherwise hosts of the same name in two clusters would share one history.
+      - At most 63 letters, digits, C(.), C(_) and C(-). It begins with a letter or a digit.
     type: str
     default: ""
+    version_added: 2.0.0
 attributes:
   action:
     description: Runs entirely on the controller.
@@ -84,12 +84,35 @@ EXAMPLES = r"""
   ignore_unreachable: true
   register: look
 
+- name: Judge the inits of the containers too
+  provider.fleet.init_audit:
+  become: true
+  ignore_errors: true
+  ignore_unreachable: true
+  register: audit
+
 - name: Write the report
   provider.fleet.fleet_report:
     looks: look
+    audits: audit
     dest: /var/www/html/zombies
   run_once: true
   delegate_to: localhost
+
+- name: Write the report of one of several clusters, and keep its history for two years
+  provider.fleet.fleet_report:
+    looks: look
+    dest: /var/www/html/zombies
+    cluster: "{{ cluster_name }}"
+    keep_days: 730
+  run_once: true
+  delegate_to: localhost
+  register: report
+
+- name: Say where it is, and what is missing in it
+  ansible.builtin.debug:
+    msg: "{{ report.dest }}: {{ report.unread | dict2items | map(attribute='key') | list }} unread"
+  run_once: true
 """
 
 RETURN = r"""

@@ -15,9 +15,10 @@ version_added: 0.1.0
 description:
   - A process whose parent has ended is given to PID 1 of its container. If that PID 1 never waits,
     every such process stays behind as a zombie.
-  - Shows for every container what its PID 1 is, whether it collects orphans, and on what evidence.
-    It also counts zombies and the PIDs in use, and says what would help.
+  - This module shows for every container what its PID 1 is, whether it collects orphans, and on
+    what evidence. It also counts zombies and the PIDs in use, and says what would help.
   - Without O(probe) it only looks.
+  - See also L(how to read an audit,https://github.com/provider-fleet/fleet/blob/main/docs/audit.md).
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
@@ -30,7 +31,7 @@ options:
         notified when a child ends (it catches or blocks SIGCHLD), or that has children and ran
         while it was watched for 7 seconds. Inits made for orphans, such as tini, get one anyway,
         and so do shells and programs in Ruby and Go that have no child.
-      - What remains is a PID 1 that starts to wait for any child within those very seconds. It may
+      - One risk remains. A PID 1 that starts to wait for any child within those very seconds may
         take the canary for a child of its own, and end. So each PID 1 is checked again afterwards.
         If one has ended, RV(containers[].harm) says so, and there is a warning.
       - A canary that is not collected in time is collected by the remedy V(reap), which stops that
@@ -97,10 +98,23 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: audit.summary
 
-- name: Find out for sure
+- name: Try out those that are not known, where that is safe
   provider.fleet.init_audit:
     probe: true
   become: true
+  register: audit
+
+- name: Show who leaks, and what would help
+  ansible.builtin.debug:
+    msg: "{{ item.workload.namespace }}/{{ item.workload.pod }}: {{ item.advice }}"
+  loop: "{{ audit.containers | selectattr('verdict', 'eq', 'leaks') }}"
+  loop_control:
+    label: "{{ item.workload.container_id }}"
+
+- name: Refuse nodes with pods that may take all PIDs
+  ansible.builtin.assert:
+    that: audit.unlimited_pods | length == 0
+    fail_msg: "Without a PID limit: {{ audit.unlimited_pods | map(attribute='pod') | join(', ') }}"
 """
 
 RETURN = r"""

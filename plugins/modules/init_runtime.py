@@ -10,19 +10,21 @@ __metaclass__ = type
 DOCUMENTATION = r"""
 module: init_runtime
 short_description: Let the container runtimes of a node give each container an init
-version_added: 0.6.0
+version_added: 2.0.0
 description:
   - Zombies pile up where PID 1 of a container does not collect orphans. Docker and Podman can put
     an init before a container's command, Kubernetes cannot.
-  - For every runtime handler like runc of containerd, k3s, RKE2 and CRI-O this adds one that does
-    the same, but gives each container an init. The handler beside C(runc) is C(init), the one
-    beside another handler is C(init-) with the other's name. Nothing that is there is changed.
-  - With containerd 2 and CRI-O they are in a file of their own. With containerd 1, where such a
-    file would replace what is configured, they are in the main file, between two comments. k3s and
-    RKE2 have a template for them. containerd shows what it makes of all that before it is put in
-    place, and it is not if anything would get lost.
+  - For every runtime handler like runc of containerd, k3s, RKE2 and CRI-O, this module adds one
+    that does the same, but gives each container an init. The handler beside C(runc) is C(init). The
+    one beside another handler is C(init-) with the other's name. No handler that is there changes.
+  - With containerd 2 and CRI-O, the handlers are in a file of their own. With containerd 1, such a
+    file would replace what is configured, so they are in the main file, between two comments. k3s
+    and RKE2 have a template for them.
+  - containerd shows what it makes of the new files before they are put in place. If anything would
+    get lost, nothing changes.
   - On nodes with Docker, C(init) is turned on in C(daemon.json).
   - Nothing is restarted. Runtimes read their configuration when they start.
+  - See also L(what changes for programs behind an init,https://github.com/provider-fleet/fleet/blob/main/docs/prevention.md).
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
@@ -70,6 +72,16 @@ EXAMPLES = r"""
 - name: Let pods ask for an init by their RuntimeClass
   provider.fleet.init_runtime:
   become: true
+
+- name: Give every new container an init, also where its pod names no RuntimeClass
+  provider.fleet.init_runtime:
+    default_init: true
+  become: true
+  register: runtime
+
+- name: Say which runtimes have to be restarted for that
+  ansible.builtin.debug:
+    var: runtime.restart_due
 
 - name: Take it back
   provider.fleet.init_runtime:

@@ -22,18 +22,18 @@ options:
   facts:
     description:
       - Also return C(counts), C(limits) and C(offenders) as C(ansible_facts.zombies).
-      - Ansible's conventions leave facts to modules named C(_facts). So this is off unless it is
-        asked for, and all that is returned is in the result as well. What it adds is that later
-        plays, and a fact cache, have it too, without a second module that does the same.
+      - Later plays then have them, and so has a fact cache. All of it is in the result as well.
+      - Ansible's conventions leave facts to modules named C(_facts), so this is off by default.
     type: bool
     default: false
   inits:
     description:
       - Also judge the init of each container by what can be seen of it, as
         M(provider.fleet.init_audit) does without a probe, and return that as RV(inits).
-      - On a fleet, one module that does both costs little more than one that does one.
+      - On a fleet, one task that does both costs little more than one that only looks.
     type: bool
     default: false
+    version_added: 2.0.0
 extends_documentation_fragment:
   - provider.fleet.sweep_options
 attributes:
@@ -67,6 +67,11 @@ EXAMPLES = r"""
 - name: Keep it as facts of the node
   provider.fleet.zombie_info:
     facts: true
+  become: true
+
+- name: Look at the zombies and judge the inits, in one task
+  provider.fleet.zombie_info:
+    inits: true
   become: true
 
 - name: Show which nodes will be full within a day

@@ -14,6 +14,8 @@ version_added: 0.1.0
 description:
   - Looks for processes that have exited and were not waited for, finds out whose they are, and gets
     rid of them with the gentlest remedy that works.
+  - While there is room for more processes, it collects only orphans, which nobody will ever wait
+    for, and neither signals nor ends a program. O(pressure) says from when room counts as short.
   - If there are zombies younger than O(min_age), it waits until they reach that age, and no longer.
     The time for which the agent of the role P(provider.fleet.zombie_reaper#role) has already seen
     them on the node counts. In check mode it does not wait, and says when they would be due.
@@ -22,6 +24,8 @@ description:
     say so.
   - PID 1 of the node, kernel threads, the sweep and its ancestors, container runtimes and their
     shims, the kubelet and systemd are never touched.
+  - See also L(what is decided when,https://github.com/provider-fleet/fleet/blob/main/docs/decision.md) and
+    L(what is done to a process,https://github.com/provider-fleet/fleet/blob/main/docs/remedies.md).
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
@@ -33,6 +37,7 @@ options:
         batch of Ansible's forks would wait for O(min_age).
     type: bool
     default: false
+    version_added: 2.0.0
 extends_documentation_fragment:
   - provider.fleet.sweep_options
 attributes:

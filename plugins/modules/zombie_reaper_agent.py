@@ -12,8 +12,8 @@ module: zombie_reaper_agent
 short_description: Put the zombie reaper's engine, command and configuration on a node
 version_added: 0.1.0
 description:
-  - Installs the engine that this module itself is shipped with, so that the C(zombie-reaper)
-    command on the node and the modules of this collection are one implementation.
+  - Installs the engine that this module is shipped with, so the C(zombie-reaper) command on the
+    node and the modules of this collection are one implementation.
   - Writes C(/usr/local/lib/zombie_reaper/), C(/usr/local/sbin/zombie-reaper),
     C(/etc/zombie_reaper/config.json) and C(/usr/local/bin/kill_zombie_parents.sh), which only calls
     the command. Any other script of that name is replaced. Where C(/usr/local) is read-only,
@@ -64,6 +64,7 @@ options:
         the absolute path of a kubeconfig that has a client certificate.
     type: str
     default: "off"
+    version_added: 2.0.0
   prefix:
     description:
       - The directory below which C(lib/zombie_reaper/), C(sbin/zombie-reaper) and
@@ -73,10 +74,12 @@ options:
         again. Files that are below an earlier prefix are removed.
     type: str
     default: /usr/local
+    version_added: 2.0.0
   least_limits:
     description: With O(state=compared), what limits of the node should be at least. One below that
       is a difference.
     type: dict
+    version_added: 2.0.0
     suboptions:
       pid_max:
         description: Of C(kernel.pid_max), or the highest that the kernel allows if that is less.
@@ -93,6 +96,7 @@ options:
         again.
     type: bool
     default: false
+    version_added: 2.0.0
 attributes:
   check_mode:
     description: Returns what would be written and removed.
@@ -116,6 +120,21 @@ EXAMPLES = r"""
     options:
       min_age: 120
       remedies: [reap]
+  become: true
+
+- name: See which options would change on the node, and which of them are harsher
+  provider.fleet.zombie_reaper_agent:
+    options:
+      min_age: 120
+      remedies: [reap, nudge, terminate]
+  become: true
+  check_mode: true
+  register: agent
+
+- name: Put it on a node whose /usr/local is read-only, with metrics in a directory of your own
+  provider.fleet.zombie_reaper_agent:
+    prefix: /opt/zombie_reaper
+    textfile_directory: /srv/node_exporter
   become: true
 
 - name: Remove it
