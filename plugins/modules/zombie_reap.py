@@ -24,7 +24,8 @@ description:
     say so.
   - PID 1 of the node, kernel threads, the sweep and its ancestors, container runtimes and their
     shims, the kubelet and systemd are never touched.
-  - See also L(what is decided when,https://github.com/provider-fleet/fleet/blob/main/docs/decision.md) and
+  - See also
+    L(what is decided when,https://github.com/provider-fleet/fleet/blob/main/docs/decision.md) and
     L(what is done to a process,https://github.com/provider-fleet/fleet/blob/main/docs/remedies.md).
 author:
   - The provider.fleet authors (@provider-fleet)
