@@ -219,7 +219,7 @@ def test_what_an_operator_changed_stays_until_a_variable_says_otherwise(awx, set
     project = awx.named("projects", "Zombie reaper")
     template = awx.named("job_templates", "Zombie reaper sweep")
     sweep = awx.named("schedules", "Zombie reaper sweep")
-    project.update(scm_branch="v0.1.0", scm_update_on_launch=True)
+    project.update(scm_branch="v2.0.0", scm_update_on_launch=True)
     template.update(job_slice_count=4, forks=1, limit="canary")
     sweep["enabled"] = False
     sweep["rrule"] = sweep["rrule"].replace("INTERVAL=15", "INTERVAL=60")

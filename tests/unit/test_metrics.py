@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
+    VERSION,
     files,
     metrics,
     policy,
@@ -150,7 +151,7 @@ def test_every_metric_is_there_with_its_type_also_where_there_is_nothing():
         "last_sweep_duration_seconds": 1.5,
         "workloads_not_shown": 0,
     }
-    assert 'zombie_reaper_info{version="0.1.0"} 1\n' in text
+    assert f'zombie_reaper_info{{version="{VERSION}"}} 1\n' in text
     assert [
         line for line in text.split("\n") if line.startswith("zombie_reaper_cleared_total")
     ] == [

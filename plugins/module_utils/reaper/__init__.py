@@ -17,4 +17,4 @@ flags, manual, cli, command.
 
 from __future__ import annotations
 
-VERSION = "0.1.0"  # of the collection too: galaxy.yml
+VERSION = "2.0.0"  # of the collection too: galaxy.yml
