@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import DOCS
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.node.cures import FIX
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.report import duration_in_words
 
@@ -26,7 +27,7 @@ MAX_NOTES = 1000  # the tenants with most zombies
 MAX_LISTED = 50  # programs in one list of a note
 MAX_FILE_NAME = 150  # characters of a tenant's name in that of a file
 OURS = re.compile(r"(namespace|owner)-[A-Za-z0-9_.~%+-]+\.md")  # names of files with notes
-MORE = "https://github.com/provider-fleet/fleet/blob/main/docs/fix-your-image.md"
+MORE = DOCS + "fix-your-image.md"
 
 WHAT_A_ZOMBIE_IS = """\
 A zombie is a process that has exited and whose parent has not asked for its exit status (`wait`).

@@ -355,7 +355,7 @@ def test_the_cure_is_that_for_the_cause(orphans, others, ns_pid, says, says_not)
     assert [words for words in says if words not in said] == []
     assert [words for words in says_not if words in said] == []
     assert said.startswith("2027-01-15T08:00:00Z ")
-    assert said.endswith(".\n")
+    assert said.endswith("/docs/why-was-i-ended.md\n")
     assert len(said) <= termination_log.MAX_BYTES
 
 

@@ -171,7 +171,8 @@ def test_the_pod_of_a_parent_that_was_ended_gets_an_event(server, announce):
             " container app: it kept 1 exited child process (zombies), each for at least 100 s, and"
             " never waited for them. They fill the process table. 1 counts as started by the program"
             " that keeps them: it has to wait (waitpid(2)) for each child that it starts. An init as"
-            " PID 1 does not help against these."
+            " PID 1 does not help against these. More:"
+            " https://github.com/provider-fleet/fleet/blob/main/docs/why-was-i-ended.md"
         ),
         "type": "Warning",
         "source": {"component": "zombie-reaper", "host": host},

@@ -18,3 +18,4 @@ flags, manual, cli, command.
 from __future__ import annotations
 
 VERSION = "2.0.0"  # of the collection too: galaxy.yml
+DOCS = "https://github.com/provider-fleet/fleet/blob/main/docs/"

@@ -23,6 +23,7 @@ import os
 import stat
 import time
 
+from .. import DOCS
 from ..node import cures
 
 TYPE_CHECKING = False
@@ -50,7 +51,7 @@ def ended_in_words(offender: Offender, container: str) -> str:
         f"zombie-reaper (provider.fleet), run by the operator of this node, ended PID"
         f" {offender.status.ns_pid[-1]} of {container}: it kept {count}"
         f" {_children(count)}, each for at least {seconds} s, and never waited for them. They fill"
-        f" the process table. {_cure(offender)}"
+        f" the process table. {_cure(offender)} More: {DOCS}why-was-i-ended.md"
     )
 
 
@@ -62,7 +63,7 @@ def leaking_in_words(offender: Offender, container: str) -> str:
     return (
         f"PID {offender.status.ns_pid[-1]} of {container} keeps {count} {_children(count)}, about"
         f" {round(offender.leaking_per_hour or 0)} more an hour, and does not wait for them. They"
-        f" fill the process table. {_cure(offender)}"
+        f" fill the process table. {_cure(offender)} More: {DOCS}fix-your-image.md"
     )
 
 
