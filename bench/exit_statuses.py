@@ -20,7 +20,8 @@ sys.path.insert(0, str(HERE.parent / "tests"))
 
 from rig import written  # noqa: E402
 from rig.inits import state_of  # noqa: E402
-from rig.node import Node, wait_until  # noqa: E402
+from rig.node import wait_until  # noqa: E402
+from rig.reaping import PatientNode  # noqa: E402
 
 DOCUMENT = HERE.parent / "docs/exit-statuses.md"
 # seconds of CPU that a program has used after its child had exited; then it has done at once
@@ -174,7 +175,7 @@ def seen(name, directory, is_short: bool) -> tuple:
     text = text.replace("GO", str(go))
     file.write_text(text, encoding="utf-8")
     command = [path_of(program), *flags, text if flags else str(file)]
-    node = Node(directory)
+    node = PatientNode(directory)
     try:
         # A container whose init stays, and which has it as an ordinary process
         init = node.container(

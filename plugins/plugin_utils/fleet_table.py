@@ -26,8 +26,7 @@ NUMERIC = ("zombies", "cleared", "left")  # headings of right-aligned columns
 def as_lines(rows: Iterable[NodeRow]) -> list[str]:
     """Lines without control characters. rows: one for each node, at least one in all."""
     nodes = sorted(rows, key=_worst_first)
-    # Nodes that failed after they had reported, too
-    known = [row for row in nodes if row.lines or not row.why]
+    known = [row for row in nodes if row.has_report]
     lines = [_states(nodes)]
     if known:
         lines += _totals(known)

@@ -24,6 +24,7 @@ class NodeRow(NamedTuple):
     host: str  # name in the inventory
     state: str  # SWEPT, LOOKED (check mode or zombie_info), FAILED or UNREACHABLE
     why: str  # the error; empty where there was none
+    has_report: bool  # it answered before any error
     check_mode: bool
     zombies: int  # found; like all counts 0 where nothing is known
     cleared: int
@@ -63,6 +64,7 @@ def node_row(host: str, result: Mapping[str, Any], state: str = "") -> NodeRow:
         host=host,
         state=state or (LOOKED if result.get("check_mode") else SWEPT),
         why=one_line(result.get("msg") or "no result") if state else "",
+        has_report=bool(result.get("counts")),
         check_mode=bool(result.get("check_mode")),
         zombies=counts.get("zombies", 0),
         cleared=counts.get("cleared", 0),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+import psutil
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import affinity, procfs
 from rig.agents import lines, sweep
+from rig.node import wait_until
 
 CPUS = sorted(os.sched_getaffinity(0))
 PINNED = """
@@ -70,6 +72,7 @@ def test_it_goes_back_whatever_happens(node):
 def test_it_goes_nowhere_where_the_parent_has_gone(node):
     program = node.container("ready()\nforever()\n")
     program.stop()
+    wait_until(lambda: not psutil.pid_exists(program.process.pid))
     with affinity.beside(procfs.ProcFS(), program.process.pid):
         assert sorted(os.sched_getaffinity(0)) == CPUS
 

@@ -154,9 +154,10 @@ def test_an_audit_that_cannot_be_read_is_a_row_that_says_so():
     ]
 
 
-def test_a_sweep_counts_though_the_audit_cannot_be_read():
+@pytest.mark.parametrize("summary", [SWEEP["summary"], []])
+def test_a_sweep_counts_though_the_audit_cannot_be_read(summary):
     run = Run()
-    run.ok("node1", SWEEP)
+    run.ok("node1", {**SWEEP, "summary": summary})
     run.ok("node1", {"counts": None}, "init_audit")
     lines = run.summary()
     assert lines[:4] == [
