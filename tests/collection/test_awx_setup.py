@@ -408,6 +408,7 @@ def by_the_roles(root, data, play, tmp_path):
     return lambda *arguments: play(tmp_path / "roles.yml", *arguments)
 
 
+@pytest.mark.full
 def test_the_roles_of_infra_aap_configuration(awx, set_up, by_the_roles):
     """They make the same as playbooks/awx.yml, and leave schedules that are there as they are."""
     assert by_the_roles(SCM_URL) == 4

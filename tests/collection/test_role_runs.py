@@ -195,6 +195,7 @@ def test_nobody_but_root_may_be_able_to_put_programs_there(node, tmp_path, prefi
     assert words in refused.error("node1").replace("''", "'")
 
 
+@pytest.mark.full
 def test_what_is_not_ours_stays(node, play):
     """A script of the name that operators know, where the agent never was; directories of others."""
     script = "/usr/local/bin/kill_zombie_parents.sh"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rig.daemon_node import Daemon
 from rig.node import wait_until
 
@@ -35,6 +36,7 @@ def sweeps_twice(daemon) -> None:
     wait_until(lambda: daemon.status()["sweeps"] >= before + 2, 500)
 
 
+@pytest.mark.full
 def test_its_memory_does_not_grow_with_the_zombies(node, tmp_path):
     node.program(MAKE.format(parents=PARENTS, each=EACH))
     daemon = Daemon(node, tmp_path, "--remedies", "none")
