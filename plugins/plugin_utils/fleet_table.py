@@ -20,6 +20,7 @@ MAX_LINES = 40  # errors, lines of one node's report, rows of the table
 MAX_NAMES = 8  # nodes or tenants named in one line
 WIDEST_NAME = 40  # characters of a node's name in the table
 HEADINGS = ("node", "zombies", "cleared", "left", "by", "PIDs used")
+HEADINGS_OF_A_LOOK = ("node", "zombies", "PIDs used", "most of them")
 NUMERIC = ("zombies", "cleared", "left")  # headings of right-aligned columns
 
 
@@ -82,10 +83,6 @@ def _totals(known: Sequence[NodeRow]) -> list[str]:
     if ended:
         count = sum(row.parents_ended for row in ended)
         lines.append(f"{plural(count, 'workload')} ended on {_names([row.host for row in ended])}")
-    largest = sorted(((*row.largest, row.host) for row in known if row.largest[0]), reverse=True)
-    if largest and all(row.check_mode for row in known):
-        names = [f"{number(count)} of {who} ({host})" for count, who, host in largest]
-        lines.append(f"most zombies: {_names(names)}")
     tenants = sorted({tenant for row in known for tenant in row.tenants})
     if tenants:
         lines.append(f"{plural(len(tenants), 'tenant')} affected: {_names(tenants)}")
@@ -123,9 +120,10 @@ def _zombies(known: Sequence[NodeRow]) -> str:
     zombies = sum(row.zombies for row in known)
     with_zombies = sum(1 for row in known if row.zombies)
     if not zombies and not any(row.left for row in known):
-        return "no zombies"
+        enough = not any(row.short_of_pids for row in known)
+        return "no zombies, and enough free PIDs" if enough else "no zombies"
     line = f"{plural(zombies, 'zombie')} on {plural(with_zombies, 'node')}"
-    if all(row.check_mode for row in known):
+    if _is_look(known):
         would_act = sum(row.would_act for row in known)
         later = [seconds for row in known for seconds in row.due_later]
         if not would_act and not later:
@@ -160,10 +158,14 @@ def _in_full(known: Sequence[NodeRow]) -> list[str]:
 def _table(known: Sequence[NodeRow]) -> list[str]:
     """Nodes that have zombies or are short of PIDs, in the order of ``known``."""
     rows = [row for row in known if row.zombies or row.short_of_pids]
+    if not rows:
+        return []
     shown = rows[:MAX_LINES]
-    lines = [""]
-    if shown:
-        lines += _aligned([HEADINGS] + [_cells(row) for row in shown])
+    if _is_look(known):
+        table = [HEADINGS_OF_A_LOOK, *map(_cells_of_a_look, shown)]
+    else:
+        table = [HEADINGS, *map(_cells, shown)]
+    lines = ["", *_aligned(table)]
     if len(rows) > len(shown):
         lines.append(f"and {plural(len(rows) - len(shown), 'more node')} with fewer zombies")
     fine = len(known) - len(rows)
@@ -185,12 +187,25 @@ def _cells(row: NodeRow) -> tuple[str, ...]:
     )
 
 
+def _cells_of_a_look(row: NodeRow) -> tuple[str, ...]:
+    """A cell for each of :data:`HEADINGS_OF_A_LOOK`."""
+    count, who = row.largest
+    largest = f"{number(count)} of {who}" if count else "-"
+    return row.host[:WIDEST_NAME], number(row.zombies), _pids(row), largest
+
+
+def _is_look(known: Sequence[NodeRow]) -> bool:
+    """Whether nothing was done on any node."""
+    return all(row.check_mode for row in known)
+
+
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(line[column]) for line in table) for column in range(len(HEADINGS))]
+    headings = table[0]
+    widths = [max(len(line[column]) for line in table) for column in range(len(headings))]
     return [
         "  ".join(
             cell.rjust(width) if heading in NUMERIC else cell.ljust(width)
-            for heading, cell, width in zip(HEADINGS, line, widths)
+            for heading, cell, width in zip(headings, line, widths)
         ).rstrip()
         for line in table
     ]

@@ -180,6 +180,7 @@ def evidence(ended) -> list:
     return [found["by"] for found in container["evidence"]]
 
 
+@pytest.mark.full
 def test_audit(play, nodes, leaks):
     """The answer "false" is false: no init is tried out."""
     assert "canary" not in evidence(
@@ -187,6 +188,7 @@ def test_audit(play, nodes, leaks):
     )
 
 
+@pytest.mark.full
 def test_audit_that_tries_every_init_out(checkout, nodes, leaks):
     answers = answered(SURVEYS["audit.yml"], zombie_reaper_probe="true")
     assert "canary" in evidence(
@@ -281,6 +283,7 @@ def test_none_only_reports_and_text_is_as_good_as_numbers(checkout, core, nodes,
         assert held(leaks) == HELD
 
 
+@pytest.mark.full
 def test_without_a_galaxy_credential(checkout, core, nodes, leaks, tmp_path):
     """The sync installs no collections then; the project itself has this one, and the survey and the
     summary work as ever.
@@ -329,6 +332,7 @@ def test_a_wrong_answer_fails_with_a_sentence_before_anything_is_done(
     assert held(leaks) == HELD
 
 
+@pytest.mark.full
 def test_install(checkout, nodes, leaks):
     """With a survey answered by text alone, and onto a node whose /etc and /usr/local are its
     own.

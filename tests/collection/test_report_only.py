@@ -48,7 +48,9 @@ def test_no_remedies_of_the_inventory(node, sweep):
     assert leak.alive and len(leak.zombies()) == 2
 
 
-@pytest.mark.parametrize("value", ["[]", "none", "'[]'"])
+@pytest.mark.parametrize(
+    "value", ["[]", *(pytest.param(each, marks=pytest.mark.full) for each in ("none", "'[]'"))]
+)
 def test_no_remedies_of_the_command_line(node, sweep, value):
     """``-e NAME=VALUE``, of which Ansible makes text."""
     leak = node.container(LEAK)

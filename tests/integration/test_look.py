@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from rig.node import TODAYS_SCRIPT
-from rig.three_nodes import three_nodes
+from rig.node_fleet import node_fleet
 
 from .test_fleet_summary import LEAK, summary
 
@@ -17,7 +17,7 @@ WRITTEN = ("/run", "/var/log")
 
 @pytest.fixture
 def fleet(tmp_path):
-    with three_nodes(tmp_path) as fleet:
+    with node_fleet(tmp_path, 3) as fleet:
         yield fleet
 
 

@@ -176,13 +176,33 @@ def test_a_look_says_whose_most_zombies_are():
                 {"zombies": zombies, "name": "java", "workload": workload, "due_in": 48.2},
                 {"zombies": 1, "name": "sh", "workload": workload, "due_in": None},
             ]
-    lines = told(looked)
-    assert lines[1:3] == [
-        "1,209 zombies on 3 nodes; a sweep would act on nothing yet, and on 3 parents within 48 s",
-        "most zombies: 1,200 of java in cccccccccccc (node2), 7 of java in shop/web-0 (node1),"
-        " 2 of java on the host (node3)",
+    looked["node5"] = result(1, check_mode=True, usage=0.9)
+    assert told(looked)[1:] == [
+        "1,210 zombies on 4 nodes; a sweep would act on nothing yet, and on 3 parents within 48 s",
+        "1 tenant affected: shop",
+        "short of PIDs: node5 (90% of 32,768)",
+        "",
+        "node   zombies  PIDs used      most of them",
+        "node5        1  90% of 32,768  -",
+        "node2    1,200  1% of 32,768   1,200 of java in cccccccccccc",
+        "node1        7  1% of 32,768   7 of java in shop/web-0",
+        "node3        2  1% of 32,768   2 of java on the host",
+        "1 node without zombies and with enough free PIDs",
     ]
-    assert not any(line.startswith("most zombies") for line in told({"node1": result(5, 5)}))
+
+
+def test_a_fleet_without_zombies_is_one_line():
+    results = {f"node{number}": result() for number in range(5)}
+    assert told(results)[1:] == ["no zombies, and enough free PIDs"]
+    results["node3"] = result(usage=0.9)
+    assert told(results)[1:] == [
+        "no zombies",
+        "short of PIDs: node3 (90% of 32,768)",
+        "",
+        "node   zombies  cleared  left  by  PIDs used",
+        "node3        0        0     0  -   90% of 32,768",
+        "4 nodes without zombies and with enough free PIDs",
+    ]
 
 
 def test_foreign_scripts_are_told_with_what_to_do():

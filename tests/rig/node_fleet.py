@@ -1,4 +1,4 @@
-"""A fleet of three nodes of the rig, for playbooks that are run on this machine."""
+"""A fleet of nodes of the rig, for playbooks that are run on this machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from rig.playbook import Here, Playbook
 
 
 @contextlib.contextmanager
-def three_nodes(directory):
-    """(play, nodes): plays one of the playbooks on the nodes, which are given by name."""
+def node_fleet(directory, size):
+    """(play, nodes): plays one of the playbooks on node1, node2 and so on, which are given by
+    name.
+    """
     with contextlib.ExitStack() as stack:
         nodes, hosts = {}, {}
-        for name in ("node1", "node2", "node3"):
+        for name in [f"node{number + 1}" for number in range(size)]:
             (directory / name).mkdir()
             nodes[name] = Node(directory / name)
             stack.callback(nodes[name].stop)
