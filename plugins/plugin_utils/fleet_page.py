@@ -166,7 +166,21 @@ def _tone(usage: float | None) -> str:
 def lead(fleet: Fleet) -> str:
     """The report in a few sentences."""
     limit = f" Only nodes of --limit {fleet['limit']} were asked." if fleet["limit"] else ""
-    return _found(fleet["totals"]) + limit
+    return _found(fleet["totals"]) + _next(fleet) + limit
+
+
+def _next(fleet: Fleet) -> str:
+    """Who holds most of the zombies, and what a sweep would do about them."""
+    totals = fleet["totals"]
+    if not totals["zombies"]:
+        return ""
+    words = ""
+    known = [row for row in fleet["tenants"] if row["tenant"]]
+    if known:
+        words += f" The worst tenant is {known[0]['tenant']}, with {_number(known[0]['zombies'])}."
+    if not totals["would_act"]:
+        return words + " A sweep would act on no parent now."
+    return words + f" A sweep would act on {plural(totals['would_act'], 'parent')} now."
 
 
 def _found(totals: Mapping[str, Any]) -> str:

@@ -95,6 +95,22 @@ def test_it_fits_and_nothing_is_wrong_with_it(browser, page, directory, size, da
     assert browser.requests() == []
 
 
+PAPER = 718, 1047  # pixels of A4 between the margins that Chromium has
+
+
+@pytest.mark.parametrize("media, size", [("print", PAPER), ("screen", DESKTOP)])
+def test_no_column_is_cut_off(browser, page, media, size):
+    """On paper nobody can scroll to the last column, and on a desktop nobody should have to."""
+    browser.open(page, size)
+    browser.devtools("Emulation.setEmulatedMedia", media=media)
+    wider = browser.run(
+        "return [...document.querySelectorAll('.scroll')].filter(box =>"
+        " box.scrollWidth > box.clientWidth).map(box => box.parentElement.id)"
+    )
+    browser.devtools("Emulation.setEmulatedMedia", media="")
+    assert wider == []
+
+
 def test_no_two_rows_are_equal_on_a_phone(browser, directory):
     """Columns that are left out there tell one replica of a workload from the next."""
     replicas = {

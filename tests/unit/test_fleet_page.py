@@ -192,10 +192,19 @@ def test_what_is_left_out_is_said():
     "looks, words",
     [
         ({"a": rig.look()}, "No zombies on 1 node. No node is short of PIDs."),
-        ({"a": rig.look(rig.offender(1))}, "1 zombie on 1 of 1 node. No node is short of PIDs."),
+        (
+            {"a": rig.look(rig.offender(1, outcome="left_alone", verdict="leave"))},
+            "1 zombie on 1 of 1 node. No node is short of PIDs. The worst tenant is shop, with 1."
+            " A sweep would act on no parent now.",
+        ),
+        (
+            {"a": rig.look(rig.offender(1, workload=None))},
+            "1 zombie on 1 of 1 node. No node is short of PIDs. A sweep would act on 1 parent now.",
+        ),
         (
             {"a": rig.look(rig.offender(2500), usage=0.9), "b": rig.look()},
-            "2,500 zombies on 1 of 2 nodes. 1 node is short of PIDs.",
+            "2,500 zombies on 1 of 2 nodes. 1 node is short of PIDs. The worst tenant is shop, with"
+            " 2,500. A sweep would act on 1 parent now.",
         ),
         (
             {"a": rig.look(usage=0.9), "b": rig.look(seconds_to_full=100), "c": rig.FAILED},
