@@ -89,6 +89,7 @@ def drawing() -> str:
     """A flow chart for Mermaid."""
     numbers = {question: f"q{number}" for number, question in enumerate(CHART)}
     lines = ["```mermaid", "flowchart TD"]
+    lines.append("    accTitle: What is done to a zombie, by the questions that are asked about it")
     lines += [f'    {number}{{{{"{question}"}}}}' for question, number in numbers.items()]
     for question, answers in CHART.items():
         for number, (answer, then) in enumerate(answers.items()):

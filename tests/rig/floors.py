@@ -83,6 +83,7 @@ def drawing() -> str:
     for name in floors():
         reached[name] = below[name].union(*(reached[each] for each in below[name]))
     lines = ["```mermaid", "flowchart TD"]
+    lines.append("    accTitle: Which file of the engine imports which")
     for package in ("kernel", "node", "prevention"):
         inside = [name for name in floors() if name.startswith(package + ".")]
         lines += [
