@@ -35,6 +35,7 @@ MAX_ROWS = 500  # of a table on the page
 MAX_NODES = 1000  # rows of the table of nodes
 DAY = 86400  # seconds
 HERE = Path(__file__).parent
+UNKNOWN = "No node could be checked."
 
 Fleet = Mapping[str, Any]  # what fleet_data.fleet() returns
 Row = Mapping[str, Any]  # of one of its lists
@@ -206,6 +207,8 @@ def _found(totals: Mapping[str, Any]) -> str:
 def _tiles(totals: Mapping[str, Any]) -> list[Tile]:
     failed, audit_errors = totals["failed"], totals["audit_errors"]
     containers = f"of {plural(totals['containers'], 'container')}"
+    # 0 would be good news
+    counted = _number if totals["looked"] else lambda _count: "unknown"
     return [
         Tile(
             title="Nodes checked",
@@ -215,7 +218,7 @@ def _tiles(totals: Mapping[str, Any]) -> list[Tile]:
         ),
         Tile(
             title="Zombies",
-            figure=_number(totals["zombies"]),
+            figure=counted(totals["zombies"]),
             meaning=(
                 f"held by {plural(totals['offenders'], 'parent')} on"
                 f" {plural(totals['with_zombies'], 'node')}"
@@ -230,18 +233,18 @@ def _tiles(totals: Mapping[str, Any]) -> list[Tile]:
         ),
         Tile(
             title="Short of PIDs",
-            figure=_number(totals["short_of_pids"]),
+            figure=counted(totals["short_of_pids"]),
             meaning=f"nodes at {_percent(USUAL)} or more, or full within an hour",
             tone="bad" if totals["short_of_pids"] else "",
         ),
         Tile(
             title="Tenants affected",
-            figure=_number(totals["tenants"]),
+            figure=counted(totals["tenants"]),
             meaning="have zombies now",
         ),
         Tile(
             title="Leaking inits",
-            figure=_number(totals["inits_leaking"]),
+            figure=counted(totals["inits_leaking"]),
             meaning=(
                 f"{containers}; audit failed on {plural(audit_errors, 'node')}"
                 if audit_errors
@@ -253,7 +256,9 @@ def _tiles(totals: Mapping[str, Any]) -> list[Tile]:
 
 
 def _done(totals: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(figure, what it counts), of the last sweeps of all nodes."""
+    """(figure, what it counts), of the last sweeps of all nodes; nothing if none was checked."""
+    if not totals["looked"]:
+        return []
     return [
         (_number(totals["cleared"]), "zombies cleared"),
         *((_number(number), f"by {remedy}") for remedy, number in totals["cleared_by"].items()),
@@ -348,7 +353,7 @@ def _nodes(fleet: Fleet, trends: Trends, at: float) -> Table:
         ),
         rows=[node for node in fleet["nodes"] if node["state"] == LOOKED],
         cells=lambda node: _node(node, trends.nodes.get(node["host"], ()), at),
-        nothing="No node could be checked.",
+        nothing=UNKNOWN,
         max_rows=MAX_NODES,
     )
 
@@ -402,8 +407,13 @@ def _workloads(fleet: Fleet) -> Table:
         ),
         rows=fleet["offenders"],
         cells=_workload,
-        nothing="No zombies anywhere.",
+        nothing=_nothing(fleet, "No zombies anywhere."),
     )
+
+
+def _nothing(fleet: Mapping[str, Any], words: str) -> str:
+    """What stands in place of an empty table. words: where nodes were checked."""
+    return words if fleet["totals"]["looked"] else UNKNOWN
 
 
 def _workload(row: Row) -> list[Cell]:
@@ -449,7 +459,7 @@ def _tenants(fleet: Fleet) -> Table:
             _count(row["offenders"]),
             _count(row["hosts"]),
         ],
-        nothing="No tenant has zombies.",
+        nothing=_nothing(fleet, "No tenant has zombies."),
     )
 
 
@@ -505,7 +515,7 @@ def _inits(fleet: Fleet) -> Table:
             Cell(row["explanation"]),
             Cell(row["advice"]),
         ],
-        nothing="None is known to leak.",
+        nothing=_nothing(fleet, "None is known to leak."),
     )
 
 
@@ -526,7 +536,7 @@ def _actions(fleet: Fleet, at: float) -> Table:
         ),
         rows=fleet["actions"],
         cells=lambda row: _action(row, at),
-        nothing="The last sweeps acted on no parent.",
+        nothing=_nothing(fleet, "The last sweeps acted on no parent."),
     )
 
 

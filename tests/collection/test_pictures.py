@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -52,16 +51,15 @@ def test_they_are_made_as_they_stand_in_the_repository(committed, made):
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_each_is_small_and_says_nothing_of_the_machine(committed, root, name):
-    picture = (committed / name).read_bytes()
-    assert len(picture) <= MOST_BYTES
-    for private in (str(root), socket.gethostname()):
-        assert private.encode() not in picture
+def test_each_is_small(committed, name):
+    assert (committed / name).stat().st_size <= MOST_BYTES
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_terminal_shows_a_look_a_sweep_and_a_look(committed, theme):
-    said = " ".join(words(committed / f"terminal-{theme}.svg"))
+def test_the_terminal_shows_a_look_a_sweep_and_a_look(committed, root, theme):
+    picture = committed / f"terminal-{theme}.svg"
+    said = " ".join(words(picture))
+    assert str(root) not in picture.read_text()
     found = [said.index(f"provider.fleet.{name}") for name in ("look", "sweep")]
     assert found == sorted(found)
     assert "0 cleared (reap 0), 0 left" in said

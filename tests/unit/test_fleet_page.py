@@ -219,6 +219,14 @@ def test_the_first_sentences(looks, words):
     assert words in fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT)
 
 
+def test_where_no_node_could_be_checked_nothing_is_good_news():
+    page = fleet_page.page(rig.fleet_of({"a": rig.FAILED}), fleet_history.NO_TRENDS, rig.AT)
+    for good in ("No zombies", "No tenant has", "None is known to leak", ">0<"):
+        assert good not in page
+    assert page.count("No node could be checked.") == 5
+    assert page.count(">unknown<") == 5
+
+
 def test_the_page_says_which_cluster_and_which_limit():
     done = fleet_data.fleet({"a": rig.look()}, None, rig.AT, cluster="east", limit="<a>:&b")
     text = fleet_page.page(done, fleet_history.NO_TRENDS, rig.AT)
