@@ -20,7 +20,6 @@ from ansible_collections.provider.fleet.plugins.module_utils.runtimes import (
 from rig import containerds
 from rig.containerds import NVIDIA
 
-VERSIONS = (None, *containerds.SUITES)
 WRAPPERS = "/usr/local/lib/zombie_reaper_init"
 DEBIAN = """\
 version = 2
@@ -76,7 +75,10 @@ class Node:
         }
 
 
-@pytest.fixture(params=VERSIONS, ids=["this machine's", *containerds.SUITES])
+@pytest.fixture(
+    params=[None, *(pytest.param(suite, marks=pytest.mark.full) for suite in containerds.SUITES)],
+    ids=["this machine's", *containerds.SUITES],
+)
 def program(request):
     return containerds.path(request.param)
 
