@@ -24,7 +24,7 @@ description:
     get lost, nothing changes.
   - On nodes with Docker, C(init) is turned on in C(daemon.json).
   - Nothing is restarted. Runtimes read their configuration when they start.
-  - See also L(what changes for programs behind an init,https://github.com/provider-fleet/fleet/blob/main/docs/prevention.md).
+  - See also L(what changes for programs behind an init,https://github.com/provider-fleet/fleet/blob/main/docs/behind-an-init.md).
 author:
   - The provider.fleet authors (@provider-fleet)
 options:
