@@ -41,7 +41,8 @@ UNIT, REAL = "tests/unit/test_", "tests/integration/test_"
 SUITES = {
     "stock": Suite(
         "a stock node",
-        f"{REAL}stock_node.py {REAL}pidfd.py {REAL}zombies.py::test_the_classic_producer"
+        f"{REAL}stock_node.py {REAL}stacks.py {REAL}pidfd.py"
+        f" {REAL}zombies.py::test_the_classic_producer"
         f" {REAL}zombies.py::test_a_parent_that_is_paused"
         f" {REAL}zombies.py::test_orphans_adopted_by_an_init_that_does_not_wait",
     ),
