@@ -53,6 +53,7 @@ def test_shell_scripts(collection, run):
         "bench/first_answer",
         "roles/zombie_reaper/molecule/build_images.sh",
         "tests/rig/debian_image.sh",
+        "tests/rig/unpack.sh",
         *(f"tests/vm/{name}.sh" for name in ("image", "initrd_init", "machine_init")),
     ]
     run("/usr/bin/shellcheck", "--exclude=SC1091,SC2086", "--shell=bash", *scripts, cwd=collection)

@@ -15,12 +15,6 @@ case $architecture in
     # maintainer scripts cannot run here: the tree is only unpacked
     arm64) variant=extract userland=$userland,base-files,base-passwd,libc-bin ;;
 esac
-# bullseye's installer makes such machines too, but it has no package usr-is-merged.
-# shellcheck disable=SC2016 # mmdebstrap's shell knows $1
-case $suite in
-    bullseye) merged='--setup-hook=for name in bin sbin lib lib64; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done' ;;
-    *) merged=--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr ;;
-esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
@@ -34,12 +28,8 @@ DOWNLOAD_KERNEL='
     image=$(needs "linux-image-$architecture" image | head -1)
     mkdir "$1/kernel" && cd "$1/kernel" && apt-get -qq download "$image" $(needs "$image" "binary|modules|base")'
 
-# A mirror that is not updated has a Release file of sid that is out of date after a week; its signature is checked all the same.
 # The extract hook is the last one that is called where nothing is installed.
-mmdebstrap --quiet --mode=root --variant="$variant" --architectures="$architecture" --include=$userland "$merged" \
-    --aptopt='Acquire::Check-Valid-Until "false"' \
-    --extract-hook="$DOWNLOAD_KERNEL" \
-    "$suite" "$root" ${MIRROR:+"$MIRROR"}
+"$here/../rig/unpack.sh" "$suite" "$architecture" "$variant" "$userland" "$root" --extract-hook="$DOWNLOAD_KERNEL"
 
 mkdir -p "$work/kernel" "$directory"
 for deb in "$root"/kernel/*.deb; do
