@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import uuid
-from pathlib import Path
 
 import pytest
 from rig.agents import PATIENT_WITH_INITS, later, sweep
-from rig.cri import IMAGE, Kubelet, cgroup_mounts
+from rig.cri import IMAGE, started
 from rig.inits import process_in
 from rig.node import wait_until
 from rig.reaping import PatientNode, agent_that
@@ -28,16 +26,8 @@ TINI = ("/tini", "--")
 
 @pytest.fixture(scope="module")
 def kubelet(tmp_path_factory):
-    if not cgroup_mounts():
-        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
-    started = Kubelet(
-        PatientNode(tmp_path_factory.mktemp("cri")), Path(tempfile.mkdtemp(prefix="zr-"))
-    )
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
+    with started(PatientNode(tmp_path_factory.mktemp("cri"))) as kubelet:
+        yield kubelet
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import bundle
-from rig.cri import Kubelet, cgroup_mounts
+from rig.cri import Kubelet, started
 from rig.init_runtime import InitRuntime
 from rig.node import wait_until
 from rig.reaping import PatientNode
@@ -23,21 +21,12 @@ PROGRAM, INIT = ["/pod"], [bundle.MOUNT, "--", "/pod"]
 
 @pytest.fixture(scope="module")
 def kubelet(tmp_path_factory):
-    if not cgroup_mounts():
-        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
-    directory = Path(tempfile.mkdtemp(prefix="zr-"))
-    runtime = InitRuntime(directory / "init")
-    directory.chmod(0o755)
-    started = Kubelet(
-        PatientNode(tmp_path_factory.mktemp("cri")),
-        directory,
-        {"init": runtime.before(shutil.which("runc"))},
-    )
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
+    def make(node, directory):
+        runtime = InitRuntime(directory / "init")
+        return Kubelet(node, directory, {"init": runtime.before(shutil.which("runc"))})
+
+    with started(PatientNode(tmp_path_factory.mktemp("cri")), make) as kubelet:
+        yield kubelet
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.runtimes import (
     edits,
     in_use,
 )
-from rig.cri import Kubelet, cgroup_mounts
+from rig.cri import Kubelet, started
 from rig.init_runtime import InitRuntime
 from rig.inits import process_in
 from rig.node import Node, wait_until
@@ -23,7 +22,6 @@ class PreventingKubelet(Kubelet):
     """Every handler of the rig has its counterpart, and the default is one of those."""
 
     def configure(self, config):
-        self.directory.chmod(0o755)  # all have to reach the init
         programs = InitRuntime(self.directory / "programs")
         self.programs = str(programs.directory)
         scratch = self.directory / "scratch"
@@ -44,16 +42,8 @@ class PreventingKubelet(Kubelet):
 
 @pytest.fixture(scope="module")
 def kubelet(tmp_path_factory):
-    if not cgroup_mounts():
-        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
-    started = PreventingKubelet(
-        Node(tmp_path_factory.mktemp("pods")), Path(tempfile.mkdtemp(prefix="zr-"))
-    )
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
+    with started(Node(tmp_path_factory.mktemp("pods")), PreventingKubelet) as kubelet:
+        yield kubelet
 
 
 def bundle_of(kubelet, container) -> Path:

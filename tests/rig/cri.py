@@ -9,6 +9,7 @@ containerd for sandboxes and containers. Everything ends with the node, but for 
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import io
 import json
@@ -17,10 +18,12 @@ import shlex
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import uuid
 from pathlib import Path
 
 import grpc
+import pytest
 
 from rig.node import PYTHON, wait_until
 
@@ -38,7 +41,7 @@ state = "{directory}/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
     "io.containerd.snapshotter.v1.zfs", "io.containerd.internal.v1.tracing", "io.containerd.internal.v1.opt"]
 [grpc]
-  address = "{directory}/socket"
+  address = "{socket}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{image}"
   disable_apparmor = true
@@ -144,8 +147,28 @@ def make_image(directory) -> Path:
     return directory / "image.tar"
 
 
+@contextlib.contextmanager
+def started(node, make=None):
+    """A :class:`Kubelet` that runs; what ``make(node, directory)`` returns, if that is given. Node and
+    directory are gone afterwards.
+    """
+    if not cgroup_mounts():
+        node.stop()
+        pytest.skip("no cgroup hierarchy is mounted on this machine where a cgroup could be made")
+    directory = Path(tempfile.mkdtemp(prefix="zr-"))
+    directory.chmod(0o755)  # all have to reach the init of a runtime in it
+    kubelet = (make or Kubelet)(node, directory)
+    try:
+        kubelet.start()
+        yield kubelet
+    finally:
+        kubelet.stop()
+
+
 class Kubelet:
     """containerd in a node, and what a kubelet does for its pods."""
+
+    styles = ("systemd", "mixed")  # of the names of cgroups, beside cgroupfs
 
     def __init__(self, node, directory, handlers=None):
         """directory: with a short name, for the sockets in it. handlers: name to path of more
@@ -154,11 +177,15 @@ class Kubelet:
         self.handlers = handlers or {}
         self.node = node
         self.directory = directory
+        # in the node
+        self.socket, self.config = self.places()
         self.top = f"/zombie-reaper-test-{os.getpid()}"
         # the file system as the node sees it
         self.root = Path(f"/proc/{node.init.process.pid}/root")
         self.pods = []
-        self.channel = grpc.insecure_channel(f"unix:{directory}/socket")
+        self.channel = grpc.insecure_channel(
+            f"unix:{self.root}{self.socket}", [("grpc.max_reconnect_backoff_ms", 500)]
+        )
         self.protos, services = grpc.protos_and_services("rig/cri.proto")
         self.runtime, self.images = (
             services.RuntimeServiceStub(self.channel),
@@ -173,43 +200,67 @@ class Kubelet:
         assert done.returncode == 0, done.stderr
         for name in ("pods", "containers"):
             (self.root / "var/log" / name).mkdir()
-        self._start_containerd()
+        self._write_configuration()
+        self.start_containerd()
         self._import(make_image(self.directory))
 
-    def _start_containerd(self):
+    def places(self):
+        """Socket and configuration of containerd, as paths in the node."""
+        return self.directory / "socket", self.directory / "config.toml"
+
+    def _write_configuration(self):
         handlers = {"cgroupfs": "runc", **self.handlers}
-        for style in ("systemd", "mixed"):
+        for style in self.styles:
             script = self.directory / ("runc-" + style)
             script.write_text(
                 f'#!/bin/sh\nexec {PYTHON} -IS -c {shlex.quote(RUNC)} {style} {self.top} "$@"\n'
             )
             script.chmod(0o755)
             handlers[style] = str(script)
-        config = self.directory / "config.toml"
+        config = self.in_node(self.config)
+        config.parent.mkdir(exist_ok=True)
         config.write_text(
-            CONFIG.format(directory=self.directory, image=IMAGE)
+            CONFIG.format(directory=self.directory, socket=self.socket, image=IMAGE)
             + "".join(HANDLER.format(name=name, binary=binary) for name, binary in handlers.items())
         )
-        self.configure(config)
+        self.configure(self.config)
+
+    def start_containerd(self):
         self.node.command(
             "sh",
             "-c",
             'echo ready; exec containerd --config "$0" >"$1" 2>&1',
-            str(config),
+            str(self.config),
             str(self.directory / "log"),
         )
+
+    def in_node(self, path) -> Path:
+        """Where a path of the node is to be seen from outside."""
+        return self.root / str(path).lstrip("/")
 
     def configure(self, config):
         """What a test changes in containerd's configuration before it is started."""
 
     def _import(self, image):
-        ctr = ["ctr", "--address", str(self.directory / "socket"), "--namespace", "k8s.io"]
+        ctr = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io"]
         wait_until(lambda: self.node.run(*ctr, "version").returncode == 0)
         done = self.node.run(*ctr, "images", "import", str(image))
         assert done.returncode == 0, done.stderr
+        self.wait()
+
+    def wait(self):
+        """Until containerd answers, and its CRI plugin has heard of the image, a moment later."""
         request = self.protos.ImageStatusRequest(image={"image": IMAGE})
-        # its CRI plugin hears of it a moment later
-        wait_until(lambda: self.images.ImageStatus(request, timeout=TIMEOUT).image.id)
+
+        def has_image():
+            try:
+                return self.images.ImageStatus(request, timeout=TIMEOUT).image.id
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
+                return ""
+
+        wait_until(has_image)
 
     def pod(self, namespace, name, **kwargs) -> Pod:
         """Run a pod without containers; kwargs: of :class:`Pod`."""
@@ -272,7 +323,7 @@ class Pod:
         else:
             self.cgroup = f"{prefix}{'-'.join(parts)}-pod{self.uid.replace('-', '_')}.slice"
         self.logs = Path(f"/var/log/pods/{namespace}_{name}_{self.uid}")  # in the node
-        self._in_node(self.logs).mkdir()
+        self.kubelet.in_node(self.logs).mkdir()
         self.config = kubelet.protos.PodSandboxConfig(
             metadata={"name": name, "uid": self.uid, "namespace": namespace},
             log_directory=str(self.logs),
@@ -307,7 +358,7 @@ class Pod:
         self.starts[name] += 1
         protos = self.kubelet.protos
         log = self.logs / name / (f"{attempt}.log")
-        self._in_node(log.parent).mkdir(exist_ok=True)
+        self.kubelet.in_node(log.parent).mkdir(exist_ok=True)
         namespaces = (
             {**self.namespaces, "pid": "TARGET", "target_id": target} if target else self.namespaces
         )
@@ -336,16 +387,18 @@ class Pod:
         )
         created = self.kubelet.runtime.CreateContainer(request, timeout=TIMEOUT)
         link = f"/var/log/containers/{self.name}_{self.namespace}_{name}-{created.container_id}.log"
-        self._in_node(link).symlink_to(log)
+        self.kubelet.in_node(link).symlink_to(log)
         self.kubelet.runtime.StartContainer(created, timeout=TIMEOUT)
         wait_until(
-            lambda: self._in_node(log).read_text(encoding="utf-8").endswith(" stdout F ready\n")
+            lambda: (
+                self.kubelet.in_node(log).read_text(encoding="utf-8").endswith(" stdout F ready\n")
+            )
         )
         return created.container_id
 
     def termination_log(self, name) -> Path:
         """The file of the container that was started last under that name."""
-        return self._in_node(
+        return self.kubelet.in_node(
             f"/var/lib/kubelet/pods/{self.uid}/containers/{name}/{self.starts[name] - 1:08x}"
         )
 
@@ -391,8 +444,8 @@ class Pod:
 
     def forget_logs(self):
         """Remove what names it in /var/log."""
-        shutil.rmtree(self._in_node(self.logs), ignore_errors=True)
-        for link in self._in_node("/var/log/containers").glob(
+        shutil.rmtree(self.kubelet.in_node(self.logs), ignore_errors=True)
+        for link in self.kubelet.in_node("/var/log/containers").glob(
             f"{self.name}_{self.namespace}_*.log"
         ):
             link.unlink()
@@ -417,6 +470,3 @@ class Pod:
             raise refusals[-1] from None
         self.kubelet.runtime.RemovePodSandbox(sandbox, timeout=TIMEOUT)
         self.forget_logs()
-
-    def _in_node(self, path) -> Path:
-        return self.kubelet.root / str(path).lstrip("/")
