@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import bundle
+from rig import containerds
 from rig.docker import Docker
 from rig.init_runtime import CATATONIT, TINI, InitRuntime, configuration, make_image, script
 from rig.journal import journal, writing_to
@@ -25,7 +26,6 @@ from rig.podman import Podman
 from rig.reaping import PatientNode
 
 RUNC = shutil.which("runc")
-CRUN = shutil.which("crun")
 
 
 @contextlib.contextmanager
@@ -336,9 +336,13 @@ def test_a_file_system_that_does_not_answer(directory, stand_in, config):
 # runc and crun themselves
 
 
+REALS = {"runc": lambda: RUNC, "crun": containerds.crun}
+
+
 @pytest.mark.parametrize("init", [TINI, CATATONIT])
-@pytest.mark.parametrize("real", [RUNC, CRUN], ids=["runc", "crun"])
-def test_a_runtime_without_an_engine(directory, real, init):
+@pytest.mark.parametrize("name", REALS)
+def test_a_runtime_without_an_engine(directory, name, init):
+    real = REALS[name]()
     if not real or not os.path.exists(init):
         pytest.skip("it is not installed")
     made = directory / "bundle"
@@ -350,7 +354,7 @@ def test_a_runtime_without_an_engine(directory, real, init):
     config["linux"]["resources"] = {}
     (made / "config.json").write_text(json.dumps(config))
     wrapper = InitRuntime(directory / "init", init).before(real)
-    flags = ["--cgroup-manager=disabled"] if real == CRUN else []
+    flags = ["--cgroup-manager=disabled"] if name == "crun" else []
     done = call(
         wrapper,
         *flags,
