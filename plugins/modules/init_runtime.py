@@ -145,6 +145,7 @@ from ansible_collections.provider.fleet.plugins.module_utils import (
 
 DIRECTORY = "/usr/local/lib/zombie_reaper_init"
 CHANGED = "changed"  # a file whose time says when the configuration was last changed
+MADE = "made"  # a file with the directories that were made for files of the runtimes
 KUBELETS = ("/var/lib/kubelet", "/etc/kubernetes")
 MAX_NAMED = 10  # containers
 
@@ -178,6 +179,7 @@ class Node(object):
         self.docker_file = module.params["docker_file"]
         self.kept = os.path.join(directory, docker.BEFORE)
         self.changed_at = os.path.join(directory, CHANGED)
+        self.made = os.path.join(directory, MADE)
         self.files = {}  # of the runtimes: text by path
         self.programs = {}  # ours: (text, mode) by path
         self.python = None  # that runs the wrappers' part in Python
@@ -329,11 +331,21 @@ def mtime(path):
 
 
 def make_directory(path):
-    """With those above it. A container has to find the init there, whatever the umask is."""
-    if not os.path.isdir(path):
-        make_directory(os.path.dirname(path))
-        os.mkdir(path)
-        os.chmod(path, 0o755)
+    """With those above it. A container has to find the init there, whatever the umask is. Returns
+    those that were made, from the top down.
+    """
+    if os.path.isdir(path):
+        return []
+    made = make_directory(os.path.dirname(path))
+    os.mkdir(path)
+    os.chmod(path, 0o755)
+    return made + [path]
+
+
+def remove_empty(directories):
+    for directory in reversed(directories):
+        if os.path.isdir(directory) and not os.listdir(directory):
+            os.rmdir(directory)
 
 
 def is_right(node, path):
@@ -366,25 +378,32 @@ def write_programs(node, init):
 
 
 def write_configuration(node, changes, check):
-    """Write the files of the runtimes, and put them back if that fails or check() refuses them."""
+    """Write the files of the runtimes, and put them back if that fails or check() refuses them. The
+    directories made for them are noted, to be removed with them.
+    """
     before = [(path, node.edits.read(path)) for path in changes]
     made = []
     try:
         for path, _text in before:
-            directory = os.path.dirname(path)
-            if not os.path.isdir(directory):
-                make_directory(directory)
-                made.append(directory)
+            made += make_directory(os.path.dirname(path))
             node.edits.replace(path, changes[path], 0o600 if path == node.kept else 0o644)
         check()
+        if made:
+            text = node.edits.read(node.made) or ""
+            node.edits.replace(node.made, text + "".join(path + "\n" for path in made), 0o600)
     except (OSError, node.edits.Refused):
         for path, text in before:
             if node.edits.read(path) != text:
                 node.edits.replace(path, text)
-        for directory in made:
-            if not os.listdir(directory):
-                os.rmdir(directory)
+        remove_empty(made)
         raise
+
+
+def remove_made(node):
+    """Remove the directories that were made for files, unless somebody uses them now."""
+    if os.path.exists(node.made):
+        remove_empty(node.edits.read(node.made).splitlines())
+        node.edits.replace(node.made, None)
 
 
 def main():
@@ -440,6 +459,8 @@ def changed_node(node):
         if of_runtimes:
             make_directory(node.directory)
             node.edits.replace(node.changed_at, "")
+        if not present:
+            remove_made(node)
         if gone:
             shutil.rmtree(node.directory)
         elif not present and os.path.isdir(node.directory):

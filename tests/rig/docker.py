@@ -7,13 +7,13 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import shlex
 import shutil
 import socket
 import tarfile
 from pathlib import Path
 
 from rig.node import wait_until
+from rig.service import Service
 
 # The flags leave the machine's network alone; the engine has a network namespace of its own
 # besides.
@@ -27,17 +27,6 @@ FLAGS = [
     "--default-ulimit=nofile=20000:20000",
     "--exec-opt=native.cgroupdriver=cgroupfs",
 ]
-
-# The engine as the node's service: the door by which the rig and Ansible start it anew
-SERVICE = """#!/bin/sh
-running() { kill -0 "$(cat /run/docker.pid)"; }
-case "$1" in
-    start) setsid unshare --net %s </dev/null >>%s 2>&1 & ;;
-    stop) kill "$(cat /run/docker.pid)"; while running; do sleep 0.1; done ;;
-    restart) "$0" stop; "$0" start ;;
-    status) running && echo running || exit 3 ;;
-esac 2>/dev/null
-"""
 
 
 class Connection(http.client.HTTPConnection):
@@ -69,17 +58,13 @@ class Docker:
         self.log = directory / "dockerd.log"
         self.cgroups = []
         command = [
-            shutil.which("dockerd"),
+            *("unshare", "--net", shutil.which("dockerd")),
             f"--host=unix://{self.socket}",
             "--pidfile=/run/docker.pid",
             "--cgroup-parent=" + parent,
             *FLAGS,
         ]
-        self._write(
-            "/etc/init.d/docker",
-            SERVICE % (shlex.join(command), shlex.quote(str(self.log))),
-            "0755",
-        )
+        self.act = Service(node, "docker", command, self.log)
         self.service("start")
         self._call("POST", "/images/create?fromSrc=-&repo=busybox", busybox())
 
@@ -87,8 +72,7 @@ class Docker:
         """``start``, ``stop`` or ``restart`` the engine; without live-restore its containers end
         with it.
         """
-        done = self.node.run("service", "docker", action)
-        assert done.returncode == 0, done.stderr
+        self.act(action)
         if action != "stop":
             self.wait()
 
@@ -196,10 +180,6 @@ class Docker:
             f"{method} {path}: {response.status} {answer.decode(errors='replace')}"
         )
         return answer
-
-    def _write(self, path, text, mode):
-        done = self.node.run("install", "-m", mode, "/dev/stdin", path, input=text)
-        assert done.returncode == 0, done.stderr
 
 
 def busybox() -> bytes:

@@ -61,3 +61,21 @@ def test_no_container_waits_for_python_to_compile(node, tmp_path):
     subprocess.run([wrapper, "create", "id"], check=False, capture_output=True, cwd=tmp_path)
     assert {str(path) for path in tmp_path.rglob("*")} == there
     assert any(path.endswith(".pyc") and "/create." in path for path in there)
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_directories_that_were_made_go_again_unless_somebody_uses_them(node, tmp_path, is_used):
+    """The second time as the first: what somebody has made meanwhile is theirs."""
+    node.made, node.kept = str(tmp_path / "made"), ""
+    file = tmp_path / "etc/conf.d/ours.toml"
+    (tmp_path / "etc").mkdir()
+    init_runtime.write_configuration(node, {str(file): "ours"}, lambda: None)
+    if is_used:
+        (file.parent / "theirs.toml").touch()
+    init_runtime.write_configuration(node, {str(file): None}, lambda: None)
+    init_runtime.remove_made(node)
+    assert file.parent.exists() == is_used
+    assert (tmp_path / "etc").exists()
+    file.parent.mkdir(exist_ok=True)
+    init_runtime.remove_made(node)
+    assert file.parent.exists()
