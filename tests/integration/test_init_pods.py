@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import bundle
@@ -112,6 +113,72 @@ def test_exit_statuses_are_those_of_the_program(kubelet):
         well = pod.container("well", "good", "0")
         pod.stop_container(well, 100)
         assert pod.state(well)[:2] == ("CONTAINER_EXITED", 0)
+
+
+def test_an_exec_probe_says_what_it_said(kubelet):
+    """It succeeds, or fails with its own status, and nothing of it is left in the container."""
+    for pod in both(kubelet).values():
+        container = pod.container("main", "sleep")
+        for status in (0, 1, 7):
+            pod.exec(container, "exit", str(status), status=status)
+        wait_until(lambda pod=pod, container=container: zombies_in(kubelet, pod, container) == 0)
+
+
+def test_lifecycle_hooks(kubelet):
+    """postStart while the program runs; preStop, which may fail, before SIGTERM."""
+    for pod in both(kubelet).values():
+        container = pod.container("main", "good", "0")
+        pod.exec(container, "exit", "0")
+        pod.exec(container, "exit", "3", status=3)
+        assert pod.state(container)[0] == "CONTAINER_RUNNING"
+        pod.stop_container(container, 100)
+        assert pod.state(container)[:2] == ("CONTAINER_EXITED", 0)
+
+
+def test_an_init_container_ends_before_the_others_start(kubelet):
+    """Also with a failure, after which the kubelet tries again."""
+    for handler, pod in both(kubelet).items():
+        for status in (3, 0):
+            setup = pod.container("setup", "exit", str(status))
+            wait_until(
+                lambda pod=pod, setup=setup, status=status: (
+                    pod.state(setup)[:2] == ("CONTAINER_EXITED", status)
+                )
+            )
+        main = pod.container("main", "sleep")
+        assert command_of(kubelet, pod, main) == [
+            *(INIT if handler == "init" else PROGRAM),
+            "sleep",
+        ]
+
+
+def test_a_sidecar_has_an_init_of_its_own(kubelet):
+    """It goes on when the other container ends, and is stopped after that."""
+    pod = kubelet.pod("default", "init", handler="init")
+    sidecar, main = pod.container("sidecar", "sleep"), pod.container("main", "good", "0")
+    assert command_of(kubelet, pod, sidecar) == [*INIT, "sleep"]
+    assert command_of(kubelet, pod, main) == [*INIT, "good", "0"]
+    pod.stop_container(main, 100)
+    assert pod.state(main)[:2] == ("CONTAINER_EXITED", 0)
+    pod.exec(sidecar, "orphan")
+    wait_until(lambda: zombies_in(kubelet, pod, sidecar) == 0)
+    pod.stop_container(sidecar, 100)
+    assert pod.state(sidecar)[:2] == ("CONTAINER_EXITED", 143)
+
+
+def test_a_static_pod(kubelet):
+    """Its UID is a hash, without dashes, and annotations say where it is from."""
+    pod = kubelet.pod(
+        "kube-system",
+        "etcd-node7",
+        handler="init",
+        uid=uuid.uuid4().hex,
+        annotations={"kubernetes.io/config.source": "file"},
+    )
+    container = pod.container("etcd", "sleep")
+    assert command_of(kubelet, pod, container) == [*INIT, "sleep"]
+    pod.exec(container, "orphan")
+    wait_until(lambda: zombies_in(kubelet, pod, container) == 0)
 
 
 def test_an_init_that_is_there_stays_the_only_one(kubelet):

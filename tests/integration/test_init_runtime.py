@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.prevention import bundle
-from rig import containerds
+from rig import containerds, emulated
 from rig.docker import Docker
 from rig.init_runtime import CATATONIT, TINI, InitRuntime, configuration, make_image, script
 from rig.journal import journal, writing_to
@@ -373,6 +373,33 @@ def test_a_runtime_without_an_engine(directory, name, init):
     assert not [line for line in lines if "[false]" in line]
 
 
+@pytest.mark.full
+def test_an_image_for_another_processor(directory):
+    """Under qemu-user, which runs it as before: the node's init is not for that processor.
+
+    No shell: busybox's executes itself by /proc/self/exe, which is QEMU, and that starts the shell
+    again, and again.
+    """
+    made = directory / "bundle"
+    root = make_image(made / "rootfs")
+    shutil.copy(emulated.busybox(), root / "bin/busybox")
+    (root / "bin/uname").symlink_to("busybox")
+    real = containerds.crun()
+    before = emulated.running_arm64()
+    flags = ["--cgroup-manager=disabled", f"--root={directory / 'state'}", "run", "--bundle", made]
+    wrapper = InitRuntime(directory / "init").before(real)
+    for command, status, said in ((["/bin/uname", "-m"], 0, "aarch64\n"), (["/bin/false"], 1, "")):
+        config = configuration(root, *command)
+        config["linux"].update(seccomp=None, resources={})
+        text = json.dumps(config)
+        (made / "config.json").write_text(text)
+        for runtime in (real, wrapper):
+            name = f"zr-{os.getpid()}-{directory.name}"
+            done = call(runtime, *flags, name, before=before, timeout=60)
+            assert (done.returncode, done.stdout, done.stderr) == (status, said, "")
+        assert (made / "config.json").read_text() == text
+
+
 # Podman: each kind of container, with the bare runtime and with the wrapper
 
 
@@ -386,7 +413,9 @@ class Engine:
         root = make_image(directory / "image")
         shutil.copy(TINI, root / "bin/tini")
         script(root / "work/start", 'echo "start $*"; exec sh -c "$1"')
-        script(root / "work/init", "exec sleep 1000")
+        (root / "sbin").mkdir()
+        for name in ("sbin/init", "work/systemd"):  # a systemd in name: it runs its arguments
+            script(root / name, 'exec sh -c "$1"')
         (root / "work/not").write_text("exit 0\n")
         archive = directory / "image.tar"
         subprocess.run(["tar", "-C", root, "-cf", archive, "."], check=True)
@@ -468,6 +497,8 @@ KINDS = {
     "a directory": ([], "image", ["/work"], None, None),
     "podman's init": (["--init"], "image", [*SH, SAYS], None, False),
     "an init": ([], "image", ["tini", "--", *SH, SAYS], None, False),
+    "systemd image": ([], "image", ["/sbin/init", SAYS], None, False),
+    "systemd elsewhere": ([], "image", ["/work/systemd", SAYS], None, False),
     "host PID": (["--pid=host"], "image", [*SH, SAYS], None, False),
     "opted out": (["--annotation=provider.fleet/init=false"], "image", [*SH, SAYS], None, False),
     "few PIDs": (["--pids-limit=20"], "image", [*SH, SAYS], None, False),

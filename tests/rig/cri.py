@@ -410,13 +410,13 @@ class Pod:
         file.chmod(0o666)
         return "/" + str(file.relative_to(self.kubelet.root))
 
-    def exec(self, container, *command):
-        """Run the program once more in a container, to its end."""
+    def exec(self, container, *command, status=0):
+        """Run the program once more in a container, to its end, as probes and lifecycle hooks do."""
         request = self.kubelet.protos.ExecSyncRequest(
             container_id=container, cmd=["/pod", *command], timeout=TIMEOUT
         )
         done = self.kubelet.runtime.ExecSync(request, timeout=TIMEOUT)
-        assert done.exit_code == 0, done.stderr
+        assert done.exit_code == status, done
 
     def state(self, container) -> tuple:
         """(state, exit status, PID as the node counts, 0 when it has ended) of a container, as

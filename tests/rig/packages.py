@@ -21,11 +21,12 @@ UNUSED = ("doc", "i18n", "info", "locale", "man")  # below /usr/share
 PROGRAMS = ("bin", "sbin")  # below /usr
 
 
-def unpacked(suite, *packages, architecture=None) -> Path:
+def unpacked(suite, *packages, architecture=None, only=()) -> Path:
     """The root of a tree with these packages and what they depend on; the test is skipped where
     they cannot be had. What Debian has published since then comes in once it is removed.
 
     architecture: another one than this machine's, whose programs are not to be run as they are.
+    only: the programs to be kept, where they are large and many; all where it is empty.
     """
     ours = subprocess.run(
         ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
@@ -46,11 +47,15 @@ def unpacked(suite, *packages, architecture=None) -> Path:
             pytest.skip(f"{names} of {suite} cannot be had: {done.stdout[-300:]}")
         for name in UNUSED:
             subprocess.run(["rm", "-rf", part / "usr/share" / name], check=True)
+        for place in PROGRAMS if only else ():
+            for file in (part / "usr" / place).iterdir():
+                if file.name not in (*only, "patchelf"):
+                    file.unlink()
         if architecture == ours:
             _link(part, made)
 
     # the name of the tree is in the programs
-    key = repr((sorted(packages), architecture, str(KEPT.resolve()))).encode()
+    key = repr((sorted(packages), architecture, only, str(KEPT.resolve()))).encode()
     key += UNPACK.read_bytes() + Path(__file__).read_bytes()
     name = "-".join((suite, architecture, packages[0]))
     return kept(KEPT.resolve(), name, key, make)

@@ -11,6 +11,7 @@
  *   child-leak N    waits in wait(2); its child holds N zombies
  *   careless N      never waits; its child holds N zombies
  *   reap            waits in wait(2) for a child that stays
+ *   exit N          exits with status N at once
  *   orphan          leaves a process to whoever adopts it, which then exits
  *
  * It says "ready" when that is so.
@@ -90,11 +91,15 @@ static void leave_an_orphan(void)
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "pause";
-    int zombies = argc > 2 ? atoi(argv[2]) : 0;
+    int zombies = argc > 2 ? atoi(argv[2]) : 0; /* or what else N is */
 
     if (strcmp(what, "orphan") == 0) {
         leave_an_orphan();
         return 0;
+    }
+    if (strcmp(what, "exit") == 0) {
+        ready();
+        return zombies;
     }
     if (strcmp(what, "pause") == 0) {
         signal(SIGCHLD, collect);
