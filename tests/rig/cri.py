@@ -168,7 +168,7 @@ def started(node, make=None):
 class Kubelet:
     """containerd in a node, and what a kubelet does for its pods."""
 
-    styles = ("systemd", "mixed")  # of the names of cgroups, beside cgroupfs
+    styles: tuple[str, ...] = ("systemd", "mixed")  # of the names of cgroups, beside cgroupfs
 
     def __init__(self, node, directory, handlers=None):
         """directory: with a short name, for the sockets in it. handlers: name to path of more

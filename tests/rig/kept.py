@@ -20,10 +20,12 @@ def kept(directory: Path, name: str, key: bytes, make) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several tests may ask for it at once
         if not made.exists():
             of_name = re.compile(re.escape(name) + r"-[0-9a-f]{12}(\.part)?")
-            for old in directory.iterdir():
-                if of_name.fullmatch(old.name):
-                    shutil.rmtree(old)
+            others = [each for each in directory.iterdir() if of_name.fullmatch(each.name)]
             part = made.with_name(f"{made.name}.part")  # half of it is never taken for the whole
+            if part in others:
+                shutil.rmtree(part)
             make(part, made)
             part.rename(made)
+            for old in others:  # not before: a mirror may no longer have what these are made of
+                shutil.rmtree(old, ignore_errors=True)
     return made
