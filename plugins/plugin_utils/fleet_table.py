@@ -31,7 +31,7 @@ def as_lines(rows: Iterable[NodeRow]) -> list[str]:
     lines = [_states(nodes)]
     if known:
         lines += _totals(known)
-    lines += [f"{row.state}: {row.host}: {row.why}" for row in nodes if row.why][:MAX_LINES]
+    lines += _reasons(nodes)[:MAX_LINES]
     lines += _in_full(known) if len(nodes) <= MAX_SHOWN_IN_FULL else _table(known)
     return [
         "".join(character if character.isprintable() else "?" for character in line)
@@ -75,6 +75,22 @@ def _states(rows: Sequence[NodeRow]) -> str:
     counts = {state: sum(1 for row in rows if row.state == state) for state in words}
     shown = ", ".join(f"{count} {words[state]}" for state, count in counts.items() if count)
     return f"{plural(len(rows), 'node')}: {shown}"
+
+
+def _reasons(nodes: Sequence[NodeRow]) -> list[str]:
+    """Why nodes failed or were not reached: one line for all with the same reason, as a wrong
+    option gives to each node that has it.
+    """
+    hosts: dict[tuple[str, str], list[str]] = {}
+    for row in nodes:
+        if row.why:
+            hosts.setdefault((row.state, row.why), []).append(row.host)
+    return [
+        f"{state}: {names[0]}: {why}"
+        if len(names) == 1
+        else f"{state}: {plural(len(names), 'node')} ({_names(names)}): {why}"
+        for (state, why), names in hosts.items()
+    ]
 
 
 def _totals(known: Sequence[NodeRow]) -> list[str]:

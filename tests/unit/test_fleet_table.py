@@ -99,7 +99,10 @@ def test_five_hundred_nodes_fit_on_a_screen():
         "and 12 more"
     )
     assert lines[4] == "short of PIDs: full (93% of 32,768, full in about 2 h)"
-    assert "unreachable: off00: Connection refused" in lines
+    assert (
+        "unreachable: 19 nodes (off00, off01, off02, off03, off04, off05, off06, off07 and"
+        " 11 more): Connection refused" in lines
+    )
     head = next(place for place, line in enumerate(lines) if line.startswith("node "))
     assert [line.split()[0] for line in lines[head + 1 : head + 4]] == ["full", "bad059", "bad058"]
     assert lines[-2:] == [
