@@ -106,7 +106,7 @@ def test_a_run_that_reaches_no_node_fails(root, bin, tmp_path, flags, told):
     """The play on nodes is only of a task that is not reached, or succeeds."""
     (tmp_path / "hosts").write_text(WITH_GROUP, encoding="utf-8")
     playbooks = yaml.safe_load((root / "playbooks/sweep.yml").read_text(encoding="utf-8"))
-    del playbooks[1]["become"], playbooks[1]["tasks"]
+    del playbooks[1]["become"], playbooks[1]["tasks"], playbooks[2:]
     playbooks[1]["tasks"] = [{"name": "reached", "ansible.builtin.debug": {"msg": "reached"}}]
     (tmp_path / "sweep.yml").write_text(json.dumps(playbooks), encoding="utf-8")
     (tmp_path / "tasks").mkdir()
@@ -125,6 +125,44 @@ def test_a_run_that_reaches_no_node_fails(root, bin, tmp_path, flags, told):
         assert done.returncode == 2 and "TASK [reached]" not in done.stdout, done.stdout
         text = " ".join(done.stdout.replace("\\", "").split())
         assert "Nothing was done, because no node is left: " in text and told in text, text
+
+
+@pytest.mark.parametrize(
+    "inventory, flags, told",
+    [
+        (None, [], "the inventory has no hosts. Give another with -i INVENTORY, or"),
+        ("[kube_node]\n", [], "the inventory has no hosts. Give another with -i INVENTORY, or"),
+        ("[kube_node]\n[db]\ndb1\n", [], "(0 in this inventory)"),
+        # the part that a slice of a job in AWX has
+        ("[kube_node]\n", ["-e", "awx_job_id=7"], None),
+        ("[kube_node]\n[db]\ndb1\n", ["-e", "awx_job_id=7"], None),
+    ],
+)
+def test_an_inventory_without_nodes_is_a_run_that_failed(
+    root, core, tmp_path, inventory, flags, told
+):
+    """Ansible would say that no hosts matched, and call that a success."""
+    if inventory is not None:
+        (tmp_path / "hosts").write_text(inventory, encoding="utf-8")
+        flags = ["-i", str(tmp_path / "hosts"), *flags]
+    done = subprocess.run(
+        [core / "ansible-playbook", root / "playbooks/look.yml", *flags],
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(root / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_INVENTORY": str(tmp_path / "there_is_none"),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    text = " ".join(done.stdout.split())
+    if told is None:
+        assert done.returncode == 0 and "PLAY [Look at every node]" in text, text
+    else:
+        assert done.returncode == 2 and "Nothing was done, because" in text and told in text, text
 
 
 def test_nodes_that_only_the_inventory_leaves_out_are_refused(root, bin, tmp_path):
