@@ -4,6 +4,8 @@ once and not for each batch of nodes.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from rig.node import TODAYS_SCRIPT
 from rig.node_fleet import node_fleet
@@ -91,6 +93,8 @@ def test_only_nodes_with_young_zombies_are_swept_again(fleet, tmp_path):
     assert played.succeeded, played.text
     assert [init.zombies() for init in leaking] == [[], []]
     assert [modules_run(tmp_path, name) for name in nodes] == [2, 1, 2]
+    headings = re.findall(r"^TASK \[(.*?)\]", played.text, re.M)
+    assert len(headings) == len(set(headings)) == 3, "none for each node"
     assert summary(played)[:2] == [
         "3 nodes: 3 swept",
         "6 zombies on 2 nodes: 6 cleared (reap 6), 0 left",
