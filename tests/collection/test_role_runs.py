@@ -88,6 +88,18 @@ def test_tags(node, play, flags, installed, scheduled, swept):
     assert (SWEPT in played.text) is swept
 
 
+def test_its_tags_are_listed(root, core, run):
+    listed = run(
+        core / "ansible-playbook",
+        root / "playbooks/site.yml",
+        "-i",
+        "node1,",
+        "--list-tags",
+        ANSIBLE_CONFIG=str(root / "ansible.cfg"),
+    ).stdout
+    assert "TASK TAGS: [always, install, limits, schedule, sweep]" in listed
+
+
 def test_where_nothing_differs_it_sweeps_with_the_look_but_only_by_its_tag(node, play):
     options = {"zombie_reaper_min_age": 0, "zombie_reaper_pressure": 0}
     play("site.yml", "--skip-tags", "sweep", **options)

@@ -165,7 +165,7 @@ def test_where_metrics_go_is_an_option_of_the_agent_alone(role, tmp_path):
     assert name not in NAMES and tuple(metrics.CHECKS) == tuple(metrics.HELP) == (name,)
     look, put = (
         task["provider.fleet.zombie_reaper_agent"]
-        for file in ("present.yml", "changes.yml")
+        for file in ("main.yml", "changes.yml")
         for task in load(role / "tasks" / file)
         if "provider.fleet.zombie_reaper_agent" in task
     )
@@ -211,7 +211,7 @@ def test_whether_events_are_sent_is_an_option_of_the_agent_alone(role, tmp_path,
     assert name not in NAMES and tuple(AGENT_CHECKS) == tuple(AGENT_HELP) == (name,)
     given = [
         task["provider.fleet.zombie_reaper_agent"][name]
-        for file in ("present.yml", "changes.yml")
+        for file in ("main.yml", "changes.yml")
         for task in load(role / "tasks" / file)
         if "provider.fleet.zombie_reaper_agent" in task
     ]
