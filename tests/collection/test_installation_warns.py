@@ -4,9 +4,12 @@ just put there.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import rig.playbook
 from rig.node import Node
+from rig.node_fleet import node_fleet
 from rig.playbook import Playbook
 
 WARNING = "reap is impossible on this node: the sweep lacks CAP_SYS_PTRACE"
@@ -37,7 +40,10 @@ def test_site(node, tmp_path, monkeypatch, warns):
     assert played.succeeded, played.text
     shown = played.text.partition("Show what does not work on this node]")[2].partition("TASK [")[0]
     assert (WARNING in shown) is warns
-    assert "metrics: no directory: none of /var/lib/prometheus/node-exporter, " in shown
+    assert "metrics: " not in shown, "it is told once for all nodes"
+    (told,) = re.findall(
+        "metrics: no directory: none of .*?nodes: 1[)]", played.text.partition("ZOMBIES")[0], re.S
+    )
     assert "metrics: no directory on 1 node: node1" in played.text
     again = playbook(zombie_reaper_min_age=0)
     assert again.succeeded and again.recap["node1"]["changed"] == 0
@@ -51,3 +57,12 @@ def test_a_check_of_an_installation_runs_no_agent(node, tmp_path):
     """There is none yet."""
     played = Playbook(node, tmp_path, "site.yml")("--check", zombie_reaper_min_age=0)
     assert played.succeeded, played.text
+
+
+@pytest.mark.full
+def test_where_metrics_go_nowhere_is_told_once_for_all_nodes(tmp_path):
+    with node_fleet(tmp_path, 3) as (play, _nodes):
+        played = play("site.yml", "--skip-tags", "sweep")
+    assert played.succeeded, played.text
+    assert played.text.count("metrics: no directory") == 1, played.text
+    assert "(nodes: 3)" in played.text
