@@ -107,11 +107,21 @@ def write(
 
 
 def contents(path: str, most: int) -> tuple[bytes, os.stat_result]:
-    """The bytes of a regular file, and whose it is. Opening a FIFO does not block (open(2),
-    O_NONBLOCK), and opening a terminal does not make it the controlling one (O_NOCTTY).
+    """The bytes of a regular file, and whose it is.
 
     most: bytes. Raises ``OSError``, whose ``strerror`` is half a sentence, also where it is longer
     or not a regular file.
+    """
+    found, info = beginning(path, most + 1)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it is longer than {most} bytes", path)
+    return found, info
+
+
+def beginning(path: str, length: int) -> tuple[bytes, os.stat_result]:
+    """As :func:`contents`, of a file of any length no more than its first bytes. Opening a FIFO
+    does not block (open(2), O_NONBLOCK), and opening a terminal does not make it the controlling
+    one (O_NOCTTY).
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
@@ -119,12 +129,9 @@ def contents(path: str, most: int) -> tuple[bytes, os.stat_result]:
         if not stat.S_ISREG(info.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", path)
         with open(fd, "rb", closefd=False) as file:
-            found = file.read(most + 1)
+            return file.read(length), info
     finally:
         os.close(fd)
-    if len(found) > most:
-        raise OSError(errno.EFBIG, f"it is longer than {most} bytes", path)
-    return found, info
 
 
 def _remove(name: str, dir_fd: int | None) -> None:

@@ -104,9 +104,9 @@ def header_of(init: str) -> elf.Elf:
         if not os.stat(directory).st_mode & stat.S_IXOTH:
             raise Unsure(f"not everybody may search {directory}")
         directory = os.path.dirname(directory)
-    start, info = files.contents(init, most=MOST_CONFIG)
+    start, info = files.beginning(init, elf.NEEDED)
     is_right = info.st_uid == 0 and not info.st_mode & 0o022 and info.st_mode & 0o005 == 0o005
-    header = elf.read(start[: elf.NEEDED])
+    header = elf.read(start)
     if not is_right or header is None or header.interpreter is not None:
         raise Unsure(f"{init} is not a static program of root's that everybody may execute")
     if os.statvfs(init).f_flag & os.ST_NOEXEC:

@@ -68,10 +68,11 @@ exec "$real" "$@"
 """  # noqa: E501
 PROGRAM = """\
 # {managed}
-import sys
+import os, sys
 sys.path.append({directory!r})
 from zombie_reaper.prevention.create import main
 main({directory!r}, sys.argv[1:])
+os._exit(0)  # nothing is left to write, and tidying up takes a millisecond
 """
 
 
