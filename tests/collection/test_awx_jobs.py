@@ -239,7 +239,8 @@ def test_slices(checkout, nodes, leaks):
         ended = checkout("playbooks/sweep.yml", inventory(nodes[1], GROUPS, number, 3), variables)
         assert ended.status == "successful", ended.text
         assert held(leaks) == left
-        assert ("no hosts matched" in ended.text) is (number == 1)
+        # no slice has nodes that have to be swept again
+        assert ended.text.count("no hosts matched") == (2 if number == 1 else 1)
 
 
 def test_a_limit_that_leaves_nothing(checkout, nodes, leaks):
