@@ -10,6 +10,8 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import init_names, inits
@@ -714,15 +716,38 @@ def test_a_working_directory_that_is_gone_matters_only_where_it_is_the_bundle(
     assert "No such file or directory" in line
 
 
-def test_our_copy_of_the_init(tmp_path):
-    """One that a container could not execute is none."""
-    directory = tmp_path / "init"
-    directory.mkdir()
-    copy_of_it = directory / "init"
-    shutil.copy(TINI, copy_of_it)
+@pytest.fixture
+def copy_of_tini():
+    """Where everybody may search: pytest's own directory is its user's alone."""
+    with tempfile.TemporaryDirectory(prefix="zr-", dir="/var/tmp") as directory:
+        os.chmod(directory, 0o755)
+        program = Path(directory, "init")
+        shutil.copy(TINI, program)
+        program.chmod(0o755)
+        yield program
+
+
+def test_our_copy_of_the_init(copy_of_tini):
+    assert create.header_of(str(copy_of_tini)) == HERE
+
+
+@pytest.mark.parametrize(
+    "spoil, what",
+    [
+        (lambda init: init.parent.chmod(0o700), "may search"),
+        (lambda init: init.chmod(0o775), "static program"),
+        (lambda init: init.chmod(0o750), "static program"),
+        (lambda init: os.chown(init, 1234, 0), "static program"),
+        (lambda init: init.write_bytes(Path("/bin/sh").read_bytes()), "static program"),
+        (lambda init: init.write_bytes(b"#!/bin/sh"), "static program"),
+    ],
+    ids=["directory", "written by its group", "not by everybody", "owner", "dynamic", "script"],
+)
+def test_a_copy_of_the_init_that_a_container_could_not_execute(copy_of_tini, spoil, what):
+    spoil(copy_of_tini)
     with pytest.raises(rootfs.Unsure) as raised:
-        create.header_of(str(copy_of_it))  # pytest's own directory is its user's alone
-    assert "may search" in str(raised.value)
+        create.header_of(str(copy_of_tini))
+    assert what in str(raised.value)
 
 
 # JSON
