@@ -20,6 +20,7 @@ from rig.pods import Kubelet
 
 pytestmark = pytest.mark.all_cgroups
 
+IN_USE = "100.0% of the PIDs of its cgroup"
 LEAK = "for _ in range(2): zombie()\nready()\nforever()\n"
 IDLE = "ready()\nforever()\n"
 INTO_CGROUP = ["sh", "-c", 'echo 0 >"$0" && exec "$@"']
@@ -57,6 +58,7 @@ def test_the_owner_of_a_container_is_told(node, pods, kubelet):
     assert program.ends()
     said = kubelet.log.read_text()
     assert SAID % 1 in said
+    assert re.search(r"in use: [0-9.]+% of (the process table|the PIDs of its cgroup)\)", said)
     assert said.endswith("\n")
     assert said.count("\n") == 1
     assert len(said) <= 1024
@@ -256,10 +258,12 @@ def test_a_name_that_is_none_leads_nowhere(tmp_path, changes):
         (tmp_path / directory / "file").touch()
     good = {"pod_uid": "u", "container_name": "app"}
     assert termination_log.append_message(
-        str(tmp_path), handmade.container_process(workload=handmade.workload(**good))
+        str(tmp_path), handmade.container_process(workload=handmade.workload(**good)), IN_USE
     )
     assert not termination_log.append_message(
-        str(tmp_path), handmade.container_process(workload=handmade.workload(**{**good, **changes}))
+        str(tmp_path),
+        handmade.container_process(workload=handmade.workload(**{**good, **changes})),
+        IN_USE,
     )
     assert [file.stat().st_size > 0 for file in sorted(tmp_path.rglob("file"))] == [
         False,
@@ -351,7 +355,7 @@ def test_the_cure_is_that_for_the_cause(orphans, others, ns_pid, says, says_not)
     offender = handmade.container_process(
         zombies=zombies(orphans, others), status=handmade.status(ns_pid)
     )
-    said = termination_log.message(offender, 1.8e9)
+    said = termination_log.message(offender, IN_USE, 1.8e9)
     assert [words for words in says if words not in said] == []
     assert [words for words in says_not if words in said] == []
     assert said.startswith("2027-01-15T08:00:00Z ")

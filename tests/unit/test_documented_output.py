@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit
+from ansible_collections.provider.fleet.plugins.module_utils.reaper import audit, policy, pressure
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import cgroups, limits
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.node import cures, inits
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.remedies import termination_log
@@ -28,7 +28,9 @@ def test_the_message_to_the_owner_of_a_container():
         status=handmade.status((50, 1)),
     )
     on_page = shown("docs/why-was-i-ended.md", "2027")
-    assert " ".join(on_page.split()) == termination_log.message(offender, 1.8e9).strip()
+    room = pressure.at(1843, 2048, limits.Forecast(), 0.5, where="pod1")
+    said = termination_log.message(offender, policy.in_words(room), 1.8e9)
+    assert " ".join(on_page.split()) == said.strip()
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,9 @@ def test_the_pod_of_a_parent_that_was_ended_gets_an_event(server, announce):
         "message": (
             "zombie-reaper (provider.fleet), run by the operator of this node, ended PID 7 of"
             " container app: it kept 1 exited child process (zombies), each for at least 100 s, and"
-            " never waited for them. They fill the process table. 1 counts as started by the program"
-            " that keeps them: it has to wait (waitpid(2)) for each child that it starts. An init as"
-            " PID 1 does not help against these. More:"
+            " did not wait for them. Each holds a process ID (in use: 90.0% of the process table). 1"
+            " counts as started by the program that keeps them: it has to wait (waitpid(2)) for each"
+            " child that it starts. An init as PID 1 does not help against these. More:"
             " https://github.com/provider-fleet/fleet/blob/main/docs/why-was-i-ended.md"
         ),
         "type": "Warning",
@@ -188,7 +188,7 @@ def test_the_pod_of_a_parent_that_leaks_gets_an_event(server, announce):
     assert event["reason"] == "ZombiesLeaking"
     assert event["message"].startswith(
         "PID 7 of container app keeps 1 exited child process (zombies), about 2 more an hour, and"
-        " does not wait for them. They fill the process table. "
+        " does not wait for them. Each holds a process ID. "
     )
 
 

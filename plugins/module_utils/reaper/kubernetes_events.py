@@ -18,7 +18,7 @@ import re
 import socket
 import time
 
-from . import VERSION, kubeconfig, pressure
+from . import VERSION, kubeconfig, policy, pressure
 from .errors import CannotSignIn, CannotSweep
 from .files import locked
 from .kernel.procfs import ProcFS
@@ -147,7 +147,7 @@ def of(report: Report) -> Iterator[Event]:
         )
         if any(outcome.result == "parent_ended" for outcome in result.outcomes):
             due = offender._replace(zombies=result.verdict.due)
-            said = termination_log.ended_in_words(due, where)
+            said = termination_log.ended_in_words(due, policy.in_words(result.verdict.room), where)
             ended.append(event._replace(reason=ENDED, message=said[:MAX_MESSAGE]))
         elif offender.leaking_per_hour:
             said = termination_log.leaking_in_words(offender, where)

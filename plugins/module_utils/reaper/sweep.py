@@ -418,7 +418,10 @@ class _Run:
         elif name == "reap":
             outcomes = reap(self.procfs, offenders, self.stop_requested)
         else:
-            outcomes = terminate(self.procfs, offenders, self.options.grace, self.paths.kubelet)
+            in_use = [policy.in_words(verdict.room) for verdict in acting]
+            outcomes = terminate(
+                self.procfs, offenders, in_use, self.options.grace, self.paths.kubelet
+            )
         ended = []
         for verdict, offender, outcome in zip(acting, offenders, outcomes):
             self.judged.setdefault(_key(offender), verdict)

@@ -30,7 +30,7 @@ from . import Outcome, termination_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..kernel.procfs import ProcFS, Stat
     from ..node.observe import Offender
@@ -51,18 +51,21 @@ END_WITH_THEIR_CHILD = r"tini(-static)?|docker-init|dumb-init|catatonit|podman-i
 def terminate(
     procfs: ProcFS,
     offenders: Sequence[Offender],
+    in_use: Sequence[str],
     grace: float,
     kubelet: str = "/var/lib/kubelet",
 ) -> list[Outcome]:
     """End every offender that still holds one of its zombies: all at once, or in slices if there
     are too few descriptors for that.
 
-    grace: seconds between SIGTERM and SIGKILL. kubelet: the kubelet's root directory, which has the
-    termination logs. Returns one outcome for each offender, in the order given.
+    in_use: of each offender, of which process IDs how many are in use, in words that its owner may
+    see. grace: seconds between SIGTERM and SIGKILL. kubelet: the kubelet's root directory, which
+    has the termination logs. Returns one outcome for each offender, in the order given.
     """
     outcomes: list[Outcome] = []
+    words = {offender.pid: each for offender, each in zip(offenders, in_use)}
     for some in slices(offenders):
-        outcomes += _terminate_slice(procfs, some, grace, kubelet)
+        outcomes += _terminate_slice(procfs, some, words, grace, kubelet)
     return outcomes
 
 
@@ -168,7 +171,11 @@ def _oldest_child(procfs: ProcFS, pid: int) -> int | None:
 
 
 def _terminate_slice(
-    procfs: ProcFS, offenders: Sequence[Offender], grace: float, kubelet: str
+    procfs: ProcFS,
+    offenders: Sequence[Offender],
+    in_use: Mapping[int, str],
+    grace: float,
+    kubelet: str,
 ) -> list[Outcome]:
     began = time.monotonic()
     results: dict[int, Ending] = {}
@@ -210,7 +217,7 @@ def _terminate_slice(
                 os.close(pidfd)
                 del killed[pidfd]
         for pidfd, offender in (*asked.items(), *killed.items()):
-            if termination_log.append_message(kubelet, offender):
+            if termination_log.append_message(kubelet, offender, in_use[offender.pid]):
                 logged.add(offender.pid)
             # if it has ended already, poll shows that
             send(pidfd, "SIGTERM" if pidfd in asked else "SIGKILL")

@@ -33,25 +33,27 @@ if TYPE_CHECKING:
 MAX_BYTES = 1024  # the kubelet shows the last 4096 (MaxPodTerminationMessageLogLength)
 
 
-def message(offender: Offender, now: float) -> str:
+def message(offender: Offender, in_use: str, now: float) -> str:
     """One line that says who ended what and when (now: seconds since the epoch), why, and what
-    prevents it.
+    prevents it. in_use: of which process IDs how many were, in words.
 
     Nothing in it but numbers comes from the container, so there is nothing to escape.
     """
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-    return f"{when} {ended_in_words(offender, 'this container')}\n"
+    return f"{when} {ended_in_words(offender, in_use, 'this container')}\n"
 
 
-def ended_in_words(offender: Offender, container: str) -> str:
-    """Who ended it, why, and what prevents it. container: which one, in words."""
+def ended_in_words(offender: Offender, in_use: str, container: str) -> str:
+    """Who ended it, why, and what prevents it. in_use: as in :func:`message`. container: which one,
+    in words.
+    """
     count = len(offender.zombies)
     seconds = int(min(zombie.age for zombie in offender.zombies))
     return (
         f"zombie-reaper (provider.fleet), run by the operator of this node, ended PID"
         f" {offender.status.ns_pid[-1]} of {container}: it kept {count}"
-        f" {_children(count)}, each for at least {seconds} s, and never waited for them. They fill"
-        f" the process table. {_cure(offender)} More: {DOCS}why-was-i-ended.md"
+        f" {_children(count)}, each for at least {seconds} s, and did not wait for them. Each holds"
+        f" a process ID (in use: {in_use}). {_cure(offender)} More: {DOCS}why-was-i-ended.md"
     )
 
 
@@ -62,8 +64,8 @@ def leaking_in_words(offender: Offender, container: str) -> str:
     count = offender.zombie_count
     return (
         f"PID {offender.status.ns_pid[-1]} of {container} keeps {count} {_children(count)}, about"
-        f" {round(offender.leaking_per_hour or 0)} more an hour, and does not wait for them. They"
-        f" fill the process table. {_cure(offender)} More: {DOCS}fix-your-image.md"
+        f" {round(offender.leaking_per_hour or 0)} more an hour, and does not wait for them. Each"
+        f" holds a process ID. {_cure(offender)} More: {DOCS}fix-your-image.md"
     )
 
 
@@ -85,11 +87,11 @@ def _cure(offender: Offender) -> str:
     )
 
 
-def append_message(kubelet: str, offender: Offender) -> bool:
+def append_message(kubelet: str, offender: Offender, in_use: str) -> bool:
     """Append the message to the termination log of the offender's container; returns whether it was
     written.
 
-    kubelet: the kubelet's root directory.
+    kubelet: the kubelet's root directory. in_use: as in :func:`message`.
     """
     workload = offender.workload
     names = []
@@ -128,7 +130,7 @@ def append_message(kubelet: str, offender: Offender) -> bool:
             opened.callback(os.close, file)
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return False
-            os.write(file, message(offender, time.time()).encode("ascii")[:MAX_BYTES])
+            os.write(file, message(offender, in_use, time.time()).encode("ascii")[:MAX_BYTES])
             return True
         except OSError:
             return False
