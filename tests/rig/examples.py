@@ -1,4 +1,4 @@
-"""The examples of docs/fix-your-image.md, taken from the page itself, built with podman from Debian
+"""The examples of docs/fix-your-image.md and docs/supervisors.md, taken from the pages, built with podman from Debian
 and run in a node.
 """
 
@@ -17,6 +17,7 @@ from rig.node import CHECKOUT, ns_pids
 from rig.podman import Podman
 
 PAGE = CHECKOUT / "docs/fix-your-image.md"
+PAGES = (PAGE, CHECKOUT / "docs/supervisors.md")
 BLOCK = re.compile(r"^```(\S+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
 # what the page shows only once for two
 LENDS = {"script-before": "script", "server-before": "server", "runit": "s6"}
@@ -24,20 +25,21 @@ BASE = "docker.io/library/debian:12"  # what FROM debian:12 means
 
 
 def files() -> dict:
-    """The code blocks of the page that are files: path to text."""
-    return {
-        path: text
-        for _language, path, text in BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-        if path
-    }
+    """The code blocks of the pages that are files: path to text."""
+    return {path: text for path, text in _blocks() if path}
 
 
 def commands() -> list:
     """The other blocks, which are for a shell."""
+    return [text for path, text in _blocks() if not path]
+
+
+def _blocks() -> list:
+    """``[(path, text), ...]``; the path is empty where the block is no file."""
     return [
-        text
-        for _language, path, text in BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-        if not path
+        (path, text)
+        for page in PAGES
+        for _language, path, text in BLOCK.findall(page.read_text(encoding="utf-8"))
     ]
 
 
