@@ -86,7 +86,7 @@ from ansible_collections.provider.fleet.plugins.plugin_utils.node_row import (
 
 NODE_MODULES = ("zombie_reap", "zombie_info")
 AUDIT_MODULE = "init_audit"
-AGENT_MODULE = "zombie_reaper_agent"  # returns no figures, so only its failures count
+AGENT_MODULE = "zombie_reaper_agent"  # returns no figures
 
 
 class CallbackModule(CallbackBase):
@@ -106,11 +106,15 @@ class CallbackModule(CallbackBase):
         self.audits: dict[str, dict[str, int]] = {}  # counts of init_audit
         self.unread_audits: dict[str, str] = {}  # why its answer cannot be read
         self.controllers: set[str] = set()  # hosts that failed, but that no inventory names
+        self.cron_is_stopped: set[str] = set()  # of the hosts that cron is to sweep
         self.is_needed = False  # whether one of our modules ran
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """A task succeeded on a host."""
         host, module = result._host.get_name(), self._module(result)
+        if module == AGENT_MODULE:
+            is_stopped = as_dict(result._result).get("cron_is_stopped") is True
+            (self.cron_is_stopped.add if is_stopped else self.cron_is_stopped.discard)(host)
         if module not in (*NODE_MODULES, AUDIT_MODULE):
             return
         for answer in _answers(result._task, result._result):
@@ -160,6 +164,8 @@ class CallbackModule(CallbackBase):
         lines = fleet_table.as_lines(rows.values()) if rows else []
         if self.audits:
             lines += fleet_table.audits_as_lines(self.audits)
+        if self.cron_is_stopped:
+            lines.append(fleet_table.cron_is_stopped_as_line(self.cron_is_stopped))
         if lines:
             self._display.banner("ZOMBIES")
             for line in lines:

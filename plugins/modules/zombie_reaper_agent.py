@@ -184,6 +184,13 @@ found:
   type: dict
   sample: {"agent": true, "cron": "/usr/sbin/cron", "cron_unit": "cron.service", "cron_is_masked":
     false, "cron_runs": true, "systemd": true, "timer": false, "daemon": true, "daemon_runs": true}
+cron_is_stopped:
+  description: >-
+    Whether the schedule is for cron, and no cron daemon runs that this module could start by
+    systemd. There is a warning then.
+  returned: success
+  type: bool
+  sample: false
 scheduled:
   description: >-
     Whether the schedule is exactly that of O(schedule_files), and can run. For that, the systemd
@@ -631,12 +638,18 @@ def main():
     from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel import limits, procfs
 
     proc, here = procfs.ProcFS(), found(module)
-    if CRON_FILE in params["schedule_files"] and here["cron"]:
-        if not here["cron_runs"] and not here["cron_unit"]:
-            module.warn(
-                "no cron daemon runs on this node, so nothing is scheduled: %s holds no PID of one."
-                " Start it, now and at every boot" % " or ".join(CRON_PIDS)
-            )
+    result["cron_is_stopped"] = bool(
+        CRON_FILE in params["schedule_files"]
+        and here["cron"]
+        and not here["cron_runs"]
+        and not here["cron_unit"]
+    )
+    if result["cron_is_stopped"]:
+        module.warn(
+            "no cron daemon runs on this node, so nothing is scheduled: %s holds no PID of one."
+            " Start it, now and at every boot, as with 'service cron start' in what starts the"
+            " node; or schedule provider.fleet.sweep on the controller" % " or ".join(CRON_PIDS)
+        )
     result.update(
         changed=bool(files),
         files=files,

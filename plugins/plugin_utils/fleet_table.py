@@ -39,6 +39,12 @@ def as_lines(rows: Iterable[NodeRow]) -> list[str]:
     ]
 
 
+def cron_is_stopped_as_line(hosts: Iterable[str]) -> str:
+    """On which nodes nothing is scheduled."""
+    names = sorted(hosts)
+    return f"no cron runs, so nothing is scheduled on {plural(len(names), 'node')}: {_names(names)}"
+
+
 def audits_as_lines(audits: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Which nodes have containers whose init leaves orphans as zombies. audits: the counts of
     init_audit by host.

@@ -29,7 +29,7 @@ def zombie(
 def orphan(pid=100, **changes):
     """A zombie that nobody will ask for."""
     return zombie(pid, **changes)._replace(
-        claim="orphan", evidence="it started before its parent did"
+        claim="orphan", evidence="the zombie started before its parent did"
     )
 
 

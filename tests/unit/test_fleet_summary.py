@@ -197,6 +197,20 @@ def test_a_report_without_lines_counts_too():
     assert run.summary()[1] == "3 zombies on 1 node: 2 cleared (reap 2), 1 left"
 
 
+@pytest.mark.parametrize("swept", [True, False])
+def test_nodes_where_cron_is_stopped_are_named_once_for_all(swept):
+    run = Run()
+    for host in ("node2", "node1", "node3"):
+        run.ok(host, {"cron_is_stopped": True}, "zombie_reaper_agent")
+        if swept:
+            run.ok(host, SWEEP)
+    run.ok("node3", {"cron_is_stopped": False}, "zombie_reaper_agent")
+    run.ok("odd", {"cron_is_stopped": "many"}, "zombie_reaper_agent")
+    lines = run.summary()
+    assert "no cron runs, so nothing is scheduled on 2 nodes: node1, node2" in lines
+    assert len(lines) > 2 or not swept
+
+
 @pytest.mark.parametrize("good_first", [True, False])
 @settings(max_examples=60)
 @given(

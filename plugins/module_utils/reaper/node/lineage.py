@@ -110,11 +110,11 @@ def claim(zombie: Child, parent: Parent, has_moved: bool = False) -> tuple[str, 
     has_moved: whether an earlier sweep saw the zombie with another parent.
     """
     if zombie.start_ticks < parent.start_ticks:
-        return ORPHAN, "it started before its parent did"
+        return ORPHAN, "the zombie started before its parent did"
     if _was_forked_elsewhere(zombie, parent):
-        return ORPHAN, "its session is neither its own nor its parent's"
+        return ORPHAN, "the session of the zombie is neither its own nor its parent's"
     if has_moved:
-        return ORPHAN, "it had another parent before"
+        return ORPHAN, "the zombie had another parent before"
     if parent.never_waits:
         return ORPHAN, f"{parent.never_waits} never waits for a child"
     return MAY_BE_WAITED_FOR, NOBODY_ELSE
