@@ -36,12 +36,14 @@ UNTIL_SETTLED = "from reaper import sweep; sweep.SETTLE = 600.0"
 WITHOUT_SETTLING = "from reaper import sweep; sweep.SETTLE = 0.0"
 
 # An init gets its time once its canary has exited; and then until none of those that have not
-# collected theirs is about to run.
+# collected theirs is about to run. One that waits for its turn on a CPU is looked at until it sleeps.
 PATIENT_WITH_INITS = lines(
     """
 import os, time
 from reaper import canary
 from reaper.kernel.procfs import ProcFS
+from reaper.node import inits
+inits.LOOKS = 2000
 real_watch, patience = canary.wait_for_fates, canary.INIT_TIMEOUT
 def has_exited(each):
     stat = ProcFS("/proc").stat(each.stat.pid)

@@ -178,6 +178,7 @@ BELIEVED = [  # program, verdict, a status and a system call with which it is be
     ("systemd", "reaps", BLOCKED, None),
     ("init", "reaps", CAUGHT, None),
     ("init", "reaps", BLOCKED, SLEEP),
+    ("init", "reaps", PLAIN, SIGTIMEDWAIT),
     ("runit", "reaps", CAUGHT, POLL),
     ("runit-init", "reaps", CAUGHT, POLL),
     ("my_init", "reaps", PLAIN, wait4(ANY)),
@@ -439,6 +440,50 @@ def test_this_process_is_looked_at_as_it_is():
     found = inits.look_at(real, os.getpid(), real.status(os.getpid()))
     assert [each.by for each in found] == ["signals", "waiting", "name"]
     assert found[1].verdict == "unknown", "it reads /proc, so it waits for nobody"
+
+
+class Running:
+    """A process that runs when it is looked at first, and then waits. name: of its executable."""
+
+    def __init__(self, name, *moments):
+        self.name = name
+        self.moments = list(moments)  # (status, system call)
+        self.looks = 0
+
+    def executable(self, _pid):
+        return b"/bin/" + self.name
+
+    def command_line(self, _pid):
+        return self.name
+
+    def system_call(self, _pid):
+        self.looks += 1
+        return self.moments[0][1]
+
+    def status(self, _pid):
+        self.moments = self.moments[1:] or self.moments
+        return self.moments[0][0]
+
+    def threads(self, _pid, _most):
+        return []
+
+
+@pytest.mark.parametrize(
+    "name, moments, verdict, looks",
+    [
+        (b"init", [(PLAIN, None), (BLOCKED, SLEEP)], "reaps", 2),
+        (b"tini", [(PLAIN, None), (PLAIN, SIGTIMEDWAIT)], "reaps", 2),
+        (b"tini", [(PLAIN, None), (PLAIN, None), (PLAIN, SIGTIMEDWAIT)], "reaps", 3),
+        (b"tini", [(PLAIN, None)], "unknown", 3),  # one that calculates under that name
+        (b"tini", [(PLAIN, SLEEP), (PLAIN, SIGTIMEDWAIT)], "unknown", 1),
+        (b"catatonit", [(BLOCKED, None)], "reaps", 1),
+        (b"anything", [(PLAIN, None), (BLOCKED, SLEEP)], "unknown", 1),
+    ],
+)
+def test_an_init_that_runs_at_this_moment_is_looked_at_again(name, moments, verdict, looks):
+    running = Running(name, *moments)
+    _signals, _waiting, by_name = inits.look_at(running, 50, moments[0][0])
+    assert (by_name.verdict, running.looks) == (verdict, looks)
 
 
 class Table:

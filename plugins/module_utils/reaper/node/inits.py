@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..record import Record
@@ -38,6 +39,8 @@ CALLS: dict[str, dict[str, int]] = {
 P_ALL = 0  # include/uapi/linux/wait.h
 MAX_WORDS = 10  # of a command line, in which an interpreter's script is looked for
 MAX_THREADS = 1000  # read at about 100 us each
+LOOKS = 3  # at a program that runs, and so does not show how it waits
+BETWEEN_LOOKS = 0.005  # seconds
 # The Go runtime catches these in every program: of the signals up to 31 all but SIGHUP and SIGINT,
 # which may be ignored, SIGKILL, SIGSTOP and those of job control
 # (src/runtime/sigtab_linux_generic.go)
@@ -59,7 +62,8 @@ PROGRAMS: dict[str, tuple[str, tuple[str, ...]]] = {
     r"tini(-static)?|docker-init": (REAPS, ("rt_sigtimedwait",)),
     r"dumb-init|supervisord|openrc-init|bash|pause|nginx": (REAPS, ("caught",)),
     r"catatonit|podman-init|s6-svscan|runsvdir|systemd": (REAPS, ("blocked",)),
-    r"init": (REAPS, ("caught", "blocked")),  # sysvinit catches it, busybox blocks it
+    # sysvinit catches it; busybox blocks it, but while it waits for signals
+    r"init": (REAPS, ("caught", "blocked", "rt_sigtimedwait")),
     r"runit(-init)?": (REAPS, ("poll",)),  # not when it has halted
     # a copy of tini or catatonit, given by prevention/
     r"zombie-reaper-init": (REAPS, ("rt_sigtimedwait", "blocked")),
@@ -180,13 +184,20 @@ def collects_orphans(evidence: Sequence[Evidence]) -> bool | None:
 
 def look_at(procfs: ProcFS, pid: int, status: Status) -> tuple[Evidence, ...]:
     """The evidence in a PID 1's signals, in what its threads are waiting for, and in its name."""
-    call = procfs.system_call(pid)
     executable, command_line = procfs.executable(pid), procfs.command_line(pid)
+    for look in range(LOOKS):
+        if look:
+            time.sleep(BETWEEN_LOOKS)
+            status = procfs.status(pid) or status
+        call = procfs.system_call(pid)
+        named = by_name(executable, command_line, status, call)
+        if call or named.verdict != UNKNOWN or not is_known(program(executable, command_line)):
+            break
     waiting = by_waiting(call)
     if waiting.verdict == UNKNOWN:
         others = (by_waiting(thread.system_call) for thread in procfs.threads(pid, MAX_THREADS))
         waiting = next((evidence for evidence in others if evidence.verdict != UNKNOWN), waiting)
-    return by_signals(status), waiting, by_name(executable, command_line, status, call)
+    return by_signals(status), waiting, named
 
 
 def is_sure(evidence: Iterable[Evidence]) -> bool:
@@ -307,6 +318,11 @@ def by_name(
                     "name", UNKNOWN, f"it is called {name}, but does not handle signals like {name}"
                 )
     return Evidence("name", UNKNOWN, "its name is unknown")
+
+
+def is_known(name: str | None) -> bool:
+    """Whether it is in :data:`PROGRAMS`."""
+    return any(re.fullmatch(pattern, name or "") for pattern in PROGRAMS)
 
 
 def program(executable: bytes | None, command_line: bytes | None) -> str | None:
