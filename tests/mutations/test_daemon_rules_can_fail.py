@@ -235,6 +235,12 @@ MUTATIONS = {
         "Reused(self.memory, self.ledger)",
         DAEMON + "a_sweep_of_it_lists_no_more_zombies_than_it_has_memory_for",
     ),
+    "it_lists_them_all_before_it_locks_its_memory": (
+        "daemon.py",
+        "Reused(memory, most_zombies=MAX_ZOMBIES)",
+        "Reused(memory)",
+        DAEMON + "nor_does_the_one_by_which_it_gets_ready",
+    ),
     # what the daemon listens to
     "a_bad_configuration_is_no_reason_not_to_begin": (
         "daemon.py",

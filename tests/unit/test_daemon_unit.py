@@ -604,6 +604,20 @@ def test_a_sweep_of_it_lists_no_more_zombies_than_it_has_memory_for(watcher, mon
     assert watcher._sweep_once() == daemon.MAX_ZOMBIES
 
 
+def test_nor_does_the_one_by_which_it_gets_ready(watcher, monkeypatch):
+    class Swept(Exception):
+        pass
+
+    def sweep(_options, _paths, check_mode, reused):
+        assert check_mode and reused.memory is not watcher.memory and reused.ledger is None
+        raise Swept(reused.most_zombies)
+
+    monkeypatch.setattr(daemon, "sweep", sweep)
+    with pytest.raises(Swept) as swept:
+        watcher.get_ready()
+    assert swept.value.args == (daemon.MAX_ZOMBIES,)
+
+
 @pytest.mark.parametrize("has_own", [True, False])
 def test_it_does_without_openssl(has_own):
     """Which would be 5 MB more of locked memory. Only a Python without SHA-2 of its own needs it."""

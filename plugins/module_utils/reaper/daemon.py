@@ -201,8 +201,14 @@ class _Daemon:
             from .kubernetes_events import prepare
 
             prepare()
+        memory = Memory(self.paths.run, self.procfs)  # its own is for what it has swept
         with contextlib.suppress(CannotSweep):
-            sweep(self.options, self.paths, check_mode=True)
+            sweep(
+                self.options,
+                self.paths,
+                check_mode=True,
+                reused=Reused(memory, most_zombies=MAX_ZOMBIES),
+            )
         self._check_stacks()
         libc = ctypes.CDLL(None)
         libc.mlockall(MCL_CURRENT | MCL_FUTURE)  # fails without CAP_IPC_LOCK; then it does without
