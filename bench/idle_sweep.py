@@ -19,8 +19,8 @@ COMMAND = """\
 #!%(python)s -IS
 import sys
 sys.path.append("%(directory)s")
-import zombie_reaper
-zombie_reaper.CONFIG, zombie_reaper.RUN = "%(directory)s/config.json", "%(directory)s/run"
+from zombie_reaper import paths
+paths.CONFIG, paths.RUN = "%(directory)s/config.json", "%(directory)s/run"
 %(also)s
 from zombie_reaper.command import main
 raise SystemExit(main())
@@ -65,6 +65,8 @@ def measure(processes, runs) -> str:
         }
         with crowd(LIVING, processes) as run:
             cpu = run(HERE / "cpu_of_commands.py", runs, json.dumps(commands))
+        if runs > 1 and not Path(directory, "run/idle").exists():
+            raise SystemExit("no sweep was idle: others have zombies on this machine")
     return table(
         "A sweep that finds nothing",
         f"CPU of the whole process, interpreter included, on a node with {format(processes, ',')}"
