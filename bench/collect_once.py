@@ -1,5 +1,5 @@
-"""Run among zombies of PID 1: have it collect all of them, by the engine or by gdb, and print how
-long that took. JSON.
+"""Run among parents of zombies: have them collect all of them, by the engine or by gdb, and print
+how long that took. JSON.
 """
 
 from __future__ import annotations
@@ -18,31 +18,26 @@ from reaper.remedies.reap import reap
 
 
 def by_reap() -> dict:
-    taken, longest, stops = 0.0, 0.0, 0
-    offender = leaking_parent()
-    began = time.monotonic()
-    while offender:
-        (outcome,) = reap(procfs.ProcFS(), [offender])
-        taken += outcome.seconds
-        longest = max(longest, outcome.max_stop_ms)
-        stops += 1
-        offender = leaking_parent() if outcome.result == "unfinished" else None
-    return {
-        "seconds": taken,
-        "longest_stop_ms": longest,
-        "runs": stops,
-        "wall": time.monotonic() - began,
-    }
+    taken, longest = 0.0, 0.0
+    offenders = leaking_parents()
+    while offenders:
+        began = time.monotonic()
+        outcomes = reap(procfs.ProcFS(), offenders)
+        taken += time.monotonic() - began
+        longest = max(longest, *(outcome.max_stop_ms or 0.0 for outcome in outcomes))
+        # a snapshot has at most 50,000 of one parent
+        offenders = leaking_parents() if any(outcome.cleared for outcome in outcomes) else []
+    return {"seconds": taken, "longest_stop_ms": longest}
 
 
 def by_gdb() -> dict:
-    zombies = leaking_parent().zombies
+    [parent] = leaking_parents()
     with tempfile.NamedTemporaryFile("w", suffix=".gdb") as script:
-        script.writelines(f"call (int) waitpid({zombie.pid}, 0, 1)\n" for zombie in zombies)
+        script.writelines(f"call (int) waitpid({zombie.pid}, 0, 1)\n" for zombie in parent.zombies)
         script.flush()
         began = time.monotonic()
         done = subprocess.run(
-            ["gdb", "-nx", "-batch", "-p", "1", "-x", script.name],
+            ["gdb", "-nx", "-batch", "-p", str(parent.pid), "-x", script.name],
             check=False,
             capture_output=True,
             text=True,
@@ -53,15 +48,13 @@ def by_gdb() -> dict:
     return {"seconds": taken, "longest_stop_ms": 1000 * taken}
 
 
-def leaking_parent():
-    offenders = observe.snapshot(
-        procfs.ProcFS(), Paths(), observe.History(), time.monotonic()
-    ).offenders
-    return next((offender for offender in offenders if offender.pid == 1), None)
+def leaking_parents():
+    taken = observe.snapshot(procfs.ProcFS(), Paths(), observe.History(), time.monotonic())
+    return taken.offenders
 
 
 result = by_gdb() if sys.argv[2] == "gdb" else by_reap()
-left = leaking_parent()
+left = leaking_parents()
 if left:
-    sys.exit(f"{len(left.zombies)} zombies are left")
+    sys.exit(f"{sum(len(parent.zombies) for parent in left)} zombies are left")
 print(json.dumps(result))

@@ -70,8 +70,7 @@ def compiled() -> Path:
         [
             "gcc",
             "-O2",
-            "-static",
-            "-s",
+            "-static",  # and not stripped: gdb looks for waitpid
             "-Wall",
             "-Wextra",
             "-Werror",

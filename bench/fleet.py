@@ -23,6 +23,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FORKS = 10
 
 NODE = """\
+mkdir /run/sshd
 echo ready
 exec sleep infinity
 """
@@ -30,8 +31,20 @@ PYTHON = """\
 #!/bin/sh
 exec nsenter --target %d --mount --pid /usr/bin/python3 "$@"
 """
+SSHD_CONFIG = """\
+HostKey {directory}/host
+AuthorizedKeysFile {directory}/key.pub
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PidFile none
+"""
 # Reached as root, so nobody has to become root for it; and no limit is told to be low.
-VARIABLES = {"ansible_connection": "local", "ansible_become": False, "zombie_reaper_pid_max": 0}
+VARIABLES = {"ansible_become": False, "zombie_reaper_pid_max": 0}
+HOW = {
+    "local": f"The connection is local, with {FORKS} forks.",
+    "ssh": f"The connection is ssh with ControlPersist, to an sshd on each node, with {FORKS} forks.",
+}
 PLAYBOOKS = "look.yml", "sweep.yml", "site.yml", "audit.yml", "report.yml"
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"count": 2},
@@ -49,8 +62,11 @@ PING = [
 
 
 @contextlib.contextmanager
-def nodes(count, directory):
-    """An inventory of so many nodes, each with an interpreter that runs in it."""
+def nodes(count, directory, connection):
+    """An inventory of so many nodes, each with an interpreter that runs in it, or an sshd."""
+    variables = {**VARIABLES, "ansible_connection": connection}
+    if connection == "ssh":
+        variables |= _with_sshd(directory)
     started, hosts = [], {}
     try:
         for _place in range(count):
@@ -79,17 +95,14 @@ def nodes(count, directory):
             if process.stdout.readline() != "ready\n":
                 raise SystemExit("a node did not start")
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            python = directory / (f"python-{place:03d}")
-            python.write_text(PYTHON % int(children), encoding="utf-8")
-            python.chmod(0o755)
-            hosts[f"node-{place:03d}"] = {"ansible_python_interpreter": str(python)}
+            hosts[f"node-{place:03d}"] = _inside(int(children), place, directory, connection)
         inventory = directory / "inventory.json"
         inventory.write_text(
             json.dumps(
                 {
                     "all": {
                         "hosts": hosts,
-                        "vars": {**VARIABLES, "zombie_reaper_report_dest": str(directory)},
+                        "vars": {**variables, "zombie_reaper_report_dest": str(directory)},
                     }
                 }
             ),
@@ -101,6 +114,35 @@ def nodes(count, directory):
             process.kill()
         for process in started:
             process.communicate()
+
+
+def _inside(init, place, directory, connection) -> dict:
+    """Variables of one node. init: its PID 1, as it is seen here."""
+    if connection == "ssh":
+        sshd = f"nsenter --target {init} --mount --pid /usr/sbin/sshd -i -f {directory}/sshd_config"
+        return {
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_ssh_common_args": "-F none -o StrictHostKeyChecking=no"
+            f" -o UserKnownHostsFile=/dev/null -o ProxyCommand='{sshd}'",
+        }
+    python = directory / f"python-{place:03d}"
+    python.write_text(PYTHON % init, encoding="utf-8")
+    python.chmod(0o755)
+    return {"ansible_python_interpreter": str(python)}
+
+
+def _with_sshd(directory) -> dict:
+    """Variables of all nodes. What sshd reads is put into the directory."""
+    for name in ("host", "key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True
+        )
+    (directory / "sshd_config").write_text(SSHD_CONFIG.format(directory=directory), "ascii")
+    return {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(directory / "key"),
+        "ansible_control_path_dir": str(directory / "cp"),
+    }
 
 
 def play(playbook, inventory, directory) -> tuple:
@@ -143,47 +185,46 @@ def play(playbook, inventory, directory) -> tuple:
     )
 
 
-def measure(count, playbooks=PLAYBOOKS, runs=1) -> str:
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
+def measure(count, playbooks=PLAYBOOKS, runs=1, connection="local", name="fleet") -> str:
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
         ping = directory / "ping.json"
         ping.write_text(json.dumps(PING), encoding="utf-8")
-        paths = {"ping": ping} | {name: CHECKOUT / "playbooks" / name for name in playbooks}
-        with nodes(count, directory) as inventory:
-            play(paths["site.yml"], inventory, directory)  # installs
-            taken = {name: [] for name in paths}
+        paths = {"ping": ping} | {file: CHECKOUT / "playbooks" / file for file in playbooks}
+        with nodes(count, directory, connection) as inventory:
+            play(CHECKOUT / "playbooks/site.yml", inventory, directory)  # installs
+            taken = {file: [] for file in paths}
             for _run in range(runs):
-                for name, playbook in paths.items():
+                for file, playbook in paths.items():
                     *figures, changed = play(playbook, inventory, directory)
                     if changed:
                         raise SystemExit(
-                            f"{name} changed something on {changed} nodes the second time"
+                            f"{file} changed something on {changed} nodes the second time"
                         )
-                    taken[name].append(figures)
+                    taken[file].append(figures)
     middle = {
-        name: [statistics.median(figures) for figures in zip(*all_runs)]
-        for name, all_runs in taken.items()
+        file: [statistics.median(figures) for figures in zip(*all_runs)]
+        for file, all_runs in taken.items()
     }
     base = middle["ping"]
     return table(
-        f"A fleet of {count} nodes",
+        f"A fleet of {count} nodes" + (", over ssh" if connection == "ssh" else ""),
         "Nodes are PID namespaces of this machine. Everything is installed on them, and nothing"
-        f" is wrong. The connection is local, with {FORKS} forks. `ping` is a playbook with"
-        " ansible.builtin.ping alone."
+        f" is wrong. {HOW[connection]} `ping` is a playbook with ansible.builtin.ping alone."
         "\n\n"
         "CPU is of the controller and the nodes together, memory of the largest process. Median"
         f" of {runs}. The aims are at most twice the time of `ping` for `site.yml`, and 1.3 times"
-        " for `look.yml` and `sweep.yml`. `bench/run --full --only fleet` measures it.",
+        f" for `look.yml` and `sweep.yml`. `bench/run --full --only {name}` measures it.",
         ["playbook", "time", "of ping", "CPU", "of ping", "memory"],
         [
             [
-                f"`{name}`",
+                f"`{file}`",
                 f"{seconds:.1f} s",
                 f"{seconds / base[0]:.2f}",
                 f"{cpu:.1f} s",
                 f"{cpu / base[1]:.2f}",
                 f"{memory:.0f} MiB",
             ]
-            for name, (seconds, cpu, memory) in middle.items()
+            for file, (seconds, cpu, memory) in middle.items()
         ],
     )

@@ -47,6 +47,7 @@ DRAWN = {
 }
 
 
+PLOT = "scale"
 SIZES = {
     "tiny": {"counts": [5, 50], "living": [20], "runs": 1},
     "usual": {"counts": [1000, 10000], "living": [10000]},

@@ -36,6 +36,7 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
         "## The role on a node where nothing changes",
         "## Until zombies and their parent are known",
         "## Until they are gone, and the memory of the agent",
+        "## The memory of the daemon",
         "## The storm: for how long nothing can fork",
         "## A tick of the daemon where nothing is wrong",
         "## A look where nothing is wrong",
@@ -49,6 +50,8 @@ def test_tiny_benchmark_writes_its_tables(root, tmp_path):
     assert "](page-scale.svg)" in text
     picture = ElementTree.parse(tmp_path / "page-scale.svg").getroot()
     assert len(picture.findall("{*}path[@class='line']")) == 7
+    picture = ElementTree.parse(tmp_path / "page-look.svg").getroot()
+    assert len(picture.findall("{*}path[@class='line']")) == 3
 
 
 def test_interrupted_benchmark_leaves_nothing_behind(root, tmp_path):
