@@ -34,7 +34,9 @@ def main() -> None:
             *["--config", NO_OPTIONS, "--remedies", "none", "--scope", "all", "--min-age", "0"],
             *["--textfile-directory", "off", "--interval", "1", "--pressure", "0"],
         ]
-        daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        daemon = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         try:
             report = first_report(daemon, Path(directory, "last.json"))
             status = Path(f"/proc/{daemon.pid}/status").read_text(encoding="ascii")
