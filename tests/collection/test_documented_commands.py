@@ -62,7 +62,7 @@ WITH_DAEMON = 2  # the phase from which the node has that
 def reason(command) -> str | None:
     """Why it is not run here."""
     for page, pattern, why in ELSEWHERE:
-        if page in (None, command.page) and re.fullmatch(pattern, command.line):
+        if page in (None, command.page) and re.fullmatch(pattern, command.line, re.DOTALL):
             return why
     return None
 

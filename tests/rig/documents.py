@@ -50,13 +50,26 @@ def blocks() -> list[Block]:
 
 def commands() -> list[Command]:
     """Those of all blocks for a shell, each once for a page. A line that ends in a backslash goes
-    on; a block with a here-document is one command.
+    on, and so does one with an open quotation; a block with a here-document is one command.
     """
     found = {}
     for block in blocks():
         if block.language in SHELLS and not block.file:
             text = block.text.replace("\\\n", " ")
-            for line in [text] if "<<" in text else text.splitlines():
+            for line in [text] if "<<" in text else _logical_lines(text):
                 if line.strip() and not line.lstrip().startswith("#"):
                     found[Command(block.page, line.strip())] = None
     return list(found)
+
+
+def _logical_lines(text) -> list[str]:
+    lines = [""]
+    for line in text.splitlines():
+        lines[-1] += line
+        try:
+            shlex.split(lines[-1], comments=True)
+        except ValueError:
+            lines[-1] += "\n"
+        else:
+            lines.append("")
+    return lines
