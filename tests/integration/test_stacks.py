@@ -14,6 +14,7 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel impor
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.kernel.procfs import ProcFS
 from rig.node import wait_until
 from rig.own_cgroup import ROOT
+from rig.slowness import scaled
 
 LOOKS = int(os.environ.get("REAPER_LOOKS", "30"))
 TIMEOUT = 300  # seconds until a busy machine stands still for some milliseconds
@@ -63,6 +64,13 @@ for _ in range({number}):
 ready()
 forever()
 """.replace("{exit}", "93" if os.uname().machine == "aarch64" else "60")
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch):
+    """As many times longer than usual as a task takes to come or to go here."""
+    for name in ("PAUSE", "MAX_PAUSE"):
+        monkeypatch.setattr(stacks, name, scaled(getattr(stacks, name)))
 
 
 @pytest.fixture(scope="module")

@@ -31,10 +31,11 @@ pauses follow each other, each longer than a task is on its way, and no PID is a
 - so where as many count after the second as before, none has stopped to, and none that has stopped
   earlier still has its stack.
 
-A pause is longer the more tasks wait for a CPU. What remains is a task that is held up there for
-longer (by a limit of CPU time, or for memory), and one that fails to fork again and again before it
-gets a PID (RLIMIT_NPROC). Each may hide one zombie, until the ledger is read the next time, which
-the callers do every few minutes whatever the stacks say.
+A pause is longer the more tasks wait for a CPU. What remains is a task that is on its way for
+longer (held up by a limit of CPU time or for memory, or a fork that copies the page tables of many
+gigabytes), and one that fails to fork again and again before it gets a PID (RLIMIT_NPROC). Each may
+hide one zombie, until the ledger is read the next time, which the
+callers do every few minutes whatever the stacks say.
 """
 
 from __future__ import annotations
