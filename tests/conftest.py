@@ -69,7 +69,7 @@ def pytest_addoption(parser):
         nargs="?",
         const="all",
         metavar="5.10,6.1/amd64,...",
-        help="the kernels, all or some, on which tests/vm/test_kernels.py runs tests",
+        help="the kernels, all or some, on which tests/vm runs tests, those marked full",
     )
 
 
@@ -112,6 +112,7 @@ def leave_out(config, items):
     """Those of the full level, unless that is asked for, or their file is named; and those that
     need a machine of their own, unless this is one (tests/vm).
     """
+    everything = config.option.full or config.option.kernels is not None
     named = {
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
         for argument in config.args
@@ -120,7 +121,7 @@ def leave_out(config, items):
         item
         for item in items
         if item.get_closest_marker("full")
-        and not config.option.full
+        and not everything
         and item.path not in named
         or item.get_closest_marker("machine")
         and "REAPER_MACHINE" not in os.environ

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from rig.fed import HERE, Fed, build_worker
+from rig.kernel import OWN_MACHINE
 from rig.node import ENGINE, PYTHON, wait_until
 
 ROUNDS = int(os.environ.get("REAPER_SOAK_ROUNDS", "10000"))
@@ -133,8 +134,9 @@ SCRIPTS = {
 @pytest.fixture
 def programs(node, tmp_path):
     """All of them, at work; every other one is PID 1 of a container."""
-    missing = [words[0] for words in SCRIPTS.values() if not shutil.which(words[0])]
-    assert not missing, f"not installed: {missing}"
+    missing = {name for name, words in SCRIPTS.items() if not shutil.which(words[0])}
+    # virtual machines are kept small
+    assert not missing or OWN_MACHINE and missing == {"node"}, missing
     worker = build_worker(tmp_path)
     started = []
     for number, (kind, threads) in enumerate(WORKERS):
@@ -143,7 +145,8 @@ def programs(node, tmp_path):
             Fed(node, tmp_path, f"{kind}-{threads}", command, in_container=number % 2 == 0)
         )
     for number, (name, command) in enumerate(SCRIPTS.items()):
-        started.append(Fed(node, tmp_path, name, command, in_container=number % 2 == 0))
+        if name not in missing:
+            started.append(Fed(node, tmp_path, name, command, in_container=number % 2 == 0))
     for program in started:
         wait_until(lambda program=program: program.done() or program.complaint())
     return started

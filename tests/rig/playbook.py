@@ -49,10 +49,13 @@ class Here:
 
 
 class Playbook:
-    """One playbook of the collection; directory: for Ansible's own files."""
+    """One playbook of the collection; directory: for Ansible's own files; seconds: how long it may
+    take.
+    """
 
-    def __init__(self, node, directory, name):
+    def __init__(self, node, directory, name, seconds=600):
         self.node = node
+        self.seconds = seconds
         self.path = CHECKOUT / "playbooks" / name
         self.inventory = directory / "inventory.json"
         self.environment = {
@@ -90,5 +93,7 @@ class Playbook:
             *flags,
         ]
         return Played(
-            self.node.run(*command, env=self.environment, stdin=subprocess.DEVNULL, timeout=600)
+            self.node.run(
+                *command, env=self.environment, stdin=subprocess.DEVNULL, timeout=self.seconds
+            )
         )

@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
-# image.sh SUITE ARCHITECTURE DIRECTORY: kernel, initrd and root of a virtual machine with Debian's packages.
-# ARCHITECTURE is amd64 or arm64. DIRECTORY gets vmlinuz, initrd, root.ext4, and files that say what they are: release, python, init.
+# image.sh SUITE ARCHITECTURE VARIANT DIRECTORY: kernel, initrd and root of a virtual machine with Debian's packages.
+# ARCHITECTURE is amd64 or arm64. VARIANT apt is a whole machine with systemd and sshd, as nodes are; its maintainer scripts have to run here.
+# extract only unpacks a lean one. DIRECTORY gets vmlinuz, initrd, root.ext4, and files that say what they are: release, python, init.
 # PYTHON is an interpreter with pip, which gets the packages of requirements.txt. Another mirror: MIRROR=http://…
 set -euo pipefail
 
-suite=$1 architecture=$2 directory=$3
+suite=$1 architecture=$2 variant=$3 directory=$4
 here=$(dirname "$(readlink -f "$0")")
-userland=busybox-static,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,procps,kmod,python3,perl-base,strace,gcc,libc6-dev,iproute2
+userland=busybox-static,bash,dash,coreutils,findutils,grep,sed,util-linux,mount,procps,kmod,python3,perl-base,strace,gdb,gcc,libc6-dev,iproute2
 # how wheels call it
 declare -A machines=([amd64]=x86_64 [arm64]=aarch64)
-case $architecture in
-    # whole machines, as nodes are
-    amd64) variant=apt userland=$userland,systemd,systemd-sysv,udev,dbus,cron,openssh-server ;;
-    # maintainer scripts cannot run here: the tree is only unpacked
-    arm64) variant=extract userland=$userland,base-files,base-passwd,libc-bin ;;
+case $variant in
+    apt) userland=$userland,systemd,systemd-sysv,udev,dbus,cron,openssh-server ;;
+    extract) userland=$userland,base-files,base-passwd,libc-bin ;;
 esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -29,7 +28,7 @@ DOWNLOAD_KERNEL='
     mkdir "$1/kernel" && cd "$1/kernel" && apt-get -qq download "$image" $(needs "$image" "binary|modules|base")'
 
 # The extract hook is the last one that is called where nothing is installed.
-"$here/../rig/unpack.sh" "$suite" "$architecture" "$variant" "$userland" "$root" --extract-hook="$DOWNLOAD_KERNEL"
+"$here/../rig/unpack.sh" "$suite" "$architecture" "$variant" "$userland" "$root" --extract-hook="$DOWNLOAD_KERNEL" --skip=check/qemu
 
 mkdir -p "$work/kernel" "$directory"
 for deb in "$root"/kernel/*.deb; do
@@ -50,7 +49,7 @@ cp "$root/bin/busybox" "$initrd/bin/busybox"
 ln -s busybox "$initrd/bin/sh"
 depmod -b "${modules%/lib/modules}" "$release" 2>/dev/null
 number=100
-for name in virtio_pci virtio_mmio virtio_blk ext4 9pnet_virtio 9p overlay virtio_rng; do
+for name in virtio_pci virtio_mmio virtio_blk virtio_net ext4 9pnet_virtio 9p overlay virtio_rng; do
     # some are built in, and have no file
     { modprobe -d "${modules%/lib/modules}" -S "$release" --show-depends "$name" 2>/dev/null || true; } | sed -n 's/^insmod \([^ ]*\).*/\1/p'
 done | awk '!seen[$0]++' | while read -r file; do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 
@@ -71,9 +72,21 @@ SUITES = {
         f" {REAL}reap_hostile.py",
         by_reap=True,
     ),
+    "soak": Suite(
+        "`reap`, 1,000 rounds of 18 programs",
+        f"{REAL}reap_soak.py",
+        f"REAPER_SOAK_ROUNDS={os.environ.get('REAPER_SOAK_ROUNDS', '1000')}",
+        by_reap=True,
+    ),
     "daemon": Suite("the daemon", f"{REAL}daemon.py"),
     "audit": Suite("audit by canary", f"{REAL}audit.py {REAL}stuck.py", by_reap=True),
     "hostile": Suite("hostile tenants", f"{REAL}hostile_tenants.py", by_reap=True),
+}
+# Played on the machine, and not run in it: tests/vm/test_node.py
+NODE = "node"
+CAPABILITIES = {
+    **{name: suite.capability for name, suite in SUITES.items()},
+    NODE: "`site.yml` by ssh, schedules, reboots",
 }
 # What ./run-tests --full runs: (kernel, architecture, suite)
 FULL = (("6.1", "amd64", "stock"), ("6.1", "amd64", "reap"))
@@ -96,6 +109,6 @@ def chosen(option) -> list:
         found += [
             (kernel, each, suite)
             for each in ([architecture] if architecture else ARCHITECTURES)
-            for suite in SUITES
+            for suite in CAPABILITIES
         ]
     return found

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import subprocess
 import tarfile
 import time
@@ -38,12 +39,28 @@ timeout --signal INT --kill-after 60 {seconds} python3 -m pytest -p no:cacheprov
 """
 
 
+# Its only network: what QEMU forwards to its port for ssh
+SSH = """
+set -e
+device=$(ls /sys/class/net | grep -vx lo | head -1)
+ip address add 10.0.2.15/24 dev "$device"
+ip link set "$device" up
+mkdir -p -m 700 /root/.ssh
+cp /host/vm/key.pub /root/.ssh/authorized_keys
+systemctl start ssh
+"""
+REBOOT = """
+nohup sh -c 'sleep 1; exec systemctl reboot' >/dev/null 2>&1 &
+"""
+
+
 class Machine:
     """image: directory that image.sh filled. directory: of its own, for jobs and console. slowness:
-    as of tests/rig/slowness.py, measured when it has started.
+    as of tests/rig/slowness.py, measured when it has started. With ssh, ``ssh_port`` of 127.0.0.1
+    is its own port 22, for root with the key ``vm/key``, and it can reboot.
     """
 
-    def __init__(self, image, architecture, directory, memory=2048):
+    def __init__(self, image, architecture, directory, memory=2048, ssh=False):
         self.image = image
         self.directory = Path(directory)
         self.jobs = self.directory / "jobs"
@@ -53,6 +70,17 @@ class Machine:
         with tarfile.open(self.directory / "checkout.tar", "w") as tar:
             tar.add(CHECKOUT, ".", filter=lambda m: None if _is_left_out(m.name) else m)
         self.numbers = itertools.count()
+        # nobody reboots it without ssh: what does then is a panic, which has to end it
+        network = ["-no-reboot", "-net", "none"]
+        if ssh:
+            self.ssh_port = _unused_port()
+            subprocess.run(
+                ["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", self.key], check=True
+            )
+            network = [
+                "-nic",
+                f"user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{self.ssh_port}-:22",
+            ]
         words = [
             f"console={CONSOLE[architecture]}",
             "cgroup_no_v1=all",
@@ -65,7 +93,8 @@ class Machine:
         command = [
             *QEMU[architecture],
             *["-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", str(memory)],
-            *["-nographic", "-no-reboot", "-net", "none"],
+            "-nographic",
+            *network,
             *["-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")],
             *["-append", " ".join(words)],
             *["-drive", f"file={image / 'root.ext4'},if=virtio,format=raw,snapshot=on"],
@@ -78,9 +107,9 @@ class Machine:
             )
         try:
             self._until((self.jobs / "ready").exists, 1800)
-            status, said = self.run(UNPACK, 1800)
-            assert status == 0, said
-            self.slowness = float(said.split()[-1])
+            self.slowness = float(self.output_of(UNPACK, 1800).split()[-1])
+            if ssh:
+                self.output_of(SSH, 600)
         except BaseException:
             self.stop()
             raise
@@ -99,6 +128,29 @@ class Machine:
         self._until(status.exists, seconds)
         output = (self.jobs / f"{name}.out").read_text(encoding="utf-8", errors="replace")
         return int(status.read_text(encoding="ascii")), output
+
+    def output_of(self, script, seconds) -> str:
+        """Of one that has to succeed."""
+        status, said = self.run(script, seconds)
+        assert status == 0, said
+        return said
+
+    @property
+    def key(self) -> Path:
+        """The private one for ssh."""
+        return self.directory / "vm/key"
+
+    def reboot(self):
+        """As an operator does it: systemd ends what runs."""
+        before = self.boot_id()
+        (self.jobs / "ready").unlink()
+        self.output_of(REBOOT, 600)
+        self._until((self.jobs / "ready").exists, 1800)
+        assert self.boot_id() != before
+        self.output_of(SSH, 600)
+
+    def boot_id(self) -> str:
+        return self.output_of("cat /proc/sys/kernel/random/boot_id", 600).strip()
 
     def pytest(self, name, arguments, seconds, environment="") -> str:
         """Its output; NAME.xml in the directory of the machine then has its results. environment:
@@ -124,6 +176,12 @@ class Machine:
     def stop(self):
         self.qemu.kill()
         self.qemu.wait()
+
+
+def _unused_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return unused.getsockname()[1]
 
 
 def _is_left_out(name) -> bool:

@@ -4,18 +4,20 @@ docs/platforms.md, which ``./run-tests --kernels`` writes.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from rig import written
 from rig.node import CHECKOUT
 
-from vm.kernels import ARCHITECTURES, KERNELS, SUITES
+from vm.kernels import ARCHITECTURES, CAPABILITIES, KERNELS, SUITES
 
 PAGE = CHECKOUT / "docs/platforms.md"
 MARKS = written.marks("kernels")
 NOT_RUN = "not run"
-TEST = "`tests/vm/test_kernels.py`"
+RELEASE = "Linux"  # the row with the version of the kernel
+TESTS, TESTS_OF_NODES = "tests/vm/test_kernels.py", "tests/vm/test_node.py"
 
 
 class Done(NamedTuple):
@@ -74,41 +76,42 @@ def updated(table, results) -> str:
     """The table with these results in it."""
     cells = _cells_of(table)
     for result in results:
-        cells[_system(result.machine[0]), result.machine[1], _heading(result.suite)] = cell(result)
-        cells[_system(result.machine[0]), result.machine[1], "kernel"] = f"`{result.release}`"
-    headings = ["kernel", *map(_heading, SUITES)]
-    lines = [
-        "| system | processor | " + " | ".join(headings) + " | test |",
-        "|---|---|" + "---|" * len(headings) + "---|",
-    ]
-    for kernel in KERNELS:
-        for architecture in ARCHITECTURES:
-            found = [
-                cells.get((_system(kernel), architecture, heading), NOT_RUN) for heading in headings
-            ]
-            lines.append(
-                f"| {_system(kernel)} | {architecture} | " + " | ".join(found) + f" | {TEST} |"
-            )
+        machine = _heading(*result.machine)
+        cells[CAPABILITIES[result.suite], machine] = cell(result)
+        cells[RELEASE, machine] = f"`{result.release}`"
+    machines = [_heading(*each) for each in itertools.product(KERNELS, ARCHITECTURES)]
+    lines = [_line("", machines, "test"), "|---" * (len(machines) + 2) + "|"]
+    for name, tests in ((RELEASE, [TESTS]), *map(_capability, CAPABILITIES)):
+        found = [cells.get((name, machine), NOT_RUN) for machine in machines]
+        lines.append(_line(name, found, ", ".join(f"`{path}`" for path in tests)))
     return "\n".join(lines) + "\n"
 
 
-def _system(kernel) -> str:
-    return KERNELS[kernel].debian
+def _line(first, cells, last) -> str:
+    return "| " + " | ".join([first, *cells, last]) + " |"
 
 
-def _heading(suite) -> str:
-    return SUITES[suite].capability
+def _heading(kernel, architecture) -> str:
+    return f"{KERNELS[kernel].debian} {architecture}"
+
+
+def _capability(name) -> tuple:
+    """(what it is called, the files with its tests)."""
+    if name not in SUITES:
+        return CAPABILITIES[name], [TESTS_OF_NODES]
+    files = dict.fromkeys(word.partition("::")[0] for word in SUITES[name].tests.split())
+    return CAPABILITIES[name], list(files)
 
 
 def _cells_of(table) -> dict:
-    """(system, processor, heading) -> text, of a table that was written before."""
+    """(capability, machine) -> text, of a table that was written before."""
     rows = [
         [text.strip() for text in line.strip("|").split("|")]
         for line in table.splitlines()
         if line.startswith("|") and not line.startswith("|-")
     ]
     return {
-        (row[0], row[1], heading): text
+        (row[0], machine): text
         for row in rows[1:]
-        for heading, text in zip(rows[0][2:-1], row[2:-1], strict=True)
+        for machine, text in zip(rows[0][1:-1], row[1:-1], strict=True)
     }

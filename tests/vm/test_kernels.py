@@ -7,10 +7,9 @@ from __future__ import annotations
 import pytest
 
 from vm import kernels, matrix
-from vm.images import image
-from vm.machine import Machine
 
 pytestmark = pytest.mark.full
+RUNS = kernels.SUITES
 REFUSED = """
 import sys
 sys.path.append("plugins/module_utils")
@@ -18,47 +17,6 @@ from reaper.kernel import procfs, tracing
 refused = tracing.node_refusal(procfs.ProcFS())
 print(refused.word if refused else "")
 """
-
-
-def pytest_generate_tests(metafunc):
-    try:
-        cases = kernels.chosen(metafunc.config.option.kernels)
-    except ValueError as error:
-        raise pytest.UsageError(str(error)) from error
-    metafunc.parametrize(
-        ("machine", "suite"),
-        [((kernel, architecture), suite) for kernel, architecture, suite in cases],
-        indirect=["machine"],
-        ids=["-".join(case) for case in cases],
-        scope="module",
-    )
-
-
-@pytest.fixture(scope="module")
-def machine(request, tmp_path_factory):
-    """One at a time: an emulated one takes all CPUs that there are."""
-    kernel, architecture = request.param
-    made = image(kernels.KERNELS[kernel].suite, architecture)
-    running = Machine(made, architecture, tmp_path_factory.mktemp("machine"))
-    running.name = request.param
-    try:
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture
-def note(request, machine, suite):
-    """Puts what was found into the table; only where ``--kernels`` asks for that. At once, since
-    all of them take hours.
-    """
-
-    def write(refused="", passed=0, failed=0):
-        if request.config.option.kernels is not None:
-            release = machine.fact("release")
-            matrix.write([matrix.Result(machine.name, release, suite, refused, passed, failed)])
-
-    return write
 
 
 def test_suite(machine, suite, note):
