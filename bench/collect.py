@@ -56,9 +56,7 @@ def _row(count, parents, few_runs) -> list:
     seconds = statistics.median(result["seconds"] for result in results)
     by_gdb = ["", ""]
     if parents == 1:
-        gdb = once(min(count, MAX_BY_GDB), 1, "gdb")["seconds"] * max(1, count / MAX_BY_GDB)
-        computed = " (computed)" if count > MAX_BY_GDB else ""
-        by_gdb = [f"{gdb:.2f}{computed}", f"{gdb / seconds:.0f} times"]
+        by_gdb = _beside(once(min(count, MAX_BY_GDB), 1, "gdb")["seconds"], count, seconds)
     return [
         f"{count:,}",
         f"{parents:,}",
@@ -67,6 +65,14 @@ def _row(count, parents, few_runs) -> list:
         "%.1f ms" % statistics.median(result["longest_stop_ms"] for result in results),
         *by_gdb,
     ]
+
+
+def _beside(of_gdb, count, seconds) -> list:
+    if of_gdb is None:
+        return ["it fails here", ""]
+    gdb = of_gdb * max(1, count / MAX_BY_GDB)
+    computed = " (computed)" if count > MAX_BY_GDB else ""
+    return [f"{gdb:.2f}{computed}", f"{gdb / seconds:.0f} times"]
 
 
 def once(count, parents, how) -> dict:

@@ -32,6 +32,8 @@ OPTIONS = [
     "0",
     "--remedies",
     "nudge,terminate",
+    "--max-parents",
+    "0",
 ]
 
 with tempfile.TemporaryDirectory() as directory:
