@@ -109,10 +109,11 @@ def place_in_line(item) -> int:
 
 
 def leave_out(config, items):
-    """Those of the full level, unless that is asked for, or their file is named; and those that
-    need a machine of their own, unless this is one (tests/vm).
+    """Those of the full level, and those for ``--kernels``, unless that is asked for, or their file
+    is named; and those that need a machine of their own, unless this is one (tests/vm).
     """
-    everything = config.option.full or config.option.kernels is not None
+    asked_for = {"kernels": config.option.kernels is not None}
+    asked_for["full"] = config.option.full or asked_for["kernels"]
     named = {
         Path(config.invocation_params.dir, argument.partition("::")[0]).resolve()
         for argument in config.args
@@ -120,9 +121,8 @@ def leave_out(config, items):
     left_out = [
         item
         for item in items
-        if item.get_closest_marker("full")
-        and not everything
-        and item.path not in named
+        if item.path not in named
+        and any(item.get_closest_marker(level) and not asked_for[level] for level in asked_for)
         or item.get_closest_marker("machine")
         and "REAPER_MACHINE" not in os.environ
     ]

@@ -88,8 +88,13 @@ CAPABILITIES = {
     **{name: suite.capability for name, suite in SUITES.items()},
     NODE: "`site.yml` by ssh, schedules, reboots",
 }
-# What ./run-tests --full runs: (kernel, architecture, suite)
-FULL = (("6.1", "amd64", "stock"), ("6.1", "amd64", "reap"))
+# Where no kernel is asked for: (kernel, architecture, suite)
+USUAL = (
+    ("6.1", "amd64", "stock"),
+    ("6.1", "amd64", "reap"),
+    ("6.1", "arm64", "reap"),
+    ("6.1", "amd64", NODE),
+)
 
 
 def chosen(option) -> list:
@@ -97,7 +102,7 @@ def chosen(option) -> list:
     ``5.10,6.1/amd64``, ``all``, or None where it is not given. Raises ValueError.
     """
     if option is None:
-        return list(FULL)
+        return list(USUAL)
     found = []
     for name in KERNELS if option == "all" else option.split(","):
         kernel, _slash, architecture = name.partition("/")

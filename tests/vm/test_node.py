@@ -15,7 +15,7 @@ from rig.slowness import scaled
 
 from vm import kernels
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.kernels]
 RUNS = (kernels.NODE,)
 THREADS_MAX = 98_765  # more than a machine with this memory has
 OPTIONS = {
