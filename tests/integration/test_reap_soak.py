@@ -206,6 +206,34 @@ class Masks:
         return found
 
 
+class Blocks:
+    """Stands in for a program: what its only thread blocks, look after look, and then for good."""
+
+    name = "stand-in"
+
+    def __init__(self, *masks):
+        self.coming = list(masks)
+
+    def masks(self) -> dict:
+        return {1: self.coming.pop(0) if len(self.coming) > 1 else self.coming[0]}
+
+
+@pytest.mark.parametrize(
+    "before, after, changes",
+    [
+        ((1, 1), (0, 0), ["stand-in, thread 1: 0x0 is blocked, 0x1 is not"]),
+        ((0, 0), (2, 2), ["stand-in, thread 1: 0x2 is blocked, 0x0 is not"]),
+        ((1, 1), (0, 1), []),  # one that it blocks while it waits
+        ((0, 1), (1, 0), []),
+    ],
+)
+def test_a_mask_that_is_another_for_good_is_noticed(before, after, changes):
+    masks = [Masks([Blocks(*looks)]) for looks in (before, after)]
+    for each in masks:
+        each.look()
+    assert masks[1].changes_since(masks[0]) == changes
+
+
 @pytest.mark.full
 def test_programs_of_many_kinds_go_on_through_10000_rounds(node, programs):
     assert complaints(programs) == []

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 import subprocess
 import tarfile
 import time
 from pathlib import Path
 
+from rig.daemons import free_port
 from rig.node import CHECKOUT
 
 HERE = Path(__file__).parent
@@ -73,7 +73,7 @@ class Machine:
         # nobody reboots it without ssh: what does then is a panic, which has to end it
         network = ["-no-reboot", "-net", "none"]
         if ssh:
-            self.ssh_port = _unused_port()
+            self.ssh_port = free_port()
             subprocess.run(
                 ["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", self.key], check=True
             )
@@ -176,12 +176,6 @@ class Machine:
     def stop(self):
         self.qemu.kill()
         self.qemu.wait()
-
-
-def _unused_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
 
 
 def _is_left_out(name) -> bool:
