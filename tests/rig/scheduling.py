@@ -1,5 +1,4 @@
-"""How pytest-xdist hands out tests: those of a file that makes something once for all of them go to
-one worker.
+"""How pytest-xdist hands out tests: those for which something is made once go to one worker.
 
 It has groups for that (``--dist=loadgroup``), but pytest 9.2 no longer knows the attribute in which
 pytest-xdist 3.8 notes them.
@@ -8,6 +7,7 @@ pytest-xdist 3.8 notes them.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 from xdist.scheduler import LoadScopeScheduling
 
@@ -15,8 +15,8 @@ from rig.node import CHECKOUT
 
 
 class ByExpense(LoadScopeScheduling):
-    """A unit of work is a test, or all tests of a file. They are begun in the order in which they
-    were collected.
+    """A unit of work is a test, all tests of a file, or all of a folder. They are begun in the order
+    in which they were collected.
     """
 
     def __init__(self, config, log):
@@ -24,11 +24,22 @@ class ByExpense(LoadScopeScheduling):
         config.option.loadscopereorder = False
 
     def _split_scope(self, nodeid):
-        file = nodeid.partition("::")[0]
-        return file if makes_something_once(file) else nodeid
+        return unit_of_work(nodeid)
+
+
+def unit_of_work(nodeid) -> str:
+    """The folder whose conftest.py, or the file that, makes something once for all of its tests; or
+    the test.
+    """
+    file = nodeid.partition("::")[0]
+    folder = str(Path(file).parent)
+    if makes_something_once(f"{folder}/conftest.py"):
+        return folder
+    return file if makes_something_once(file) else nodeid
 
 
 @cache
 def makes_something_once(file) -> bool:
-    """Whether it has a fixture for all of its tests."""
-    return 'scope="module"' in (CHECKOUT / file).read_text(encoding="utf-8")
+    """Whether it is there and has a fixture for all tests of a file."""
+    path = CHECKOUT / file
+    return path.exists() and 'scope="module"' in path.read_text(encoding="utf-8")

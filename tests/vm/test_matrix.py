@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rig import written
+from rig.scheduling import unit_of_work
 
 from vm import kernels, matrix
 from vm.matrix import Result
@@ -71,3 +72,9 @@ def test_kernels_that_are_asked_for():
 def test_one_that_there_is_not_is_named(option):
     with pytest.raises(ValueError, match="5.10, 6.1, 6.12, newest"):
         kernels.chosen(option)
+
+
+def test_one_machine_runs_at_a_time():
+    """Each emulated CPU takes a whole one, so two machines make both of them twice as slow."""
+    units = {unit_of_work(f"tests/vm/{name}.py::test_a") for name in ("test_kernels", "test_node")}
+    assert units == {"tests/vm"}
