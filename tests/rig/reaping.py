@@ -57,8 +57,8 @@ PATIENTLY = "; ".join(
         "from reaper import canary, files; from reaper.kernel import ptrace",
         "from reaper.remedies import nudge, reap, terminate",
         "ptrace.STOP_TIMEOUT = ptrace.ENTRY_TIMEOUT = terminate.AFTER_SIGKILL = nudge.MAX_SECONDS ="
-        " canary.PROCESS_TIMEOUT = files.LOCK_WAIT = 60.0",
-        "reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS = canary.MAX_SECONDS = 600.0",
+        f" canary.PROCESS_TIMEOUT = files.LOCK_WAIT = {scaled(60.0)}",
+        f"reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS = canary.MAX_SECONDS = {scaled(600.0)}",
     )
 )
 
