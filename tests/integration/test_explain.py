@@ -57,7 +57,7 @@ def child_of(program):
 
 def at_any_time(text) -> str:
     """Without the share of the process table that the whole machine takes just then."""
-    return re.sub(r"[\d.]+ % of ", "", text)
+    return re.sub(r"[\d.]+% of ", "", text)
 
 
 def stop(process):

@@ -39,6 +39,7 @@ def image(suite, architecture, whole) -> Path:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            check=False,
         )
         assert done.returncode == 0, (
             f"no image of {suite} for {architecture}:\n{done.stdout[-3000:]}"
