@@ -19,9 +19,10 @@ PROCFS = ProcFS()
 CPUS = stacks.possible_cpus(stacks.read(stacks.CPUS + "/possible"))
 # what a look costs depends neither on this nor on what it finds
 CALIBRATION = stacks.Calibration(16, CPUS, 1 << 30)
+COUNTERS = stacks.Counters("/proc")
 LEDGER = cgroups.Ledger(sys.argv[2], PROCFS, keep=True)
 WAYS = {
-    "look": lambda: stacks.look("/proc", CALIBRATION),
+    "look": lambda: stacks.look(COUNTERS, CALIBRATION),
     "ledger": LEDGER.zombies,
     "ps": lambda: subprocess.run(PS, shell=True, stdout=subprocess.DEVNULL, check=True),
 }

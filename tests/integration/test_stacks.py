@@ -19,6 +19,7 @@ from rig.slowness import scaled
 LOOKS = int(os.environ.get("REAPER_LOOKS", "30"))
 TIMEOUT = 300  # seconds until a busy machine stands still for some milliseconds
 PROCFS = ProcFS()
+COUNTERS = stacks.Counters("/proc")
 
 # Forks that are waited for, forks that end by themselves, threads, and forks that fail
 CHURN = """
@@ -105,7 +106,7 @@ def test_no_look_hides_a_zombie_while_tasks_come_and_go(node, counters):
     node.program(CHURN.format(pause=0.2))
     for _look in range(LOOKS):
         before = dead()
-        count = stacks.look("/proc", counters)
+        count = stacks.look(COUNTERS, counters)
         always = before & dead()
         assert len(always) >= 2
         assert count is None or count >= len(always)
@@ -116,7 +117,7 @@ def test_no_look_shows_less_than_there_is(node, counters, number):
     begin(node, number)
     for _look in range(LOOKS):
         before = dead()
-        count = stacks.look("/proc", counters)
+        count = stacks.look(COUNTERS, counters)
         always = before & dead()
         assert len(always) >= number
         assert count is None or count >= len(always)
@@ -127,7 +128,7 @@ def test_a_machine_that_stands_still_is_calibrated_and_its_zombies_counted(node,
     found = []
 
     def is_known():
-        found[:] = [stacks.calibrated(PROCFS, ledger)]
+        found[:] = [stacks.calibrated(PROCFS, COUNTERS, ledger)]
         return found[0]
 
     wait_until(is_known, TIMEOUT)
@@ -136,7 +137,7 @@ def test_a_machine_that_stands_still_is_calibrated_and_its_zombies_counted(node,
 
     def agree():
         before = dead()
-        count = stacks.look("/proc", found[0])
+        count = stacks.look(COUNTERS, found[0])
         return count is not None and count == len(before) == len(before & dead())
 
     wait_until(agree, TIMEOUT)

@@ -384,37 +384,37 @@ MUTATIONS = {
     # the count by the kernel's stacks
     "who_had_a_pid_before_hides_who_has_ended": (
         "kernel/stacks.py",
-        "if before[1] != last_pid:",
+        "if last_pid_before != last_pid:",
         "if False:",
         HIDDEN,
     ),
     "who_ends_as_the_stacks_are_read_hides_a_zombie": (
         "kernel/stacks.py",
         """    time.sleep(pause)
-    stack_kb = _stacks(proc)
+    stack_kb = counters.stack_kb()
 """,
-        """    stack_kb = _stacks(proc)
+        """    stack_kb = counters.stack_kb()
 """,
         HIDDEN,
     ),
     "who_begins_as_the_stacks_are_read_hides_a_zombie": (
         "kernel/stacks.py",
-        """    stack_kb = _stacks(proc)
+        """    stack_kb = counters.stack_kb()
     time.sleep(pause)
 """,
-        """    stack_kb = _stacks(proc)
+        """    stack_kb = counters.stack_kb()
 """,
         HIDDEN,
     ),
     "stacks_of_a_moment_at_which_tasks_came_and_went_count": (
         "kernel/stacks.py",
-        "if _tasks(proc, cpus)[:2] == before else None",
-        "",
+        "if counters.running()[1] != before:",
+        "if False:",
         HIDDEN,
     ),
     "on_a_busy_node_nobody_waits_for_who_is_on_its_way": (
         "kernel/stacks.py",
-        "PAUSE * max(1.0, int(running) / cpus)",
+        "PAUSE * max(1.0, running / cpus)",
         "PAUSE",
         STACKS + "where_more_tasks_want_a_cpu_it_waits_longer_for_them",
     ),
@@ -432,7 +432,7 @@ MUTATIONS = {
     ),
     "the_stacks_are_read_in_a_full_table": (
         "kernel/stacks.py",
-        "if tasks > most_tasks:",
+        "if int(tasks) > most_tasks:",
         "if False:",
         STACKS + "the_stacks_are_not_read_where_half_of_the_table_is_taken",
     ),
@@ -488,8 +488,8 @@ MUTATIONS = {
     ),
     "what_the_stacks_do_not_show_is_not_asked_of_the_ledger": (
         "idle.py",
-        "if stacks.look(proc, known) == 0:",
-        "if not stacks.look(proc, known):",
+        "if stacks.look(stacks.Counters(proc), known) == 0:",
+        "if not stacks.look(stacks.Counters(proc), known):",
         BY_STACKS % "51-49-calibration5-True-False",
     ),
     "the_daemon_never_checks_the_stacks": (

@@ -103,12 +103,19 @@ class Machine:
         }[path]
 
 
+def show(monkeypatch, read):
+    """Has the module read files by this function of a path."""
+    monkeypatch.setattr(stacks, "_opened", lambda path: path)
+    for name in ("_text", "read"):
+        monkeypatch.setattr(stacks, name, read)
+
+
 @pytest.fixture
 def on(monkeypatch):
     """Has the module see this machine."""
 
     def take(machine):
-        monkeypatch.setattr(stacks, "read", machine.read)
+        show(monkeypatch, machine.read)
         monkeypatch.setattr(stacks.time, "sleep", machine.sleep)
         return machine
 
@@ -118,7 +125,7 @@ def on(monkeypatch):
 @pytest.mark.parametrize("number", [0, 1, 20000])
 def test_at_rest_it_is_the_number_of_zombies(on, number):
     machine = on(Machine(zombies=number))
-    assert stacks.look("/proc", KNOWN._replace(most_tasks=30000)) == number
+    assert stacks.look(stacks.Counters("/proc"), KNOWN._replace(most_tasks=30000)) == number
     assert len(machine.paused) == 3
 
 
@@ -127,7 +134,7 @@ def test_tasks_that_come_and_go_never_hide_a_zombie(on, rate):
     machine = on(Machine(rate=rate, zombies=1, seed=rate))
     sure = 0
     for _look in range(LOOKS):
-        count = stacks.look("/proc", KNOWN)
+        count = stacks.look(stacks.Counters("/proc"), KNOWN)
         assert count != 0, "hidden"
         sure += count is not None
         machine.pass_by(machine.random.random() / 100)
@@ -139,7 +146,7 @@ def test_and_it_mostly_knows_that_there_is_none(on, rate):
     machine = on(Machine(rate=rate, seed=rate))
     told = []
     for _look in range(1000):
-        told.append(stacks.look("/proc", KNOWN))
+        told.append(stacks.look(stacks.Counters("/proc"), KNOWN))
         machine.pass_by(0.01)
     assert told.count(0) > 300
 
@@ -148,28 +155,28 @@ def test_where_more_tasks_want_a_cpu_it_waits_longer_for_them(on):
     machine = on(Machine())
     for running, pause in ((1, 0.003), (CPUS, 0.003), (5 * CPUS, 0.015), (1000, 0.05)):
         machine.running, machine.paused = running, []
-        stacks.look("/proc", KNOWN)
+        stacks.look(stacks.Counters("/proc"), KNOWN)
         assert machine.paused == pytest.approx(3 * [pause])
 
 
 def test_the_stacks_are_not_read_where_half_of_the_table_is_taken(on, monkeypatch):
     """A read of stat_refresh may need a kernel thread that cannot be started then."""
     machine = on(Machine(zombies=KNOWN.most_tasks))
-    monkeypatch.setattr(stacks, "_stacks", lambda _proc: pytest.fail("read"))
-    assert stacks.look("/proc", KNOWN) is None
+    monkeypatch.setattr(stacks.Counters, "stack_kb", lambda _self: pytest.fail("read"))
+    assert stacks.look(stacks.Counters("/proc"), KNOWN) is None
     assert machine.paused == []
 
 
 def test_more_stacks_than_tasks_are_no_number_of_zombies(on):
     machine = on(Machine())
     machine.add(stacks=1)
-    assert stacks.look("/proc", KNOWN) is None
+    assert stacks.look(stacks.Counters("/proc"), KNOWN) is None
 
 
 def test_a_stack_that_is_only_partly_accounted_is_not_believed(on, monkeypatch):
     on(Machine())
-    monkeypatch.setattr(stacks, "_stacks", lambda _proc: KB * (LIVING + CPUS - 1) - 4)
-    assert stacks.look("/proc", KNOWN) is None
+    monkeypatch.setattr(stacks.Counters, "stack_kb", lambda _self: KB * (LIVING + CPUS - 1) - 4)
+    assert stacks.look(stacks.Counters("/proc"), KNOWN) is None
 
 
 @pytest.mark.parametrize(
@@ -206,7 +213,7 @@ def procfs(on, monkeypatch):
             return read(path)
         raise FileNotFoundError(2, "No such file or directory", path)
 
-    monkeypatch.setattr(stacks, "read", with_files)
+    show(monkeypatch, with_files)
     monkeypatch.setattr(
         stacks.os, "uname", lambda: SimpleNamespace(machine=machine.machine), raising=True
     )
@@ -222,8 +229,12 @@ def test_the_ledger_tells_how_large_a_stack_is(procfs, monkeypatch):
     for number, size in ((0, 16), (7, 32), (3, 64)):
         machine = procfs.machine
         machine.tasks = LIVING + number
-        monkeypatch.setattr(stacks, "_stacks", lambda _proc, size=size: size * (LIVING + CPUS - 1))
-        assert stacks.calibrated(procfs, Ledger(number)) == stacks.Calibration(size, CPUS, 10000)
+        monkeypatch.setattr(
+            stacks.Counters, "stack_kb", lambda _self, size=size: size * (LIVING + CPUS - 1)
+        )
+        assert stacks.calibrated(
+            procfs, stacks.Counters("/proc"), Ledger(number)
+        ) == stacks.Calibration(size, CPUS, 10000)
 
 
 def cgroup_of_isolated(machine):
@@ -279,12 +290,12 @@ def test_of_a_part_of_the_cgroups_nothing_is_known(procfs):
 
 @pytest.mark.parametrize("user", ["Permission denied", "No such file or directory"])
 def test_whoever_may_not_fold_the_counters_does_not_count_by_them(procfs, monkeypatch, user):
-    def refuse(_proc):
+    def refuse(_self):
         raise OSError(13, user, "/proc/sys/vm/stat_refresh")
 
     look = stacks.Look(procfs, Ledger(0))
     look.check()
-    monkeypatch.setattr(stacks, "_stacks", refuse)
+    monkeypatch.setattr(stacks.Counters, "stack_kb", refuse)
     assert not look.shows_none()
     assert look.why_not == f"/proc/sys/vm/stat_refresh: {user}"
 

@@ -84,7 +84,7 @@ def idle_for(run: str, config: str, cgroup_root: str, proc: str) -> float | None
             return None
         if boot_id != stacks.read(proc + BOOT_ID).strip():
             return None
-        tasks = stacks.tasks_and_last_pid(proc)[0]
+        tasks = stacks.number_of_tasks(proc)
         if tasks > int(most_tasks) or not _shows_none(calibration, cgroup_root, proc):
             return None
         if os.path.exists(os.path.join(run, METRICS_COPY)):
@@ -102,7 +102,7 @@ def _shows_none(calibration: str, cgroup_root: str, proc: str) -> bool:
     if calibration != NOT_CALIBRATED:
         stack_kb, cpus, most_tasks = calibration.split(":")
         known = stacks.Calibration(int(stack_kb), int(cpus), int(most_tasks))
-        if stacks.look(proc, known) == 0:
+        if stacks.look(stacks.Counters(proc), known) == 0:
             return True
     from .kernel import cgroups
     from .kernel.procfs import ProcFS

@@ -68,6 +68,34 @@ class Unusable(Exception):
     """Why zombies cannot be counted by stacks on this machine."""
 
 
+class Counters:
+    """The kernel's counters, as files that stay open: once the CPU was idle, to open a file takes
+    several times as long as to read it. Raises ``OSError``.
+
+    proc: where procfs is mounted.
+    """
+
+    def __init__(self, proc: str) -> None:
+        self.loadavg, self.stat_refresh, self.meminfo = (
+            _opened(proc + name) for name in ("/loadavg", "/sys/vm/stat_refresh", "/meminfo")
+        )
+
+    def running(self) -> tuple[int, str]:
+        """(number of tasks that can run, number of all and last PID that was assigned, as text):
+        proc_loadavg(5).
+        """
+        before, _slash, rest = _text(self.loadavg).rpartition("/")
+        return int(before.rpartition(" ")[2]), rest
+
+    def stack_kb(self) -> int:
+        """KernelStack, of all CPUs."""
+        _text(self.stat_refresh)
+        _before, found, rest = _text(self.meminfo).partition("\nKernelStack:")
+        if not found:
+            raise ValueError("meminfo shows no KernelStack")
+        return int(rest.split(None, 1)[0])
+
+
 class Settled(Record):
     """The counters at a moment at which nothing came or went."""
 
@@ -89,14 +117,12 @@ def zombies(tasks: int, stack_kb: int, calibration: Calibration) -> float:
     return tasks + calibration.cpus - 1 - stack_kb / calibration.stack_kb
 
 
-def look(proc: str, calibration: Calibration) -> int | None:
+def look(counters: Counters, calibration: Calibration) -> int | None:
     """The number of zombies on the machine; None where that is not certain now. Raises ``OSError``
     or ``ValueError`` where the kernel does not show it.
-
-    proc: where procfs is mounted.
     """
     for _attempt in range(ATTEMPTS):
-        found = settled(proc, calibration.cpus, calibration.most_tasks)
+        found = settled(counters, calibration.cpus, calibration.most_tasks)
         if found:
             count = zombies(found.tasks, found.stack_kb, calibration)
             if count >= 0 and count == int(count):
@@ -104,33 +130,40 @@ def look(proc: str, calibration: Calibration) -> int | None:
     return None
 
 
-def settled(proc: str, cpus: int, most_tasks: int) -> Settled | None:
+def settled(counters: Counters, cpus: int, most_tasks: int) -> Settled | None:
     """The counters, if nothing was on its way when they were read; else None."""
-    tasks, last_pid, pause = _tasks(proc, cpus)
-    if tasks > most_tasks:
+    running, first = counters.running()
+    tasks, last_pid = first.split()
+    if int(tasks) > most_tasks:
+        return None
+    # in which each that can run gets on
+    pause = min(MAX_PAUSE, PAUSE * max(1.0, running / cpus))
+    time.sleep(pause)
+    _running, before = counters.running()
+    tasks, last_pid_before = before.split()
+    if last_pid_before != last_pid:
         return None
     time.sleep(pause)
-    before = _tasks(proc, cpus)[:2]
-    if before[1] != last_pid:
+    stack_kb = counters.stack_kb()
+    time.sleep(pause)
+    if counters.running()[1] != before:
         return None
-    time.sleep(pause)
-    stack_kb = _stacks(proc)
-    time.sleep(pause)
-    return Settled(*before, stack_kb) if _tasks(proc, cpus)[:2] == before else None
+    return Settled(int(tasks), int(last_pid), stack_kb)
 
 
-def tasks_and_last_pid(proc: str) -> tuple[int, int]:
-    """(number of all tasks of the machine, last PID that was assigned)."""
-    return _tasks(proc, 1)[:2]
+def number_of_tasks(proc: str) -> int:
+    """All tasks of the machine."""
+    return int(read(proc + "/loadavg").rpartition("/")[2].split()[0])
 
 
-def calibrated(procfs: ProcFS, ledger: Ledger, cpus_directory: str = CPUS) -> Calibration | None:
+def calibrated(
+    procfs: ProcFS, counters: Counters, ledger: Ledger, cpus_directory: str = CPUS
+) -> Calibration | None:
     """What the counters mean here; None where tasks come and go all the time or are too many, and
     it has to be tried again. Raises :class:`Unusable`.
 
     ledger: of the machine, which tells how many tasks are alive.
     """
-    check_machine(procfs, ledger, cpus_directory)
     try:
         cpus = possible_cpus(read(cpus_directory + "/possible"))
         limit = min(
@@ -138,7 +171,7 @@ def calibrated(procfs: ProcFS, ledger: Ledger, cpus_directory: str = CPUS) -> Ca
         )
         most_tasks, wrong = int(MAX_SHARE * limit), ""
         for _comparison in range(COMPARISONS):
-            seen = _seen_by_both(procfs.root, cpus, most_tasks, ledger)
+            seen = _seen_by_both(counters, cpus, most_tasks, ledger)
             if seen is None:
                 return None
             found, count = seen
@@ -151,14 +184,14 @@ def calibrated(procfs: ProcFS, ledger: Ledger, cpus_directory: str = CPUS) -> Ca
     raise Unusable(wrong)
 
 
-def compare(proc: str, calibration: Calibration, ledger: Ledger) -> None:
+def compare(counters: Counters, calibration: Calibration, ledger: Ledger) -> None:
     """Compare a look with the ledger. Raises :class:`Unusable` where they disagree; does nothing
     where tasks come and go all the time or are too many.
     """
     wrong = ""
     for _comparison in range(COMPARISONS):
         try:
-            seen = _seen_by_both(proc, calibration.cpus, calibration.most_tasks, ledger)
+            seen = _seen_by_both(counters, calibration.cpus, calibration.most_tasks, ledger)
         except (OSError, ValueError) as error:
             raise Unusable(_in_words(error)) from None
         if seen is None:
@@ -182,16 +215,17 @@ class Look:
         self.procfs = procfs
         self.ledger = ledger
         self.cpus_directory = cpus_directory
+        self.counters: Counters | None = None
         self.calibration: Calibration | None = None
         self.is_off = False
         self.why_not: str | None = "not calibrated yet"
 
     def shows_none(self) -> bool:
         """Whether it is certain that there is no zombie."""
-        if self.calibration is None:
+        if self.counters is None or self.calibration is None:
             return False
         try:
-            return look(self.procfs.root, self.calibration) == 0
+            return look(self.counters, self.calibration) == 0
         except (OSError, ValueError) as error:
             self._switch_off(_in_words(error))
             return False
@@ -201,13 +235,17 @@ class Look:
         if self.is_off:
             return
         try:
+            check_machine(self.procfs, self.ledger, self.cpus_directory)
+            if self.counters is None:
+                self.counters = Counters(self.procfs.root)
             if self.calibration:
-                check_machine(self.procfs, self.ledger, self.cpus_directory)
-                compare(self.procfs.root, self.calibration, self.ledger)
+                compare(self.counters, self.calibration, self.ledger)
                 return
-            self.calibration = calibrated(self.procfs, self.ledger, self.cpus_directory)
-        except Unusable as error:
-            self._switch_off(str(error))
+            self.calibration = calibrated(
+                self.procfs, self.counters, self.ledger, self.cpus_directory
+            )
+        except (Unusable, OSError) as error:
+            self._switch_off(_in_words(error))
             return
         self.why_not = (
             None
@@ -260,45 +298,37 @@ def check_machine(procfs: ProcFS, ledger: Ledger, cpus_directory: str = CPUS) ->
 
 
 def _seen_by_both(
-    proc: str, cpus: int, most_tasks: int, ledger: Ledger
+    counters: Counters, cpus: int, most_tasks: int, ledger: Ledger
 ) -> tuple[Settled, int] | None:
     """(counters, the ledger's number of zombies) of the same moment; None where tasks come and go
     all the time, or are too many.
     """
     for _attempt in range(ATTEMPTS):
-        found = settled(proc, cpus, most_tasks)
+        found = settled(counters, cpus, most_tasks)
         count = ledger.zombies() if found else None
-        if found and count is not None and settled(proc, cpus, most_tasks) == found:
+        if found and count is not None and settled(counters, cpus, most_tasks) == found:
             return found, count
     return None
 
 
-def _tasks(proc: str, cpus: int) -> tuple[int, int, float]:
-    """(number of tasks, last PID, seconds in which each that can run gets on): proc_loadavg(5)."""
-    words = read(proc + "/loadavg").split()
-    running, _slash, tasks = words[3].partition("/")
-    return int(tasks), int(words[4]), min(MAX_PAUSE, PAUSE * max(1.0, int(running) / cpus))
-
-
-def _stacks(proc: str) -> int:
-    """KernelStack in KB, of all CPUs."""
-    read(proc + "/sys/vm/stat_refresh")
-    _before, found, rest = read(proc + "/meminfo").partition("\nKernelStack:")
-    if not found:
-        raise ValueError("meminfo shows no KernelStack")
-    return int(rest.split(None, 1)[0])
-
-
 def read(path: str) -> str:
     """The text of a small file; of a longer one, 8 KB."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a third of the time that open() takes
+    fd = _opened(path)
     try:
-        return os.read(fd, 8192).decode("ascii", "replace")
+        return _text(fd)
     finally:
         os.close(fd)
 
 
-def _in_words(error: OSError | ValueError) -> str:
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a third of the time that open() takes
+
+
+def _text(fd: int) -> str:
+    return os.pread(fd, 8192, 0).decode("ascii", "replace")
+
+
+def _in_words(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'stat_refresh'}: {error.strerror}"
     return str(error)
