@@ -5,8 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.provider.fleet.plugins.plugin_utils.checked_action import CheckedAction
 
 
 class ActionModule(CheckedAction):
     """``zombie_reaper_agent``"""
+
+    def arguments(self, options: dict[str, Any]) -> dict[str, Any]:
+        """They are those of the sweeps that are scheduled."""
+        return {"options": options}

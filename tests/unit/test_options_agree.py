@@ -6,9 +6,17 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from ansible_collections.provider.fleet.plugins.action import (
+    zombie_info,
+    zombie_reap,
+)
+from ansible_collections.provider.fleet.plugins.action import (
+    zombie_reaper_agent as agent_action,
+)
 from ansible_collections.provider.fleet.plugins.doc_fragments.sweep_options import ModuleDocFragment
 from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
 from ansible_collections.provider.fleet.plugins.module_utils.reaper import (
@@ -31,10 +39,12 @@ from ansible_collections.provider.fleet.plugins.module_utils.reaper.options impo
 )
 from ansible_collections.provider.fleet.plugins.module_utils.reaper.paths import Paths
 from ansible_collections.provider.fleet.plugins.modules import zombie_reaper_agent
+from ansible_collections.provider.fleet.plugins.plugin_utils.checked_action import OWN_TASK
 
 NAMES = Options._fields
 DEFAULTS = Options()._asdict()
 PREFIX = "zombie_reaper_"
+AGENT = {"schedule_files", "textfile_directory", "kubernetes_events", "prefix"}
 OTHER_THAN_DEFAULT = {
     "scope": "all",
     "remedies": ["nudge"],
@@ -130,20 +140,48 @@ def test_removed_options_are_taken_by_the_modules_and_the_command_only_to_be_ref
         assert [entry for entry in specs.values() if PREFIX + name in entry["options"]] == []
 
 
-def test_role_passes_every_option_on(role):
-    every = {name: "{{ %s%s }}" % (PREFIX, name) for name in NAMES}
-    [sweep] = [
-        task for task in load(role / "tasks/sweep_node.yml") if "provider.fleet.zombie_reap" in task
+@pytest.mark.parametrize(
+    "file, module, own",
+    [
+        ("roles/zombie_reaper/tasks/sweep_node.yml", "zombie_reap", {"defer"}),
+        ("roles/zombie_reaper/tasks/limits.yml", "zombie_info", set()),
+        ("roles/zombie_reaper/tasks/main.yml", "zombie_reaper_agent", AGENT | {"state", "sweep"}),
+        ("roles/zombie_reaper/tasks/changes.yml", "zombie_reaper_agent", AGENT),
+        ("playbooks/look.yml", "zombie_info", {"inits"}),
+        ("playbooks/report.yml", "zombie_info", set()),
+    ],
+)
+def test_own_tasks_take_every_option_from_the_variables(root, file, module, own):
+    """None of them is named in the task."""
+    name = f"provider.fleet.{module}"
+    tasks = [
+        task for entry in load(root / file) for task in entry.get("tasks", [entry]) if name in task
     ]
-    [look] = [
-        task for task in load(role / "tasks/limits.yml") if "provider.fleet.zombie_info" in task
-    ]
-    assert look["provider.fleet.zombie_info"] == every
-    assert sweep["provider.fleet.zombie_reap"] == {
-        **every,
-        "defer": "{{ __zombie_reaper_defer | default(false) }}",
-    }
-    assert load(role / "vars/main.yml")["__zombie_reaper_options"] == every
+    assert [task["vars"][OWN_TASK] for task in tasks] == [True]
+    (given,) = (task[name] or {} for task in tasks)
+    assert given.keys() - {"least_limits"} == own
+
+
+@pytest.mark.parametrize(
+    "action, under", [(zombie_reap, None), (zombie_info, None), (agent_action, "options")]
+)
+def test_actions_take_every_option_from_the_variables(action, under):
+    made = action.ActionModule(
+        SimpleNamespace(args={"state": "so"}, async_val=0), None, None, None, Untemplated(), None
+    )
+    variables = {PREFIX + name: value for name, value in OTHER_THAN_DEFAULT.items()}
+    of_others = {"zombie_reaper_hosts": "a", "zombie_reaper_min_usage": 1, "scope": "all"}
+    taken = made.arguments(made.options({**variables, **of_others}))
+    assert (taken[under] if under else taken) == OTHER_THAN_DEFAULT
+    without = {PREFIX + "scope": None, PREFIX + "grace": "token", "omit": "token"}
+    assert made.options(without) == {}
+
+
+class Untemplated:
+    """A templar of variables that hold no expressions."""
+
+    def template(self, value):
+        return value
 
 
 def test_command_has_a_flag_for_every_option():
