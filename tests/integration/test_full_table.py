@@ -103,7 +103,7 @@ def limited(kind, directory, stack):
     """A :class:`Limited` of that kind; stack: a contextlib.ExitStack that ends it."""
     directory.mkdir()
     cgroup = stack.enter_context(own_cgroup("pids"))
-    below = cgroup.below("limited") if kind == "cgroup" else None
+    below = cgroup.limited_below("limited", "pids") if kind == "cgroup" else None
     limit = Limited(directory, cgroup, below)
     stack.callback(limit.node.stop)
     if below:

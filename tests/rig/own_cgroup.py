@@ -31,11 +31,11 @@ def entering(directory) -> list:
 
 class OwnCgroup:
     """directory: where it is. version: 1 or 2. mount: where its hierarchy is mounted. above: the one
-    of the test that it was made below, if any.
+    of the test that it was made below, if any. leaf: where processes that enter it are put.
     """
 
     def __init__(self, directory, version, mount, above=None):
-        self.directory = directory
+        self.directory = self.leaf = directory
         self.version = version
         self.mount = mount
         self.outermost = above.outermost if above else self
@@ -50,13 +50,23 @@ class OwnCgroup:
         (self.directory / name).mkdir()
         return OwnCgroup(self.directory / name, self.version, self.mount, self)
 
+    def limited_below(self, name, controller) -> OwnCgroup:
+        """One below it with that controller, before anything has entered this one. In version 2 no
+        processes may be beside such a cgroup but in another one.
+        """
+        if self.version == 2:
+            self.leaf = self.directory / "leaf"
+            self.leaf.mkdir()
+            self.write("cgroup.subtree_control", f"+{controller}")
+        return self.below(name)
+
     def add(self, pid) -> None:
-        self.write("cgroup.procs", pid)
+        (self.leaf / "cgroup.procs").write_text(str(pid), encoding="ascii")
 
     @property
     def entering(self) -> list:
         """What to put before a command that is to run in it, from its first instruction on."""
-        return entering(self.directory)
+        return entering(self.leaf)
 
     @property
     def hiding_others(self) -> list:
@@ -80,7 +90,7 @@ class OwnCgroup:
     @property
     def seen_from_there(self) -> Path:
         """Where it is in a mount namespace in which the outermost one hides others."""
-        return self.mount / self.directory.relative_to(self.outermost.directory)
+        return self.mount / self.leaf.relative_to(self.outermost.directory)
 
     def remove(self) -> None:
         """Once it is empty, that is once what the test started has ended; what is below it too."""
