@@ -56,9 +56,10 @@ PATIENTLY = "; ".join(
     (
         "from reaper import canary, files; from reaper.kernel import ptrace",
         "from reaper.remedies import nudge, reap, terminate",
-        "ptrace.STOP_TIMEOUT = ptrace.ENTRY_TIMEOUT = terminate.AFTER_SIGKILL = nudge.MAX_SECONDS ="
+        "ptrace.STOP_TIMEOUT = ptrace.ENTRY_TIMEOUT = terminate.AFTER_SIGKILL ="
         f" canary.PROCESS_TIMEOUT = files.LOCK_WAIT = {scaled(60.0)}",
-        f"reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS = canary.MAX_SECONDS = {scaled(600.0)}",
+        "reap.MAX_SECONDS_PER_PARENT = reap.MAX_SECONDS = nudge.MAX_SECONDS = canary.MAX_SECONDS ="
+        f" {scaled(600.0)}",
     )
 )
 

@@ -56,8 +56,7 @@ SUITES = {
     ),
     "find": Suite(
         "ledger and children",
-        f"{UNIT}procfs.py {UNIT}cgroups.py {UNIT}ledger.py {UNIT}find_zombies.py"
-        f" {UNIT}descriptors.py {REAL}ledger.py",
+        f"{UNIT}procfs.py {UNIT}cgroups.py {UNIT}ledger.py {UNIT}descriptors.py {REAL}ledger.py",
         "REAPER_TREES=2",
     ),
     "policy": Suite(
