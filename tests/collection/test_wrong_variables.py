@@ -14,7 +14,7 @@ from rig.node import CHECKOUT, Node
 from rig.playbook import Playbook
 
 # where the first task for the node checks the variables itself, before it reaches the node
-REFUSES = {"sweep.yml": "Sweep", "look.yml": "can be seen of it"}
+REFUSES = {"site.yml": "Look at the node", "sweep.yml": "Sweep", "look.yml": "can be seen of it"}
 LEAK = "zombie()\nzombie()\nready()\nforever()"
 NAMED = re.compile(r"(?<![_a-z])zombie_reaper_([a-z0-9_]+)")
 
@@ -86,6 +86,14 @@ def test_each_playbook_refuses_it_before_anything_else(play, leak, name):
         if "Validating arguments" not in task and task != "Refuse to reach no node"
     ]
     assert len(checks) == 1 and checks[0].endswith(REFUSES.get(name, "Refuse unknown variables"))
+
+
+def test_the_role_refuses_it_before_it_uninstalls(play):
+    assert play("site.yml").succeeded
+    played = play("site.yml", zombie_reaper_state="absent", zombie_reaper_hots="node2")
+    assert not played.succeeded
+    assert "did you mean zombie_reaper_hosts?" in played.error("node1")
+    assert played.recap["node1"]["changed"] == 0
 
 
 def test_the_sweep_of_an_alerted_node_refuses_it(play, leak):
