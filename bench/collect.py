@@ -29,7 +29,7 @@ def measure(counts, parents, few_runs=FEW_RUNS) -> str:
         "The remedy `reap` beside a debugger that is told to do the same: `gdb -p PID`, with one"
         " `call (int) waitpid(…)` for each zombie. With gdb the parent is stopped all the time."
         f" Above {MAX_BY_GDB:,} zombies its time is computed from those, and for more parents it"
-        " was not tried."
+        " was not tried. gdb 13 fails on a processor with AMX, whose registers it cannot write back."
         "\n\n"
         "A parent that `reap` has stopped then runs for at least as long, and the seconds include"
         " that. Meanwhile other parents have their turn. The aims are 4,000 zombies a second where"

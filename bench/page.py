@@ -57,10 +57,7 @@ def quotes(text) -> str:
     known = {(row[0], row[1]): row[4] for row in rows(text, "known") if len(row) > 4}
     look = {row[0]: row[4] for row in rows(text, "look")}
     fleet = {row[0].strip("`"): row[4] for row in rows(text, "fleet")}
-    one, many = (
-        "1,000,000 zombies of 1 parent",
-        "1,000,000 zombies of 1,000 parents",
-    )
+    one, many = "1,000,000 zombies of 1 parent", "100,000 zombies of 1,000 parents"
     named, scan = "ledger, a parent named", "`ProcFS.zombies()`, a full scan"
     lines = [
         ("", "this collection takes", "of"),
@@ -81,12 +78,12 @@ def quotes(text) -> str:
             "`ps` with awk",
         ),
         (
-            "to know that there are 1,000,000 zombies, and a parent of them",
-            f"1/{known[one, named]} where it is one, 1/{known[many, named]} where they are 1,000",
+            f"to know that there are {one}, or {many}, and one of these",
+            f"1/{known[one, named]}; 1/{known[many, named]}",
             "`ps` with awk",
         ),
         (
-            "to look at each of these, were it needed",
+            "to look at each of these zombies, were it needed",
             "{:.2f} to {:.2f}".format(
                 *sorted(1 / float(known[kind, scan]) for kind in (one, many))
             ),
