@@ -78,7 +78,7 @@ def quotes(text) -> str:
             "`ps` with awk",
         ),
         (
-            f"to know that there are {one}, or {many}, and one of these",
+            f"to know that there are {one}, or {many}, and one such parent",
             f"1/{known[one, named]}; 1/{known[many, named]}",
             "`ps` with awk",
         ),
