@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible.plugins.loader import lookup_loader
 from ansible_collections.provider.fleet.plugins.module_utils import sweep_module
@@ -55,13 +56,16 @@ class CheckedAction(NormalAction):  # type: ignore[misc]  # ansible-core has no 
 
     def options(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Those for which the host has a variable with a value. Without one they have their
-        defaults.
+        defaults. Raises ``AnsibleError`` where the value cannot be known.
         """
-        given = {
-            name: variables[PREFIX + name]
-            for name in sweep_module.argument_spec()
-            if name not in REMOVED and PREFIX + name in variables
-        }
-        options: dict[str, Any] = self._templar.template(given)
+        options: dict[str, Any] = {}
+        for name in sweep_module.argument_spec():
+            variable = PREFIX + name
+            if name in REMOVED or variable not in variables:
+                continue
+            try:
+                options |= self._templar.template({name: variables[variable]})
+            except AnsibleError as error:
+                raise AnsibleError(f"{variable}: {error}") from error
         unset = None, variables.get("omit")
         return {name: value for name, value in options.items() if value not in unset}

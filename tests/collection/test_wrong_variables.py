@@ -88,6 +88,14 @@ def test_each_playbook_refuses_it_before_anything_else(play, leak, name):
     assert len(checks) == 1 and checks[0].endswith(REFUSES.get(name, "Refuse unknown variables"))
 
 
+def test_a_value_that_is_unknown_is_refused_by_its_name(play, leak):
+    played = play("sweep.yml", hosts={"node1": {"zombie_reaper_protect": "{{ nope }}"}})
+    assert not played.succeeded and played.recap["node1"]["ok"] == 0
+    said = played.error("node1").replace("''", "'")  # as YAML quotes it
+    assert "zombie_reaper_protect: 'nope' is undefined" in said
+    assert leak.alive and len(leak.zombies()) == 2
+
+
 def test_the_role_refuses_it_before_it_uninstalls(play):
     assert play("site.yml").succeeded
     played = play("site.yml", zombie_reaper_state="absent", zombie_reaper_hots="node2")
