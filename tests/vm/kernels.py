@@ -46,6 +46,7 @@ SUITES = {
         f" {REAL}zombies.py::test_the_classic_producer"
         f" {REAL}zombies.py::test_a_parent_that_is_paused"
         f" {REAL}zombies.py::test_orphans_adopted_by_an_init_that_does_not_wait",
+        "REAPER_LOOKS=10",
     ),
     "reap": Suite("`reap`", f"{REAL}reap.py", by_reap=True),
     "full_table": Suite(
